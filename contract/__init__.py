@@ -1,0 +1,1 @@
+"""What orchestrator and workers agree on: words, keys, messages, storage and ledger."""

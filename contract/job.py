@@ -1,0 +1,244 @@
+"""The job in its own words: spec, items, chunks, results. Frozen, versioned, JSON.
+
+Everything here arrives from S3 or from a message, so it is decoded strictly: unknown fields, wrong
+types and numbers out of range are refused before anything acts on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from contract.errors import UsageError
+
+VERSION = 1
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+JobId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+
+Kind = Literal["video", "image"]
+State = Literal["ingesting", "running", "paused", "assembling", "done", "failed", "cancelled"]
+Codec = Literal["x264", "x265", "svtav1", "vp9", "ffv1", "prores"]
+ImageFormat = Literal["auto", "png", "tiff", "jpg", "webp"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Deinterlace = Literal["auto", "off", "bwdif"]
+
+
+class Face(Struct, frozen=True, forbid_unknown_fields=True):
+    """How faces are restored; absent from a spec when `--face-enhance` was not given."""
+
+    model: str = "GFPGANv1.4"
+    strength: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    min_size: Positive = 16
+    only_largest: bool = False
+    exclude: tuple[tuple[int, int, int, int], ...] = ()
+
+
+class Weights(Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of weights, pinned: `sha256` names the stored bytes, `origin` says where they came from."""
+
+    role: str
+    name: str
+    sha256: Sha256
+    architecture: str
+    parameters: dict[str, int | float | str | bool]
+    licence: str
+    origin: str
+    suffix: Literal["safetensors", "onnx"] = "safetensors"
+
+
+class Spec(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to do to every item of a job. `scale` None means the generator's own."""
+
+    model: str
+    scale: Annotated[float, Meta(gt=0, le=16)] | None = None
+    denoise: Annotated[float, Meta(ge=0, le=1)] | None = None
+    face: Face | None = None
+    weights: tuple[Weights, ...] = ()
+    precision: Precision = "auto"
+    tile: Natural = 0
+    codec: Codec = "x264"
+    crf: Annotated[float, Meta(ge=0, le=63)] | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    container: str | None = None
+    faststart: bool = False
+    image_format: ImageFormat = "auto"
+    alpha: Literal["network", "bicubic"] = "network"
+    deinterlace: Deinterlace = "auto"
+    chunk_frames: Natural = 0
+    hdr: bool = False
+    strict: bool = False
+
+
+class Item(Struct, frozen=True, forbid_unknown_fields=True):
+    """One source file. `name` is its relative path in the submission, `result` the relative path of what is made of it."""
+
+    n: Natural
+    kind: Kind
+    name: str
+    result: str
+    sha256: Sha256
+    size: Natural
+
+
+class Job(Struct, frozen=True, forbid_unknown_fields=True):
+    """job.json: immutable once written. `priority` is higher for sooner."""
+
+    id: JobId
+    spec: Spec
+    items: tuple[Item, ...]
+    created: str
+    priority: Annotated[int, Meta(ge=0, le=9)] = 4
+    version: Literal[1] = 1
+
+
+class Chunk(Struct, frozen=True, forbid_unknown_fields=True):
+    """One unit of work of the plan.
+
+    A video chunk owns `count` frames of item `item`, which are frames `first` .. `first + count - 1` of the
+    item in output order. An image chunk owns the images `items[first : first + count]` of the job.
+    """
+
+    n: Natural
+    kind: Kind
+    item: Natural
+    first: Natural
+    count: Positive
+    label: str
+
+
+class ItemFailure(Struct, frozen=True, forbid_unknown_fields=True):
+    """An item that could not be ingested or enhanced, and why, in one sentence."""
+
+    item: Natural
+    name: str
+    reason: str
+
+
+class Plan(Struct, frozen=True, forbid_unknown_fields=True):
+    """plan.json: the chunks of the whole job in order, and the items that ingest had to refuse."""
+
+    job: JobId
+    chunks: tuple[Chunk, ...]
+    failures: tuple[ItemFailure, ...] = ()
+    version: Literal[1] = 1
+
+    @property
+    def frames(self) -> int:
+        """Frames (an image counts as one) that the whole job owes."""
+        return sum(c.count for c in self.chunks)
+
+
+class Control(Struct, frozen=True, forbid_unknown_fields=True):
+    """control.json: what the user last asked for. `retries` counts `respool retry`, and rises only."""
+
+    paused: bool = False
+    cancelled: bool = False
+    retries: Natural = 0
+
+
+class Damage(Struct, frozen=True, forbid_unknown_fields=True):
+    """Frames `first` .. `first + count - 1` of an item that the source does not give whole, and what was seen."""
+
+    item: Natural
+    first: Natural
+    count: Natural
+    reason: str
+
+
+class Output(Struct, frozen=True, forbid_unknown_fields=True):
+    """One stored object of an attempt: a chunk of video, or one finished image."""
+
+    item: Natural
+    key: str
+    sha256: Sha256
+    size: Natural
+    frames: Positive
+    width: Positive
+    height: Positive
+
+
+class Done(Struct, frozen=True, forbid_unknown_fields=True):
+    """done.json: the commit. Names the attempt that won and what it made.
+
+    `record` holds what is worth keeping but decides nothing: device, precision, backend and why, seconds per
+    stage, retries within the attempt, frames reused. `notes` are sentences that the user must see.
+    """
+
+    chunk: Natural
+    attempt: str
+    worker: str
+    frames: Natural
+    outputs: tuple[Output, ...]
+    failures: tuple[ItemFailure, ...] = ()
+    damage: tuple[Damage, ...] = ()
+    notes: tuple[str, ...] = ()
+    reorder: Natural = 0
+    record: dict[str, msgspec.Raw] = field(default_factory=dict)
+    version: Literal[1] = 1
+
+
+class Failed(Struct, frozen=True, forbid_unknown_fields=True):
+    """failed.json: a chunk set aside after its last attempt, with the reason of each attempt."""
+
+    chunk: Natural
+    attempts: tuple[str, ...]
+    retries: Natural = 0
+    version: Literal[1] = 1
+
+
+class ResultFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """One finished file of the job."""
+
+    item: Natural
+    name: str
+    key: str
+    sha256: Sha256
+    size: Natural
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+    """manifest.json: the job's single commit. `state` is ``failed`` when any item failed, ``done`` otherwise."""
+
+    job: JobId
+    state: Literal["done", "failed"]
+    files: tuple[ResultFile, ...]
+    failures: tuple[ItemFailure, ...] = ()
+    damage: tuple[Damage, ...] = ()
+    notes: tuple[str, ...] = ()
+    finished: str = ""
+    record: dict[str, msgspec.Raw] = field(default_factory=dict)
+    version: Literal[1] = 1
+
+
+T = TypeVar("T", bound=Struct)
+
+
+def encode(value: Struct) -> bytes:
+    """Canonical JSON (sorted keys, UTF-8): equal values give equal bytes."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def decode(data: bytes, kind: type[T], what: str) -> T:
+    """Read a `kind` from JSON; raise UsageError naming `what` when the bytes are not one."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{what} is not a {kind.__name__} of version {VERSION}: {error}.") from error
+
+
+def raw(value: object) -> msgspec.Raw:
+    """A value for a `record` dictionary."""
+    return msgspec.Raw(msgspec.json.encode(value, order="deterministic"))
+
+
+def job_id(spec: Spec, items: tuple[Item, ...]) -> str:
+    """16 hex digits from the spec and the items' names and SHA-256: the same submission is the same job."""
+    body = msgspec.json.encode((VERSION, spec, items), order="deterministic")
+    return hashlib.sha256(body).hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""Object keys, as pure functions: the only place that knows how the bucket is laid out.
+
+jobs/<job>/job.json                    the spec and its items, immutable
+jobs/<job>/plan.json                   the chunks, immutable, written once by ingest
+jobs/<job>/control.json                pause, cancel and retry, as last asked for
+jobs/<job>/items/<n>/source            original bytes
+jobs/<job>/items/<n>/index.json        streams, frame index, colour, plan
+jobs/<job>/chunks/<n>/input            packet run or image list
+jobs/<job>/chunks/<n>/attempt-<a>      a result, of nobody's until committed
+jobs/<job>/chunks/<n>/done.json        THE commit
+jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
+jobs/<job>/results/manifest.json       the job's single commit: what the user gets, with hashes
+jobs/<job>/results/files/<name>        what the user gets
+weights/<sha256>.safetensors           what workers load
+"""
+
+from __future__ import annotations
+
+import re
+
+from contract.errors import UsageError
+
+_JOB = re.compile(r"[0-9a-f]{16}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ATTEMPT = re.compile(r"[0-9]{1,6}-[0-9a-f]{8}")
+
+
+def check_job(job: str) -> str:
+    """Return `job` when it is a job id (16 hex digits); raise UsageError otherwise.
+
+    Ids arrive in messages and on command lines; nothing else may reach a key.
+    """
+    if not _JOB.fullmatch(job):
+        raise UsageError(f"{job[:80]!r} is not a job id: expected 16 hexadecimal digits, as `respool submit` prints.")
+    return job
+
+
+def _number(n: int) -> str:
+    if n < 0:
+        raise UsageError(f"{n} is not an item or chunk number: numbers start at 0.")
+    return str(n)
+
+
+def job_prefix(job: str) -> str:
+    return f"jobs/{check_job(job)}/"
+
+
+def job_spec(job: str) -> str:
+    return job_prefix(job) + "job.json"
+
+
+def plan(job: str) -> str:
+    return job_prefix(job) + "plan.json"
+
+
+def control(job: str) -> str:
+    return job_prefix(job) + "control.json"
+
+
+def source(job: str, item: int) -> str:
+    return f"{job_prefix(job)}items/{_number(item)}/source"
+
+
+def index(job: str, item: int) -> str:
+    return f"{job_prefix(job)}items/{_number(item)}/index.json"
+
+
+def chunk_prefix(job: str, chunk: int) -> str:
+    return f"{job_prefix(job)}chunks/{_number(chunk)}/"
+
+
+def chunk_input(job: str, chunk: int) -> str:
+    return chunk_prefix(job, chunk) + "input"
+
+
+def attempt(job: str, chunk: int, attempt_id: str) -> str:
+    """Key of an attempt's result; `attempt_id` is ``<number>-<8 hex digits>``.
+
+    The digits are drawn at each claim: after Redis lost everything the numbers start again, and two
+    attempts with one number must still not write one object.
+    """
+    if not _ATTEMPT.fullmatch(attempt_id):
+        raise UsageError(f"{attempt_id[:80]!r} is not an attempt id: expected <number>-<8 hex digits>.")
+    return f"{chunk_prefix(job, chunk)}attempt-{attempt_id}"
+
+
+def done(job: str, chunk: int) -> str:
+    return chunk_prefix(job, chunk) + "done.json"
+
+
+def failed(job: str, chunk: int) -> str:
+    return chunk_prefix(job, chunk) + "failed.json"
+
+
+def results_prefix(job: str) -> str:
+    return job_prefix(job) + "results/"
+
+
+def manifest(job: str) -> str:
+    return results_prefix(job) + "manifest.json"
+
+
+def result_file(job: str, name: str) -> str:
+    """Key of a finished file; `name` is a relative POSIX path without empty, ``.`` or ``..`` parts."""
+    return f"{results_prefix(job)}files/{check_name(name)}"
+
+
+def check_name(name: str) -> str:
+    """Return `name` when it is a safe relative path; raise UsageError otherwise.
+
+    Names become paths on the archivist's disk, so nothing that climbs out of a folder is let through.
+    """
+    parts = name.split("/")
+    if (
+        not name
+        or any(p in ("", ".", "..") for p in parts)
+        or "\\" in name
+        or any(ord(c) < 32 for c in name)
+        or len(name.encode("utf-8", "surrogatepass")) > 900
+    ):
+        raise UsageError(f"{name[:120]!r} is not a usable file name: expected a relative path of at most 900 bytes.")
+    return name
+
+
+def weights(sha256: str, suffix: str = "safetensors") -> str:
+    """Key of weights by content hash; `suffix` is ``safetensors`` or ``onnx`` (face detection)."""
+    if not _SHA256.fullmatch(sha256) or suffix not in ("safetensors", "onnx"):
+        raise UsageError(f"{sha256[:80]!r} is not a SHA-256 of weights: expected 64 hexadecimal digits.")
+    return f"weights/{sha256}.{suffix}"

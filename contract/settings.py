@@ -1,0 +1,120 @@
+"""One frozen settings object, built once at the entry point from a TOML file and RESPOOL_* variables."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from contract.errors import UsageError
+
+
+def _data_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "respool"
+
+
+def _cache_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "respool"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of every process. Times are seconds, sizes are bytes.
+
+    Each field is read from the TOML file named by RESPOOL_CONFIG, then from RESPOOL_<NAME IN CAPITALS>.
+    """
+
+    redis_url: str = ""
+    """Broker and ledger; empty means the embedded cluster."""
+    broker_url: str = ""
+    """Another Celery broker (RabbitMQ); empty means `redis_url`."""
+    s3_endpoint: str = ""
+    s3_access_key: str = ""
+    s3_secret_key: str = ""
+    s3_region: str = "us-east-1"
+    s3_bucket: str = "respool"
+    state: Path = Path()
+    """The embedded cluster's folder; by default the user's data directory."""
+    cache: Path = Path()
+    """Downloaded weights and compiled networks."""
+    scratch: Path = Path()
+    """Where a worker keeps the chunk at hand; by default the system's temporary folder."""
+    connect_timeout_s: float = 3.0
+    """How long Redis or S3 may take to answer at start before it counts as unreachable."""
+    lease_ttl_s: float = 30.0
+    """A worker that has not renewed its lease for so long has lost it."""
+    lease_renew_s: float = 10.0
+    max_attempts: int = 4
+    """Attempts of a chunk before it is set aside."""
+    chunk_soft_limit_s: float = 1800.0
+    chunk_hard_limit_s: float = 2100.0
+    poll_s: float = 0.25
+    """How often the orchestrator looks again."""
+    resend_s: float = 60.0
+    """A chunk announced, not leased and not done for so long is announced again even if the queue is not empty."""
+    window: int = 2
+    """Chunks announced ahead for each live worker."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    backend: str = "auto"
+    """auto, torch or openvino."""
+    threads: int = 0
+    """Threads a worker computes with; 0 means all cores."""
+    licence_policy: str = ""
+    """Comma-separated SPDX ids; models under other licences are refused. Empty allows all."""
+    log_format: str = "text"
+    """text or json."""
+
+    def __post_init__(self) -> None:
+        for name, default in (("state", _data_home() / "cluster"), ("cache", _cache_home())):
+            if getattr(self, name) == Path():
+                object.__setattr__(self, name, default)
+        if self.lease_renew_s * 2 > self.lease_ttl_s:
+            raise UsageError(
+                f"lease_renew_s is {self.lease_renew_s} and lease_ttl_s {self.lease_ttl_s}: "
+                "renew at least twice within a lease."
+            )
+
+    @property
+    def broker(self) -> str:
+        return self.broker_url or self.redis_url
+
+    @property
+    def embedded(self) -> bool:
+        """True when no outside cluster is named, so that the one in `state` is meant."""
+        return not (self.redis_url or self.s3_endpoint)
+
+    def environment(self) -> dict[str, str]:
+        """The RESPOOL_* variables that build these settings in another process."""
+        return {f"RESPOOL_{f.name.upper()}": str(getattr(self, f.name)) for f in fields(self)}
+
+
+def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """Settings from RESPOOL_CONFIG (TOML), RESPOOL_* and `overrides`, later ones first.
+
+    Raises UsageError for an unreadable file, an unknown key or a value of the wrong type.
+    """
+    known = get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    config = environ.get("RESPOOL_CONFIG")
+    if config:
+        try:
+            values = tomllib.loads(Path(config).read_text())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"RESPOOL_CONFIG names {config!r}, which cannot be read: {error}.") from error
+        for key in values.keys() - known.keys():
+            raise UsageError(f"{config} sets {key!r}, which is not a setting; see docs/operations.md for the list.")
+    for name in known:
+        text = environ.get(f"RESPOOL_{name.upper()}")
+        if text is not None and text != "":
+            values[name] = text
+    for name, value in values.items():
+        kind = known[name]
+        try:
+            values[name] = kind(value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"setting {name} is {value!r}, but a {kind.__name__} is needed.") from error
+    return replace(Settings(**values), **overrides)

@@ -1,0 +1,1 @@
+"""Plans, dispatches, watches and reassembles; never imports torch or cv2."""

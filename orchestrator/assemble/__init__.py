@@ -1,0 +1,1 @@
+"""From committed chunks to what the user gets."""

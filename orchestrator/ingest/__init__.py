@@ -1,0 +1,1 @@
+"""From source bytes to an index and chunks."""

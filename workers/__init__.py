@@ -1,0 +1,1 @@
+"""Celery workers that hold a loaded generator; never import the orchestrator."""

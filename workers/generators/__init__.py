@@ -1,0 +1,1 @@
+"""Generators: the networks (and baselines) that map frames to larger frames."""
