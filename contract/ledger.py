@@ -1,0 +1,302 @@
+"""Leases, commits and counters in Redis. Nothing here is the truth: all of it can be made again from S3.
+
+Every decision that two processes could race for is one Lua script (contract/lua), with Redis' own clock.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
+
+from contract import keys
+from contract.errors import Unreachable
+from contract.job import Control, Plan
+from contract.settings import Settings
+
+JOBS = "respool:jobs"
+WORKERS = "respool:workers"
+Claim = Literal["claimed", "leased", "done", "failed", "paused", "cancelled", "unknown"]
+Renewal = Literal["ok", "paused", "cancelled", "done", "lost", "unknown"]
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's right to chunk `chunk` of `job`; `attempt` (``<number>-<nonce>``) is the fencing token."""
+
+    job: str
+    chunk: int
+    attempt: str
+    worker: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A job's ledger in numbers. `waiting` are announced and not yet claimed."""
+
+    total: int
+    done: int
+    failed: int
+    running: int
+    waiting: int
+    frames: int
+    frames_done: int
+    retried: int
+    handed_back: int
+    paused: bool
+    cancelled: bool
+
+    @property
+    def settled(self) -> bool:
+        """True when no chunk is left to do."""
+        return self.done + self.failed >= self.total
+
+
+def _job(job: str) -> str:
+    return f"respool:{{{keys.check_job(job)}}}"
+
+
+def _bits(numbers: Iterable[int], total: int) -> bytes:
+    """A Redis bitmap (bit 0 is the highest bit of byte 0) of `total` bits with `numbers` set."""
+    data = bytearray((total + 7) // 8)
+    for n in numbers:
+        data[n >> 3] |= 0x80 >> (n & 7)
+    return bytes(data)
+
+
+class Ledger:
+    """The ledger in one Redis. Safe to share between threads; raises Unreachable when Redis does not answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        try:
+            self._redis = redis.Redis.from_url(
+                settings.redis_url,
+                decode_responses=True,
+                socket_connect_timeout=settings.connect_timeout_s,
+                socket_timeout=30,
+                socket_keepalive=True,
+                health_check_interval=25,
+                retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), 3),
+            )
+        except ValueError as error:
+            raise Unreachable(
+                "RESPOOL_REDIS_URL is not a Redis address; expected redis://[:password@]host:port/number."
+            ) from error
+        folder = resources.files("contract") / "lua"
+        self._scripts = {
+            name: self._redis.register_script((folder / f"{name}.lua").read_text())
+            for name in ("claim", "renew", "release", "settle", "dispatch", "reconcile", "revive", "found")
+        }
+
+    def _call(self, call: Callable[[], R]) -> R:
+        try:
+            return call()
+        except AuthenticationError as error:
+            raise Unreachable("Redis refused the password; check RESPOOL_REDIS_URL.") from error
+        except RedisError as error:
+            kwargs = self._redis.connection_pool.connection_kwargs
+            where = f"{kwargs.get('host', '?')}:{kwargs.get('port', '?')}"
+            raise Unreachable(
+                f"Redis at {where} does not answer ({type(error).__name__}); check RESPOOL_REDIS_URL and that it runs."
+            ) from error
+
+    def _run(self, script: str, names: list[str], *args: object) -> Any:
+        return self._call(lambda: self._scripts[script](keys=names, args=[cast(Any, a) for a in args]))
+
+    def ping(self) -> None:
+        """Raise Unreachable when Redis does not answer."""
+        self._call(self._redis.ping)
+
+    # Jobs
+
+    def found(self, plan: Plan, priority: int, control: Control, done: dict[int, int], failed: Iterable[int]) -> bool:
+        """Make the ledger of a job from what S3 holds; `done` maps chunk to frames. False when it is there already."""
+        lost = set(failed) - done.keys()
+        total = len(plan.chunks)
+        made = self._run(
+            "found",
+            [_job(plan.job), JOBS],
+            plan.job,
+            priority,
+            total,
+            plan.frames,
+            sum(done.values()),
+            len(done),
+            len(lost),
+            int(control.paused),
+            int(control.cancelled),
+            _bits(done, total),
+            _bits(lost, total),
+        )
+        return bool(made)
+
+    def forget(self, job: str) -> None:
+        """Drop a job's ledger: its truth is in S3."""
+        names = self._call(lambda: [JOBS, *self._redis.scan_iter(match=f"{_job(job)}*", count=1000)])[1:]
+        self._call(lambda: self._redis.zrem(JOBS, job))
+        if names:
+            self._call(lambda: self._redis.delete(*names))
+
+    def jobs(self) -> list[tuple[str, int]]:
+        """(job, priority) of all jobs with a ledger, highest priority first."""
+        found = self._call(lambda: self._redis.zrevrange(JOBS, 0, -1, withscores=True))
+        return [(name, int(score)) for name, score in cast(list[tuple[str, float]], found)]
+
+    def counts(self, job: str) -> Counts | None:
+        """The job in numbers, or None when this Redis does not know it."""
+        name = _job(job)
+
+        def read() -> list[Any]:
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hgetall(name)
+            pipe.zcard(f"{name}:leases")
+            pipe.zcard(f"{name}:sent")
+            return pipe.execute()
+
+        fields, running, waiting = self._call(read)
+        if not fields:
+            return None
+        return Counts(
+            total=int(fields["total"]),
+            done=int(fields["done"]),
+            failed=int(fields["failed"]),
+            running=running,
+            waiting=waiting,
+            frames=int(fields["frames"]),
+            frames_done=int(fields["frames_done"]),
+            retried=int(fields["retried"]),
+            handed_back=int(fields["handed_back"]),
+            paused=fields["paused"] == "1",
+            cancelled=fields["cancelled"] == "1",
+        )
+
+    def ask(self, job: str, control: Control) -> None:
+        """Tell everybody who renews a lease what was asked of the job; no effect on a job without a ledger."""
+        name = _job(job)
+        if self._call(lambda: self._redis.exists(name)):
+            values = {"paused": int(control.paused), "cancelled": int(control.cancelled)}
+            self._call(lambda: self._redis.hset(name, mapping=cast(Any, values)))
+
+    def reasons(self, job: str, chunk: int) -> tuple[str, ...]:
+        """Why each earlier attempt of a chunk ended, oldest first."""
+        found = self._call(lambda: self._redis.lrange(f"{_job(job)}:reasons:{chunk}", 0, -1))
+        return tuple(cast(list[str], found))
+
+    # Chunks, as workers see them
+
+    def claim(self, job: str, chunk: int, worker: str) -> tuple[Claim, Lease | None]:
+        """Take a chunk for `lease_ttl_s`; anything but ``claimed`` comes without a lease."""
+        nonce = secrets.token_hex(4)
+        verdict, number = self._run("claim", [_job(job)], chunk, worker, nonce, self._ttl)
+        if verdict != "claimed":
+            return verdict, None
+        return verdict, Lease(job, chunk, f"{number}-{nonce}", worker)
+
+    def renew(self, lease: Lease) -> Renewal:
+        """Keep a lease for another `lease_ttl_s`, and learn what was asked of the job meanwhile."""
+        found = self._run("renew", [_job(lease.job)], lease.chunk, lease.attempt, lease.worker, self._ttl)
+        return cast(Renewal, found)
+
+    def release(self, lease: Lease, reason: str, counted: bool) -> Literal["again", "exhausted", "lost", "unknown"]:
+        """Give a chunk back. A `counted` release is a failed try; ``exhausted`` says it was the last one allowed."""
+        found = self._run(
+            "release",
+            [_job(lease.job)],
+            lease.chunk,
+            lease.attempt,
+            lease.worker,
+            reason[:1000],
+            int(counted),
+            self._settings.max_attempts,
+        )
+        return cast(Literal["again", "exhausted", "lost", "unknown"], found)
+
+    def settle(self, job: str, chunk: int, what: Literal["done", "failed"], frames: int = 0) -> bool:
+        """Write down that a chunk's done.json or failed.json exists. True the first time."""
+        return bool(self._run("settle", [_job(job)], chunk, what, frames) == 1)
+
+    # Chunks, as orchestrators see them
+
+    def dispatch(self, job: str, count: int) -> list[int]:
+        """Choose up to `count` chunks to announce now and note that they were."""
+        return [int(c) for c in self._run("dispatch", [_job(job)], count)]
+
+    def reconcile(self, job: str, patience_s: float) -> tuple[list[int], list[int]]:
+        """End leases that ran out and announcements older than `patience_s`: (tries used up, to be done again)."""
+        exhausted, again = self._run("reconcile", [_job(job)], int(patience_s * 1000), self._settings.max_attempts)
+        return [int(c) for c in exhausted], [int(c) for c in again]
+
+    def revive(self, job: str, chunks: Iterable[int]) -> int:
+        """Let chunks that were set aside be tried again; returns how many were."""
+        return int(self._run("revive", [_job(job)], *chunks))
+
+    # Workers and locks
+
+    def announce_worker(self, worker: str, info: dict[str, object]) -> None:
+        """Say that a worker lives, for `lease_ttl_s`; `info` is shown by `respool workers`."""
+        body = msgspec.json.encode(info).decode()
+
+        def write() -> None:
+            now = self._redis.time()[0]
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.zadd(WORKERS, {worker: now + self._settings.lease_ttl_s})
+            pipe.hset(f"{WORKERS}:info", worker, body)
+            pipe.execute()
+
+        self._call(write)
+
+    def dismiss_worker(self, worker: str) -> None:
+        """Say that a worker is gone."""
+        self._call(lambda: self._redis.zrem(WORKERS, worker))
+        self._call(lambda: self._redis.hdel(f"{WORKERS}:info", worker))
+
+    def workers(self) -> dict[str, dict[str, object]]:
+        """What each live worker last said of itself; the dead are forgotten on the way."""
+
+        def read() -> dict[str, dict[str, object]]:
+            now = self._redis.time()[0]
+            dead = cast(list[str], self._redis.zrangebyscore(WORKERS, "-inf", now))
+            if dead:
+                self._redis.zrem(WORKERS, *dead)
+                self._redis.hdel(f"{WORKERS}:info", *dead)
+            infos = cast(dict[str, str], self._redis.hgetall(f"{WORKERS}:info"))
+            return {name: msgspec.json.decode(body) for name, body in sorted(infos.items())}
+
+        return self._call(read)
+
+    @contextmanager
+    def lock(self, name: str, ttl_s: float) -> Iterator[Callable[[], bool] | None]:
+        """Try to hold a cluster-wide lock: yields a function that renews it (False once lost), or None when taken."""
+        lock = self._redis.lock(f"respool:lock:{name}", timeout=ttl_s, thread_local=False)
+        if not self._call(lambda: lock.acquire(blocking=False)):
+            yield None
+            return
+
+        def keep() -> bool:
+            try:
+                return bool(lock.reacquire())
+            except redis.exceptions.LockError:
+                return False
+            except RedisError:
+                return True  # not known to be lost; the caller's own commit is conditional anyway
+
+        try:
+            yield keep
+        finally:
+            with suppress(RedisError):  # it ran out or Redis is away: in both cases the lock ends by itself
+                lock.release()
+
+    @property
+    def _ttl(self) -> int:
+        return int(self._settings.lease_ttl_s * 1000)

@@ -1,0 +1,22 @@
+-- claim: one worker takes a chunk, or learns why it cannot.
+-- KEYS job  ARGV chunk worker nonce ttl_ms
+-- returns {verdict, attempt number}
+local job, chunk, worker, nonce, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+if redis.call('EXISTS', job) == 0 then return {'unknown', 0} end
+if tonumber(chunk) >= tonumber(redis.call('HGET', job, 'total')) then return {'unknown', 0} end
+redis.call('ZREM', job .. ':sent', chunk)
+if redis.call('GETBIT', job .. ':done', chunk) == 1 then return {'done', 0} end
+if redis.call('GETBIT', job .. ':failed', chunk) == 1 then return {'failed', 0} end
+if redis.call('HEXISTS', job .. ':holders', chunk) == 1 then return {'leased', 0} end
+if redis.call('HGET', job, 'cancelled') == '1' then return {'cancelled', 0} end
+if redis.call('HGET', job, 'paused') == '1' then
+  redis.call('ZADD', job .. ':again', chunk, chunk)
+  return {'paused', 0}
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local number = redis.call('HINCRBY', job .. ':attempts', chunk, 1)
+redis.call('ZREM', job .. ':again', chunk)
+redis.call('ZADD', job .. ':leases', now + ttl, chunk)
+redis.call('HSET', job .. ':holders', chunk, number .. '-' .. nonce .. ' ' .. worker)
+return {'claimed', number}

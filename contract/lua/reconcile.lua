@@ -1,0 +1,30 @@
+-- reconcile: whatever is neither done nor leased goes out again.
+-- Leases that ran out are failed tries; announcements older than `patience_ms` count as lost.
+-- KEYS job  ARGV patience_ms max_tries
+-- returns {chunks whose tries are used up, chunks to be done again}
+local job, patience, max_tries = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+local exhausted, again = {}, {}
+if redis.call('EXISTS', job) == 0 then return {exhausted, again} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':leases', '-inf', now)) do
+  local holder = redis.call('HGET', job .. ':holders', chunk) or 'unknown'
+  local attempt, worker = string.match(holder, '^(%S+) (.*)$')
+  redis.call('RPUSH', job .. ':reasons:' .. chunk,
+    'attempt ' .. (attempt or '?') .. ' on ' .. (worker or '?') .. ': its lease ran out; the worker died or was cut off')
+  redis.call('ZREM', job .. ':leases', chunk)
+  redis.call('HDEL', job .. ':holders', chunk)
+  redis.call('HINCRBY', job, 'retried', 1)
+  if redis.call('HINCRBY', job .. ':tries', chunk, 1) >= max_tries then
+    exhausted[#exhausted + 1] = chunk
+  else
+    redis.call('ZADD', job .. ':again', chunk, chunk)
+    again[#again + 1] = chunk
+  end
+end
+for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':sent', '-inf', now - patience)) do
+  redis.call('ZREM', job .. ':sent', chunk)
+  redis.call('ZADD', job .. ':again', chunk, chunk)
+  again[#again + 1] = chunk
+end
+return {exhausted, again}

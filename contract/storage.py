@@ -1,0 +1,303 @@
+"""S3 through boto3: whole objects with their SHA-256, one conditional PUT, and nothing else.
+
+Every object is written with its SHA-256 in its metadata and every whole read is held against it, so
+that a byte that flips at rest or a read that ends early is named instead of believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from contract.errors import IntegrityError, StorageError, Unreachable
+from contract.reader import Reader
+from contract.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_TRIES = 5
+_ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
+_REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+_BUSY = {"409", "ConditionalRequestConflict", "OperationAborted"}
+R = TypeVar("R")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Storage:
+    """One bucket. Safe to share between threads; build one per process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.bucket = settings.s3_bucket
+        self.endpoint = settings.s3_endpoint
+        config = Config(
+            connect_timeout=settings.connect_timeout_s,
+            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": _TRIES},  # exponential backoff with jitter
+            max_pool_connections=16,
+            s3={"addressing_style": "path"},
+        )
+        session = boto3.session.Session(
+            aws_access_key_id=settings.s3_access_key or None,
+            aws_secret_access_key=settings.s3_secret_key or None,
+            region_name=settings.s3_region,
+        )
+        self._client: S3Client = session.client("s3", endpoint_url=settings.s3_endpoint or None, config=config)
+        self._transfer = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket when it is absent; raise Unreachable when S3 does not answer or refuses us."""
+        try:
+            self._client.head_bucket(Bucket=self.bucket)
+            return
+        except ClientError as error:
+            if _code(error) not in _ABSENT:
+                raise self._translate(error, "") from error
+        except BotoCoreError as error:
+            raise self._translate(error, "") from error
+        try:
+            self._client.create_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if _code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise self._translate(error, "") from error
+
+    def get(self, key: str) -> bytes:
+        """The whole object, held against its SHA-256; StorageError when absent, IntegrityError when it differs."""
+        data = self.find(key)
+        if data is None:
+            raise StorageError(f"object {key} is not in bucket {self.bucket}; was the job removed?")
+        return data
+
+    def find(self, key: str) -> bytes | None:
+        """Like `get`, but None when there is no such object."""
+
+        def read() -> bytes | None:
+            try:
+                answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+            data = answer["Body"].read()
+            self._check(key, hashlib.sha256(data).hexdigest(), answer["Metadata"].get("sha256"))
+            return data
+
+        return self._again(key, read)
+
+    def get_file(self, key: str, path: Path) -> str:
+        """Stream an object into `path` (which is overwritten); returns its SHA-256, held against the recorded one."""
+
+        def read() -> str:
+            digest = hashlib.sha256()
+            answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            with path.open("wb") as out:
+                for block in answer["Body"].iter_chunks(1 << 20):
+                    digest.update(block)
+                    out.write(block)
+                size = out.tell()
+            if size != answer["ContentLength"]:
+                raise IntegrityError(
+                    f"object {key} ended after {size} of {answer['ContentLength']} bytes; the read was cut short."
+                )
+            self._check(key, digest.hexdigest(), answer["Metadata"].get("sha256"))
+            return digest.hexdigest()
+
+        return self._again(key, read)
+
+    def put(self, key: str, data: bytes, if_absent: bool = False) -> bool:
+        """Write a small object; with `if_absent`, False (and nothing written) when the key exists already.
+
+        A caller that gets False after its own write was repeated by the network must read the object to
+        learn whether it is its own.
+        """
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        digest = hashlib.sha256(data).hexdigest()
+
+        def write() -> bool:
+            try:
+                self._client.put_object(
+                    Bucket=self.bucket, Key=key, Body=data, Metadata={"sha256": digest}, **condition
+                )
+            except ClientError as error:
+                if if_absent and _code(error) in ("412", "PreconditionFailed"):
+                    return False
+                raise
+            return True
+
+        return self._again(key, write)
+
+    def put_file(
+        self, key: str, path: Path, sha256: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> str:
+        """Upload a file, in parts when it is large; returns its SHA-256. `progress` gets bytes as they go.
+
+        The file is hashed first (unless `sha256` is given), so that the hash is of what was meant, not of what arrived.
+        """
+        digest = sha256 or file_sha256(path)
+
+        def write() -> None:
+            self._client.upload_file(
+                str(path),
+                self.bucket,
+                key,
+                ExtraArgs={"Metadata": {"sha256": digest}},
+                Config=self._transfer,
+                Callback=progress,
+            )
+
+        self._again(key, write)
+        return digest
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy within the bucket, on the server's side, metadata included."""
+        self._again(
+            target,
+            lambda: self._client.copy(
+                {"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=self._transfer
+            ),
+        )
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object, or None when it is absent."""
+        found = self.stat(key)
+        return found[0] if found else None
+
+    def exists(self, key: str) -> bool:
+        return bool(self.stat(key))
+
+    def stat(self, key: str) -> tuple[int, str] | tuple[()]:
+        """(bytes, recorded SHA-256) of an object, or () when it is absent."""
+
+        def head() -> tuple[int, str] | tuple[()]:
+            try:
+                answer = self._client.head_object(Bucket=self.bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return ()
+                raise
+            return answer["ContentLength"], answer["Metadata"].get("sha256", "")
+
+        return self._again(key, head)
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """(key, bytes) of every object below `prefix`, in key order."""
+        token: dict[str, Any] = {}
+        while True:
+            page = self._again(
+                prefix, partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=prefix, **token)
+            )
+            for entry in page.get("Contents", ()):
+                yield entry["Key"], entry["Size"]
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Names directly below `prefix` that have something below them."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+        try:
+            for page in pages:
+                for entry in page.get("CommonPrefixes", ()):
+                    yield entry["Prefix"][len(prefix) :].rstrip("/")
+        except (ClientError, BotoCoreError) as error:
+            raise self._translate(error, prefix) from error
+
+    def delete(self, key: str) -> None:
+        """Remove an object; removing what is absent is no error."""
+        self._again(key, lambda: self._client.delete_object(Bucket=self.bucket, Key=key))
+
+    def open(self, key: str) -> Reader:
+        """A seekable, read-only binary stream over an object; reads come in blocks of 4 MiB, of which a few are kept."""
+        found = self.stat(key)
+        if not found:
+            raise StorageError(f"object {key} is not in bucket {self.bucket}; was the job removed?")
+        return Reader(lambda start, stop: self.read_range(key, start, stop), found[0])
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes `start` .. `stop` - 1 of an object."""
+
+        def read() -> bytes:
+            answer = self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
+            data = answer["Body"].read()
+            if len(data) != stop - start:
+                raise IntegrityError(f"object {key} gave {len(data)} of {stop - start} bytes at {start}.")
+            return data
+
+        return self._again(key, read)
+
+    @staticmethod
+    def _check(key: str, found: str, expected: str | None) -> None:
+        if expected is not None and found != expected:
+            raise IntegrityError(
+                f"object {key} has SHA-256 {found}, but was written with {expected}: it was damaged at rest or on the way."
+            )
+
+    def _again(self, key: str, call: Callable[[], R]) -> R:
+        """Call with backoff and jitter; botocore repeats requests, this repeats what breaks while a body streams."""
+        for tried in range(_TRIES):
+            try:
+                return call()
+            except (ClientError, BotoCoreError, HTTPClientError, IntegrityError, OSError) as error:
+                final = tried == _TRIES - 1
+                if isinstance(error, IntegrityError):
+                    if final:
+                        raise
+                elif isinstance(error, OSError) and error.filename is not None:
+                    raise  # the local disk, not the network
+                else:
+                    retry = (isinstance(error, ClientError) and _code(error) in _BUSY) or _streaming(error)
+                    if final or not retry:
+                        raise self._translate(error, key) from error
+                time.sleep(random.uniform(0, 0.1 * 2**tried))  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")
+
+    def _translate(self, error: Exception, key: str) -> StorageError | Unreachable:
+        where = self.endpoint or "the S3 endpoint of the AWS configuration"
+        what = f"object {key}" if key else f"bucket {self.bucket}"
+        if isinstance(error, ClientError):
+            code = _code(error)
+            if code in _REFUSED:
+                return Unreachable(
+                    f"S3 at {where} refused the credentials for {what} ({code}); check RESPOOL_S3_ACCESS_KEY and RESPOOL_S3_SECRET_KEY."
+                )
+            return StorageError(f"S3 at {where} answered {code or error} for {what}; it was tried {_TRIES} times.")
+        if (
+            "Connect" in type(error).__name__
+            or "Endpoint" in type(error).__name__
+            or "Credentials" in type(error).__name__
+        ):
+            return Unreachable(
+                f"S3 at {where} cannot be reached for {what}; check RESPOOL_S3_ENDPOINT and that the server runs."
+            )
+        return StorageError(f"S3 at {where} failed for {what}: {type(error).__name__}; it was tried {_TRIES} times.")
+
+
+def _streaming(error: Exception) -> bool:
+    """True for what breaks in the middle of a body, which botocore does not repeat by itself."""
+    name = type(error).__name__
+    return name in (
+        "IncompleteReadError",
+        "ResponseStreamingError",
+        "ReadTimeoutError",
+        "ConnectionClosedError",
+        "HTTPClientError",
+    ) or isinstance(error, OSError)
