@@ -6,7 +6,7 @@ jobs/<job>/control.json                pause, cancel and retry, as last asked fo
 jobs/<job>/items/<n>/source            original bytes
 jobs/<job>/items/<n>/index.json        streams, frame index, colour, plan
 jobs/<job>/chunks/<n>/input            packet run or image list
-jobs/<job>/chunks/<n>/attempt-<a>      a result, of nobody's until committed
+jobs/<job>/chunks/<n>/attempt-<a>      a result, of nobody's until committed (a chunk of images: one below it for each)
 jobs/<job>/chunks/<n>/done.json        THE commit
 jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
 jobs/<job>/results/manifest.json       the job's single commit: what the user gets, with hashes
@@ -82,6 +82,11 @@ def attempt(job: str, chunk: int, attempt_id: str) -> str:
     if not _ATTEMPT.fullmatch(attempt_id):
         raise UsageError(f"{attempt_id[:80]!r} is not an attempt id: expected <number>-<8 hex digits>.")
     return f"{chunk_prefix(job, chunk)}attempt-{attempt_id}"
+
+
+def attempt_image(job: str, chunk: int, attempt_id: str, item: int) -> str:
+    """Key of one finished image of an attempt at an image chunk."""
+    return f"{attempt(job, chunk, attempt_id)}/{_number(item)}"
 
 
 def done(job: str, chunk: int) -> str:

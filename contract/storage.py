@@ -7,6 +7,7 @@ that a byte that flips at rest or a read that ends early is named instead of bel
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,13 @@ class Storage:
             return digest.hexdigest()
 
         return self._again(key, read)
+
+    def verify(self, key: str, sha256: str) -> None:
+        """Read an object back; raise IntegrityError when its bytes are not those of `sha256`."""
+        self.get_file(key, Path(os.devnull))
+        found = self.stat(key)
+        if not found or found[1] != sha256:
+            raise IntegrityError(f"object {key} is not the one that was written (SHA-256 {sha256}); it was replaced.")
 
     def put(self, key: str, data: bytes, if_absent: bool = False) -> bool:
         """Write a small object; with `if_absent`, False (and nothing written) when the key exists already.

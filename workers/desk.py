@@ -1,0 +1,116 @@
+"""What a worker keeps at hand between chunks: job files, weights on disk, and the loaded generator."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import psutil
+
+from contract import job as words
+from contract import keys
+from contract.errors import UsageError, WeightsError
+from contract.job import Chunk, Job, Plan, Spec, Weights
+from contract.settings import Settings
+from contract.storage import Storage, file_sha256
+
+if TYPE_CHECKING:
+    from workers.generators.enhancer import Enhancer
+
+_JOBS = 4
+
+
+@dataclass(frozen=True)
+class JobFile:
+    """A job and its plan, as read from S3: both are immutable."""
+
+    job: Job
+    plan: Plan
+
+    def chunk(self, n: int) -> Chunk:
+        """Chunk `n`; UsageError when the plan has none of that number."""
+        if not 0 <= n < len(self.plan.chunks):
+            raise UsageError(f"job {self.job.id} has no chunk {n}; it has {len(self.plan.chunks)}.")
+        return self.plan.chunks[n]
+
+
+class Desk:
+    """Held by one worker process; not thread-safe apart from `warm`."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._settings, self._storage = settings, storage
+        self._jobs: OrderedDict[str, JobFile] = OrderedDict()
+        self._enhancer: Enhancer | None = None
+        self._enhancer_key = b""
+        self.scratch = settings.scratch if settings.scratch != Path() else Path(tempfile.gettempdir())
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what killed workers of this machine left in the scratch folder."""
+        for left in self.scratch.glob("respool-*-*"):
+            pid = left.name.split("-")[1]
+            if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def warm(self) -> None:
+        """Import torch beside the first fetch instead of after it."""
+
+        def load() -> None:
+            import workers.generators.registry  # noqa: F401
+
+        threading.Thread(target=load, name="warm", daemon=True).start()
+
+    def job(self, job: str) -> JobFile:
+        """The job and its plan; StorageError when the store does not have them."""
+        if job not in self._jobs:
+            self._jobs[job] = JobFile(
+                words.decode(self._storage.get(keys.job_spec(job)), Job, keys.job_spec(job)),
+                words.decode(self._storage.get(keys.plan(job)), Plan, keys.plan(job)),
+            )
+            if len(self._jobs) > _JOBS:
+                self._jobs.popitem(last=False)
+        return self._jobs[job]
+
+    def enhancer(self, spec: Spec) -> Enhancer:
+        """The generator that `spec` pins, loaded; the one held before is let go when it is another."""
+        key = msgspec.json.encode((spec.model, spec.weights, spec.denoise, spec.precision, spec.tile))
+        if self._enhancer is None or key != self._enhancer_key:
+            from workers.generators.registry import load
+
+            paths = {weights.sha256: self._weights(weights) for weights in spec.weights}
+            self._enhancer = None
+            self._enhancer = load(spec, paths, self._settings)
+            self._enhancer_key = key
+        return self._enhancer
+
+    def _weights(self, weights: Weights) -> Path:
+        """A local file with exactly the pinned bytes; WeightsError when the store does not give them."""
+        folder = self._settings.cache / "weights"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{weights.sha256}.{weights.suffix}"
+        if path.exists() and file_sha256(path) == weights.sha256:
+            return path
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        found = self._storage.get_file(keys.weights(weights.sha256, weights.suffix), part)
+        if found != weights.sha256:
+            part.unlink()
+            raise WeightsError(
+                f"weights {weights.name} in the store have SHA-256 {found}, but the job pins {weights.sha256}; submit again."
+            )
+        part.replace(path)
+        return path
+
+    def held(self) -> dict[str, object]:
+        """What is loaded, for the list of workers."""
+        held = self._enhancer
+        if held is None:
+            return {"model": "", "device": "", "precision": ""}
+        return {"model": held.name, "device": held.device, "precision": held.precision}

@@ -1,0 +1,244 @@
+"""One chunk, from ring to commit.
+
+claim -> fetch -> enhance -> upload attempt -> read back -> PUT done.json If-None-Match -> ledger. Everything
+before the PUT may be lost or done twice; everything after it can be made again from what the PUT wrote.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contract import job as words
+from contract import keys
+from contract.errors import BadInput, Cancelled, Interrupted, LeaseLost, PermanentError, Unreachable
+from contract.job import Chunk, Damage, Done, Failed, ItemFailure, Output
+from contract.ledger import Lease, Ledger
+from contract.settings import Settings
+from contract.storage import Storage
+from workers.desk import Desk, JobFile
+from workers.pulse import Pulse
+
+if TYPE_CHECKING:
+    from workers.generators.enhancer import Enhancer
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """What a pool process holds: connections, the loaded generator, and at most one lease."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.name = f"{os.uname().nodename}-{os.getpid()}"
+        self.storage = Storage(settings)
+        self.ledger = Ledger(settings)
+        self.desk = Desk(settings, self.storage)
+        self.pulse = Pulse(self.ledger, self.name, settings.lease_renew_s, self._info)
+        self.idle = threading.Event()
+        self.idle.set()
+        self._lease: Lease | None = None
+        self._label = ""
+        self._started = time.time()
+        self._frames = 0
+
+    def start(self) -> None:
+        """Begin to beat, and load what every generator needs while nothing else is to do."""
+        self.pulse.start()
+        self.desk.warm()
+
+    def end(self) -> None:
+        self.pulse.end()
+
+    def hand_back(self) -> None:
+        """The process is to end: give the chunk at hand back now, whatever the main thread is doing."""
+        self.pulse.interrupt()
+        lease = self._lease
+        if lease is not None:
+            verdict = self.ledger.release(lease, "the worker was told to end", counted=False)
+            logger.info("handed back (%s)", verdict, extra=_about(lease))
+
+    def work(self, job: str, chunk: int) -> str:
+        """Do a chunk when it still needs doing; returns what became of it in one word."""
+        if self.pulse.interrupted.is_set():
+            return "ending"
+        verdict, lease = self.ledger.claim(job, chunk, self.name)
+        if lease is None:
+            return verdict
+        self.idle.clear()
+        self._lease = lease
+        self.pulse.hold(lease)
+        try:
+            return self._attempt(lease)
+        finally:
+            self.pulse.hold(None)
+            self._lease, self._label = None, ""
+            self.idle.set()
+
+    def _attempt(self, lease: Lease) -> str:
+        try:
+            known = self.storage.find(keys.done(lease.job, lease.chunk))
+            if known is not None:  # committed before Redis forgot it
+                return self._settle(lease, words.decode(known, Done, keys.done(lease.job, lease.chunk)))
+            file = self.desk.job(lease.job)
+            chunk = file.chunk(lease.chunk)
+            self._label = chunk.label
+            done = self._enhance(lease, file, chunk)
+            return self._commit(lease, done)
+        except (Interrupted, Cancelled, Unreachable) as error:
+            return self._give_back(lease, str(error), counted=False)
+        except LeaseLost as error:
+            self._clean(lease)
+            logger.warning("%s", error, extra=_about(lease))
+            return "lost"
+        except Exception as error:
+            logger.exception("attempt failed", extra=_about(lease))
+            return self._give_back(lease, f"{type(error).__name__}: {error}", counted=True)
+
+    # Enhancing
+
+    def _enhance(self, lease: Lease, file: JobFile, chunk: Chunk) -> Done:
+        began = time.monotonic()
+        enhancer = self.desk.enhancer(file.job.spec)
+        loaded = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix=f"respool-{os.getpid()}-", dir=self.desk.scratch) as folder:
+            if chunk.kind == "video":
+                done = self._film(lease, file, chunk, enhancer, Path(folder))
+            else:
+                done = self._images(lease, file, chunk, enhancer, Path(folder))
+        seconds = {"load": loaded - began, "whole": time.monotonic() - began}
+        self._frames += done.frames
+        record = {
+            **done.record,
+            "device": words.raw(enhancer.device),
+            "precision": words.raw(enhancer.precision),
+            "backend": words.raw(enhancer.backend),
+            "reason": words.raw(enhancer.reason),
+            "seconds": words.raw({name: round(value, 4) for name, value in seconds.items()}),
+            "peak_memory": words.raw(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+            "attempts": words.raw(self.ledger.reasons(lease.job, lease.chunk)),
+        }
+        return msgspec.structs.replace(done, record=record)
+
+    def _film(self, lease: Lease, file: JobFile, chunk: Chunk, enhancer: Enhancer, folder: Path) -> Done:
+        from workers.film import enhance_film
+
+        run, out = folder / "run", folder / "out"
+        began = time.monotonic()
+        self.storage.get_file(keys.chunk_input(lease.job, chunk.n), run)
+        fetched = time.monotonic()
+        made = enhance_film(run, file.job.spec, enhancer, out, self.pulse.checkpoint)
+        enhanced = time.monotonic()
+        key = keys.attempt(lease.job, chunk.n, lease.attempt)
+        sha256 = self.storage.put_file(key, out)
+        self.storage.verify(key, sha256)
+        stored = time.monotonic()
+        output = Output(chunk.item, key, sha256, out.stat().st_size, made.frames, made.width, made.height)
+        stages = {"fetch": fetched - began, "enhance": enhanced - fetched, "store": stored - enhanced}
+        return Done(
+            chunk=chunk.n,
+            attempt=lease.attempt,
+            worker=self.name,
+            frames=made.frames,
+            outputs=(output,),
+            damage=tuple(Damage(chunk.item, first, count, reason) for first, count, reason in made.damage),
+            notes=tuple(made.notes),
+            reorder=made.reorder,
+            record={"film": words.raw(made.record), "stages": words.raw(stages)},
+        )
+
+    def _images(self, lease: Lease, file: JobFile, chunk: Chunk, enhancer: Enhancer, folder: Path) -> Done:
+        from workers.images import enhance_image
+
+        outputs: list[Output] = []
+        failures: list[ItemFailure] = []
+        notes: list[str] = []
+        records: dict[str, object] = {}
+        for item in file.job.items[chunk.first : chunk.first + chunk.count]:
+            self.pulse.checkpoint()
+            source, out = folder / "source", folder / "out"
+            try:
+                found = self.storage.get_file(keys.source(lease.job, item.n), source)
+                if found != item.sha256:
+                    raise BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted.")
+                made = enhance_image(source, item.result, file.job.spec, enhancer, out, self.pulse.checkpoint)
+            except PermanentError as error:
+                if isinstance(error, Cancelled):
+                    raise
+                failures.append(ItemFailure(item.n, item.name, str(error)))
+                continue
+            key = keys.attempt_image(lease.job, chunk.n, lease.attempt, item.n)
+            sha256 = self.storage.put_file(key, out)
+            self.storage.verify(key, sha256)
+            outputs.append(Output(item.n, key, sha256, out.stat().st_size, 1, made.width, made.height))
+            notes += [f"{item.name}: {note}" for note in made.notes]
+            records[str(item.n)] = made.record
+        return Done(
+            chunk=chunk.n,
+            attempt=lease.attempt,
+            worker=self.name,
+            frames=chunk.count,
+            outputs=tuple(outputs),
+            failures=tuple(failures),
+            notes=tuple(notes),
+            record={"images": words.raw(records)},
+        )
+
+    # Ending
+
+    def _commit(self, lease: Lease, done: Done) -> str:
+        self.pulse.renew()
+        key = keys.done(lease.job, lease.chunk)
+        if not self.storage.put(key, words.encode(done), if_absent=True):
+            winner = words.decode(self.storage.get(key), Done, key)
+            if winner.attempt != lease.attempt:
+                self._clean(lease)
+                self._settle(lease, winner)
+                return "lost"
+        return self._settle(lease, done)
+
+    def _settle(self, lease: Lease, done: Done) -> str:
+        self.ledger.settle(lease.job, lease.chunk, "done", done.frames)
+        return "done"
+
+    def _give_back(self, lease: Lease, reason: str, counted: bool) -> str:
+        self._clean(lease)
+        verdict = self.ledger.release(lease, reason, counted)
+        if verdict != "exhausted":
+            return "handed back" if verdict == "again" else verdict
+        failed = Failed(lease.chunk, self.ledger.reasons(lease.job, lease.chunk))
+        self.storage.put(keys.failed(lease.job, lease.chunk), words.encode(failed))
+        self.ledger.settle(lease.job, lease.chunk, "failed")
+        return "failed"
+
+    def _clean(self, lease: Lease) -> None:
+        """Remove what this attempt stored; it is nobody's. What cannot be removed now, `respool gc` removes."""
+        try:
+            for key, _ in self.storage.list(keys.attempt(lease.job, lease.chunk, lease.attempt)):
+                self.storage.delete(key)
+        except Exception as error:
+            logger.warning("an attempt's objects stay behind: %s", error, extra=_about(lease))
+
+    def _info(self) -> dict[str, object]:
+        return {
+            "host": os.uname().nodename,
+            "pid": os.getpid(),
+            "started": self._started,
+            "seen": time.time(),
+            "chunk": self._label,
+            "frames": self._frames,
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **self.desk.held(),
+        }
+
+
+def _about(lease: Lease) -> dict[str, object]:
+    return {"job": lease.job, "chunk": lease.chunk, "attempt": lease.attempt}

@@ -1,0 +1,78 @@
+"""The Celery tasks: one, which rings. Everything heavy lives in the pool process and is loaded there once."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from celery import shared_task
+from celery.signals import worker_process_init, worker_process_shutdown
+
+from contract import log, tasks
+from contract.settings import load
+
+if TYPE_CHECKING:
+    from workers.enhance import Worker
+
+logger = logging.getLogger(__name__)
+
+HAND_BACK = signal.SIGUSR2
+"""What the parent sends its pool process when the worker is to end: give the chunk back now."""
+
+_GRACE_S = 15.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_worker: Worker | None = None
+
+
+def _die_with_parent() -> None:
+    """A pool process must not outlive a parent that was killed: nobody would ever tell it to end."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _listen(worker: Worker) -> None:
+    """Wait for HAND_BACK in a thread: the main thread may sit in a long call and would hear it too late."""
+    signal.sigwait({HAND_BACK})
+    worker.hand_back()
+    worker.idle.wait(_GRACE_S)
+    if not worker.idle.is_set():
+        os._exit(0)  # a batch that outlasts the grace period; its chunk is somebody else's already
+
+
+@worker_process_init.connect
+def _setup(**_: Any) -> None:
+    """Load torch and what the process holds here, never in the parent."""
+    global _worker
+    signal.pthread_sigmask(signal.SIG_BLOCK, {HAND_BACK})
+    _die_with_parent()
+    settings = load()
+    log.configure(settings)
+    from workers.enhance import Worker
+
+    _worker = Worker(settings)
+    threading.Thread(target=_listen, args=(_worker,), name="hand-back", daemon=True).start()
+    _worker.start()
+
+
+@worker_process_shutdown.connect
+def _teardown(**_: Any) -> None:
+    if _worker is not None:
+        _worker.end()
+
+
+@shared_task(name=tasks.ENHANCE)
+def enhance(message: object) -> None:
+    """Work on the chunk that the message names, when it still needs work."""
+    if _worker is None:
+        raise RuntimeError("the pool process was not set up; worker_process_init did not run")
+    ring = tasks.from_message(message)
+    verdict = _worker.work(ring.job, ring.chunk)
+    logger.info("%s", verdict, extra={"job": ring.job, "chunk": ring.chunk})
