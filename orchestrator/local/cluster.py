@@ -1,0 +1,235 @@
+"""Start, use and end an embedded cluster: what the command line calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import BinaryIO
+
+from contract.errors import Unreachable, UsageError
+from contract.settings import Settings
+from orchestrator.local.members import default_workers
+from orchestrator.local.state import Credentials, Folder, Life, Process, kill_group
+
+_START_S = 40.0
+_STOP_S = 30.0
+
+
+@dataclass
+class Cluster:
+    """A living embedded cluster. `settings` are wired to it; as a context manager it lets go at the end.
+
+    Letting go ends a cluster that was started for this command alone, unless another command uses it by then;
+    one that was kept (`up`), or started by another command, lives on.
+    """
+
+    settings: Settings
+    credentials: Credentials
+    folder: Folder
+    _users: BinaryIO | None = field(default=None, repr=False)
+    _supervisor: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def life(self) -> Life:
+        """Who runs now, and what keeps crashing; empty when the cluster has ended."""
+        return self.folder.life() or Life()
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        return self.life.processes
+
+    @property
+    def owned(self) -> bool:
+        """True when this cluster was started for this command's time."""
+        return self._supervisor is not None
+
+    def release(self) -> None:
+        """Let go of the cluster; returns when its processes are gone, if it was ours alone."""
+        if self._users:
+            self._users.close()
+            self._users = None
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is None:
+            return
+        assert supervisor.stdin is not None
+        supervisor.stdin.close()
+        _wait(
+            lambda: supervisor.poll() is not None or self._others(),
+            _STOP_S,
+            f"the cluster in {self.folder.path} to end",
+        )
+
+    def _others(self) -> bool:
+        """True when another command uses the cluster, and so keeps it alive."""
+        alone = self.folder.hold("users", exclusive=True)
+        if alone:
+            alone.close()
+            return False
+        shared = self.folder.hold("users", exclusive=False)
+        if shared:
+            shared.close()
+        return shared is not None  # else the supervisor has it for itself: it is ending
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def start(
+    settings: Settings,
+    workers: int | None = None,
+    flower: bool = False,
+    keep: bool = False,
+    orchestrator: bool = True,
+) -> Cluster:
+    """The cluster in `settings.state`: the one that lives there, else a new one, ready to be used.
+
+    `workers` None is one a GPU, else one. With `keep` it outlives this process (`respool up`). Raises UsageError
+    when the folder or a server cannot be used.
+    """
+    count = default_workers() if workers is None else workers
+    if count < 0 or count > 256:
+        raise UsageError(f"{count} workers asked for; give a number from 0 to 256.")
+    folder = Folder(settings.state.expanduser().absolute())
+    folder.make()
+    deadline = time.monotonic() + _START_S
+    while True:
+        found = attach(settings)
+        if found:
+            return found
+        supervisor, answer = _launch(folder, settings, count, flower, keep, orchestrator)
+        if "ready" in answer:
+            return _cluster(folder, settings, None if keep else supervisor)
+        if supervisor.stdin:
+            supervisor.stdin.close()
+        supervisor.wait()
+        if "error" in answer:
+            raise UsageError(f"the embedded cluster in {folder.path} did not start: {answer['error']}")
+        if time.monotonic() > deadline:  # it lost the race for the folder each time
+            raise UsageError(
+                f"state folder {folder.path} stays locked by another start; try again, or name another with --state."
+            )
+
+
+def _launch(
+    folder: Folder, settings: Settings, workers: int, flower: bool, keep: bool, orchestrator: bool
+) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
+    """Start a supervisor and wait for its one line: ready, busy or error."""
+    reader, writer = os.pipe()
+    argv = [sys.executable, "-m", "orchestrator.local.supervisor", "--workers", str(workers), "--report", str(writer)]
+    argv += ["--flower"] * flower + ["--no-orchestrator"] * (not orchestrator) + ["--owned"] * (not keep)
+    environment = {k: v for k, v in os.environ.items() if k != "RESPOOL_CONFIG"}  # these settings are complete
+    environment |= settings.environment() | {"RESPOOL_STATE": str(folder.path)}
+    try:
+        with (folder.logs / "supervisor.log").open("ab") as log:
+            supervisor = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL if keep else subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=[writer],
+                start_new_session=True,
+            )
+    finally:
+        os.close(writer)
+    with open(reader, "rb") as report:  # noqa: PTH123 - a pipe
+        try:
+            line = report.readline()
+        except BaseException:
+            if supervisor.stdin:
+                supervisor.stdin.close()
+            else:
+                supervisor.terminate()
+            supervisor.wait()
+            raise
+    log_file = folder.logs / "supervisor.log"
+    answer: dict[str, str] = json.loads(line) if line else {"error": f"its supervisor ended early; see {log_file}."}
+    return supervisor, answer
+
+
+def attach(settings: Settings) -> Cluster | None:
+    """The cluster that lives in `settings.state`, held so that nobody ends it under us; None when there is none.
+
+    What a crashed cluster left behind is ended and forgotten on the way.
+    """
+    folder = Folder(settings.state.expanduser().absolute())
+    if not folder.path.exists():
+        return None
+    ready: list[Cluster] = []
+
+    def settled() -> bool:
+        if not folder.lived_in:
+            _forget(folder)
+            return True
+        life = folder.life()
+        if life and life.ready:
+            users = folder.hold("users", exclusive=False)
+            if users:  # else it is ending: wait until it is gone
+                ready.append(_cluster(folder, settings, None, users))
+                return True
+        return False
+
+    _wait(settled, _START_S, f"the cluster in {folder.path} to be ready or gone")
+    return ready[0] if ready else None
+
+
+def stop(settings: Settings) -> bool:
+    """End the cluster that lives in `settings.state`, whoever uses it; False when there was none."""
+    folder = Folder(settings.state.expanduser().absolute())
+    if not folder.path.exists():
+        return False
+    if not folder.lived_in:
+        _forget(folder)
+        return False
+    life = folder.life()
+    supervisor = life.supervisor if life else None
+    if supervisor is None or not supervisor.alive:
+        raise UsageError(f"somebody holds {folder.path / 'lock'}, but no cluster is described there; try again.")
+    os.kill(supervisor.pid, signal.SIGTERM)
+    try:
+        _wait(lambda: not folder.lived_in, _STOP_S, f"the cluster in {folder.path} to end")
+    except Unreachable:
+        kill_group(supervisor.pid)  # its watchdog ends the rest
+        _wait(lambda: not folder.lived_in, _STOP_S, f"the cluster in {folder.path} to be killed")
+        _forget(folder)
+    return True
+
+
+def _cluster(
+    folder: Folder, settings: Settings, supervisor: subprocess.Popen[bytes] | None, users: BinaryIO | None = None
+) -> Cluster:
+    wired, credentials = folder.wire(settings)
+    return Cluster(wired, credentials, folder, users or folder.hold("users", exclusive=False), supervisor)
+
+
+def _forget(folder: Folder) -> None:
+    """Sweep up after a crashed cluster, if there is one and nobody else is at it."""
+    if not folder.cluster.exists():
+        return
+    lock = folder.hold("lock", exclusive=True)
+    if lock:
+        with lock:
+            folder.sweep()
+
+
+def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Look until `condition` holds; raise Unreachable when it takes longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Unreachable(f"waited {seconds:.0f} s for {what}, in vain; look at its logs folder, or try again.")
+        with suppress(InterruptedError):
+            time.sleep(0.02)

@@ -1,0 +1,70 @@
+"""How our own processes and Flower are started beside the servers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from contract.settings import Settings
+from orchestrator.local.servers import HOST, Member, free_ports
+
+_NVIDIA = Path("/proc/driver/nvidia/gpus")
+
+
+def gpus() -> list[str]:
+    """Names of this machine's NVIDIA GPUs as CUDA_VISIBLE_DEVICES takes them, without loading torch to ask."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
+    return [str(n) for n in range(len(list(_NVIDIA.iterdir())))] if _NVIDIA.exists() else []
+
+
+def default_workers() -> int:
+    """One a GPU, else one: a worker already computes with all cores."""
+    return len(gpus()) or 1
+
+
+def orchestrator(settings: Settings) -> Member:
+    return Member(
+        role="orchestrator",
+        name="orchestrator",
+        argv=(sys.executable, "-m", "orchestrator.cli.main", "orchestrator"),
+        env=settings.environment(),
+        stop_s=10.0,
+    )
+
+
+def worker(settings: Settings, n: int, count: int) -> Member:
+    """Worker `n` of `count`: its own GPU where there are some, else its share of the cores."""
+    env = settings.environment()
+    cards = gpus()
+    if cards and settings.device in ("auto", "cuda"):
+        env["CUDA_VISIBLE_DEVICES"] = cards[n % len(cards)]
+    elif settings.threads == 0:
+        env["RESPOOL_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
+    return Member(
+        role="worker",
+        name=f"worker-{n}",
+        argv=(sys.executable, "-m", "workers.main"),
+        env=env,
+        stop_s=15.0,  # it hands its chunk back first
+    )
+
+
+def flower(settings: Settings, user: str, password: str) -> Member:
+    """Flower behind a login. Login and broker go by environment: a command line is read by everybody."""
+    (port,) = free_ports(1)
+    return Member(
+        role="flower",
+        name="flower",
+        argv=(sys.executable, "-m", "celery", "flower"),
+        port=port,
+        env={
+            **settings.environment(),
+            "CELERY_BROKER_URL": settings.broker,
+            "FLOWER_ADDRESS": HOST,
+            "FLOWER_PORT": str(port),
+            "FLOWER_BASIC_AUTH": f"{user}:{password}",
+        },
+    )

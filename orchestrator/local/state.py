@@ -1,0 +1,190 @@
+"""The folder of an embedded cluster: its lock, its credentials, and the list of its processes.
+
+lock               held (flock) by the supervisor as long as the cluster lives
+users              held shared by each command that uses the cluster, so that nobody ends it under another
+credentials.json   passwords and ports of this life of the cluster, mode 0600
+cluster.json       {"processes": [{"role", "pid", "port", "started"}, ...], ...}
+redis/ s3/         the servers' data, which the next life finds again
+scratch/           what workers have at hand; emptied at every start
+logs/              one file a process
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from contract.errors import UsageError
+from contract.settings import Settings
+
+BUCKET_MIN = 3  # S3's shortest bucket name
+
+
+class Process(Struct, frozen=True):
+    """One process of the cluster. `started` tells it from a later process with the same number; port 0 means none."""
+
+    role: str
+    pid: int
+    port: int
+    started: str = ""
+
+    @property
+    def alive(self) -> bool:
+        return started(self.pid) == self.started != ""
+
+
+class Life(Struct, frozen=True):
+    """cluster.json. `problems` are sentences about processes that keep crashing."""
+
+    processes: tuple[Process, ...] = ()
+    supervisor: Process | None = None
+    watchdog: Process | None = None
+    ready: bool = False
+    problems: tuple[str, ...] = ()
+
+
+class Credentials(Struct, frozen=True):
+    """How to reach this life of the cluster."""
+
+    redis_url: str
+    s3_endpoint: str
+    s3_access_key: str
+    s3_secret_key: str
+    s3_bucket: str
+    flower_url: str = ""
+    flower_user: str = ""
+    flower_password: str = ""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Paths below the state folder, and their reading and writing."""
+
+    path: Path
+
+    @property
+    def credentials(self) -> Path:
+        return self.path / "credentials.json"
+
+    @property
+    def cluster(self) -> Path:
+        return self.path / "cluster.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        return self.path / "scratch"
+
+    def make(self) -> None:
+        """Create the folder for this user alone; raise UsageError when it cannot be had."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.path.stat().st_uid != os.getuid():
+                raise UsageError(f"state folder {self.path} belongs to somebody else; name another with --state.")
+            self.path.chmod(0o700)
+            for folder in (self.logs, self.scratch):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"state folder {self.path} cannot be used ({error.strerror}); name another with --state."
+            ) from error
+
+    def hold(self, name: str, exclusive: bool) -> BinaryIO | None:
+        """Take the lock `name` without waiting; None when somebody else has it. Closing the file lets go."""
+        stream = (self.path / name).open("ab")
+        try:
+            fcntl.flock(stream, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            return None
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    @property
+    def lived_in(self) -> bool:
+        """True while a supervisor holds the folder."""
+        if not (self.path / "lock").exists():
+            return False
+        lock = self.hold("lock", exclusive=False)
+        if lock is None:
+            return True
+        lock.close()
+        return False
+
+    def life(self) -> Life | None:
+        """cluster.json, or None when there is none (it is always replaced whole)."""
+        try:
+            return msgspec.json.decode(self.cluster.read_bytes(), type=Life)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise UsageError(
+                f"{self.cluster} is not a description of a cluster ({error}); remove the file and start again."
+            ) from error
+
+    def write(self, path: Path, value: object) -> None:
+        """Replace a small private file whole."""
+        body = json.dumps(msgspec.to_builtins(value), indent=1).encode()
+        temporary = path.with_suffix(".tmp")
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:  # noqa: PTH123 - mode at birth
+            stream.write(body)
+        temporary.replace(path)
+
+    def wire(self, settings: Settings) -> tuple[Settings, Credentials]:
+        """`settings` with the addresses and keys of the cluster that lives here."""
+        found = msgspec.json.decode(self.credentials.read_bytes(), type=Credentials)
+        values: dict[str, Any] = {
+            "redis_url": found.redis_url,
+            "s3_endpoint": found.s3_endpoint,
+            "s3_access_key": found.s3_access_key,
+            "s3_secret_key": found.s3_secret_key,
+            "s3_bucket": found.s3_bucket,
+            "state": self.path,
+        }
+        if settings.scratch == Path():
+            values["scratch"] = self.scratch
+        return replace(settings, **values), found
+
+    def sweep(self) -> None:
+        """End what a crashed cluster left behind, and forget it. Only for whoever holds the lock."""
+        with suppress(UsageError):
+            life = self.life()
+            for process in (life.processes + ((life.watchdog,) if life.watchdog else ())) if life else ():
+                if process.alive:
+                    kill_group(process.pid)
+        self.cluster.unlink(missing_ok=True)
+
+
+def started(pid: int) -> str:
+    """What tells the process `pid` from any other that had or will have its number; "" when it is gone or a zombie."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return "" if fields[0] in "ZX" else f"{boot}-{fields[19]}"  # proc(5): field 22, start time in clock ticks
+    listing = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return listing.stdout.strip()
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL a process and everything it started that stayed in its group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)

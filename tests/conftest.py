@@ -1,0 +1,76 @@
+"""Real servers for every test that speaks to one: Redis and S3, started once, with a private corner for each module."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from contract.errors import UsageError
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.local import Cluster, start
+
+_databases = itertools.count(1)
+
+
+def _start(folder: Path, workers: int, orchestrator: bool) -> Cluster:
+    """A cluster; without the packages that bring its servers, skip on a laptop and fail in CI."""
+    try:
+        return start(Settings(state=folder), workers=workers, orchestrator=orchestrator)
+    except UsageError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def _servers() -> Iterator[Cluster]:
+    with (
+        tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as folder,
+        _start(Path(folder), 0, orchestrator=False) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def redis_server(_servers: Cluster) -> str:
+    """URL, password included, of a real Redis; database 0 is nobody's."""
+    return _servers.settings.redis_url
+
+
+@pytest.fixture(scope="session")
+def s3_server(_servers: Cluster) -> Settings:
+    """Settings that name a real S3 server with an administrator's keys."""
+    return _servers.settings
+
+
+@pytest.fixture(scope="module")
+def settings(redis_server: str, s3_server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings wired to real Redis and S3: an empty database and an empty bucket for each test module."""
+    n = next(_databases)
+    url = redis_server.rpartition("/")[0] + f"/{1 + n % 15}"
+    with Redis.from_url(url) as client:
+        client.flushdb()
+    folder = tmp_path_factory.mktemp("respool")
+    wired = replace(
+        s3_server, redis_url=url, s3_bucket=f"test-{n}", state=folder / "state", scratch=folder, cache=folder / "cache"
+    )
+    Storage(wired).ensure_bucket()
+    return wired
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A whole embedded cluster with one worker, for tests that leave it as they found it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as folder,
+        _start(Path(folder), 1, orchestrator=True) as living,
+    ):
+        yield living
