@@ -1,0 +1,103 @@
+"""`python -m workers.degrade SRC... -o OUT`: degraded copies of clean material, and the draws in draws.json."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from contract.errors import BadInput, PermanentError, UsageError
+from workers.degrade import film, picture
+from workers.degrade.draw import Draw, draw
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of draws.json: a source by name, what was drawn for it (a film: for each shot), and notes."""
+
+    source: str
+    copy: str
+    scale: float
+    draws: tuple[Draw, ...]
+    notes: tuple[str, ...] = ()
+
+
+def degrade_file(source: Path, out: Path, seed: int, order: int, scale: float) -> Entry:
+    """Degrade one picture or film into the folder `out`; raise BadInput when it is neither.
+
+    Shot n of a film, and every picture, draws with its own seed derived from `seed` and the file's name.
+    """
+    suffix = source.suffix.lower()
+    if suffix in picture.SUFFIXES:
+        copy = out / f"{source.stem}.png"
+        drawn = draw(_seed(seed, source.name, 0), order)
+        notes = picture.degrade_picture(source, copy, drawn, scale)
+        return Entry(source.name, copy.name, scale, (drawn,), notes)
+    if suffix in film.SUFFIXES:
+        copy = out / f"{source.stem}.mp4"
+        draws, left = film.degrade_film(source, copy, lambda n: draw(_seed(seed, source.name, n), order), scale)
+        return Entry(source.name, copy.name, scale, tuple(draws), tuple(left))
+    raise BadInput(
+        f"{source.name} is neither a picture ({', '.join(picture.SUFFIXES)}) nor a film ({', '.join(film.SUFFIXES)})."
+    )
+
+
+def _seed(seed: int, name: str, shot: int) -> int:
+    mixed = msgspec.json.encode((seed, name, shot))
+    # Python's own hash differs from process to process.
+    return int.from_bytes(hashlib.sha256(mixed).digest()[:6], "big")
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
+)
+@click.option("--seed", default=0, show_default=True, help="Equal seeds give equal copies.")
+@click.option("--order", default=2, show_default=True, help="1: one pass; 2: the paper's two passes and sinc filter.")
+@click.option("-s", "--scale", default=4.0, show_default=True, help="How many times smaller the copies are.")
+def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> None:
+    """Age clean pictures and films as the Real-ESRGAN paper does, and record every draw in OUT/draws.json."""
+    try:
+        entries, failed = run(sources, out, seed, order, scale)
+    except PermanentError as error:
+        click.echo(f"respool degrade: {error}", err=True)
+        sys.exit(2)
+    for entry in entries:
+        click.echo(f"{entry.source} -> {out / entry.copy}")
+        for note in entry.notes:
+            click.echo(f"  note: {note}", err=True)
+    for reason in failed:
+        click.echo(f"failed: {reason}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def run(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> tuple[list[Entry], list[str]]:
+    """Degrade every source (folders recursively by name); give what was written and what could not be read."""
+    draw(seed, order)
+    files: list[Path] = []
+    for source in sources:
+        if not source.exists():
+            raise UsageError(f"{source} does not exist: name pictures, films or folders of them.")
+        known = (*picture.SUFFIXES, *film.SUFFIXES)
+        found = (f for f in source.rglob("*") if f.is_file() and f.suffix.lower() in known)
+        files += sorted(found) if source.is_dir() else [source]
+    stems = [file.stem for file in files]
+    doubled = next((file.name for file in files if stems.count(file.stem) > 1), None)
+    if doubled:
+        raise UsageError(f"two sources are called {doubled!r} but for the suffix: their copies would be one file.")
+    out.mkdir(parents=True, exist_ok=True)
+    entries, failed = [], []
+    for file in files:
+        try:
+            entries.append(degrade_file(file, out, seed, order, scale))
+        except BadInput as error:
+            failed.append(str(error))
+    (out / "draws.json").write_bytes(msgspec.json.format(msgspec.json.encode(entries), indent=1) + b"\n")
+    return entries, failed
+
+
+if __name__ == "__main__":
+    main()

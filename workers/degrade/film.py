@@ -1,0 +1,93 @@
+"""A film in, its degraded copy out: one draw for each shot, fresh noise for each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
+
+from contract.errors import BadInput
+from workers.degrade.apply import degrade, output_size
+from workers.degrade.draw import Draw
+from workers.shots import Thumbnail, is_cut, thumbnail
+
+SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".ts", ".webm", ".mpg")
+# Only self-contained films: a playlist could name other files or hosts.
+CONTAINERS = "mov,matroska,webm,mpegts,mpeg,avi"
+# A clean copy holds what the draws did; a strong codec on top would add a degradation that nobody drew.
+CRF = "16"
+
+
+def degrade_film(source: Path, out: Path, draws: Callable[[int], Draw], scale: float) -> tuple[list[Draw], list[str]]:
+    """Write the degraded copy of `source` as H.264 with its first audio stream copied.
+
+    `draws(n)` gives the draw of shot n. Returns the draws used, in order of the shots, and what was left out.
+    Raises BadInput when the source cannot be read as a film.
+    """
+    used: list[Draw] = []
+    part = out.with_name(out.name + ".part")
+    try:
+        with av.open(str(source), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}) as film:
+            if not film.streams.video:
+                raise BadInput(f"{source.name} has no video stream to degrade.")
+            notes = _left_out(film, source.name)
+            with av.open(str(part), "w", format="mp4") as copy:
+                _copy(film, copy, draws, used, scale)
+        part.replace(out)
+    except av.error.FFmpegError as error:
+        raise BadInput(f"{source.name} cannot be degraded as a film: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return used, notes
+
+
+def _left_out(film: av.container.InputContainer, name: str) -> list[str]:
+    taken = (film.streams.video[0].index, *(stream.index for stream in film.streams.audio[:1]))
+    return [
+        f"{name}: stream {stream.index} ({stream.type}) is not in the degraded copy."
+        for stream in film.streams
+        if stream.index not in taken
+    ]
+
+
+def _copy(
+    film: av.container.InputContainer,
+    copy: av.container.OutputContainer,
+    draws: Callable[[int], Draw],
+    used: list[Draw],
+    scale: float,
+) -> None:
+    picture = film.streams.video[0]
+    sound = film.streams.audio[0] if film.streams.audio else None
+    height, width = (side - side % 2 for side in output_size(picture.height, picture.width, scale))
+    video = copy.add_stream("libx264", rate=picture.average_rate or picture.guessed_rate, options={"crf": CRF})
+    assert isinstance(video, VideoStream)
+    video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+    if picture.time_base is not None:
+        video.codec_context.time_base = picture.time_base
+    audio = copy.add_stream_from_template(sound) if sound is not None else None
+    last: Thumbnail | None = None
+    number = 0
+    for packet in film.demux(picture, *((sound,) if sound is not None else ())):
+        if isinstance(packet.stream, AudioStream):
+            if packet.dts is not None and audio is not None:
+                packet.stream = audio
+                copy.mux(packet)
+            continue
+        for frame in packet.decode():
+            assert isinstance(frame, av.VideoFrame)
+            pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+            small = thumbnail(pixels)
+            if last is None or is_cut(last, small):
+                used.append(draws(len(used)))
+            last = small
+            worse = av.VideoFrame.from_ndarray(degrade(pixels, used[-1], scale, number)[:height, :width], "rgb24")
+            worse.pts, worse.time_base = frame.pts, frame.time_base
+            copy.mux(video.encode(worse))
+            number += 1
+    copy.mux(video.encode())
