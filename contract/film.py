@@ -1,12 +1,34 @@
-"""What ingest learns about a film and everybody later relies on: streams, frame index, colour, plan."""
+"""What ingest learns about a film and everybody later relies on: streams, frame index, colour, plan.
+
+Words: a *packet id* counts the packets of the film's video stream in decode order, from 0. A *position* counts
+the frames in output order, from 0. A source whose packets cannot be cut (no usable key frames, no timestamps with
+reordering, ...) is `lossless`: ingest decodes it once and writes FFV1 runs, so packet ids and positions agree.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import zlib
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Annotated, Literal
 
-from msgspec import Struct
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta, Struct
 
-from contract.job import Natural
+from contract.errors import IntegrityError
+from contract.job import Codec, Natural, Positive
+
+INDEX_VERSION = 1
+MAX_FRAMES = 20_000_000
+"""Nine days of 25 fps: more entries than this in an index are a lie."""
+
+UNPLACED = -1
+"""The position of a packet that gives no frame (discarded by an edit list, hidden, empty)."""
+
+Matrix = tuple[int, int, int, int, int, int, int, int, int]
+StreamKind = Literal["video", "audio", "subtitle", "data", "attachment", "cover", "other"]
+Scan = Literal["progressive", "interlaced-tff", "interlaced-bff", "telecined", "unknown"]
 
 
 class Colour(Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,3 +45,115 @@ class Colour(Struct, frozen=True, forbid_unknown_fields=True):
     primaries: Natural = 2
     transfer: Natural = 2
     chroma_location: Natural = 0
+
+
+class Scanning(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the frames are whole pictures or two fields, and how we know."""
+
+    kind: Scan = "unknown"
+    evidence: str = ""
+    flagged: bool = False
+    """True when the frames themselves say that they are interlaced, so each frame's own flag decides."""
+
+
+class SourceStream(Struct, frozen=True, forbid_unknown_fields=True):
+    """One stream of the source. `copied` is False for the film's own video stream and for what is left behind."""
+
+    index: Natural
+    kind: StreamKind
+    codec: str
+    copied: bool
+    language: str = ""
+    title: str = ""
+    disposition: Natural = 0
+    note: str = ""
+
+
+class Encoding(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the chunks of this film are encoded: everything that must be the same in all of them."""
+
+    codec: Codec
+    encoder: str
+    """FFmpeg's name, such as ``libx264``."""
+    pix_fmt: str
+    width: Positive
+    height: Positive
+    rate: tuple[Positive, Positive]
+    """Nominal frames per second as a fraction; the real times are in the index."""
+    options: dict[str, str]
+    sar: tuple[Natural, Natural] = (0, 1)
+
+
+class FilmChunk(Struct, frozen=True, forbid_unknown_fields=True):
+    """Frames `first` .. `first + count - 1` (positions), decodable from packets `start` .. `stop - 1` (ids)."""
+
+    first: Natural
+    count: Positive
+    start: Natural
+    stop: Positive
+
+
+class Span(Struct, frozen=True, forbid_unknown_fields=True):
+    """Positions `first` .. `first + count - 1`, about which something is to be said."""
+
+    first: Natural
+    count: Natural
+    reason: str
+
+
+class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
+    """index.json of a film. Columns (`pts`, `durations`, `positions`) are packed with `pack`."""
+
+    format: str
+    """The source's demuxer, in FFmpeg's words."""
+    stream: Natural
+    codec: str
+    width: Positive
+    height: Positive
+    pix_fmt: str
+    time_base: tuple[Positive, Positive]
+    frames: Positive
+    pts: bytes
+    """Of each position, in `time_base`; strictly increasing."""
+    durations: bytes
+    """Of each position, in `time_base`; 0 where the source does not say."""
+    positions: bytes
+    """Of each packet id; UNPLACED where it gives no frame of its own."""
+    lossless: bool
+    colour: Colour
+    encoding: Encoding
+    container: str
+    """FFmpeg's name of the result's muxer."""
+    chunks: tuple[FilmChunk, ...]
+    streams: tuple[SourceStream, ...]
+    sar: tuple[Natural, Natural] = (0, 1)
+    display_matrix: Matrix | None = None
+    scanning: Scanning = Scanning()
+    deinterlace: bool = False
+    joins: tuple[tuple[int, int], ...] = ()
+    """Where timestamps jump backwards: (demuxed packet number of any stream, microseconds added from there on)."""
+    damage: tuple[Span, ...] = ()
+    notes: tuple[str, ...] = ()
+    version: Annotated[int, Meta(ge=INDEX_VERSION, le=INDEX_VERSION)] = INDEX_VERSION
+
+    @property
+    def rate(self) -> Fraction:
+        return Fraction(*self.encoding.rate)
+
+
+def pack(values: Sequence[int] | npt.NDArray[np.int64]) -> bytes:
+    """64-bit integers as deflated differences: a constant step, which is what a film has, costs next to nothing."""
+    column = np.asarray(values, dtype=np.int64)
+    return zlib.compress(np.diff(column, prepend=np.int64(0)).astype("<i8").tobytes(), 6)
+
+
+def unpack(data: bytes, limit: int = MAX_FRAMES) -> npt.NDArray[np.int64]:
+    """The integers of `pack`; raise IntegrityError for anything else or for more than `limit` of them."""
+    inflate = zlib.decompressobj()
+    try:
+        plain = inflate.decompress(data, limit * 8 + 1)
+    except zlib.error as error:
+        raise IntegrityError(f"a column of the film index cannot be read ({error}); submit the film again.") from error
+    if len(plain) % 8 or len(plain) > limit * 8 or not inflate.eof:
+        raise IntegrityError(f"a column of the film index holds no whole numbers, or over {limit}; submit it again.")
+    return np.cumsum(np.frombuffer(plain, dtype="<i8"), dtype=np.int64)

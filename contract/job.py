@@ -77,7 +77,10 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Item(Struct, frozen=True, forbid_unknown_fields=True):
-    """One source file. `name` is its relative path in the submission, `result` the relative path of what is made of it."""
+    """One source file. `name` is its relative path in the submission, `result` the relative path of what is made of it.
+
+    `pixels` are an image's, as its header says (0 for films): ingest groups images by them.
+    """
 
     n: Natural
     kind: Kind
@@ -85,16 +88,18 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True):
     result: str
     sha256: Sha256
     size: Natural
+    pixels: Natural = 0
 
 
 class Job(Struct, frozen=True, forbid_unknown_fields=True):
-    """job.json: immutable once written. `priority` is higher for sooner."""
+    """job.json: immutable once written. `priority` is higher for sooner; `notes` say what the submission left out."""
 
     id: JobId
     spec: Spec
     items: tuple[Item, ...]
     created: str
     priority: Annotated[int, Meta(ge=0, le=9)] = 4
+    notes: tuple[str, ...] = ()
     version: Literal[1] = 1
 
 

@@ -25,6 +25,8 @@ from contract.settings import Settings
 
 JOBS = "respool:jobs"
 WORKERS = "respool:workers"
+SUBMITTED = "respool:submitted"
+EPOCH = "respool:epoch"
 Claim = Literal["claimed", "leased", "done", "failed", "paused", "cancelled", "unknown"]
 Renewal = Literal["ok", "paused", "cancelled", "done", "lost", "unknown"]
 R = TypeVar("R")
@@ -180,6 +182,33 @@ class Ledger:
             paused=fields["paused"] == "1",
             cancelled=fields["cancelled"] == "1",
         )
+
+    def recent(self, job: str) -> tuple[float, list[tuple[float, int]]]:
+        """Redis' clock now, and (time, frames) of the last commits, newest first: what a rate is made of."""
+
+        def read() -> tuple[float, list[tuple[float, int]]]:
+            seconds, micros = self._redis.time()
+            lines = cast(list[str], self._redis.lrange(f"{_job(job)}:recent", 0, -1))
+            pairs = [line.split() for line in lines]
+            return seconds + micros / 1e6, [(float(at), int(frames)) for at, frames in pairs]
+
+        return self._call(read)
+
+    def submitted(self) -> set[str]:
+        """Jobs that were submitted and whose ledger may not be there yet."""
+        return cast(set[str], self._call(lambda: self._redis.smembers(SUBMITTED)))
+
+    def announce_job(self, job: str) -> None:
+        """Tell orchestrators that a job is there, or there again."""
+        self._call(lambda: self._redis.sadd(SUBMITTED, keys.check_job(job)))
+
+    def taken_up(self, job: str) -> None:
+        """The job needs no further announcement."""
+        self._call(lambda: self._redis.srem(SUBMITTED, job))
+
+    def remembers(self) -> bool:
+        """False exactly once after Redis lost everything (or was new): then S3 is to be read from the start."""
+        return not self._call(lambda: self._redis.set(EPOCH, "1", nx=True))
 
     def ask(self, job: str, control: Control) -> None:
         """Tell everybody who renews a lease what was asked of the job; no effect on a job without a ledger."""

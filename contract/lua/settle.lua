@@ -17,4 +17,7 @@ if redis.call('SETBIT', job .. ':failed', chunk, 0) == 1 then redis.call('HINCRB
 redis.call('SETBIT', job .. ':done', chunk, 1)
 redis.call('HINCRBY', job, 'done', 1)
 redis.call('HINCRBY', job, 'frames_done', frames)
+local time = redis.call('TIME')
+redis.call('LPUSH', job .. ':recent', time[1] .. '.' .. string.format('%06d', time[2]) .. ' ' .. frames)
+redis.call('LTRIM', job .. ':recent', 0, 63)
 return 1

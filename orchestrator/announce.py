@@ -1,0 +1,55 @@
+"""Ringing the doorbell: Celery messages that say which chunk is waiting."""
+
+from __future__ import annotations
+
+from celery import Celery
+from kombu.exceptions import KombuError, OperationalError
+
+from contract import tasks
+from contract.errors import Unreachable
+from contract.settings import Settings
+from contract.tasks import Ring
+
+
+class Announcer:
+    """Publishes to one broker. Not thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = Celery("respool", broker=settings.broker)
+        self._app.conf.update(
+            task_serializer="json",
+            accept_content=["json"],
+            task_ignore_result=True,
+            broker_connection_timeout=settings.connect_timeout_s,
+            task_publish_retry=False,
+            broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 30, "socket_keepalive": True},
+        )
+
+    def ring(self, job: str, chunk: int, label: str) -> None:
+        """Announce a chunk; `label` is the line that Flower shows. Raises Unreachable when the broker is away."""
+        try:
+            self._app.send_task(
+                tasks.ENHANCE, args=[tasks.to_message(Ring(job, chunk))], queue=tasks.QUEUE, argsrepr=label
+            )
+        except (OperationalError, KombuError, OSError) as error:
+            raise Unreachable(f"the broker does not take messages ({error}); check RESPOOL_BROKER_URL.") from error
+
+    def waiting(self) -> int:
+        """Messages that no worker has taken yet."""
+        try:
+            with self._app.connection_for_write() as connection:
+                channel = connection.default_channel
+                return int(channel.queue_declare(tasks.QUEUE, passive=True).message_count)
+        except (OperationalError, OSError) as error:
+            raise Unreachable(f"the broker does not answer ({error}); check RESPOOL_BROKER_URL.") from error
+        except connection_errors(self._app) as error:
+            if getattr(error, "code", 0) == 404 or "NOT_FOUND" in str(error):
+                return 0  # no worker and no message yet
+            raise Unreachable(f"the broker does not answer ({error}); check RESPOOL_BROKER_URL.") from error
+
+
+def connection_errors(app: Celery) -> tuple[type[Exception], ...]:
+    """What the broker's transport raises when the other end says no or goes away."""
+    connection = app.connection_for_write()
+    found: tuple[type[Exception], ...] = (*connection.connection_errors, *connection.channel_errors)
+    return found

@@ -1,0 +1,135 @@
+"""From committed chunks to results: every item put together and verified, then one manifest."""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from contract import job as words
+from contract import keys
+from contract.errors import IntegrityError, PermanentError
+from contract.film import FilmIndex
+from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
+from contract.settings import Settings
+from orchestrator.assemble.film import assemble_film
+from orchestrator.assemble.verify import verify_film
+from orchestrator.records import Records
+
+logger = logging.getLogger(__name__)
+
+
+class Assembly:
+    """Everything that one manifest will say. Each step may be repeated; only the manifest counts."""
+
+    def __init__(self, job: Job, plan: Plan, records: Records, settings: Settings) -> None:
+        self._job, self._plan, self._records, self._settings = job, plan, records, settings
+        self._storage = records.storage
+        self._files: list[ResultFile] = []
+        self._failures = list(plan.failures)
+        self._damage: list[Damage] = []
+        self._notes = list(job.notes)
+
+    def run(self, checkpoint: Callable[[], None]) -> Manifest:
+        """Put every item together and write the manifest, unless somebody else has; returns the one that counts."""
+        done, _ = self._records.settled(self._job.id)
+        images: list[int] = []
+        films: dict[int, list[int]] = {}
+        for chunk in self._plan.chunks:
+            if chunk.kind == "video":
+                films.setdefault(chunk.item, []).append(chunk.n)
+            elif chunk.n in done:
+                images.append(chunk.n)
+            else:
+                reason = self._reason(chunk.n)
+                members = self._job.items[chunk.first : chunk.first + chunk.count]
+                self._failures += [ItemFailure(item.n, item.name, reason) for item in members]
+        for commit in self._records.dones(self._job.id, images):
+            checkpoint()
+            self._images(commit)
+        for number, chunks in films.items():
+            checkpoint()
+            item = self._job.items[number]
+            lost = [n for n in chunks if n not in done]
+            if lost:
+                reason = f"{len(lost)} of {len(chunks)} chunks failed; the first: {self._reason(lost[0])}"
+                self._failures.append(ItemFailure(item.n, item.name, reason))
+                continue
+            try:
+                self._film(item, chunks, checkpoint)
+            except PermanentError as error:
+                logger.exception("item cannot be put together", extra={"job": self._job.id})
+                self._failures.append(ItemFailure(item.n, item.name, str(error)))
+        return self._close()
+
+    def _reason(self, chunk: int) -> str:
+        return "; ".join(self._records.failed(self._job.id, chunk).attempts)
+
+    def _images(self, commit: Done) -> None:
+        self._failures += commit.failures
+        self._damage += commit.damage
+        self._notes += commit.notes
+        for output in commit.outputs:
+            item = self._job.items[output.item]
+            key = keys.result_file(self._job.id, item.result)
+            self._storage.copy(output.key, key)
+            self._files.append(ResultFile(item.n, item.result, key, output.sha256, output.size))
+
+    def _film(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
+        index_key = keys.index(self._job.id, item.n)
+        index = words.decode(self._storage.get(index_key), FilmIndex, index_key)
+        commits = list(self._records.dones(self._job.id, chunks))
+        scratch = self._settings.scratch if self._settings.scratch != Path() else None
+        with tempfile.TemporaryDirectory(prefix="respool-", dir=scratch) as folder:
+            out = Path(folder) / f"result{Path(item.result).suffix}"
+            part = Path(folder) / "chunk"
+
+            def parts() -> Iterator[BinaryIO]:
+                for commit in commits:
+                    checkpoint()
+                    found = self._storage.get_file(commit.outputs[0].key, part)
+                    if found != commit.outputs[0].sha256:
+                        raise IntegrityError(
+                            f"object {commit.outputs[0].key} has SHA-256 {found}, but was committed with "
+                            f"{commit.outputs[0].sha256}; retry the job."
+                        )
+                    with part.open("rb") as stream:
+                        yield stream
+
+            source = keys.source(self._job.id, item.n)
+            self._notes += assemble_film(
+                index, self._job.spec, io.BufferedReader(self._storage.open(source)), parts(), out
+            )
+            verify_film(out, index, self._job.spec, io.BufferedReader(self._storage.open(source)))
+            key = keys.result_file(self._job.id, item.result)
+            sha256 = self._storage.put_file(key, out)
+            self._files.append(ResultFile(item.n, item.result, key, sha256, out.stat().st_size))
+        for commit in commits:
+            self._damage += commit.damage
+            self._notes += [note for note in commit.notes if note not in self._notes]
+
+    def _close(self) -> Manifest:
+        if self._job.spec.strict and self._damage:
+            hurt = {d.item: d for d in reversed(self._damage)}
+            for number, first in hurt.items():
+                name = self._job.items[number].name
+                self._failures.append(
+                    ItemFailure(number, name, f"--strict: frames {first.first} and on are damaged: {first.reason}")
+                )
+            self._files = [f for f in self._files if f.item not in hurt]
+        manifest = Manifest(
+            job=self._job.id,
+            state="failed" if self._failures else "done",
+            files=tuple(self._files),
+            failures=tuple(self._failures),
+            damage=tuple(self._damage),
+            notes=tuple(self._notes),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._storage.put(keys.manifest(self._job.id), words.encode(manifest), if_absent=True)
+        key = keys.manifest(self._job.id)
+        return words.decode(self._storage.get(key), Manifest, key)

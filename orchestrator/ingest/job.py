@@ -1,0 +1,100 @@
+"""From a submitted job to its plan: index every film, cut it into packet runs, group the images."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from contract import job as words
+from contract import keys
+from contract.errors import BadInput, IntegrityError, SourceChanged
+from contract.job import Chunk, Item, ItemFailure, Job, Plan
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.ingest.film import cut, plan_film
+from weights.catalog import network_scale
+
+logger = logging.getLogger(__name__)
+
+GROUP_PIXELS = 4_000_000
+"""Images are grouped until they have so many pixels: seconds of work, so that a chunk's overhead stays under 5%."""
+
+GROUP_IMAGES = 64
+_UPLOADS = 4
+
+
+def ingest(job: Job, storage: Storage, settings: Settings, checkpoint: Callable[[], None]) -> Plan:
+    """Write index.json and the chunk inputs of every item, then plan.json, once.
+
+    An item that cannot be read is a failure of its own. Whoever is interrupted leaves objects that the next
+    try writes again, byte for byte; `checkpoint` is called between chunks and raises to stop.
+    """
+    chunks: list[Chunk] = []
+    failures: list[ItemFailure] = []
+    group: list[Item] = []
+    scale = network_scale(job.spec.model, settings)
+
+    def close_group() -> None:
+        if group:
+            label = group[0].name if len(group) == 1 else f"{group[0].name} and {len(group) - 1} more"
+            chunks.append(Chunk(len(chunks), "image", group[0].n, group[0].n, len(group), label))
+            group.clear()
+
+    for item in job.items:
+        checkpoint()
+        if item.kind == "image":
+            if len(group) == GROUP_IMAGES or sum(i.pixels for i in group) + item.pixels > GROUP_PIXELS:
+                close_group()
+            group.append(item)
+            continue
+        close_group()
+        try:
+            chunks += _film(job, item, len(chunks), scale, storage, checkpoint)
+        except (BadInput, IntegrityError) as error:
+            logger.warning("item refused: %s", error, extra={"job": job.id})
+            failures.append(ItemFailure(item.n, item.name, str(error)))
+    close_group()
+    plan = Plan(job.id, tuple(chunks), tuple(failures))
+    storage.put(keys.plan(job.id), words.encode(plan), if_absent=True)
+    return words.decode(storage.get(keys.plan(job.id)), Plan, keys.plan(job.id))
+
+
+def _film(
+    job: Job, item: Item, number: int, scale: int, storage: Storage, checkpoint: Callable[[], None]
+) -> list[Chunk]:
+    """Index one film and store its chunks from `number` on; all its chunks are uploaded when this returns."""
+    key = keys.source(job.id, item.n)
+    check_source(storage, key, item, checkpoint)
+    index = plan_film(io.BufferedReader(storage.open(key)), item, job.spec, scale)
+    storage.put(keys.index(job.id, item.n), words.encode(index))
+    total = len(index.chunks)
+    chunks = [
+        Chunk(number + k, "video", item.n, part.first, part.count, f"{item.name} chunk {k + 1}/{total}")
+        for k, part in enumerate(index.chunks)
+    ]
+    pending: list[Future[bool]] = []
+    with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload") as pool:
+        for chunk, run in zip(chunks, cut(io.BufferedReader(storage.open(key)), index), strict=True):
+            checkpoint()
+            pending.append(pool.submit(storage.put, keys.chunk_input(job.id, chunk.n), run))
+            while len(pending) > _UPLOADS:  # bounds the memory: as many runs as uploads
+                pending.pop(0).result()
+        for upload in pending:
+            upload.result()
+    return chunks
+
+
+def check_source(storage: Storage, key: str, item: Item, checkpoint: Callable[[], None]) -> None:
+    """Read a stored source once and hold it against the submission; SourceChanged when it is another."""
+    digest = hashlib.sha256()
+    with io.BufferedReader(storage.open(key), 1 << 20) as stream:
+        while block := stream.read(1 << 20):
+            checkpoint()
+            digest.update(block)
+    if digest.hexdigest() != item.sha256:
+        raise SourceChanged(
+            f"{item.name} was submitted with SHA-256 {item.sha256}, but the store holds {digest.hexdigest()}; submit it again."
+        )

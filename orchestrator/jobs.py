@@ -1,0 +1,192 @@
+"""What users ask of jobs: status, control, retry, fetch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contract import keys
+from contract.errors import IntegrityError, UsageError
+from contract.job import Control, Damage, ItemFailure, ResultFile, State
+from contract.ledger import Counts, Ledger
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.machine import View, state
+from orchestrator.records import Records
+
+_RATE_WINDOW_S = 120.0
+
+
+class Progress(Struct, frozen=True):
+    """How much of something is done."""
+
+    total: int
+    done: int
+
+
+class ChunkProgress(Struct, frozen=True):
+    total: int
+    done: int
+    failed: int
+    running: int
+
+
+class JobStatus(Struct, frozen=True):
+    """A job as `respool status --json` shows it; fields are only ever added.
+
+    `fps` is over the last two minutes, `eta_s` from it, both None while unknown. `damaged` are the spans of frames
+    that the source does not give whole.
+    """
+
+    id: str
+    state: State
+    name: str
+    created: str
+    items: int
+    chunks: ChunkProgress
+    frames: Progress
+    fps: float | None
+    eta_s: float | None
+    workers: int
+    retried: int
+    handed_back: int
+    damaged: tuple[Damage, ...] = ()
+    failures: tuple[ItemFailure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Jobs:
+    """All jobs of one cluster."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._storage = Storage(settings)
+        self._storage.ensure_bucket()
+        self._ledger = Ledger(settings)
+        self._ledger.ping()
+        self._records = Records(self._storage)
+
+    def list(self) -> list[JobStatus]:
+        """Every job in the store, newest first."""
+        found = [self.status(job) for job in self._records.jobs() if self._storage.exists(keys.job_spec(job))]
+        return sorted(found, key=lambda s: s.created, reverse=True)
+
+    def status(self, job: str) -> JobStatus:
+        """One job as it stands; UsageError when there is none of that id."""
+        known = self._records.job(job)
+        manifest = self._records.manifest(job)
+        plan = self._records.plan(job)
+        counts = self._ledger.counts(job)
+        view = View(plan is not None, self._records.control(job), counts, None if manifest is None else manifest.state)
+        if counts is None and plan is not None:
+            done, failed = self._records.settled(job)
+            frames = sum(plan.chunks[n].count for n in done)
+            counts = Counts(len(plan.chunks), len(done), len(failed), 0, 0, plan.frames, frames, 0, 0, False, False)
+        fps = self._fps(job)
+        left = counts.frames - counts.frames_done if counts else 0
+        failures = manifest.failures if manifest else plan.failures if plan else ()
+        return JobStatus(
+            id=job,
+            state=state(view),
+            name=known.items[0].name
+            if len(known.items) == 1
+            else f"{known.items[0].name} and {len(known.items) - 1} more",
+            created=known.created,
+            items=len(known.items),
+            chunks=ChunkProgress(counts.total, counts.done, counts.failed, counts.running)
+            if counts
+            else ChunkProgress(0, 0, 0, 0),
+            frames=Progress(counts.frames, counts.frames_done) if counts else Progress(0, 0),
+            fps=round(fps, 3) if fps else None,
+            eta_s=round(left / fps, 1) if fps and not manifest else None,
+            workers=len(self._ledger.workers()),
+            retried=counts.retried if counts else 0,
+            handed_back=counts.handed_back if counts else 0,
+            damaged=manifest.damage if manifest else (),
+            failures=failures,
+            notes=manifest.notes if manifest else known.notes,
+        )
+
+    def _fps(self, job: str) -> float | None:
+        now, commits = self._ledger.recent(job)
+        fresh = [(at, frames) for at, frames in commits if now - at < _RATE_WINDOW_S]
+        if len(fresh) < 2:
+            return None
+        # The oldest commit only opens the span: its own frames were made before it.
+        span = max(now - fresh[-1][0], 1e-3)
+        return sum(frames for _, frames in fresh[:-1]) / span
+
+    def workers(self) -> dict[str, dict[str, object]]:
+        """What each live worker last said of itself."""
+        return self._ledger.workers()
+
+    def control(self, job: str, *, paused: bool | None = None, cancelled: bool | None = None) -> None:
+        """Pause, resume or cancel. S3 first: it is what a rebuilt ledger is made from."""
+        self._records.job(job)
+        manifest = self._records.manifest(job)
+        if manifest is not None:
+            raise UsageError(f"job {job} has ended ({manifest.state}); there is nothing to pause, resume or cancel.")
+        before = self._records.control(job)
+        if before.cancelled and not cancelled:
+            raise UsageError(f"job {job} was cancelled; `respool retry {job}` opens it again.")
+        after = replace(
+            before,
+            paused=before.paused if paused is None else paused,
+            cancelled=before.cancelled if cancelled is None else cancelled,
+        )
+        self._records.set_control(job, after)
+        self._ledger.ask(job, after)
+
+    def retry(self, job: str) -> int:
+        """Open a failed or cancelled job again for what failed in it; returns how many chunks will be done again."""
+        self._records.job(job)
+        manifest = self._records.manifest(job)
+        control = self._records.control(job)
+        if manifest is None and not control.cancelled:
+            raise UsageError(f"job {job} has not ended; wait for it, or cancel it first.")
+        if manifest is not None and manifest.state == "done":
+            raise UsageError(f"job {job} is done and nothing in it failed; there is nothing to retry.")
+        done, failed = self._records.settled(job)
+        for chunk in failed:
+            self._storage.delete(keys.failed(job, chunk))
+        partial = [commit.chunk for commit in self._records.dones(job, sorted(done)) if commit.failures]
+        for chunk in partial:
+            self._storage.delete(keys.done(job, chunk))
+        if manifest is not None and not (failed or partial):
+            self._storage.delete(keys.plan(job))  # ingest itself refused an item
+        self._storage.delete(keys.manifest(job))
+        self._records.set_control(job, Control(retries=control.retries + 1))
+        self._ledger.forget(job)
+        self._ledger.announce_job(job)
+        return len(failed) + len(partial)
+
+    def fetch(
+        self, job: str, place: Callable[[ResultFile], Path], progress: Callable[[int, int], None] | None = None
+    ) -> list[Path]:
+        """Download a finished job's files to where `place` says, each complete or not at all; returns their paths."""
+        manifest = self._records.manifest(job)
+        if manifest is None:
+            raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
+        paths = []
+        total, done = sum(f.size for f in manifest.files), 0
+        for file in manifest.files:
+            path = place(file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+            try:
+                found = self._storage.get_file(file.key, part)
+                if found != file.sha256:
+                    raise IntegrityError(
+                        f"result {file.name} has SHA-256 {found}, but was finished with {file.sha256}; retry the job."
+                    )
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+            done += file.size
+            if progress is not None:
+                progress(done, total)
+            paths.append(path)
+        return paths

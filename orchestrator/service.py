@@ -1,0 +1,234 @@
+"""The orchestrator: look at every open job, ask the state machine what it needs, do that.
+
+Any number may run; each act is locked or idempotent, so that any of them may die anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from contract import job as words
+from contract import keys
+from contract.errors import Cancelled, Interrupted, LeaseLost, PermanentError, RespoolError, TransientError
+from contract.job import Control, Failed, Job, Manifest, Plan
+from contract.ledger import Ledger
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.announce import Announcer
+from orchestrator.assemble.job import Assembly
+from orchestrator.ingest.job import ingest
+from orchestrator.machine import Claimant, Step, View, share, step
+from orchestrator.records import Records
+
+logger = logging.getLogger(__name__)
+
+_LOST_MESSAGE_S = 3.0
+"""With an empty queue, a chunk announced so long ago and not leased was lost with the worker that popped it."""
+
+_LOOK_AGAIN_S = 30.0
+"""How often S3 is asked again what nobody announced."""
+
+_LOCK_S = 30.0
+
+
+class Service:
+    """One orchestrator process. `tick` is called again and again by `serve`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._storage = Storage(settings)
+        self._ledger = Ledger(settings)
+        self._records = Records(self._storage)
+        self._announcer = Announcer(settings)
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="act")
+        self._acts: dict[str, Future[None]] = {}
+        self._plans: dict[str, Plan] = {}
+        self._jobs: dict[str, Job] = {}
+        self._open: set[str] = set()
+        self._looked = 0.0
+        self._stop = threading.Event()
+
+    def connect(self) -> None:
+        """Raise Unreachable when Redis or S3 cannot be used."""
+        self._ledger.ping()
+        self._storage.ensure_bucket()
+
+    def close(self) -> None:
+        """End what runs in the background; what it had not finished is done by whoever comes next."""
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def tick(self) -> None:
+        """One look at everything."""
+        self._find_jobs()
+        ready = [job for job in sorted(self._open) if self._advance(job)]
+        if ready:
+            with self._ledger.lock("dispatch", 5.0) as keep:
+                if keep is not None:
+                    self._dispatch(ready)
+
+    def _find_jobs(self) -> None:
+        """Open jobs are those with a ledger, those just submitted, and, when Redis is new, all that S3 holds."""
+        forgot = not self._ledger.remembers()
+        if forgot or time.monotonic() - self._looked > _LOOK_AGAIN_S:
+            self._looked = time.monotonic()
+            self._open |= set(self._records.jobs())
+        self._open |= self._ledger.submitted() | {job for job, _ in self._ledger.jobs()}
+
+    def _view(self, job: str) -> View:
+        counts = self._ledger.counts(job)
+        if counts is not None and not counts.settled and not counts.cancelled and job in self._plans:
+            # The usual case of a running job costs S3 nothing.
+            return View(True, Control(paused=counts.paused), counts, None)
+        manifest = self._records.manifest(job)
+        if job not in self._plans and manifest is None:
+            plan = self._records.plan(job)
+            if plan is not None:
+                self._plans[job] = plan
+        return View(
+            job in self._plans or manifest is not None,
+            self._records.control(job),
+            counts,
+            None if manifest is None else manifest.state,
+        )
+
+    def _advance(self, job: str) -> bool:
+        """Do what a job needs next; True when it may get chunks announced."""
+        if job in self._acts:
+            if not self._acts[job].done():
+                return False
+            self._finish_act(job)
+        if job not in self._jobs:
+            if not self._storage.exists(keys.job_spec(job)):
+                self._open.discard(job)  # half submitted: the same command completes it
+                return False
+            self._jobs[job] = self._records.job(job)
+        todo = step(self._view(job))
+        if todo is Step.CLOSE:
+            self._close_job(job)
+        elif todo is Step.INGEST:
+            self._act(job, "ingest", self._ingest)
+        elif todo is Step.FOUND:
+            self._found(job)
+        elif todo is Step.ASSEMBLE:
+            self._act(job, "assemble", self._assemble)
+        else:
+            self._reconcile(job)
+            return todo is Step.RUN
+        return False
+
+    # Acts that take long, in the background, under a lock that ends with the process
+
+    def _act(self, job: str, name: str, act: Callable[[str, Callable[[], None]], None]) -> None:
+        def run() -> None:
+            with self._ledger.lock(f"{name}:{job}", _LOCK_S) as keep:
+                if keep is None:
+                    return
+                renewed = time.monotonic()
+
+                def checkpoint() -> None:
+                    nonlocal renewed
+                    if self._stop.is_set():
+                        raise Interrupted("The orchestrator was told to end.")
+                    if time.monotonic() - renewed > _LOCK_S / 4:
+                        if not keep():
+                            raise LeaseLost(f"Another orchestrator took over: {name} of job {job}.")
+                        if self._records.control(job).cancelled:
+                            raise Cancelled("The job was cancelled.")
+                        renewed = time.monotonic()
+
+                act(job, checkpoint)
+
+        self._acts[job] = self._pool.submit(run)
+
+    def _finish_act(self, job: str) -> None:
+        try:
+            self._acts.pop(job).result()
+        except (TransientError, Cancelled) as error:
+            logger.warning("%s", error, extra={"job": job})
+        except PermanentError as error:
+            self._give_up(job, str(error))
+        except Exception as error:
+            logger.exception("job given up", extra={"job": job})
+            self._give_up(job, f"{type(error).__name__}: {error}")
+
+    def _give_up(self, job: str, reason: str) -> None:
+        """Close a job that can neither be planned nor assembled, and say why; `respool retry` opens it again."""
+        items = self._jobs[job].items
+        failures = tuple(words.ItemFailure(item.n, item.name, reason) for item in items)
+        manifest = Manifest(job=job, state="failed", files=(), failures=failures)
+        self._storage.put(keys.manifest(job), words.encode(manifest), if_absent=True)
+
+    def _ingest(self, job: str, checkpoint: Callable[[], None]) -> None:
+        self._plans[job] = ingest(self._jobs[job], self._storage, self._settings, checkpoint)
+
+    def _assemble(self, job: str, checkpoint: Callable[[], None]) -> None:
+        if self._records.manifest(job) is None:
+            Assembly(self._jobs[job], self._plans[job], self._records, self._settings).run(checkpoint)
+
+    # Acts that are short
+
+    def _found(self, job: str) -> None:
+        plan = self._plans[job]
+        done, failed = self._records.settled(job)
+        frames = {n: plan.chunks[n].count for n in done}
+        self._ledger.found(plan, self._jobs[job].priority, self._records.control(job), frames, failed)
+        self._ledger.taken_up(job)
+
+    def _close_job(self, job: str) -> None:
+        self._ledger.forget(job)
+        self._ledger.taken_up(job)
+        self._open.discard(job)
+        self._plans.pop(job, None)
+        self._jobs.pop(job, None)
+
+    def _reconcile(self, job: str) -> None:
+        patience = _LOST_MESSAGE_S if self._announcer.waiting() == 0 else self._settings.resend_s
+        exhausted, again = self._ledger.reconcile(job, patience)
+        for chunk in again:
+            logger.warning("chunk goes out again", extra={"job": job, "chunk": chunk})
+        for chunk in exhausted:
+            failed = Failed(chunk, self._ledger.reasons(job, chunk))
+            self._storage.put(keys.failed(job, chunk), words.encode(failed))
+            self._ledger.settle(job, chunk, "failed")
+            logger.error("chunk set aside: %s", failed.attempts[-1:], extra={"job": job, "chunk": chunk})
+
+    def _dispatch(self, ready: list[str]) -> None:
+        """Keep a few messages ahead of the workers, shared fairly among jobs."""
+        claimants = []
+        announced = 0
+        for job in ready:
+            counts = self._ledger.counts(job)
+            if counts is None:
+                continue
+            announced += counts.waiting
+            outstanding = counts.waiting + counts.running
+            free = counts.total - counts.done - counts.failed - outstanding
+            claimants.append(Claimant(job, self._jobs[job].priority, max(0, free), outstanding))
+        places = max(2, self._settings.window * len(self._ledger.workers())) - announced
+        for job, count in share(claimants, max(0, places)).items():
+            for chunk in self._ledger.dispatch(job, count):
+                self._announcer.ring(job, chunk, self._plans[job].chunks[chunk].label)
+
+
+def serve(settings: Settings, stop: threading.Event) -> None:
+    """Run an orchestrator until `stop` is set; raises Unreachable when Redis or S3 cannot be used at the start."""
+    service = Service(settings)
+    service.connect()
+    away = ""
+    try:
+        while not stop.is_set():
+            try:
+                service.tick()
+                away = ""
+            except RespoolError as error:
+                if str(error) != away:
+                    logger.warning("%s", error)
+                    away = str(error)
+            stop.wait(settings.poll_s)
+    finally:
+        service.close()

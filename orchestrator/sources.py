@@ -1,0 +1,89 @@
+"""Which files a submission means, and what they are called in it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract import keys
+from contract.errors import BadInput, UsageError
+
+_NOT_MEDIA = {".txt", ".md", ".csv", ".xml", ".json", ".pdf", ".db", ".ini", ".log", ".html", ".zip", ".ds_store"}
+"""In a folder these are company, not sources: skipped, and said. Anything else that is not readable fails alone."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file on disk. `name` is its relative path in the submission; `explicit` when the user named the file itself."""
+
+    path: Path
+    name: str
+    explicit: bool
+
+
+def find(sources: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
+    """Every file that `sources` (files and folders, these recursively) name, in name order, and notes on what was left out.
+
+    Raises BadInput for a source that is missing or not a regular file or folder, UsageError for none or equal names.
+    """
+    if not sources:
+        raise UsageError("no source was given; name at least one film, photograph or folder.")
+    notes: list[str] = []
+    files: list[SourceFile] = []
+    for source in sources:
+        try:
+            mode = source.stat().st_mode
+        except OSError as error:
+            raise BadInput(f"{source} cannot be read ({error.strerror}); check the path.") from error
+        if stat.S_ISREG(mode):
+            files.append(SourceFile(source, _usable(source.name, notes), True))
+        elif stat.S_ISDIR(mode):
+            prefix = "" if len(sources) == 1 else f"{source.resolve().name}/"
+            files += [SourceFile(path, _usable(prefix + name, notes), False) for path, name in _walk(source, notes)]
+        else:
+            raise BadInput(f"{source} is neither a file nor a folder; name a film, photograph or folder.")
+    if not files:
+        raise BadInput(f"{sources[0]} holds no films or photographs; name a folder that does.")
+    seen: dict[str, Path] = {}
+    for file in files:
+        if file.name in seen:
+            raise UsageError(f"{seen[file.name]} and {file.path} would both be {file.name!r}; submit them separately.")
+        seen[file.name] = file.path
+    return sorted(files, key=lambda f: f.name), notes
+
+
+def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
+    """(path, relative name) of the regular files below a folder; links to files are followed, links to folders are not."""
+
+    def refuse(error: OSError) -> None:
+        raise BadInput(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
+
+    for base, folders, names in os.walk(folder, onerror=refuse):
+        notes += [
+            f"{Path(base, d)} is a link to a folder and was not followed" for d in folders if Path(base, d).is_symlink()
+        ]
+        folders.sort()
+        for name in sorted(names):
+            path = Path(base, name)
+            if name.startswith(".") or path.suffix.lower() in _NOT_MEDIA:
+                notes.append(f"{path} is not a film or photograph and was left out")
+            elif not path.exists():
+                notes.append(f"{path} is a link that leads nowhere and was left out")
+            elif not path.is_file():
+                notes.append(f"{path} is not a regular file and was left out")
+            else:
+                yield path, path.relative_to(folder).as_posix()
+
+
+def _usable(name: str, notes: list[str]) -> str:
+    """`name` as valid UTF-8 without control characters or backslashes; says so when it had to change."""
+    clean = os.fsencode(name).decode("utf-8", "replace")
+    clean = "".join("_" if ord(c) < 32 or c == "\\" else c for c in clean)
+    if clean != name:
+        notes.append(
+            f"{clean!r} is called so in the results: the file's own name is not valid UTF-8 or has control characters"
+        )
+    return keys.check_name(clean)

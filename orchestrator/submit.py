@@ -1,0 +1,148 @@
+"""From files on disk to a job in the store. Killed anywhere, the same command completes it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import msgspec
+from weights.pin import pin
+
+from contract import job as words
+from contract import keys
+from contract.errors import BadInput, SourceChanged
+from contract.job import Item, Job, Spec
+from contract.ledger import Ledger
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.ingest.film import plan_film, suffix_for
+from orchestrator.ingest.images import is_image, plan_image
+from orchestrator.sources import SourceFile, find
+from weights.catalog import network_scale
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is going on, how much is done, of how much), in bytes."""
+
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that is in the store. `known` says that it was there already, `notes` what was left out or renamed."""
+
+    job: Job
+    known: bool
+
+
+def submit(
+    sources: Sequence[Path],
+    spec: Spec,
+    settings: Settings,
+    result: str | None = None,
+    priority: int = 4,
+    progress: Progress = lambda what, done, total: None,
+) -> Submission:
+    """Check, hash and upload `sources` and write job.json; the spec's weights are fetched and pinned.
+
+    `result` names the only source's result. Raises BadInput for a source that the user named and that cannot be
+    restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError, WeightsError, Unreachable.
+    """
+    files, notes = find(sources)
+    scale = network_scale(spec.model, settings)
+    drafts = [_draft(n, file, spec, scale, result, notes) for n, file in enumerate(files)]
+    storage = Storage(settings)
+    storage.ensure_bucket()
+    ledger = Ledger(settings)
+    ledger.ping()
+    spec = msgspec.structs.replace(spec, weights=pin(spec, storage, settings))
+    items = _hash(_apart(drafts, notes), files, progress)
+    job = Job(
+        id=words.job_id(spec, items),
+        spec=spec,
+        items=items,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        priority=priority,
+        notes=tuple(notes),
+    )
+    known = storage.exists(keys.job_spec(job.id))
+    if not known:
+        _upload(job, files, storage, progress)
+        storage.put(keys.job_spec(job.id), words.encode(job), if_absent=True)
+    if not storage.exists(keys.manifest(job.id)):
+        ledger.announce_job(job.id)
+    return Submission(job, known)
+
+
+def _draft(n: int, file: SourceFile, spec: Spec, scale: int, result: str | None, notes: list[str]) -> Item:
+    """An item without its hash: what it is, and what its result will be called."""
+    size = file.path.stat().st_size
+    draft = Item(n, "video", file.name, result or file.name, "0" * 64, size)
+    try:
+        if size == 0:
+            raise BadInput(f"{file.name} is empty; there is nothing to restore.")
+        if is_image(file.path):
+            name, picture, _ = plan_image(file.path, file.name, spec, scale)
+            return msgspec.structs.replace(
+                draft, kind="image", result=result or name, pixels=picture.width * picture.height
+            )
+        with file.path.open("rb") as stream:
+            index = plan_film(stream, draft, spec, scale)
+        if result is None:
+            name = str(PurePosixPath(file.name).with_suffix(suffix_for(index.container)))
+            draft = msgspec.structs.replace(draft, result=name)
+        return draft
+    except BadInput as error:
+        if file.explicit:
+            raise
+        notes.append(f"{file.name} will fail: {error}")
+        return draft
+
+
+def _apart(drafts: list[Item], notes: list[str]) -> list[Item]:
+    """Results that would have one name (a.jpg and a.webp both to a.png) keep their source's suffix too."""
+    taken: dict[str, int] = {}
+    for draft in drafts:
+        taken[draft.result] = taken.get(draft.result, 0) + 1
+    apart = []
+    for draft in drafts:
+        if taken[draft.result] > 1 and draft.result != draft.name:
+            name = draft.name + PurePosixPath(draft.result).suffix
+            notes.append(f"the result of {draft.name} is called {name}: another source's result is {draft.result}")
+            draft = msgspec.structs.replace(draft, result=name)
+        apart.append(draft)
+    return apart
+
+
+def _hash(drafts: list[Item], files: list[SourceFile], progress: Progress) -> tuple[Item, ...]:
+    total, done = sum(d.size for d in drafts), 0
+    items = []
+    for draft, file in zip(drafts, files, strict=True):
+        with file.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        done += draft.size
+        progress("reading", done, total)
+        items.append(msgspec.structs.replace(draft, sha256=digest))
+    return tuple(items)
+
+
+def _upload(job: Job, files: list[SourceFile], storage: Storage, progress: Progress) -> None:
+    total = sum(item.size for item in job.items)
+    done = 0
+
+    def send(pair: tuple[Item, SourceFile]) -> int:
+        item, file = pair
+        key = keys.source(job.id, item.n)
+        if storage.stat(key) != (item.size, item.sha256):
+            if file.path.stat().st_size != item.size:
+                raise SourceChanged(f"{file.path} changed while it was read; submit it again when it rests.")
+            storage.put_file(key, file.path, item.sha256)
+        return item.size
+
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="upload") as pool:
+        for size in pool.map(send, zip(job.items, files, strict=True)):
+            done += size
+            progress("uploading", done, total)
