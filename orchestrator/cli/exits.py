@@ -1,0 +1,28 @@
+"""What the exit code of every command means."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from contract.errors import BadInput, Cancelled, RespoolError, Unreachable, UsageError, WeightsError
+
+
+class Exit(IntEnum):
+    """Scripts rely on these numbers."""
+
+    DONE = 0
+    FAILED = 1  # finished with failed items, or could not finish
+    USAGE = 2  # the command line, a source, the weights or the output is not usable
+    UNREACHABLE = 3  # Redis or S3 does not answer or refuses the credentials
+    CANCELLED = 4  # somebody asked for the job or the command to stop
+
+
+def exit_of(error: RespoolError) -> Exit:
+    """The exit code that tells of `error`."""
+    if isinstance(error, Unreachable):
+        return Exit.UNREACHABLE
+    if isinstance(error, Cancelled):
+        return Exit.CANCELLED
+    if isinstance(error, UsageError | BadInput | WeightsError):
+        return Exit.USAGE
+    return Exit.FAILED

@@ -1,0 +1,109 @@
+"""The command `respool`: finds the command's module, and turns every ending into an exit code and one sentence.
+
+A module is imported when its command is named, and imports what it needs when it runs: `respool --help`
+loads neither boto3 nor celery nor av, and nothing here ever loads torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from contract.errors import RespoolError
+from orchestrator.cli.common import remember
+from orchestrator.cli.exits import Exit, exit_of
+
+_COMMANDS = {
+    "run": "run",
+    "up": "cluster",
+    "down": "cluster",
+    "submit": "submit",
+    "status": "jobs",
+    "watch": "jobs",
+    "fetch": "jobs",
+    "cancel": "control",
+    "pause": "control",
+    "resume": "control",
+    "retry": "control",
+    "probe": "probe",
+    "preview": "preview",
+    "models": "models",
+    "worker": "serve",
+    "orchestrator": "serve",
+    "doctor": "doctor",
+}
+"""Command -> module of this package that has it, in the order of `respool --help`."""
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(f"orchestrator.cli.{module}"), cmd_name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="respool")
+@click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=lambda ctx, _, on: remember(ctx, on))
+def respool() -> None:
+    """Restore archives of film and photographs, on this machine or on a GPU cluster.
+
+    One machine, start to finish:  respool run film.mp4 -o restored.mp4
+
+    Exit codes: 0 done; 1 finished with failed items; 2 usage or bad input; 3 cannot reach Redis or S3; 4 cancelled.
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the console script."""
+    sys.exit(call(sys.argv[1:] if argv is None else argv))
+
+
+def call(argv: list[str]) -> int:
+    """Run one command line; its exit code. Says what went wrong in one sentence on stderr."""
+    flags = {"debug": False}
+    try:
+        result = respool.main(args=argv, prog_name="respool", standalone_mode=False, obj=flags)
+        sys.stdout.flush()
+        return int(result or Exit.DONE)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return Exit.USAGE
+    except click.ClickException as error:
+        return _say(error.format_message(), Exit.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        return _say("stopped by Ctrl-C.", Exit.CANCELLED)
+    except BrokenPipeError:  # the reader (`| head`) has enough; nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as error:
+        if flags["debug"]:
+            traceback.print_exc()
+        if isinstance(error, RespoolError):
+            return _say(str(error), exit_of(error))
+        if isinstance(error, OSError) and error.strerror:
+            return _say(f"the system refused {error.filename or 'an operation'}: {error.strerror}.", Exit.FAILED)
+        what = f"{type(error).__name__}: {error}".rstrip(".: ")
+        return _say(f"unforeseen {what}; repeat the command with --debug and report what it prints.", Exit.FAILED)
+
+
+def _say(sentence: str, code: Exit) -> int:
+    click.echo(f"respool: {' '.join(sentence.split())}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

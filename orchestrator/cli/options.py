@@ -1,0 +1,131 @@
+"""The job options: what `run` and `submit` take, and the spec that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from contract.errors import UsageError
+from contract.job import Face, Spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILMS = ("mp4", "m4v", "mov", "qt", "mkv", "webm", "ts", "m2ts", "mts", "avi", "nut", "mxf")
+"""Suffixes of an OUT that is one film."""
+PICTURES = {"png": "png", "tif": "tiff", "tiff": "tiff", "jpg": "jpg", "jpeg": "jpg", "webp": "webp"}
+"""Suffixes of an OUT that is one image, and the format each asks for."""
+
+_PROFILES: dict[str, dict[str, Any]] = {
+    "preservation": {"codec": "ffv1", "container": "mkv", "image_format": "tiff", "strict": True},
+    "access": {"codec": "x264", "container": "mp4", "image_format": "jpg", "faststart": True},
+}
+"""What a profile sets; an option given by hand goes before it."""
+
+
+def _tile(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    del ctx, param
+    if value == "auto":
+        return 0
+    if not value.isdecimal() or not 16 <= int(value) <= 65536:
+        raise click.BadParameter(f"{value!r} is neither auto nor a number of pixels from 16 to 65536.")
+    return int(value)
+
+
+def _exclude(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    del ctx, param
+    found = []
+    for value in values:
+        parts = value.split(",")
+        if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+            raise click.BadParameter(f"{value!r} is not a rectangle; give X,Y,WIDTH,HEIGHT in pixels of the source.")
+        found.append(tuple(int(part) for part in parts))
+    return tuple(found)
+
+
+_OPTIONS = (
+    click.option("-m", "--model", default="RealESRGAN_x4plus", show_default=True, help="Generator; see `respool models list`."),
+    click.option("-s", "--scale", type=float, help="Enlargement, any factor up to 16 (default: the model's own)."),
+    click.option("--denoise", type=click.FloatRange(0, 1), help="Strength of noise removal, for models with a denoising twin."),
+    click.option("--face-enhance", is_flag=True, help="Restore faces with GFPGAN. Off by default: it invents detail."),
+    click.option("--face-strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="How much of the restored face is pasted back."),
+    click.option("--face-model", default="GFPGANv1.4", show_default=True, help="Network that restores faces."),
+    click.option("--face-min-size", type=click.IntRange(1), default=16, show_default=True, help="Leave faces alone whose eyes are fewer pixels apart."),
+    click.option("--face-only-largest", is_flag=True, help="Restore the largest face of a picture alone."),
+    click.option("--face-exclude", multiple=True, callback=_exclude, metavar="X,Y,W,H", help="Leave faces in this rectangle of the source alone; may be repeated."),
+    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True, help="Arithmetic of the network."),
+    click.option("--tile", default="auto", show_default=True, callback=_tile, metavar="auto|N", help="Side of the tiles that large pictures are cut into."),
+    click.option("--codec", type=click.Choice(["x264", "x265", "svtav1", "vp9", "ffv1", "prores"]), default="x264", show_default=True, help="Encoder of films."),
+    click.option("--crf", type=click.FloatRange(0, 63), help="Quality of the encoder: lower is better and larger."),
+    click.option("--preset", help="Speed of the encoder, in its own words."),
+    click.option("--pix-fmt", help="Pixel format of films (default: the source's)."),
+    click.option("--container", type=click.Choice(sorted(set(FILMS))), help="File format of films (default: the source's, or OUT's)."),
+    click.option("--faststart", is_flag=True, help="Put the index of mp4 and mov first, for the web."),
+    click.option("--image-format", type=click.Choice(["auto", "png", "tiff", "jpg", "webp"]), default="auto", show_default=True, help="File format of images."),
+    click.option("--alpha", type=click.Choice(["network", "bicubic"]), default="network", show_default=True, help="How transparency is enlarged."),
+    click.option("--deinterlace", type=click.Choice(["auto", "off", "bwdif"]), default="auto", show_default=True, help="What to do with interlaced films."),
+    click.option("--hdr", is_flag=True, help="Accept HDR films (PQ, HLG), which networks were not trained on."),
+    click.option("--chunk-frames", type=click.IntRange(0), default=0, help="Frames a chunk (default: by size and model)."),
+    click.option("--strict", is_flag=True, help="Fail an item rather than deliver it damaged or converted."),
+    click.option("--profile", type=click.Choice(sorted(_PROFILES)), help="preservation: FFV1 in mkv, TIFF, --strict; access: x264 in mp4, JPEG, --faststart."),
+    click.option("--priority", type=click.IntRange(0, 9), default=4, show_default=True, help="Higher comes first."),
+)  # fmt: skip
+
+
+def job_options(function: F) -> F:
+    """Add every job option to a command; they arrive as one dictionary through `spec_of`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
+    """The spec that `options` ask for; the suffix of `out`, when it is one file, chooses the file format.
+
+    Raises UsageError for values that contradict each other or make no sense.
+    """
+    values = dict(options)
+    profile = values.pop("profile")
+    values.pop("priority", None)
+    given = click.get_current_context().get_parameter_source
+    for name, value in _PROFILES.get(profile, {}).items():
+        if given(name) is not click.core.ParameterSource.COMMANDLINE:
+            values[name] = value
+    face = Face(
+        model=values.pop("face_model"),
+        strength=values.pop("face_strength"),
+        min_size=values.pop("face_min_size"),
+        only_largest=values.pop("face_only_largest"),
+        exclude=values.pop("face_exclude"),
+    )
+    if not values.pop("face_enhance"):
+        for name in ("face_model", "face_strength", "face_min_size", "face_only_largest", "face_exclude"):
+            if given(name) is click.core.ParameterSource.COMMANDLINE:
+                raise UsageError(f"--{name.replace('_', '-')} does nothing without --face-enhance; add it.")
+        values["face"] = None
+    else:
+        values["face"] = face
+    scale = values["scale"]
+    if scale is not None and not 0 < scale <= 16:
+        raise UsageError(f"--scale is {scale:g}; give a factor above 0 and up to 16.")
+    suffix = out.suffix.lower().lstrip(".") if out else ""
+    if suffix in FILMS:
+        values["container"] = _agree("--container", values["container"], suffix)
+    elif suffix in PICTURES:
+        asked = values["image_format"] if given("image_format") is click.core.ParameterSource.COMMANDLINE else None
+        values["image_format"] = _agree("--image-format", asked, PICTURES[suffix])
+    return Spec(**values)
+
+
+def _agree(option: str, asked: str | None, suffix: str) -> str:
+    if asked is not None and asked != suffix:
+        raise UsageError(f"{option} asks for {asked}, but the output's name for {suffix}; change one of them.")
+    return suffix
+
+
+def one_file(out: Path, sources: tuple[Path, ...]) -> bool:
+    """True when OUT names the file to write: it has a media suffix and there is one source, which is no folder."""
+    suffix = out.suffix.lower().lstrip(".")
+    return (suffix in FILMS or suffix in PICTURES) and len(sources) == 1 and not sources[0].is_dir() and not out.is_dir()

@@ -1,0 +1,41 @@
+"""respool worker, respool orchestrator: run one process of a cluster in the foreground."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+from contract.errors import UsageError
+from contract.settings import Settings
+from orchestrator.cli.common import command, connected
+
+
+@command()
+def orchestrator(settings: Settings) -> None:
+    """Run an orchestrator until it is told to end (SIGTERM or Ctrl-C); several may run at once."""
+    from contract import log
+    from orchestrator.service import serve
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    log.configure(settings)
+    with connected(settings) as wired:
+        serve(wired, stop)
+
+
+@command()
+def worker(settings: Settings) -> None:
+    """Run a worker until it is told to end; it needs the package's [worker] extra.
+
+    The worker is a program of its own, which takes this process over: torch is never loaded into the command line.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None or find_spec("workers") is None:
+        raise UsageError("a worker needs torch, which is not installed; pip install 'respool[worker]' brings it.")
+    with connected(settings) as wired:
+        environment = {**os.environ, **wired.environment()}
+    os.execve(sys.executable, [sys.executable, "-m", "workers.main"], environment)  # noqa: S606 - this very interpreter

@@ -1,0 +1,195 @@
+"""The supervisor's children: born, counted, and ended with all that they started themselves."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.local.servers import Member
+from orchestrator.local.state import Process, kill_group, started
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_HEALTHY_S = 20.0  # a process that lived so long and then crashed starts its count of crashes afresh
+_CRASHES = 5
+_BACKOFF_S = 0.5
+
+
+@dataclass
+class Child:
+    """A member and the process that currently is it; `again_at` is when to start it again after a crash."""
+
+    member: Member
+    process: subprocess.Popen[bytes] | None = None
+    identity: str = ""
+    born: float = 0.0
+    crashes: int = 0
+    again_at: float | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+@dataclass
+class Family:
+    """All children, and the watchdog that ends them should we die without doing so. `logs` is a folder."""
+
+    logs: Path
+    temporary: Path
+    children: list[Child] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    _watchdog: subprocess.Popen[bytes] | None = None
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """Who runs, for cluster.json."""
+        return tuple(
+            Process(c.member.role, c.process.pid, c.member.port, c.identity) for c in self.children if c.process
+        )
+
+    @property
+    def watchdog(self) -> Process | None:
+        return Process("watchdog", self._watchdog.pid, 0, started(self._watchdog.pid)) if self._watchdog else None
+
+    def bear(self, member: Member) -> Child:
+        """Start a member."""
+        child = Child(member)
+        self.children.append(child)
+        self._start(child)
+        return child
+
+    def tend(self) -> bool:
+        """Start again whoever crashed and whose time has come; True when anything changed."""
+        now = time.monotonic()
+        changed = False
+        for child in self.children:
+            if child.process is not None and not child.running:
+                self._crashed(child, now)
+                changed = True
+            if child.again_at is not None and child.again_at <= now:
+                self._start(child)
+                changed = True
+        if self._watchdog is not None and self._watchdog.poll() is not None:
+            self.guard()
+            changed = True
+        return changed
+
+    @property
+    def next_start_s(self) -> float | None:
+        """Seconds until a crashed child is to be started again; None when none waits."""
+        times = [child.again_at - time.monotonic() for child in self.children if child.again_at is not None]
+        return max(0.0, min(times)) if times else None
+
+    def end(self, children: Sequence[Child], wait: Callable[[float], None], grace: bool = True) -> None:
+        """SIGTERM to each, SIGKILL to the groups of those that take longer than they may. `wait` sleeps or is woken."""
+        begun = time.monotonic()
+        waiting = [child for child in children if child.process is not None]
+        for child in waiting:
+            assert child.process is not None
+            child.again_at = None
+            with suppress(ProcessLookupError):
+                child.process.send_signal(signal.SIGTERM if grace else signal.SIGKILL)
+        while waiting:
+            now = time.monotonic()
+            for child in list(waiting):
+                if not child.running or now - begun > child.member.stop_s:
+                    self._bury(child)
+                    waiting.remove(child)
+            if waiting:
+                wait(max(0.0, begun + min(c.member.stop_s for c in waiting) - now) + 0.01)
+
+    def guard(self) -> None:
+        """Start the watchdog, or start it again, and tell it everything."""
+        with (self.logs / "watchdog.log").open("ab") as log:
+            self._watchdog = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(__file__).with_name("watchdog.py"))],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._report(f"={self.temporary}")
+        for child in self.children:
+            if child.process:
+                self._report(f"+{child.process.pid}")
+
+    def dismiss_watchdog(self) -> None:
+        """Nobody is left to end: the watchdog removes the temporary folder and goes."""
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+            self._watchdog.wait()
+
+    def last_words(self, member: Member) -> str:
+        """The last line of a member's log, and where the log is."""
+        log = self.logs / f"{member.name}.log"
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-50:] if line.strip()]
+        return f"{lines[-1][:300] if lines else 'none'} (log: {log})"
+
+    def _start(self, child: Child) -> None:
+        member = child.member
+        with (self.logs / f"{member.name}.log").open("ab") as log:
+            child.process = subprocess.Popen(
+                member.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=member.cwd,
+                env={**os.environ, **member.env},
+                start_new_session=True,  # Ctrl-C in the terminal is for the command, not for us
+                preexec_fn=_die_with_parent(os.getpid()),
+            )
+        child.born, child.again_at = time.monotonic(), None
+        child.identity = started(child.process.pid)
+        self._report(f"+{child.process.pid}")
+
+    def _crashed(self, child: Child, now: float) -> None:
+        """Clear what it left, and plan its next start: at once the first time, later each time after."""
+        assert child.process is not None
+        code = child.process.returncode
+        self._bury(child)
+        child.crashes = 1 if now - child.born > _HEALTHY_S else child.crashes + 1
+        print(f"{child.member.name} ended with {code}, {child.crashes} times in a row", file=sys.stderr, flush=True)  # noqa: T201 - the supervisor's log
+        if child.crashes < _CRASHES:
+            child.again_at = now + (child.crashes - 1) * _BACKOFF_S
+        else:
+            self.problems.append(
+                f"{child.member.name} ended {_CRASHES} times soon after its start, at last with code {code}; "
+                f"its last words: {self.last_words(child.member)}"
+            )
+
+    def _bury(self, child: Child) -> None:
+        """End what is left of a child's group."""
+        assert child.process is not None
+        kill_group(child.process.pid)
+        child.process.wait()
+        self._report(f"-{child.process.pid}")
+        child.process = None
+
+    def _report(self, line: str) -> None:
+        assert self._watchdog is not None
+        assert self._watchdog.stdin is not None
+        with suppress(BrokenPipeError):  # it was killed: the next look starts another, which is told everything
+            self._watchdog.stdin.write(line.encode() + b"\n")
+            self._watchdog.stdin.flush()
+
+
+def _die_with_parent(parent: int) -> Callable[[], None] | None:
+    """What a child runs before its program on Linux: be killed when the supervisor dies."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
