@@ -1,0 +1,312 @@
+"""PyTorch checkpoints, read without PyTorch and without running anything that they bring along.
+
+A ``.pth`` is a pickle, and a pickle is a program. Three fences stand around this one: its opcodes are held against the
+list of those that `torch.save` writes before any of them runs; the only globals it may name are OrderedDict, the two
+functions that rebuild tensors, and the storage classes, each replaced by an inert token here; and every size that it
+claims is checked against the file. Both layouts are read: the zip of torch >= 1.6 (data.pkl and one stored member
+per storage) and the older stream of five pickles followed by the storages, in which GFPGAN and ParseNet were released
+(their published sizes are exactly those of that layout).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import re
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import WeightsError
+from weights.tensors import MAX_BYTES, MAX_TENSORS, Tensor, check_shape, elements, item_size
+
+_MAX_PICKLE = 64 << 20
+_MAX_OPCODES = 20_000_000
+# torch/serialization.py: MAGIC_NUMBER and PROTOCOL_VERSION of the layout before the zip.
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+
+_STORAGES = {
+    "DoubleStorage": "F64",
+    "FloatStorage": "F32",
+    "HalfStorage": "F16",
+    "BFloat16Storage": "BF16",
+    "LongStorage": "I64",
+    "IntStorage": "I32",
+    "ShortStorage": "I16",
+    "CharStorage": "I8",
+    "ByteStorage": "U8",
+    "BoolStorage": "BOOL",
+}
+# What `torch.save` writes (protocol 2), plus the spellings of protocols 3 and 4.
+_OPCODES = re.compile(
+    r"PROTO|FRAME|STOP|MARK|POP|POP_MARK|NONE|NEWTRUE|NEWFALSE|(LONG_)?BIN(PUT|GET)|MEMOIZE|BININT[12]?|LONG[14]|BINFLOAT"
+    r"|(SHORT_)?BINUNICODE|(SHORT_)?BINBYTES|(EMPTY_)?(LIST|DICT|TUPLE)|TUPLE[123]|APPENDS?|SETITEMS?"
+    r"|(STACK_)?GLOBAL|REDUCE|BUILD|BINPERSID"
+)
+# Where the state dict lies in what trainers save, in spandrel's order, the averaged one first as Real-ESRGAN does.
+_WRAPPERS = ("params_ema", "params", "params-ema", "model_state_dict", "state_dict", "model", "net")
+
+
+class _Kind(NamedTuple):
+    """Stands for a storage class."""
+
+    kind: str
+
+
+class _Storage(NamedTuple):
+    """A stretch of numbers in the file, named by the pickle and not read yet."""
+
+    kind: str
+    key: str
+    length: int
+
+
+class _View(NamedTuple):
+    """A tensor as the pickle describes it: a window on a storage, in elements."""
+
+    storage: object
+    offset: object
+    shape: object
+    stride: object
+
+
+class _Rebuild:
+    """Stands for `torch._utils._rebuild_tensor_v2`. Without a dictionary, so a pickle cannot change it."""
+
+    __slots__ = ()
+
+    def __call__(self, storage: object, offset: object, shape: object, stride: object, *_rest: object) -> _View:
+        return _View(storage, offset, shape, stride)
+
+
+class _Unwrap:
+    """Stands for `torch._utils._rebuild_parameter`."""
+
+    __slots__ = ()
+
+    def __call__(self, data: object, *_rest: object) -> object:
+        return data
+
+
+_GLOBALS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _Rebuild(),
+    ("torch._utils", "_rebuild_parameter"): _Unwrap(),
+    **{("torch", name): _Kind(kind) for name, kind in _STORAGES.items()},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(io.BytesIO(data))
+        self._name = name
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _GLOBALS[module, name]
+        except KeyError:
+            raise _unsafe(self._name, module, name) from None
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        match pid:
+            case ("storage", _Kind(kind), str(key), _, int(count), *_rest) if 0 <= count <= MAX_BYTES:
+                return _Storage(kind, key, count)
+        raise WeightsError(f"{self._name} refers to {str(pid)[:80]!r}, which is not a storage; do not use this file.")
+
+
+def _unsafe(file: str, module: str, name: str) -> WeightsError:
+    return WeightsError(
+        f"{file} is an unsafe pickle: it wants {module[:80]}.{name[:80]}, which a file of weights does not need; "
+        "do not use it, or ask its author for a .safetensors file."
+    )
+
+
+def _load(stream: io.BytesIO, name: str) -> Any:
+    """One pickle from `stream`, which is left behind it."""
+    start = stream.tell()
+    for count, (opcode, argument, _at) in enumerate(pickletools.genops(stream), start=1):
+        if not _OPCODES.fullmatch(opcode.name) or count > _MAX_OPCODES:
+            raise WeightsError(
+                f"{name} is an unsafe pickle: its instruction {count} is {opcode.name}, "
+                "which no saved checkpoint has; do not use it."
+            )
+        if opcode.name == "GLOBAL":
+            module, _, attribute = str(argument).partition(" ")
+            if (module, attribute) not in _GLOBALS:
+                raise _unsafe(name, module, attribute)
+        if opcode.name == "LONG_BINPUT" and int(argument or 0) > _MAX_OPCODES:
+            raise WeightsError(f"{name} is an unsafe pickle: it asks for {argument} memory slots; do not use it.")
+    stop = stream.tell()
+    stream.seek(start)
+    value = _Unpickler(stream.read(stop - start), name).load()
+    stream.seek(stop)
+    return value
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The state dict in a checkpoint, out of whatever it was wrapped in; each tensor is read when asked for.
+
+    Raises WeightsError, naming the global, for a pickle that wants anything but tensors, and for files that are not a
+    checkpoint, damaged, big-endian, or that claim more than they hold.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise WeightsError(f"{path.name} has {path.stat().st_size} bytes; at most {MAX_BYTES} are accepted.")
+    try:
+        value, fetch = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
+    except WeightsError:
+        raise
+    except Exception as error:  # a hostile pickle can end in any exception
+        raise WeightsError(
+            f"{path.name} is not a PyTorch checkpoint that can be read ({type(error).__name__}: {str(error)[:120]}); "
+            "get it again, or convert it to .safetensors."
+        ) from error
+    return _tensors(_state(value, path.name), fetch, path.name)
+
+
+Fetch = Callable[[_Storage], bytes]
+
+
+def _read_zip(path: Path) -> tuple[Any, Fetch]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) > MAX_TENSORS + 100:
+            raise WeightsError(f"{path.name} has {len(names)} members; a network has at most {MAX_TENSORS} tensors.")
+        pickles = [n for n in names if n == "data.pkl" or n.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise WeightsError(f"{path.name} is a zip without one data.pkl, so not a PyTorch checkpoint.")
+        root = pickles[0].removesuffix("data.pkl")
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise WeightsError(f"{path.name} compresses {info.filename[:80]!r}, which torch.save never does.")
+        if root + "byteorder" in names and archive.read(root + "byteorder") != b"little":
+            raise WeightsError(f"{path.name} was saved on a big-endian machine; convert it to .safetensors there.")
+        if archive.getinfo(pickles[0]).file_size > _MAX_PICKLE:
+            raise WeightsError(f"{path.name} has a pickle of more than {_MAX_PICKLE} bytes; do not use it.")
+        value = _load(io.BytesIO(archive.read(pickles[0])), path.name)
+
+    def fetch(storage: _Storage) -> bytes:
+        with zipfile.ZipFile(path) as archive:
+            try:
+                return archive.read(f"{root}data/{storage.key}")
+            except (KeyError, zipfile.BadZipFile, EOFError) as error:
+                raise WeightsError(f"{path.name} is damaged at storage {storage.key[:80]!r} ({error}).") from error
+
+    return value, fetch
+
+
+def _read_legacy(path: Path) -> tuple[Any, Fetch]:
+    with path.open("rb") as file:
+        stream = io.BytesIO(file.read(_MAX_PICKLE))
+        if not stream.getvalue().startswith(b"\x80\x02") or _load(stream, path.name) != _LEGACY_MAGIC:
+            raise WeightsError(f"{path.name} is not a PyTorch checkpoint; expected a file that torch.save wrote.")
+        protocol, system, value, keys = (_load(stream, path.name) for _ in range(4))
+        if protocol != _LEGACY_PROTOCOL or not system.get("little_endian"):
+            raise WeightsError(f"{path.name} is a checkpoint of protocol {protocol!r}; convert it to .safetensors.")
+        # Every storage follows as its element count (int64) and its elements, in the order of `keys`.
+        places: dict[str, tuple[int, int]] = {}
+        kinds = {s.key: s for s in _storages(value)}
+        file.seek(stream.tell())
+        for key in keys:
+            count = struct.unpack("<q", file.read(8))[0]
+            if key not in kinds or count < 0:
+                raise WeightsError(f"{path.name} is damaged at storage {str(key)[:80]!r}; get it again.")
+            size = count * item_size(kinds[key].kind)
+            places[key] = (file.tell(), size)
+            file.seek(size, io.SEEK_CUR)
+        if file.tell() != path.stat().st_size:
+            raise WeightsError(
+                f"{path.name} has {path.stat().st_size} bytes, but describes {file.tell()}; get it again."
+            )
+
+    def fetch(storage: _Storage) -> bytes:
+        if storage.key not in places:
+            raise WeightsError(f"{path.name} lacks storage {storage.key[:80]!r}; get it again.")
+        offset, size = places[storage.key]
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    return value, fetch
+
+
+def _storages(value: Any) -> list[_Storage]:
+    """Every storage that a loaded pickle refers to, however deeply."""
+    found: list[_Storage] = []
+    waiting, seen = [value], set[int]()
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, _Storage):
+            found.append(item)
+        elif isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list | tuple):
+            waiting += item
+    return found
+
+
+def _state(value: Any, name: str) -> dict[str, _View]:
+    """The state dict: the first known wrapper's, else the dictionary itself. What is not a tensor is no weight."""
+    for key in _WRAPPERS:
+        if isinstance(value, dict) and isinstance(value.get(key), dict):
+            value = value[key]
+            break
+    if isinstance(value, dict):
+        state = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, _View)}
+        if state:
+            return state
+    raise WeightsError(f"{name} holds no state dict; expected tensors by name, alone or under {', '.join(_WRAPPERS)}.")
+
+
+def _tensors(state: Mapping[str, _View], fetch: Fetch, file: str) -> dict[str, Tensor]:
+    prefix = "module." if all(name.startswith("module.") for name in state) else ""  # as DataParallel saves
+    tensors: dict[str, Tensor] = {}
+    for name, view in state.items():
+        storage, offset, shape, stride = view
+        if (
+            not isinstance(storage, _Storage)
+            or not isinstance(offset, int)
+            or not isinstance(shape, tuple)
+            or not isinstance(stride, tuple)
+            or len(shape) != len(stride)
+            or any(type(n) is not int or n < 0 for n in (offset, *stride))
+        ):
+            raise WeightsError(
+                f"{file} describes tensor {name[:80]!r} in a way that torch.save does not; do not use it."
+            )
+        check_shape(name, shape)
+        reach = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) + 1
+        if 0 not in shape and reach > storage.length:
+            raise WeightsError(f"{file} is damaged: tensor {name[:80]!r} reaches past its storage; get it again.")
+        tensors[name.removeprefix(prefix)] = Tensor(
+            storage.kind, shape, _reader(storage, offset, shape, stride, fetch, f"tensor {name[:80]!r} of {file}")
+        )
+    return tensors
+
+
+def _reader(
+    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], fetch: Fetch, what: str
+) -> Callable[[], NDArray[Any]]:
+    def load() -> NDArray[Any]:
+        data = fetch(storage)
+        if len(data) != storage.length * item_size(storage.kind):
+            raise WeightsError(
+                f"{what} has {len(data)} bytes of {storage.length} {storage.kind} numbers; get it again."
+            )
+        flat = elements(storage.kind, data)
+        if 0 in shape:
+            return flat[:0].reshape(shape)
+        steps = tuple(step * flat.itemsize for step in stride)
+        return np.lib.stride_tricks.as_strided(flat[offset:], shape=shape, strides=steps, writeable=False)
+
+    return load
