@@ -63,8 +63,9 @@ class Enhancer:
         self._events[event] = self._events.get(event, 0) + by
 
     def frames(self, rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Enhance N x 3 x H x W float32 in [0, 1] on `device` to N x 3 x size[0] x size[1] (height, width), same range.
+        """Enhance N x 3 x H x W float32 on `device` to N x 3 x size[0] x size[1] (height, width) float32; black 0, white 1.
 
+        Networks are shown [0, 1] and give [0, 1]; the classical baseline keeps values beyond, as film has them.
         A frame equal to the one before it gets the same result without being computed. Raises EnhanceError when
         the network gives NaN, infinity or black in fp32 too, or when memory is short at the smallest tile.
         """
@@ -75,10 +76,11 @@ class Enhancer:
         if self._last is not None and self._last[1] == size and torch.equal(self._last[0], rgb):
             self._count("frames_reused")
             return self._last[2]
-        result = self._checked(rgb)
+        low, high = (0.0, 1.0) if self.architecture.clips else (min(0.0, float(rgb.min())), max(1.0, float(rgb.max())))
+        result = self._checked(rgb.clamp(0, 1) if self.architecture.clips else rgb)
         if result.shape[-2:] != size:
             result = resize(result, size)
-        result = result.clamp(0, 1)
+        result = result.clamp(low, high)
         self._last = (rgb, size, result)
         return result
 

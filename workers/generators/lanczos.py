@@ -65,7 +65,9 @@ def resize(rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def architecture(scale: int) -> Architecture:
     """The baseline generator, as a network of an integer scale."""
-    return Architecture("lanczos", scale, TAPS + 1, True, 1, 6 * scale * scale, 2 * 2 * TAPS * 3 * scale * (scale + 1))
+    return Architecture(
+        "lanczos", scale, TAPS + 1, True, 1, 6 * scale * scale, 2 * 2 * TAPS * 3 * scale * (scale + 1), clips=False
+    )
 
 
 class Lanczos:

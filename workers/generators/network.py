@@ -19,7 +19,8 @@ class Architecture:
     says that it covers the whole receptive field, so that tiled and untiled agree to the last bit of fp32
     arithmetic. `multiple` is what height and width must be divisible by (pixel-unshuffle). `memory` is the
     peak number of fp32 values held for each input pixel, measured, and `flops` the floating point
-    operations for each input pixel.
+    operations for each input pixel. `clips` says that the network knows only [0, 1]: what comes in and goes out is
+    clipped to that; otherwise results stay within the range of what came in, or [0, 1] if that is wider.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Architecture:
     multiple: int
     memory: int
     flops: float
+    clips: bool = True
 
 
 class Network(Protocol):

@@ -1,0 +1,132 @@
+"""How FFmpeg's pixel formats lie in memory: code values of a frame to tensors and back, nothing interpreted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import av
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from contract.errors import Unsupported
+
+_DOWN = {"420": (2, 2), "422": (1, 2), "444": (1, 1), "440": (2, 1), "411": (1, 4), "410": (4, 4)}
+_SEMIPLANAR = {"nv12": "420", "nv21": "420", "nv16": "422", "nv24": "444", "nv42": "444"}
+_PACKED = {"rgb24": (8, "RGB"), "bgr24": (8, "BGR"), "rgb48le": (16, "RGB"), "bgr48le": (16, "BGR")}
+_REPACKED = {
+    "yuyv422": "yuv422p", "uyvy422": "yuv422p", "yvyu422": "yuv422p", "y210le": "yuv422p10le", "y212le": "yuv422p12le",
+    "xv30le": "yuv444p10le", "xv36le": "yuv444p12le", "vuyx": "yuv444p", "rgb0": "rgb24", "bgr0": "rgb24", "0rgb": "rgb24",
+    "0bgr": "rgb24", "x2rgb10le": "gbrp10le", "x2bgr10le": "gbrp10le", "monow": "gray", "monob": "gray",
+}  # fmt: skip
+"""Formats that FFmpeg itself turns into another arrangement of the very same values."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the values of a pixel format are.
+
+    `bits` is the depth, `shift` how far the values are shifted up in their words, `down` the vertical and horizontal chroma
+    subsampling. `order` lists, for every plane, which channels of the model interleave in it; the model's channels are
+    R G B, or Y Cb Cr, or Y.
+    """
+
+    name: str
+    model: Literal["yuv", "rgb", "grey"]
+    bits: int
+    order: tuple[tuple[int, ...], ...]
+    down: tuple[int, int] = (1, 1)
+    shift: int = 0
+
+    @property
+    def word(self) -> type[np.uint8] | type[np.uint16]:
+        return np.uint8 if self.bits <= 8 else np.uint16
+
+
+@lru_cache(maxsize=64)
+def layout(pix_fmt: str) -> Layout:
+    """The layout of `pix_fmt` (little-endian, or one that `read` rearranges); raise Unsupported for formats that are not taken."""
+    name = _REPACKED.get(pix_fmt, re.sub("be$", "le", pix_fmt))
+    if found := re.fullmatch(r"yuvj?(420|422|444|440|411|410)p(?:(9|10|12|14|16)le)?", name):
+        return Layout(pix_fmt, "yuv", int(found[2] or 8), ((0,), (1,), (2,)), _DOWN[found[1]])
+    if found := re.fullmatch(r"gray(?:(9|10|12|14|16)le)?", name):
+        return Layout(pix_fmt, "grey", int(found[1] or 8), ((0,),))
+    if found := re.fullmatch(r"gbrp(?:(9|10|12|14|16)le)?", name):
+        return Layout(pix_fmt, "rgb", int(found[1] or 8), ((1,), (2,), (0,)))
+    if name in _SEMIPLANAR:
+        chroma = (2, 1) if name in ("nv21", "nv42") else (1, 2)
+        return Layout(pix_fmt, "yuv", 8, ((0,), chroma), _DOWN[_SEMIPLANAR[name]])
+    if found := re.fullmatch(r"p([024])(10|12|16)le", name):
+        down = _DOWN[{"0": "420", "2": "422", "4": "444"}[found[1]]]
+        return Layout(pix_fmt, "yuv", int(found[2]), ((0,), (1, 2)), down, 16 - int(found[2]))
+    if name in _PACKED:
+        bits, letters = _PACKED[name]
+        return Layout(pix_fmt, "rgb", bits, (tuple("RGB".index(c) for c in letters),))
+    raise Unsupported(
+        f"pixel format {pix_fmt} is not taken: planar or semi-planar YUV, RGB or grey of 8 to 16 bits without alpha is; "
+        "convert the source first."
+    )
+
+
+def read(frame: av.VideoFrame, form: Layout, device: torch.device) -> list[torch.Tensor]:
+    """Code values on `device`: [1 x 3 x H x W] for RGB, [1 x 1 x H x W] for grey, luma and [1 x 2 x h x w] chroma for YUV.
+
+    uint8 for 8 bits, int32 above.
+    """
+    plain = _REPACKED.get(form.name, re.sub("be$", "le", form.name))
+    if frame.format.name != plain:
+        frame = frame.reformat(format=plain)
+    found: dict[int, torch.Tensor] = {}
+    for plane, channels in zip(frame.planes, form.order, strict=True):
+        values = _upload(_rows(plane, form, len(channels), frame, channels), device, form.shift)
+        for k, channel in enumerate(channels):
+            found[channel] = values[..., k]
+    if form.model == "yuv":
+        return [found[0][None, None], torch.stack([found[1], found[2]])[None]]
+    return [torch.stack([found[c] for c in sorted(found)])[None]]
+
+
+def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor]) -> None:
+    """Put code values (float32, whole numbers in range; arranged as `read` gives them) into `frame`."""
+    channels = [c for group in planes for c in group[0]]
+    for plane, members in zip(frame.planes, form.order, strict=True):
+        rows = _rows(plane, form, len(members), frame, members)
+        for k, channel in enumerate(members):
+            values = channels[channel]
+            if form.bits <= 8:
+                torch.from_numpy(rows[..., k]).copy_(values)
+            else:
+                words = values.to(torch.int32)
+                if form.shift:
+                    words <<= form.shift
+                np.copyto(rows[..., k], words.cpu().numpy(), casting="unsafe")
+
+
+def _rows(
+    plane: av.video.plane.VideoPlane, form: Layout, interleaved: int, frame: av.VideoFrame, channels: tuple[int, ...]
+) -> npt.NDArray[np.uint8 | np.uint16]:
+    """The plane's memory as height x width x interleaved channels, without the padding at the end of the lines."""
+    chroma = form.model == "yuv" and 0 not in channels
+    height = -(-frame.height // form.down[0]) if chroma else frame.height
+    width = -(-frame.width // form.down[1]) if chroma else frame.width
+    size = np.dtype(form.word).itemsize
+    memory: npt.NDArray[np.uint8] = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]  # a buffer, untyped
+    lines = memory[: height * plane.line_size].reshape(height, plane.line_size)
+    words: npt.NDArray[np.uint8 | np.uint16] = lines[:, : width * interleaved * size].view(form.word)
+    return words.reshape(height, width, interleaved)
+
+
+def _upload(rows: npt.NDArray[np.uint8 | np.uint16], device: torch.device, shift: int) -> torch.Tensor:
+    if rows.dtype == np.uint8:
+        values = torch.from_numpy(rows if rows.flags.writeable else rows.copy())
+        if device.type == "cuda":
+            values = values.contiguous().pin_memory()
+        return values.to(device, non_blocking=True)
+    words = torch.from_numpy(np.ascontiguousarray(rows).view(np.int16))
+    if device.type == "cuda":
+        words = words.pin_memory()
+    codes = words.to(device, non_blocking=True).to(torch.int32).bitwise_and_(0xFFFF)
+    return codes >> shift if shift else codes
