@@ -104,7 +104,7 @@ def _state(spec: Spec, entry: Weights, paths: Mapping[str, Path]) -> State:
     state = _read(entry, paths)
     if spec.denoise is None or spec.denoise == 1:
         return state
-    twin = _read(_entry(spec, "twin"), paths)
+    twin = _read(_entry(spec, "denoise"), paths)
     if {k: v.shape for k, v in twin.items()} != {k: v.shape for k, v in state.items()}:
         raise WeightsError(
             f"weights {entry.name} and their wdn twin differ in shape and cannot be mixed; verify the catalog."
