@@ -110,11 +110,11 @@ class Storage:
         def read() -> str:
             digest = hashlib.sha256()
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            size = 0
             with path.open("wb") as out:
                 for block in answer["Body"].iter_chunks(1 << 20):
                     digest.update(block)
-                    out.write(block)
-                size = out.tell()
+                    size += out.write(block)
             if size != answer["ContentLength"]:
                 raise IntegrityError(
                     f"object {key} ended after {size} of {answer['ContentLength']} bytes; the read was cut short."

@@ -69,7 +69,7 @@ class Jobs:
         self._ledger.ping()
         self._records = Records(self._storage)
 
-    def list(self) -> list[JobStatus]:
+    def all_jobs(self) -> list[JobStatus]:
         """Every job in the store, newest first."""
         found = [self.status(job) for job in self._records.jobs() if self._storage.exists(keys.job_spec(job))]
         return sorted(found, key=lambda s: s.created, reverse=True)

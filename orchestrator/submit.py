@@ -14,12 +14,13 @@ from weights.pin import pin
 
 from contract import job as words
 from contract import keys
+from contract.codecs import CONTAINERS, SUFFIXES
 from contract.errors import BadInput, SourceChanged
 from contract.job import Item, Job, Spec
 from contract.ledger import Ledger
 from contract.settings import Settings
 from contract.storage import Storage
-from orchestrator.ingest.film import plan_film, suffix_for
+from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.images import is_image, plan_image
 from orchestrator.sources import SourceFile, find
 from weights.catalog import network_scale
@@ -44,7 +45,7 @@ def submit(
     settings: Settings,
     result: str | None = None,
     priority: int = 4,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress | None = None,
 ) -> Submission:
     """Check, hash and upload `sources` and write job.json; the spec's weights are fetched and pinned.
 
@@ -59,7 +60,8 @@ def submit(
     ledger = Ledger(settings)
     ledger.ping()
     spec = msgspec.structs.replace(spec, weights=pin(spec, storage, settings))
-    items = _hash(_apart(drafts, notes), files, progress)
+    tell = progress or _silent
+    items = _hash(_apart(drafts, notes), files, tell)
     job = Job(
         id=words.job_id(spec, items),
         spec=spec,
@@ -70,11 +72,15 @@ def submit(
     )
     known = storage.exists(keys.job_spec(job.id))
     if not known:
-        _upload(job, files, storage, progress)
+        _upload(job, files, storage, tell)
         storage.put(keys.job_spec(job.id), words.encode(job), if_absent=True)
     if not storage.exists(keys.manifest(job.id)):
         ledger.announce_job(job.id)
     return Submission(job, known)
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Nobody wants to see it."""
 
 
 def _draft(n: int, file: SourceFile, spec: Spec, scale: int, result: str | None, notes: list[str]) -> Item:
@@ -91,9 +97,9 @@ def _draft(n: int, file: SourceFile, spec: Spec, scale: int, result: str | None,
             )
         with file.path.open("rb") as stream:
             index = plan_film(stream, draft, spec, scale)
-        if result is None:
-            name = str(PurePosixPath(file.name).with_suffix(suffix_for(index.container)))
-            draft = msgspec.structs.replace(draft, result=name)
+        path = PurePosixPath(file.name)
+        if result is None and CONTAINERS.get(path.suffix[1:].lower()) != index.container:
+            draft = msgspec.structs.replace(draft, result=str(path.with_suffix("." + SUFFIXES[index.container])))
         return draft
     except BadInput as error:
         if file.explicit:
