@@ -49,6 +49,7 @@ class Service:
         self._plans: dict[str, Plan] = {}
         self._jobs: dict[str, Job] = {}
         self._open: set[str] = set()
+        self._ended: set[str] = set()
         self._looked = 0.0
         self._stop = threading.Event()
 
@@ -76,8 +77,10 @@ class Service:
         forgot = not self._ledger.remembers()
         if forgot or time.monotonic() - self._looked > _LOOK_AGAIN_S:
             self._looked = time.monotonic()
-            self._open |= set(self._records.jobs())
-        self._open |= self._ledger.submitted() | {job for job, _ in self._ledger.jobs()}
+            self._open |= set(self._records.jobs()) - self._ended
+        announced = self._ledger.submitted() | {job for job, _ in self._ledger.jobs()}
+        self._open |= announced
+        self._ended -= announced
 
     def _view(self, job: str) -> View:
         counts = self._ledger.counts(job)
@@ -182,6 +185,7 @@ class Service:
     def _close_job(self, job: str) -> None:
         self._ledger.forget(job)
         self._ledger.taken_up(job)
+        self._ended.add(job)
         self._open.discard(job)
         self._plans.pop(job, None)
         self._jobs.pop(job, None)

@@ -14,7 +14,8 @@ from contract.errors import BadInput, IntegrityError, SourceChanged
 from contract.job import Chunk, Item, ItemFailure, Job, Plan
 from contract.settings import Settings
 from contract.storage import Storage
-from orchestrator.ingest.film import cut, plan_film
+from orchestrator.ingest.cut import cut
+from orchestrator.ingest.film import plan_film
 from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)
