@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import IntegrityError, UsageError
-from contract.job import Control, Damage, ItemFailure, ResultFile, State
+from contract.job import Control, Damage, ItemFailure, Job, Manifest, ResultFile, State
 from contract.ledger import Counts, Ledger
 from contract.settings import Settings
 from contract.storage import Storage
@@ -73,6 +73,14 @@ class Jobs:
         """Every job in the store, newest first."""
         found = [self.status(job) for job in self._records.jobs() if self._storage.exists(keys.job_spec(job))]
         return sorted(found, key=lambda s: s.created, reverse=True)
+
+    def job(self, job: str) -> Job:
+        """What was submitted; UsageError when there is no job of that id."""
+        return self._records.job(job)
+
+    def manifest(self, job: str) -> Manifest | None:
+        """What a job made; None while it has not ended."""
+        return self._records.manifest(job)
 
     def status(self, job: str) -> JobStatus:
         """One job as it stands; UsageError when there is none of that id."""

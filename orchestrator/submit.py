@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import msgspec
-from weights.pin import pin
 
 from contract import job as words
 from contract import keys
@@ -24,6 +23,7 @@ from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.images import is_image, plan_image
 from orchestrator.sources import SourceFile, find
 from weights.catalog import network_scale
+from weights.pin import pin
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, how much is done, of how much), in bytes."""
@@ -46,10 +46,11 @@ def submit(
     result: str | None = None,
     priority: int = 4,
     progress: Progress | None = None,
+    approve: Callable[[Job], None] | None = None,
 ) -> Submission:
     """Check, hash and upload `sources` and write job.json; the spec's weights are fetched and pinned.
 
-    `result` names the only source's result. Raises BadInput for a source that the user named and that cannot be
+    `result` names the only source's result. `approve` sees the job before anything is uploaded, and may raise. Raises BadInput for a source that the user named and that cannot be
     restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError, WeightsError, Unreachable.
     """
     files, notes = find(sources)
@@ -70,6 +71,8 @@ def submit(
         priority=priority,
         notes=tuple(notes),
     )
+    if approve is not None:
+        approve(job)
     known = storage.exists(keys.job_spec(job.id))
     if not known:
         _upload(job, files, storage, tell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,10 @@ def remember(ctx: click.Context, on: bool) -> None:
     ctx.find_root().obj["debug"] |= on
 
 
-def command(*, group: bool = False, **attributes: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A click command (or group) with --state and --debug; `settings` is its first argument, unconnected."""
+def command(**attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A click command with --state and --debug; `settings` is its first argument, unconnected."""
 
-    def wrap(function: Callable[..., Any]) -> Any:
+    def wrap(function: Callable[..., Any]) -> click.Command:
         @click.option(
             "--state",
             type=click.Path(path_type=Path, file_okay=False),
@@ -44,8 +45,8 @@ def command(*, group: bool = False, **attributes: Any) -> Callable[[Callable[...
             run.__click_params__ + getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
         )
         name = attributes.pop("name", function.__name__.rstrip("_"))
-        maker = click.group if group else click.command
-        return maker(name, **attributes)(run)
+        made: click.Command = click.command(name, **attributes)(run)
+        return made
 
     return wrap
 
@@ -54,11 +55,8 @@ def read_settings(state: Path | None) -> Settings:
     """Settings from RESPOOL_CONFIG and RESPOOL_*, with --state before both."""
     from contract.settings import load
 
-    overrides = {"state": state.expanduser().absolute()} if state else {}
-    settings = load(**overrides)
-    if not settings.state.is_absolute():
-        settings = load(state=settings.state.expanduser().absolute())
-    return settings
+    settings = load() if state is None else load(state=state)
+    return replace(settings, state=settings.state.expanduser().absolute())
 
 
 @contextmanager

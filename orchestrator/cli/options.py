@@ -90,9 +90,8 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     profile = values.pop("profile")
     values.pop("priority", None)
     given = click.get_current_context().get_parameter_source
-    for name, value in _PROFILES.get(profile, {}).items():
-        if given(name) is not click.core.ParameterSource.COMMANDLINE:
-            values[name] = value
+    by_hand = click.core.ParameterSource.COMMANDLINE
+    values |= {name: value for name, value in _PROFILES.get(profile, {}).items() if given(name) is not by_hand}
     face = Face(
         model=values.pop("face_model"),
         strength=values.pop("face_strength"),
@@ -102,7 +101,7 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     )
     if not values.pop("face_enhance"):
         for name in ("face_model", "face_strength", "face_min_size", "face_only_largest", "face_exclude"):
-            if given(name) is click.core.ParameterSource.COMMANDLINE:
+            if given(name) is by_hand:
                 raise UsageError(f"--{name.replace('_', '-')} does nothing without --face-enhance; add it.")
         values["face"] = None
     else:
@@ -112,9 +111,10 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
         raise UsageError(f"--scale is {scale:g}; give a factor above 0 and up to 16.")
     suffix = out.suffix.lower().lstrip(".") if out else ""
     if suffix in FILMS:
-        values["container"] = _agree("--container", values["container"], suffix)
+        asked = values["container"] if given("container") is by_hand else None
+        values["container"] = _agree("--container", asked, suffix)
     elif suffix in PICTURES:
-        asked = values["image_format"] if given("image_format") is click.core.ParameterSource.COMMANDLINE else None
+        asked = values["image_format"] if given("image_format") is by_hand else None
         values["image_format"] = _agree("--image-format", asked, PICTURES[suffix])
     return Spec(**values)
 
@@ -128,4 +128,6 @@ def _agree(option: str, asked: str | None, suffix: str) -> str:
 def one_file(out: Path, sources: tuple[Path, ...]) -> bool:
     """True when OUT names the file to write: it has a media suffix and there is one source, which is no folder."""
     suffix = out.suffix.lower().lstrip(".")
-    return (suffix in FILMS or suffix in PICTURES) and len(sources) == 1 and not sources[0].is_dir() and not out.is_dir()
+    return (
+        (suffix in FILMS or suffix in PICTURES) and len(sources) == 1 and not sources[0].is_dir() and not out.is_dir()
+    )

@@ -1,0 +1,71 @@
+"""Following a job to its end, and telling how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from contract.errors import Unreachable
+from orchestrator.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from orchestrator.cli.display import Display
+    from orchestrator.jobs import Jobs, JobStatus
+
+_LOOK_S = 0.3
+_AWAY_S = 60.0
+_SHOWN = 20
+"""Notes, damages and failures printed of each kind; `respool status JOB --json` has all."""
+
+
+def follow(jobs: Jobs, job: str, show: Display, look: Callable[[], None] | None = None) -> JobStatus:
+    """Show a job until it has ended; its last status. `look` is called each time, and raises to give up.
+
+    Redis or S3 may be away for a while, as during a restart; Unreachable is raised only after a minute of it.
+    """
+    answered = time.monotonic()
+    while True:
+        begun = time.monotonic()
+        try:
+            status = jobs.status(job)
+            answered = time.monotonic()
+        except Unreachable as error:
+            if time.monotonic() - answered > _AWAY_S:
+                raise
+            show.say(f"waiting: {error}")
+            status = None
+        if status is not None:
+            show.job(status)
+            if status.state in ("done", "failed", "cancelled"):
+                return status
+        if look is not None:
+            look()
+        # Looking costs the store something: a look at a large job is followed by a longer rest.
+        time.sleep(max(_LOOK_S, 5 * (time.monotonic() - begun)))
+
+
+def conclude(status: JobStatus) -> Exit:
+    """Print notes, damage and failures on stderr; the exit code of the job."""
+    _some([f"note: {note}" for note in status.notes])
+    _some(
+        [f"damaged: item {d.item}, frames {d.first}-{d.first + d.count - 1}: {d.reason}" for d in status.damaged],
+    )
+    _some([f"failed: {f.name}: {f.reason}" for f in status.failures])
+    if status.state == "cancelled":
+        click.echo(f"job {status.id} was cancelled; `respool retry {status.id}` opens it again.", err=True)
+        return Exit.CANCELLED
+    if status.state == "failed":
+        count = len({f.item for f in status.failures})
+        click.echo(f"{count} of {status.items} items failed; `respool retry {status.id}` tries them again.", err=True)
+        return Exit.FAILED
+    return Exit.DONE
+
+
+def _some(lines: list[str]) -> None:
+    for line in lines[:_SHOWN]:
+        click.echo(line, err=True)
+    if len(lines) > _SHOWN:
+        click.echo(f"... and {len(lines) - _SHOWN} more of these; `respool status JOB --json` has all.", err=True)

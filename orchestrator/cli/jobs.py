@@ -1,0 +1,114 @@
+"""respool status, watch, fetch: how jobs are, and what they made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from contract.errors import UsageError
+from contract.settings import Settings
+from orchestrator.cli.common import command, connected
+from orchestrator.cli.output import Output
+
+if TYPE_CHECKING:
+    from orchestrator.jobs import JobStatus
+
+
+@command()
+@click.argument("job", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are only ever added to.")
+def status(settings: Settings, job: str | None, as_json: bool) -> None:
+    """Show one job, or all of them."""
+    import msgspec
+
+    from orchestrator.jobs import Jobs
+
+    with connected(settings) as wired:
+        jobs = Jobs(wired)
+        found = [jobs.status(job)] if job else jobs.all_jobs()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found[0] if job else found), indent=2))
+    elif job:
+        _details(found[0])
+    else:
+        _table(found)
+
+
+@command()
+@click.argument("job")
+def watch(settings: Settings, job: str) -> int:
+    """Follow a job to its end; the exit code tells how it ended."""
+    from orchestrator.cli.display import display
+    from orchestrator.cli.follow import conclude, follow
+    from orchestrator.jobs import Jobs
+
+    with connected(settings) as wired, display() as show:
+        last = follow(Jobs(wired), job, show)
+    return conclude(last)
+
+
+@command()
+@click.argument("job")
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File, or folder that mirrors the sources.",
+)
+@click.option("--force", is_flag=True, help="Replace files that stand in OUT already.")
+def fetch(settings: Settings, job: str, out: Path, force: bool) -> int:
+    """Bring a finished job's results here, each whole or not at all."""
+    from orchestrator.cli.display import display
+    from orchestrator.cli.follow import conclude
+    from orchestrator.jobs import Jobs
+
+    with connected(settings) as wired, display() as show:
+        jobs = Jobs(wired)
+        submitted, manifest = jobs.job(job), jobs.manifest(job)
+        if manifest is None:
+            raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
+        single = len(submitted.items) == 1 and submitted.items[0].name.count("/") == 0
+        output = Output.of(out, [Path(submitted.items[0].name)] if single else [], force)
+        output.check([])
+        output.approve(submitted.items, manifest, [])
+        paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
+        last = jobs.status(job)
+    for path in paths:
+        click.echo(path)
+    for note in output.notes:
+        click.echo(f"note: {note}", err=True)
+    return conclude(last)
+
+
+def _table(found: list[JobStatus]) -> None:
+    from orchestrator.cli.display import duration
+
+    lines = [("JOB", "STATE", "FRAMES", "FPS", "LEFT", "NAME")]
+    lines += [
+        (
+            s.id,
+            s.state,
+            f"{s.frames.done}/{s.frames.total}",
+            f"{s.fps:.1f}" if s.fps else "-",
+            duration(s.eta_s) if s.eta_s is not None else "-",
+            s.name,
+        )
+        for s in found
+    ]
+    widths = [max(len(line[n]) for line in lines) for n in range(5)]
+    for line in lines:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[5]]))
+
+
+def _details(s: JobStatus) -> None:
+    from orchestrator.cli.display import describe
+    from orchestrator.cli.follow import conclude
+
+    click.echo(f"{s.id}  {s.state}  {s.name}")
+    click.echo(f"created {s.created}, {s.items} items, {s.chunks.done}/{s.chunks.total} chunks")
+    click.echo(describe(s))
+    conclude(s)

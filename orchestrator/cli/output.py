@@ -1,0 +1,83 @@
+"""Where results go: one file, or a folder that mirrors the source tree; checked before any work."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contract.errors import UsageError
+from orchestrator.cli.options import one_file
+
+if TYPE_CHECKING:
+    from contract.job import Item, Manifest, ResultFile
+
+
+@dataclass
+class Output:
+    """OUT as it was given. `single` means that it names the one result; `force` that what stands there may go."""
+
+    path: Path
+    single: bool
+    force: bool
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, path: Path, sources: Sequence[Path], force: bool) -> Output:
+        return cls(path, one_file(path, tuple(sources)), force)
+
+    def check(self, sources: Sequence[Path]) -> None:
+        """Raise UsageError when nothing can be written there, or when it would be written over or among the sources."""
+        place = self.path.absolute()
+        if self.single and place.is_dir():
+            raise UsageError(f"{self.path} is a folder; give -o the name of a file in it.")
+        if not self.single and place.exists() and not place.is_dir():
+            raise UsageError(f"{self.path} is a file, but these sources make several; name a folder.")
+        for source in sources:
+            if source.is_dir() and place.resolve().is_relative_to(source.resolve()):
+                raise UsageError(
+                    f"{self.path} lies in the source folder {source}, and would be a source the next time; name another."
+                )
+            if self.single and place.exists() and place.samefile(source):
+                raise UsageError(f"{self.path} is the source itself; name another output.")
+        folder = place.parent if self.single else place
+        while not folder.exists():
+            folder = folder.parent
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"respool")
+                probe.flush()
+        except OSError as error:
+            raise UsageError(f"nothing can be written in {folder} ({error.strerror}); choose another -o.") from error
+
+    def approve(self, items: Sequence[Item], manifest: Manifest | None, sources: Sequence[Path]) -> None:
+        """Raise UsageError when a file that is not this job's own finished result stands where one would be written."""
+        from contract.storage import file_sha256
+
+        originals = {source.resolve() for source in sources}
+        finished = {file.item: file.sha256 for file in manifest.files} if manifest else {}
+        for item in items:
+            path = self._place(item.result)
+            if path.resolve() in originals:
+                raise UsageError(f"the result {path} would replace its own source; choose another -o.")
+            if path.exists() and not self.force and finished.get(item.n) != file_sha256(path):
+                raise UsageError(f"{path} stands there already and is something else; name another -o, or add --force.")
+
+    def place(self, file: ResultFile) -> Path:
+        """Where a finished file goes. A single OUT whose suffix would lie about the format gets the right one."""
+        path = self._place(file.name)
+        if path.name != self.path.name and self.single:
+            self.notes.append(f"the result is written as {path}, because it is not what {self.path.suffix} promises.")
+        return path
+
+    def _place(self, name: str) -> Path:
+        if not self.single:
+            return self.path.joinpath(*name.split("/"))
+        suffix = Path(name).suffix.lower()
+        same = ({".mp4", ".m4v"}, {".mov", ".qt"}, {".ts", ".m2ts", ".mts"}, {".jpg", ".jpeg"}, {".tif", ".tiff"})
+        asked = self.path.suffix.lower()
+        if asked == suffix or any({asked, suffix} <= names for names in same):
+            return self.path
+        return self.path.with_suffix(suffix)

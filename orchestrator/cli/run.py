@@ -1,0 +1,133 @@
+"""respool run: one machine, start to finish."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contract.errors import RespoolError, UsageError
+from contract.settings import Settings
+from orchestrator.cli.common import check_reachable, command
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.options import job_options, spec_of
+from orchestrator.cli.output import Output
+
+if TYPE_CHECKING:
+    from contract.job import Job, Spec
+    from orchestrator.cli.display import Display
+    from orchestrator.jobs import Jobs
+    from orchestrator.local import Cluster
+
+
+class WorkersGone(RespoolError):
+    """Raised when no worker of the embedded cluster is left and none will be started again."""
+
+
+@command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
+@click.option(
+    "-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="File, or folder that mirrors SRC."
+)
+@job_options
+@click.option("--force", is_flag=True, help="Replace files that stand in OUT already.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (default: one a GPU, else one).")
+def run(
+    settings: Settings, sources: tuple[Path, ...], out: Path, force: bool, workers: int | None, **options: Any
+) -> int:
+    """Restore films, photographs and folders of them, from start to finish; the same command resumes.
+
+    OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
+    """
+    from orchestrator.cli.display import display
+    from orchestrator.sources import find
+    from weights.catalog import network_scale
+
+    output = Output.of(out, sources, force)
+    spec = spec_of(options, out if output.single else None)
+    output.check(sources)
+    network_scale(spec.model, settings)
+    find(sources)  # what is missing or no medium is said before any server starts
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with display() as show, _cluster(settings, workers) as cluster:
+        wired = cluster.settings if cluster else settings
+        return _restore(wired, sources, spec, output, options["priority"], show, _watch(cluster))
+
+
+def _cluster(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:
+    """The embedded cluster, or none where RESPOOL_* names a real one, which must answer."""
+    if not settings.embedded:
+        if workers is not None:
+            raise UsageError(
+                "--workers is for the embedded cluster, but RESPOOL_REDIS_URL or RESPOOL_S3_ENDPOINT is set."
+            )
+        check_reachable(settings)
+        return nullcontext()
+    from orchestrator.local import start
+
+    return start(settings, workers)
+
+
+def _watch(cluster: Cluster | None) -> Callable[[], None] | None:
+    """A look at the embedded cluster that raises when nobody is left who could do the work."""
+    if cluster is None:
+        return None
+
+    def look() -> None:
+        life = cluster.life
+        roles = {process.role for process in life.processes}
+        if life.problems and not {"worker", "orchestrator", "redis", "s3"} <= roles:
+            raise WorkersGone(life.problems[-1])
+
+    return look
+
+
+def _restore(
+    settings: Settings,
+    sources: tuple[Path, ...],
+    spec: Spec,
+    output: Output,
+    priority: int,
+    show: Display,
+    look: Callable[[], None] | None,
+) -> int:
+    from orchestrator.cli.follow import conclude, follow
+    from orchestrator.jobs import Jobs
+    from orchestrator.submit import submit
+
+    jobs = Jobs(settings)
+
+    def approve(job: Job) -> None:
+        output.approve(job.items, jobs.manifest(job.id), sources)
+
+    submission = submit(sources, spec, settings, priority=priority, approve=approve, progress=show.transfer)
+    job = submission.job.id
+    try:
+        if submission.known:
+            _resume(jobs, job)
+        status = follow(jobs, job, show, look)
+        if status.state != "cancelled":
+            paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
+            for path in paths if output.single else []:
+                click.echo(path)
+            if not output.single:
+                click.echo(f"{len(paths)} of {status.items} files in {output.path}")
+    except KeyboardInterrupt:
+        show.say(f"stopped; what is done of job {job} is kept, and the same command goes on from there.")
+        return Exit.CANCELLED
+    for note in output.notes:
+        click.echo(f"note: {note}", err=True)
+    return conclude(status)
+
+
+def _resume(jobs: Jobs, job: str) -> None:
+    """Go on with a job from an earlier run: unpause it, and open it again when it was cancelled or something in it failed."""
+    status = jobs.status(job)
+    if status.state == "paused":
+        jobs.control(job, paused=False)
+    elif status.state in ("cancelled", "failed"):
+        jobs.retry(job)

@@ -1,0 +1,32 @@
+"""respool submit: hand a job to a running cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contract.settings import Settings
+from orchestrator.cli.common import command, connected
+from orchestrator.cli.options import job_options, spec_of
+
+
+@command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
+@job_options
+def submit(settings: Settings, sources: tuple[Path, ...], **options: Any) -> None:
+    """Upload films, photographs and folders of them as a job; prints its id. The same job twice is one job."""
+    from orchestrator.cli.display import display
+    from orchestrator.sources import find
+    from orchestrator.submit import submit as send
+    from weights.catalog import network_scale
+
+    spec = spec_of(options)
+    network_scale(spec.model, settings)
+    find(sources)
+    with connected(settings) as wired, display() as show:
+        submission = send(sources, spec, wired, priority=options["priority"], progress=show.transfer)
+    for note in submission.job.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(submission.job.id)
