@@ -9,35 +9,48 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Literal
 
 import torch
 
 from workers.generators.network import Architecture
 
 TAPS = 4
-_BLOCK = 64
+GRAIN = 64
 """Output samples computed by one small matrix product; near the number of taps, so that few of its products are with zero."""
+
+Kernel = Literal["lanczos", "cubic"]
+
+
+def _kernel(distance: torch.Tensor, kernel: Kernel) -> torch.Tensor:
+    """The kernel at `distance` samples; `cubic` is Keys's with a = -1/2, the one that Pillow calls bicubic."""
+    if kernel == "lanczos":
+        return torch.sinc(distance) * torch.sinc(distance / TAPS) * (distance.abs() < TAPS)
+    x = distance.abs()
+    return torch.where(
+        x < 1, (1.5 * x - 2.5) * x * x + 1, torch.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, torch.zeros_like(x))
+    )
 
 
 @lru_cache(maxsize=64)
-def _weights(source: int, target: int) -> tuple[tuple[int, int, int, torch.Tensor], ...]:
+def _weights(source: int, target: int, kernel: Kernel = "lanczos") -> tuple[tuple[int, int, int, torch.Tensor], ...]:
     """Blocks (first output, first input, inputs, matrix outputs x inputs float32 on CPU) that resize `source` to `target` samples."""
     step = source / target
     stretch = max(1.0, step)
     reach = TAPS * stretch
     blocks = []
-    for first in range(0, target, _BLOCK):
-        outputs = torch.arange(first, min(first + _BLOCK, target), dtype=torch.float64)
+    for first in range(0, target, GRAIN):
+        outputs = torch.arange(first, min(first + GRAIN, target), dtype=torch.float64)
         centres = (outputs + 0.5) * step - 0.5
         low = math.floor(float(centres[0]) - reach)
         high = math.ceil(float(centres[-1]) + reach)
         taps = torch.arange(low, high + 1, dtype=torch.float64)
         distance = (taps[None, :] - centres[:, None]) / stretch
-        kernel = torch.sinc(distance) * torch.sinc(distance / TAPS) * (distance.abs() < TAPS)
-        kernel /= kernel.sum(1, keepdim=True)
+        values = _kernel(distance, kernel)
+        values /= values.sum(1, keepdim=True)
         start, stop = max(low, 0), min(high, source - 1)
         matrix = torch.zeros(len(outputs), stop - start + 1, dtype=torch.float64)
-        matrix.index_add_(1, taps.clamp(start, stop).long() - start, kernel)
+        matrix.index_add_(1, taps.clamp(start, stop).long() - start, values)
         blocks.append((first, start, stop - start + 1, matrix.float()))
     return tuple(blocks)
 
@@ -60,6 +73,39 @@ def resize(rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
             part = rgb[..., start : start + count]
             out[..., first : first + len(matrix)] = torch.matmul(part, matrix.to(rgb.device).T)
         rgb = out
+    return rgb
+
+
+def support(source: int, target: int, start: int, stop: int) -> tuple[int, int]:
+    """The input samples [low, high) that the outputs `start` .. `stop` - 1 are made of; `start` is a multiple of GRAIN."""
+    part = _weights(source, target)[start // GRAIN : -(-stop // GRAIN)]
+    return part[0][1], max(first + count for _, first, count, _ in part)
+
+
+def resize_window(
+    rgb: torch.Tensor,
+    origin: tuple[int, int],
+    source: tuple[int, int],
+    size: tuple[int, int],
+    window: tuple[int, int, int, int],
+    kernel: Kernel = "lanczos",
+) -> torch.Tensor:
+    """A window of `resize`, without the rest: equal to cutting it out of the whole result.
+
+    `rgb` (N x C x h x w) is the part of an image of `source` (height, width) whose first pixel is `origin` (top, left). Returns the
+    pixels `window` (top, left, bottom, right; top and left multiples of GRAIN) of that image resized to `size`. `rgb` must hold
+    the `support` of the window on both axes.
+    """
+    for axis in (0, 1):
+        first, last = window[axis], window[axis + 2]
+        parts = []
+        for block, start, count, matrix in _weights(source[axis], size[axis], kernel)[
+            first // GRAIN : -(-last // GRAIN)
+        ]:
+            mine = matrix[: last - block].to(rgb.device)
+            part = rgb.narrow(axis - 2, start - origin[axis], count)
+            parts.append(torch.matmul(mine, part) if axis == 0 else torch.matmul(part, mine.T))
+        rgb = torch.cat(parts, axis - 2)
     return rgb
 
 

@@ -1,0 +1,111 @@
+"""What becomes of an image: size, format, depth, and every change that the user must hear of. Pure."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import Literal
+
+from msgspec import Struct
+
+from contract.errors import Unsupported
+from contract.images.picture import Picture
+from contract.images.sniff import OWN_SUFFIXES, SUFFIXES, Format
+from contract.job import Positive, Spec
+
+LIMITS: dict[Format, int] = {"jpeg": 65_535, "webp": 16_383, "avif": 65_536}
+"""Largest side that the format can hold (JPEG: 16-bit fields; WebP: 14-bit fields; AVIF: libavif and libaom)."""
+DEPTHS: dict[Format, frozenset[int]] = {
+    "jpeg": frozenset({8}),
+    "webp": frozenset({8}),
+    "avif": frozenset({8, 10, 12}),
+    "png": frozenset({8, 16}),
+    "tiff": frozenset({8, 16, 32}),
+}
+_ASKED: dict[str, Format] = {"png": "png", "tiff": "tiff", "jpg": "jpeg", "webp": "webp"}
+
+
+class Target(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written: `depth` bits a sample (32 is IEEE float), `mode` and `alpha` as stored, sentences for the user."""
+
+    format: Format
+    width: Positive
+    height: Positive
+    mode: Literal["grey", "rgb"]
+    alpha: bool
+    depth: Positive
+    lossless: bool
+    notes: tuple[str, ...] = ()
+
+
+def scaled(length: int, scale: float) -> int:
+    """`length` times `scale`, rounded half up, at least 1."""
+    exact = Fraction(length) * Fraction(str(scale))
+    return max(1, int(exact + Fraction(1, 2)))
+
+
+def choose(picture: Picture, spec: Spec, network_scale: int, named: Format | None = None) -> Target:
+    """Decide what `picture` becomes under `spec`, with a generator that enlarges `network_scale` times by itself.
+
+    `auto` keeps the source's format where it can hold the result without losing depth, alpha or size, and takes
+    PNG, else TIFF, where it cannot. A format that was asked for, or `named` by the result's suffix, is taken even where depth or
+    alpha are lost; the notes say so. Raises Unsupported when it cannot hold the size.
+    """
+    scale = spec.scale or float(network_scale)
+    width, height = scaled(picture.width, scale), scaled(picture.height, scale)
+    depth = 32 if picture.floating else 16 if picture.depth == 16 else max(8, picture.depth)
+    mode: Literal["grey", "rgb"] = "grey" if picture.mode == "grey" else "rgb"
+    notes: list[str] = []
+    asked = named or _ASKED.get(spec.image_format)
+    form = asked or picture.format
+    side = max(width, height)
+    if side > LIMITS.get(form, side) and asked:
+        raise Unsupported(
+            f"the result would be {width}x{height} pixels, and {form.upper()} ends at {LIMITS[form]} a side; "
+            "use --image-format tiff."
+        )
+    if not asked and (why := _cannot(form, side, depth, picture.alpha)):
+        form = "png" if depth <= 16 else "tiff"
+        notes.append(f"written as {form.upper()}: {picture.format.upper()} cannot hold {why}")
+    if depth > max(DEPTHS[form]):
+        notes.append(f"{depth} bits a sample become {max(DEPTHS[form])}: {form.upper()} cannot hold more")
+    if picture.alpha and form == "jpeg":
+        notes.append("alpha was flattened on white: JPEG cannot hold it")
+    depth = min((d for d in DEPTHS[form] if d >= depth), default=max(DEPTHS[form]))
+    notes += _changes(picture)
+    alpha = picture.alpha and form != "jpeg"
+    lossless = form in ("png", "tiff") or (form == "webp" and picture.lossless)
+    return Target(form, width, height, mode, alpha, depth, lossless, tuple(notes))
+
+
+def result_name(name: str, target: Target) -> str:
+    """`name` with the suffix of what is written; a suffix that already says the format is kept as it is."""
+    path = PurePosixPath(name)
+    if path.suffix.lower() in OWN_SUFFIXES[target.format]:
+        return name
+    stem = name[: -len(path.suffix)] if path.suffix else name
+    return stem + SUFFIXES[target.format]
+
+
+def _cannot(form: Format, side: int, depth: int, alpha: bool) -> str | None:
+    """What of the result `form` cannot hold, or None."""
+    if side > LIMITS.get(form, side):
+        return f"{side} pixels a side"
+    if depth > max(DEPTHS[form]):
+        return f"{depth} bits"
+    if alpha and form == "jpeg":
+        return "alpha"
+    return None
+
+
+def _changes(picture: Picture) -> list[str]:
+    notes = []
+    if picture.orientation > 1:
+        notes.append(f"EXIF orientation {picture.orientation} was applied to the pixels and its tag removed")
+    if picture.mode == "cmyk":
+        notes.append("CMYK was converted to sRGB through its profile")
+    if picture.palette:
+        notes.append("palette colours were expanded to RGB")
+    if picture.depth < 8:
+        notes.append(f"{picture.depth}-bit samples became 8-bit: enlarging makes intermediate tones")
+    return notes

@@ -1,0 +1,38 @@
+"""Ingest of still images: is it one, what does its header say, what will the result be called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from contract.images.picture import Picture, read_picture
+from contract.images.sniff import HEAD, refused, sniff
+from contract.images.target import choose, result_name
+from contract.job import Spec
+
+
+def is_image(path: Path) -> bool:
+    """True when the first bytes of `path` are those of an image format, restorable or not; never asks the suffix.
+
+    Raises OSError when the file cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    return sniff(head) is not None or refused(head) is not None
+
+
+def probe_image(source: Path | BinaryIO, name: str) -> Picture:
+    """The header of a source; raises BadInput (or Unsupported) naming `name`. Pixels are not decoded."""
+    return read_picture(source, name)
+
+
+def plan_image(
+    source: Path | BinaryIO, name: str, spec: Spec, network_scale: int
+) -> tuple[str, Picture, tuple[str, ...]]:
+    """Result name, header and notes of an image under `spec`; raises as `probe_image`.
+
+    `network_scale` is the generator's own factor, used when the spec names none.
+    """
+    picture = probe_image(source, name)
+    target = choose(picture, spec, network_scale)
+    return result_name(name, target), picture, target.notes
