@@ -1,0 +1,102 @@
+"""Faults at exact lines, for trust tests: put this folder on PYTHONPATH and name one in RESPOOL_FAULT.
+
+RESPOOL_FAULT=<name>:<folder> fires once for the whole cluster (the first process to make <folder>/<name> wins), apart
+from `poison`, which fires for every attempt at the chunk whose number follows: poison-3.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def _once() -> bool:
+    name, _, folder = os.environ["RESPOOL_FAULT"].partition(":")
+    try:
+        (Path(folder) / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrap(owner: Any, method: str, before: Any = None, after: Any = None) -> None:
+    whole = getattr(owner, method)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if before is not None:
+            before(*args, **kwargs)
+        result = whole(*args, **kwargs)
+        if after is not None:
+            after(*args, **kwargs)
+        return result
+
+    setattr(owner, method, wrapped)
+
+
+def _patch(module: ModuleType) -> None:
+    name = os.environ["RESPOOL_FAULT"].partition(":")[0]
+
+    def die_once(*_: Any, **__: Any) -> None:
+        if _once():
+            _die()
+
+    def die_at(ending: str) -> Any:
+        return lambda _self, key, *_a, **_k: die_once() if key.endswith(ending) else None
+
+    if module.__name__ == "workers.enhance":
+        if name == "after-upload":
+            _wrap(module.Worker, "_commit", before=die_once)
+        elif name == "after-commit":
+            _wrap(module.Worker, "_settle", before=die_once)
+        elif name == "before-ack":
+            _wrap(module.Worker, "_settle", after=die_once)
+        elif name.startswith("poison-"):
+
+            def poison(_self: Any, _lease: Any, _file: Any, chunk: Any, *_: Any) -> None:
+                if chunk.n == int(name.removeprefix("poison-")):
+                    raise ValueError("poison")
+
+            _wrap(module.Worker, "_enhance", before=poison)
+    elif name == "in-ingest":
+        _wrap(module.Storage, "put", before=die_at("/chunks/3/input"))
+    elif name == "in-dispatch":
+        _wrap(module.Announcer, "ring", before=die_once)
+    elif name == "in-assembly":
+        _wrap(module.Storage, "put_file", after=die_once)
+    elif name == "before-manifest":
+        _wrap(module.Storage, "put", before=die_at("/manifest.json"))
+    elif name == "after-manifest":
+        _wrap(module.Storage, "put", after=die_at("/manifest.json"))
+
+
+class _Finder(MetaPathFinder):
+    """Patches a module right after it was executed."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in ("workers.enhance", "orchestrator.service"):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def executed(module: ModuleType) -> None:
+            execute(module)
+            _patch(module)
+
+        spec.loader.exec_module = executed  # type: ignore[method-assign]
+        return spec
+
+
+if os.environ.get("RESPOOL_FAULT"):
+    sys.meta_path.insert(0, _Finder())
