@@ -85,12 +85,14 @@ class Encoding(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FilmChunk(Struct, frozen=True, forbid_unknown_fields=True):
-    """Frames `first` .. `first + count - 1` (positions), decodable from packets `start` .. `stop - 1` (ids)."""
+    """Frames `first` .. `first + count - 1` (positions), decodable from packets `start` .. `stop - 1` (ids), of which
+    the first `preroll` only settle the decoder."""
 
     first: Natural
     count: Positive
     start: Natural
     stop: Positive
+    preroll: Natural = 0
 
 
 class Span(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,7 +133,7 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     scanning: Scanning = Scanning()
     deinterlace: bool = False
     joins: tuple[tuple[int, int], ...] = ()
-    """Where timestamps jump backwards: (demuxed packet number of any stream, microseconds added from there on)."""
+    """Where the source's clock falls back: (packet id from which, time base units added to all timestamps from there on)."""
     damage: tuple[Span, ...] = ()
     notes: tuple[str, ...] = ()
     version: Annotated[int, Meta(ge=INDEX_VERSION, le=INDEX_VERSION)] = INDEX_VERSION

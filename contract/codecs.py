@@ -1,0 +1,186 @@
+"""Target codecs: which encoder, which pixel format, which options. Pure, so that planning and encoding agree.
+
+Every chunk is encoded by a fresh encoder and all of them are joined by stream copy, so whatever reaches an
+encoder's headers must not depend on the machine: thread counts and library banners are kept out of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+
+from contract.errors import Unsupported, UsageError
+from contract.job import Codec, Spec
+
+_X26X_PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+CONTAINERS = {
+    "mp4": "mp4", "m4v": "mp4", "mov": "mov", "qt": "mov", "mkv": "matroska", "webm": "webm", "ts": "mpegts",
+    "m2ts": "mpegts", "mts": "mpegts", "avi": "avi", "nut": "nut", "mxf": "mxf",
+}  # fmt: skip
+"""Muxer by file suffix: containers that we write."""
+SUFFIXES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm", "mpegts": "ts", "nut": "nut", "avi": "avi"}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One target codec. `name` is FFmpeg's encoder, `crf` and `preset` our defaults (None: it has no such dial)."""
+
+    name: str
+    crf: float | None
+    preset: str | None
+    presets: tuple[str, ...]
+    odd_sizes: bool
+    """True when it encodes odd sizes of subsampled formats as they are."""
+
+
+ENCODERS: dict[Codec, Encoder] = {
+    "x264": Encoder("libx264", 18, "medium", _X26X_PRESETS, odd_sizes=False),
+    "x265": Encoder("libx265", 20, "medium", _X26X_PRESETS, odd_sizes=False),
+    "svtav1": Encoder("libsvtav1", 24, "8", tuple(str(n) for n in range(14)), odd_sizes=False),
+    "vp9": Encoder("libvpx-vp9", 24, "4", tuple(str(n) for n in range(9)), odd_sizes=True),
+    "ffv1": Encoder("ffv1", None, None, (), odd_sizes=True),
+    "prores": Encoder("prores_ks", None, None, (), odd_sizes=False),
+}
+
+
+@dataclass(frozen=True)
+class PixelClass:
+    """What a pixel format can hold. `chroma` is (log2 horizontal, log2 vertical) subsampling."""
+
+    rgb: bool
+    grey: bool
+    alpha: bool
+    depth: int
+    chroma: tuple[int, int]
+    flat: bool
+    """False for semi-planar, packed, float and big-endian layouts, chosen only when the source has the same."""
+
+
+def pixel_class(pix_fmt: str) -> PixelClass:
+    """Describe FFmpeg's pixel format `pix_fmt`; raise Unsupported for an unknown one."""
+    try:
+        form = av.VideoFormat(pix_fmt)
+    except ValueError as error:
+        raise Unsupported(f"the pixel format {pix_fmt!r} is not known here; convert the film first.") from error
+    colours = [c for c in form.components if not c.is_alpha]
+    return PixelClass(
+        rgb=form.is_rgb or form.has_palette or pix_fmt.startswith(("rgb", "bgr", "pal8")),
+        grey=len(colours) == 1 and not form.has_palette and not pix_fmt.startswith("pal"),
+        alpha=any(c.is_alpha for c in form.components),
+        depth=max((c.bits for c in colours), default=8),
+        chroma=(form.chroma_width(16).bit_length() * -1 + 5, form.chroma_height(16).bit_length() * -1 + 5),
+        flat=form.is_planar or len(form.components) == 1 or pix_fmt in ("rgb24", "bgr0", "bgra"),
+    )
+
+
+_PLANAR = {
+    "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p", "nv20le": "yuv422p10le",
+    "p010le": "yuv420p10le", "p012le": "yuv420p12le", "p210le": "yuv422p10le", "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p", "yvyu422": "yuv422p", "gbrp": "gbrp",
+}  # fmt: skip
+
+
+def plain_name(pix_fmt: str) -> str:
+    """The planar format with the same samples as `pix_fmt`.
+
+    The deprecated ``j`` means full range, which is a tag of its own; semi-planar and packed layouts are the same
+    numbers in another order.
+    """
+    return _PLANAR.get(pix_fmt, pix_fmt.replace("yuvj", "yuv"))
+
+
+def encodable(codec: Codec) -> list[str]:
+    """Pixel formats that the codec's encoder takes."""
+    formats = av.Codec(ENCODERS[codec].name, "w").video_formats or []
+    names = [f.name for f in formats if "yuvj" not in f.name and not f.name.startswith(("yaf", "grayf", "gbrpf", "nv"))]
+    # x265 and VP9 keep transparency in a second layer that containers and players lose.
+    return names if codec in ("ffv1", "prores") else [n for n in names if not pixel_class(n).alpha]
+
+
+def choose_pix_fmt(codec: Codec, source: str, wanted: str | None) -> tuple[str, list[str]]:
+    """The pixel format to encode a `source` format with, and notes about what that changes.
+
+    The nearest format wins: the same colour model, then no less chroma, then no less depth, then as little more as
+    possible. A loss of depth is never chosen silently: it is refused unless the user named `wanted`.
+    """
+    able = encodable(codec)
+    if wanted is not None:
+        if wanted not in able:
+            raise UsageError(f"{codec} cannot encode pixel format {wanted!r}; choose one of {', '.join(able)}.")
+        return wanted, [] if wanted == plain_name(source) else [f"pixels are converted from {source} to {wanted}"]
+    plain = plain_name(source)
+    if plain in able:
+        return plain, []
+    have = pixel_class(plain)
+
+    def cost(name: str) -> tuple[int, ...]:
+        new = pixel_class(name)
+        return (
+            have.rgb != new.rgb and not have.grey,
+            new.grey != have.grey,
+            max(0, new.chroma[0] - have.chroma[0]) + max(0, new.chroma[1] - have.chroma[1]) if not have.grey else 0,
+            max(0, have.depth - new.depth),
+            have.alpha and not new.alpha,
+            new.rgb and have.grey,
+            not new.flat,
+            max(0, new.depth - have.depth),
+            max(0, have.chroma[0] - new.chroma[0]) + max(0, have.chroma[1] - new.chroma[1]),
+            new.alpha and not have.alpha,
+            have.grey and sum(new.chroma) != 2 and not new.grey,
+        )
+
+    best = min(able, key=cost)
+    new = pixel_class(best)
+    if new.depth < have.depth:
+        raise Unsupported(
+            f"{codec} cannot hold the {have.depth} bits of {source}; choose --codec ffv1, or accept the loss with "
+            f"--pix-fmt {best}."
+        )
+    notes = [f"pixels are converted from {source} to {best}, the nearest that {codec} can encode"]
+    if have.alpha and not new.alpha:
+        raise Unsupported(
+            f"{codec} cannot hold the transparency of {source}; choose --codec ffv1, or accept the loss with "
+            f"--pix-fmt {best}."
+        )
+    return best, notes
+
+
+def encoder_options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
+    """FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know."""
+    encoder = ENCODERS[codec]
+    if spec.crf is not None and encoder.crf is None:
+        raise UsageError(f"--crf {spec.crf:g} means nothing to {codec}; leave it out.")
+    if spec.preset is not None and spec.preset not in encoder.presets:
+        known = ", ".join(encoder.presets) or "none"
+        raise UsageError(f"--preset {spec.preset!r} is unknown to {codec}; it knows {known}.")
+    limit = 51 if codec in ("x264", "x265") else 63
+    if spec.crf is not None and spec.crf > limit:
+        raise UsageError(f"--crf {spec.crf:g} is beyond {limit}, the worst that {codec} knows.")
+    crf = f"{encoder.crf if spec.crf is None else spec.crf:g}" if encoder.crf is not None else ""
+    preset = (spec.preset or encoder.preset) or ""
+    if codec == "x264":
+        return {"crf": crf, "preset": preset, "x264-params": "open-gop=0"}
+    if codec == "x265":
+        # info=0: the banner in the headers names the thread count; repeat-headers stays off for one global header.
+        return {"crf": crf, "preset": preset, "x265-params": "open-gop=0:info=0:log-level=none"}
+    if codec == "svtav1":
+        return {"crf": f"{round(float(crf))}", "preset": preset}
+    if codec == "vp9":
+        return {"crf": f"{round(float(crf))}", "b": "0", "deadline": "good", "cpu-used": preset, "row-mt": "1"}
+    if codec == "ffv1":
+        return {
+            "level": "3",
+            "slicecrc": "1",
+            "g": "1",
+            "context": "0",
+            "coder": "range_tab" if _deep(pix_fmt) else "1",
+        }
+    profile = "4" if pixel_class(pix_fmt).chroma == (0, 0) else "3"
+    return {"profile": profile, "vendor": "apl0"}
+
+
+def _deep(pix_fmt: str) -> bool:
+    return pixel_class(pix_fmt).depth > 8

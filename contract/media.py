@@ -1,0 +1,88 @@
+"""Opening media that somebody else made: one file, one of the demuxers we know, and nothing it points to.
+
+A "film.mp4" may be a playlist in disguise, or a container that refers to other files or hosts. FFmpeg sees
+the bytes through a file object of ours without a name, may not open anything else, and only meets demuxers that
+read one self-contained stream. Every failure is one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import BinaryIO, NoReturn
+
+import av
+import av.error
+from av.container import InputContainer
+
+from contract.errors import BadInput, Unsupported
+
+DEMUXERS = (
+    "mov", "matroska", "mpegts", "mpeg", "mpegvideo", "avi", "dv", "h264", "hevc", "vvc", "m4v", "mjpeg", "obu", "av1",
+    "ivf", "flv", "asf", "ogg", "mxf", "nut", "gxf", "rm", "yuv4mpegpipe", "vc1", "h263", "h261", "cavsvideo", "dirac",
+    "wtv", "gif", "apng",
+)  # fmt: skip
+MAX_STREAMS = 100
+"""Discs and broadcasts carry at most a few dozen; a file with thousands is made to exhaust us."""
+OPEN_TIMEOUT_S = 30.0
+PROBE_BYTES = 16 << 20
+"""How far FFmpeg may look for streams: more than its default of 5 MB, for transport streams with late audio."""
+
+
+class _Nameless:
+    """A file that can only be read, without the name by which FFmpeg would guess formats or find siblings."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
+    raise PermissionError(f"a medium may not open {url[:120]!r}")
+
+
+@contextlib.contextmanager
+def open_media(source: BinaryIO, what: str, demuxers: tuple[str, ...] = DEMUXERS) -> Iterator[InputContainer]:
+    """Open `source` (seekable) for demuxing; `what` names it in errors.
+
+    Raises BadInput when it is no film that we know, Unsupported when it wants to read something else.
+    """
+    try:
+        container = av.open(
+            _Nameless(source),
+            mode="r",
+            metadata_errors="replace",
+            container_options={
+                "format_whitelist": ",".join(demuxers),
+                "protocol_whitelist": "none",
+                "max_streams": str(MAX_STREAMS),
+                "probesize": str(PROBE_BYTES),
+            },
+            io_open=_refuse,
+            timeout=(OPEN_TIMEOUT_S, OPEN_TIMEOUT_S),
+        )
+    except PermissionError as error:
+        raise Unsupported(f"{what} refers to other files or hosts ({error}); submit those themselves.") from error
+    except av.error.ArgumentError as error:
+        raise BadInput(
+            f"{what} is in a format that is not read here (playlists, image sequences and exotic containers are "
+            "refused); submit the film itself, as mp4, mov, mkv, ts, mpg, avi, webm, dv, mxf or a raw stream."
+        ) from error
+    except (av.error.FFmpegError, ValueError, OverflowError, MemoryError) as error:
+        raise BadInput(f"{what} cannot be opened as a film ({reason(error)}); check the file.") from error
+    with container:
+        yield container
+
+
+def reason(error: BaseException) -> str:
+    """FFmpeg's words for `error`, without the errno and file name that PyAV adds."""
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]

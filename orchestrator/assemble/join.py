@@ -1,0 +1,143 @@
+"""Joining encoded chunks: one stream of packets with the times of the index."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.errors import VerifyError
+from contract.film import FilmIndex, unpack
+from contract.media import open_media
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+
+class ChunkJoiner:
+    """Iterate for the film's packets in decode order, stamped in the index's time base; `template` describes the stream.
+
+    The i-th packet's decode time is the presentation time of the frame shown i - D frames into the film, where D is how
+    far any frame is decoded ahead of its turn; before the first frame it is extrapolated backwards.
+    """
+
+    def __init__(
+        self, index: FilmIndex, pts: npt.NDArray[np.int64], chunks: Iterable[BinaryIO], reorder: int | None
+    ) -> None:
+        self._index = index
+        self._pts = pts
+        self._lasting = lasting(pts, unpack(index.durations))
+        self._chunks = iter(chunks)
+        self._number = -1
+        self._reorder = reorder
+        self._stack = contextlib.ExitStack()
+        self.delivered = 0
+        self.notes: list[str] = []
+
+    def __enter__(self) -> ChunkJoiner:
+        opened = self._open_next()
+        if opened is None:
+            raise VerifyError("no chunk of the film holds a frame: nothing in the source could be decoded.")
+        self._opened: InputContainer | None = opened
+        self.template = _film_of(opened)
+        self._extradata = self.template.codec_context.extradata
+        if self._reorder is None:
+            self._reorder = self.template.codec_context.reorder_depth
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def _open_next(self) -> InputContainer | None:
+        """The next chunk that holds anything."""
+        for file in self._chunks:
+            self._number += 1
+            if self._number >= len(self._index.chunks):
+                raise VerifyError(f"more chunks were given than the {len(self._index.chunks)} of the plan.")
+            if file.read(1):
+                file.seek(0)
+                what = f"encoded chunk {self._number}"
+                return self._stack.enter_context(open_media(file, what, demuxers=("nut",)))
+            self._say_missing(0)
+        return None
+
+    def _say_missing(self, given: int) -> None:
+        chunk = self._index.chunks[self._number]
+        if given != chunk.count:
+            self.notes.append(
+                f"frames {chunk.first} to {chunk.first + chunk.count - 1}: the source gives {given} of {chunk.count} frames"
+            )
+
+    def __iter__(self) -> Iterator[Packet[VideoStream]]:
+        waiting: list[int] = []
+        depth = self._reorder or 0
+        step = int(self._lasting[0])
+        first = 0
+        number = 0
+        while self._opened is not None:
+            given = 0
+            for packet, position in self._stamped(self._opened):
+                pts = int(self._pts[position])
+                if number == 0:
+                    first = pts
+                heapq.heappush(waiting, pts)
+                dts = heapq.heappop(waiting) if number >= depth else first - (depth - number) * step
+                if dts > pts:
+                    raise VerifyError(
+                        f"frame {position} is decoded more than {depth} frames ahead of its turn, which no chunk announced."
+                    )
+                packet.pts, packet.dts = pts, dts
+                packet.duration = int(self._lasting[position])
+                packet.time_base = Fraction(*self._index.time_base)
+                yield packet
+                number += 1
+                given += 1
+            self._say_missing(given)
+            self.delivered += given
+            self._stack.close()
+            self._opened = self._open_next()
+            if self._opened is not None and _film_of(self._opened).codec_context.extradata != self._extradata:
+                raise VerifyError(
+                    f"chunk {self._number} was encoded with other headers than the first; use the same version of PyAV "
+                    "on all workers and retry."
+                )
+        if self._number != len(self._index.chunks) - 1:
+            raise VerifyError(f"{self._number + 1} chunks were given, the plan has {len(self._index.chunks)}.")
+
+    def _stamped(self, container: InputContainer) -> Iterator[tuple[Packet[VideoStream], int]]:
+        """The packets of one chunk with the positions of their frames."""
+        chunk = self._index.chunks[self._number]
+        rate = self._index.rate
+        seen: set[int] = set()
+        for packet in container.demux(_film_of(container)):
+            if packet.size == 0:
+                continue
+            ordinal = Fraction(-1) if packet.pts is None else packet.pts * packet.time_base * rate
+            if ordinal.denominator != 1 or not 0 <= ordinal < chunk.count or int(ordinal) in seen:
+                raise VerifyError(
+                    f"chunk {self._number} holds a frame numbered {ordinal}, of {chunk.count}; retry the job."
+                )
+            if not seen and not packet.is_keyframe:
+                raise VerifyError(f"chunk {self._number} does not begin with a key frame; retry the job.")
+            seen.add(int(ordinal))
+            yield packet, chunk.first + int(ordinal)
+
+
+def _film_of(container: InputContainer) -> VideoStream:
+    return container.streams.video[0]
+
+
+def lasting(pts: npt.NDArray[np.int64], durations: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How long each frame is shown: until the next one; the last as long as the source says, else as the one before."""
+    if len(pts) == 1:
+        return np.maximum(durations, 1)
+    steps = np.diff(pts)
+    last = durations[-1] if durations[-1] > 0 else steps[-1]
+    return np.append(steps, last)

@@ -1,0 +1,169 @@
+"""What a film's headers say: streams, colour, shape, timing. Nothing is decoded but, where a display matrix is
+announced, one frame, since only frames show it whole."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import av.error
+import av.logging
+from av.sidedata.sidedata import Type
+from av.video.stream import VideoStream
+
+from contract.codecs import pixel_class
+from contract.errors import BadInput, Unsupported
+from contract.film import Colour, Matrix, SourceStream, StreamKind
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.stream import Stream
+
+MAX_SIDE = 16384
+MAX_PIXELS = 8192 * 8192
+"""Twice 8K in both directions is 16K film scans; beyond that a header lies, or we would exhaust a worker."""
+COVER, STILL = 1 << 10, 1 << 20
+PQ, HLG = 16, 18
+_MATRIX = {0: "rgb", 1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The shape and meaning of the film's frames."""
+
+    width: int
+    height: int
+    pix_fmt: str
+    colour: Colour
+    sar: tuple[int, int]
+    display_matrix: Matrix | None
+
+
+def film_stream(container: InputContainer, what: str) -> VideoStream:
+    """The first video stream that is not a cover; raise BadInput when there is none or it cannot be decoded."""
+    for stream in container.streams:
+        if isinstance(stream, VideoStream) and not stream.disposition & COVER:
+            if stream.codec_context is None:
+                raise Unsupported(f"{what} is in a video codec that no decoder here knows; convert it first.")
+            return stream
+    raise BadInput(f"{what} has no video stream; submit sound and pictures for what they are.")
+
+
+def describe_streams(container: InputContainer, film: VideoStream) -> tuple[SourceStream, ...]:
+    """All streams of the source, in its order, before it is known which of them the result can hold."""
+    found = []
+    for stream in container.streams:
+        kind = _kind(stream)
+        found.append(
+            SourceStream(
+                index=stream.index,
+                kind=kind,
+                codec=stream_codec(stream),
+                copied=stream.index != film.index,
+                language=stream.metadata.get("language", ""),
+                title=stream.metadata.get("title", ""),
+                disposition=int(stream.disposition),
+            )
+        )
+    return tuple(found)
+
+
+def stream_codec(stream: Stream) -> str:
+    if stream.codec_context is not None:
+        return stream.codec_context.name
+    return getattr(stream, "name", None) or "unknown" if stream.type == "data" else stream.type
+
+
+def _kind(stream: Stream) -> StreamKind:
+    if stream.type == "video":
+        return "cover" if stream.disposition & COVER else "video"
+    if stream.type in ("audio", "subtitle", "data", "attachment"):
+        return stream.type
+    return "other"
+
+
+def describe_picture(container: InputContainer, film: VideoStream, what: str) -> Picture:
+    """Size, format, colour, shape. Raises BadInput or Unsupported for what cannot be a film."""
+    context = film.codec_context
+    width, height, pix_fmt = context.width, context.height, context.pix_fmt
+    if not width or not height or not pix_fmt:
+        raise BadInput(f"{what} does not tell its picture's size or format (lost headers?); check the file.")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise BadInput(
+            f"{what} claims frames of {width}x{height}; up to {MAX_SIDE} a side and {MAX_PIXELS} pixels are taken."
+        )
+    sar = film.sample_aspect_ratio or Fraction(0)
+    if sar.numerator > 1 << 15 or sar.denominator > 1 << 15:
+        sar = Fraction(0)
+    dump = header_dump(container)
+    colour = _colour(film, chroma_location(dump, film))
+    matrix = display_matrix(container, dump, film)
+    return Picture(width, height, pix_fmt, colour, (sar.numerator, sar.denominator), matrix)
+
+
+def _colour(film: VideoStream, chroma: int) -> Colour:
+    context = film.codec_context
+    look = pixel_class(context.pix_fmt or "")
+    space, spread = int(context.colorspace), int(context.color_range)
+    matrix = _MATRIX.get(space) or ("bt601" if context.height < 720 else "bt709")
+    if look.rgb:
+        matrix = "rgb"
+    elif look.grey:
+        matrix = "grey"
+    elif matrix == "rgb":
+        matrix = "bt601" if context.height < 720 else "bt709"
+    full = spread == 2 or (context.pix_fmt or "").startswith("yuvj") or (spread == 0 and (look.rgb or look.grey))
+    return Colour(
+        matrix=matrix,  # type: ignore[arg-type]
+        full=full,
+        space=space,
+        range=spread,
+        primaries=int(context.color_primaries),
+        transfer=int(context.color_trc),
+        chroma_location=chroma,
+    )
+
+
+_CHROMA = {"left": 1, "center": 2, "topleft": 3, "top": 4, "bottomleft": 5, "bottom": 6}
+
+
+def header_dump(container: InputContainer) -> str:
+    """FFmpeg's own description of the container, which tells what PyAV's attributes do not."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.VERBOSE)
+    try:
+        return container.dumps_format()
+    finally:
+        av.logging.set_level(before)
+
+
+def chroma_location(dump: str, film: VideoStream) -> int:
+    """Where chroma samples lie, as FFmpeg's number; 0 when the source does not say."""
+    line = re.search(rf"Stream #0:{film.index}\b.*: Video: .*", dump)
+    for words in re.findall(r"\(([^()]*)\)", line.group(0)) if line else ():
+        for word in words.split(","):
+            if word.strip() in _CHROMA:
+                return _CHROMA[word.strip()]
+    return 0
+
+
+def display_matrix(container: InputContainer, dump: str, film: VideoStream) -> Matrix | None:
+    """The film's display matrix (rotation, mirroring) in FFmpeg's layout, if it has one. Decodes one frame at most,
+    and moves the container's read position."""
+    if "Display Matrix" not in dump:
+        return None
+    try:
+        for packet in container.demux(film):
+            for frame in film.codec_context.decode(packet if packet.size else None):
+                for side in frame.side_data:
+                    if side.type == Type.DISPLAYMATRIX:
+                        a, b, c, d, e, f, g, h, i = struct.unpack("<9i", bytes(side)[:36])
+                        return (a, b, c, d, e, f, g, h, i)
+                return None
+    except av.error.FFmpegError:
+        return None
+    return None

@@ -1,0 +1,223 @@
+"""From a packet run to frames: exactly the owned ones, in output order, with every sign of damage kept.
+
+Each packet carries its position as an opaque object, which the decoder hands on to the frame, so no timestamp is
+trusted to tell frames apart. Threads are used until anything is amiss; from there the run is decoded again with one
+thread, because only that gives the same frames everywhere on damaged input.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import av
+import av.error
+import av.logging
+from av.codec.context import ThreadType
+from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from contract.errors import Unsupported
+from contract.film import Span
+from contract.packets import CORRUPT, KEY, RunHeader, RunPacket, RunReader
+
+REORDER = 16
+"""Frames held back while one that should come earlier is missing: the largest decoded picture buffer of H.264."""
+NO_PICTURE = "no picture comes out of the source's data"
+BUILDS_ON = "builds on a damaged picture"
+
+
+class Place:
+    """The position of a frame, as an object of its own: PyAV keeps opaque values by identity."""
+
+    __slots__ = ("position",)
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+class RunDecoder:
+    """Decodes the owned frames (and `context` ones around them) of one run.
+
+    Iterate for (position, frame) in rising order of position. Afterwards `damage` says which owned frames the source
+    does not give whole, and `missing` which not at all.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self._path = path
+        self._threads = threads
+        with path.open("rb") as file:
+            self.header = RunReader(file).header
+        header = self.header
+        self.low = max(0, header.first - header.context)
+        self.high = min(header.frames, header.first + header.count + header.context)
+        self._suspect: dict[int, str] = {}
+        self._keys: set[int] = set()
+        self._seen: set[int] = set()
+
+    def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
+        waiting: list[tuple[int, int, VideoFrame]] = []
+        ticket = count()
+        expected = self.low
+        for position, frame in self._decoded():
+            heapq.heappush(waiting, (position, next(ticket), frame))
+            while waiting and (waiting[0][0] <= expected or len(waiting) > REORDER):
+                position, _, frame = heapq.heappop(waiting)
+                expected = position + 1
+                yield position, frame
+        while waiting:
+            position, _, frame = heapq.heappop(waiting)
+            yield position, frame
+
+    def _decoded(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Frames of `low` .. `high`, each once, in the decoder's order."""
+        for threads in dict.fromkeys((self._threads, 1)):
+            with _Attempt(self._path, threads) as attempt:
+                for position, frame in attempt.frames():
+                    if attempt.trouble and threads != 1:
+                        break
+                    if self.low <= position < self.high and position not in self._seen:
+                        self._seen.add(position)
+                        yield position, frame
+                else:
+                    if threads == 1 or not attempt.trouble:
+                        self._suspect, self._keys = attempt.suspect, attempt.keys
+                        return
+
+    @property
+    def missing(self) -> list[int]:
+        """Owned positions that no frame came for."""
+        first, after = self.header.first, self.header.first + self.header.count
+        return [p for p in range(first, after) if p not in self._seen]
+
+    @property
+    def damage(self) -> list[Span]:
+        """What to tell about the owned frames, frames that build on a damaged one included."""
+        reasons: dict[int, str] = {}
+        for position in sorted(self._suspect):
+            reasons.setdefault(position, self._suspect[position])
+            follower = position + 1
+            while follower not in self._keys and follower < self.high and follower not in self._suspect:
+                reasons.setdefault(follower, BUILDS_ON)
+                follower += 1
+        reasons.update(dict.fromkeys(self.missing, NO_PICTURE))
+        first, after = self.header.first, self.header.first + self.header.count
+        return spans({p: r for p, r in reasons.items() if first <= p < after})
+
+
+class _Attempt:
+    """One pass of a decoder over a run, listening to its log: many a broken picture is neither an error nor marked."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._file = path.open("rb")
+        self._reader = RunReader(self._file)
+        self._context = open_decoder(self._reader.header, threads)
+        self._settled_at: int | None = None
+        self.suspect: dict[int, str] = {}
+        self.keys: set[int] = set()
+        self.trouble = False
+
+    def __enter__(self) -> _Attempt:
+        self._level = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR)
+        self._capture = av.logging.Capture(local=False)
+        self._messages = self._capture.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # Threads must be idle before the decoder goes: one that logs needs the interpreter, which would be waiting.
+        self._context.flush_buffers()
+        self._capture.__exit__(None, None, None)
+        av.logging.set_level(self._level)
+        self._file.close()
+
+    def frames(self) -> Iterator[tuple[int, VideoFrame]]:
+        preroll = self._reader.header.preroll
+        position = -1
+        for number, stored in enumerate(self._reader):
+            if not stored.data:
+                continue
+            position = stored.position
+            if number >= preroll and self._settled_at is None and position >= 0:
+                self._settled_at = position
+            if stored.flags & KEY:
+                self.keys.add(position)
+            if stored.flags & CORRUPT:
+                self._note(position, "bytes of it are missing in the container")
+            yield from self._feed(_to_packet(stored), position)
+        yield from self._feed(None, position)
+
+    def _feed(self, packet: Packet | None, position: int) -> Iterator[tuple[int, VideoFrame]]:
+        try:
+            frames = self._context.decode(packet)
+        except av.error.EOFError:
+            frames = []
+        except av.error.FFmpegError as error:
+            self._note(position, f"the decoder refuses its data ({error.strerror})")
+            frames = []
+        for _, name, message in self._messages:
+            if name == self._context.name:
+                self._note(position, f"the decoder says: {message.strip()}")
+        del self._messages[:]
+        for frame in frames:
+            place = frame.opaque
+            at = place.position if isinstance(place, Place) else position
+            if frame.is_corrupt:
+                self._note(at, "the decoder had to guess parts of it")
+            yield at, frame
+
+    def _note(self, position: int, reason: str) -> None:
+        """Remember trouble, unless it is the expected one of a decoder that starts in the middle of a stream."""
+        self.trouble = True
+        if self._settled_at is not None and position >= self._settled_at:
+            self.suspect.setdefault(position, reason)
+
+
+def open_decoder(header: RunHeader, threads: int) -> VideoCodecContext:
+    """A bare decoder as the container would have set it up. Raises Unsupported when there is none."""
+    try:
+        context = av.CodecContext.create(header.codec, "r")
+    except ValueError as error:
+        raise Unsupported(
+            f"no decoder for {header.codec!r} on this worker; install the same PyAV everywhere."
+        ) from error
+    assert isinstance(context, VideoCodecContext)
+    if header.extradata:
+        context.extradata = header.extradata
+    context.width, context.height = header.width, header.height
+    context.pix_fmt = header.pix_fmt
+    if header.bits_per_coded_sample:
+        context.bits_per_coded_sample = header.bits_per_coded_sample
+    if len(header.codec_tag) == 4:
+        context.codec_tag = header.codec_tag
+    context.reorder_depth = header.reorder
+    context.copy_opaque = True
+    context.thread_count = threads
+    context.thread_type = ThreadType.AUTO if threads != 1 else ThreadType.NONE
+    return context
+
+
+def _to_packet(stored: RunPacket) -> Packet:
+    packet = Packet(len(stored.data))  # allocated by FFmpeg with its padding; Packet(bytes) has none
+    packet.update(stored.data)
+    packet.opaque = Place(stored.position)
+    for kind, data in stored.side:
+        side = PacketSideData(packet_sidedata_type_from_literal(kind), len(data))
+        side.update(data)
+        packet.set_sidedata(side, move=True)
+    return packet
+
+
+def spans(reasons: dict[int, str]) -> list[Span]:
+    """Neighbouring positions with the same reason as one span."""
+    found: list[Span] = []
+    for position in sorted(reasons):
+        last = found[-1] if found else None
+        if last and last.first + last.count == position and last.reason == reasons[position]:
+            found[-1] = Span(last.first, last.count + 1, last.reason)
+        else:
+            found.append(Span(position, 1, reasons[position]))
+    return found

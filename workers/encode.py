@@ -1,0 +1,135 @@
+"""From frames to an encoded chunk: a NUT file with one stream, whose timestamps are ordinals within the chunk.
+
+A fresh encoder per chunk, closed groups of pictures, global headers: chunks of one film can be joined by stream copy.
+An ordinal that is left out marks a frame that the source does not give.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+
+from contract.codecs import pixel_class, plain_name
+from contract.errors import EnhanceError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from av.container import OutputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from contract.film import Colour, Encoding
+
+FORMAT = "nut"
+_TAGS = {"rgb": 0, "bt709": 1, "bt601": 6, "bt2020": 9}
+
+
+class ChunkEncoder:
+    """Encodes frames into `out`. Use as a context manager; after it, `frames` and `reorder` describe what was written.
+
+    `reorder` is the largest distance by which a frame is decoded ahead of its turn (i - ordinal of the i-th packet).
+    """
+
+    def __init__(self, out: Path, encoding: Encoding, colour: Colour) -> None:
+        self._out = out
+        self._encoding = encoding
+        self._colour = colour
+        self._ordinals: list[int] = []
+        self._given: list[int] = []
+        self.reorder = 0
+
+    def __enter__(self) -> ChunkEncoder:
+        # Timestamps are ordinals and must stay so: without this NUT shifts them until the first decode time is 0.
+        self._container: OutputContainer = av.open(
+            str(self._out), "w", format=FORMAT, container_options={"avoid_negative_ts": "disabled"}
+        )
+        self._stream = open_encoder(self._container, self._encoding, self._colour)
+        return self
+
+    def write(self, ordinal: int, frame: VideoFrame) -> None:
+        """Encode `frame` as the chunk's frame `ordinal`; ordinals rise.
+
+        Raises EnhanceError when it has not the encoding's size and format: an encoder would rescale it silently.
+        """
+        encoding = self._encoding
+        have = (frame.width, frame.height, frame.format.name)
+        if have != (encoding.width, encoding.height, encoding.pix_fmt):
+            raise EnhanceError(
+                f"a frame of {have[0]}x{have[1]} {have[2]} came to an encoder for {encoding.width}x{encoding.height} "
+                f"{encoding.pix_fmt}; report this as a defect."
+            )
+        frame.pts = ordinal
+        frame.dts = None
+        frame.time_base = 1 / Fraction(*encoding.rate)
+        frame.pict_type = 0  # the source's I, P and B are no wish
+        self._given.append(ordinal)
+        self._mux(self._stream.encode(frame))
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            assert packet.pts is not None
+            if not self._ordinals and not packet.is_keyframe:
+                raise EnhanceError(
+                    f"{self._encoding.encoder} began a chunk without a key frame; report this as a defect."
+                )
+            self._ordinals.append(packet.pts)
+            self._container.mux(packet)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._container.close()
+            return
+        if self._given:
+            self._mux(self._stream.encode(None))
+            if sorted(self._ordinals) != self._given or self._ordinals[0] != self._given[0]:
+                raise EnhanceError(
+                    f"{self._encoding.encoder} gave {len(self._ordinals)} packets for {len(self._given)} frames, or in "
+                    "another order; report this as a defect."
+                )
+            rank = {ordinal: i for i, ordinal in enumerate(self._given)}
+            self.reorder = max(i - rank[ordinal] for i, ordinal in enumerate(self._ordinals))
+        self._container.close()
+        if not self._given:
+            self._out.write_bytes(b"")
+
+    @property
+    def frames(self) -> int:
+        return len(self._given)
+
+
+def open_encoder(container: OutputContainer, encoding: Encoding, colour: Colour) -> VideoStream:
+    """A stream of `container` that encodes as `encoding` says and carries the colour's tags."""
+    rate = Fraction(*encoding.rate)
+    stream = container.add_stream(encoding.encoder, rate=rate, options=dict(encoding.options))
+    context = stream.codec_context
+    context.width, context.height, context.pix_fmt = encoding.width, encoding.height, encoding.pix_fmt
+    context.time_base = 1 / rate
+    if encoding.sar[0] and encoding.sar[1]:
+        context.sample_aspect_ratio = Fraction(*encoding.sar)
+    tag(stream, encoding, colour)
+    return stream
+
+
+def tag(stream: VideoStream, encoding: Encoding, colour: Colour) -> None:
+    """Write the source's colour tags to `stream`; where RGB becomes YUV, say with which matrix."""
+    context = stream.codec_context
+    context.color_range = colour.range or (2 if colour.full else 0)
+    context.color_primaries = colour.primaries
+    context.color_trc = colour.transfer
+    rgb = pixel_class(encoding.pix_fmt).rgb
+    context.colorspace = 0 if rgb else colour.space
+
+
+def relabel(frame: VideoFrame, pix_fmt: str) -> VideoFrame:
+    """`frame` in `pix_fmt`: by swscale where samples differ, untouched where they do not."""
+    if frame.format.name == pix_fmt:
+        return frame
+    source_range = 2 if frame.format.name.startswith("yuvj") else frame.color_range
+    target_range = source_range if plain_name(frame.format.name) == pix_fmt else None
+    return frame.reformat(format=pix_fmt, src_color_range=source_range, dst_color_range=target_range)

@@ -1,0 +1,134 @@
+"""A chunk of a film: run in, encoded chunk out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from contract.errors import EnhanceError
+from contract.film import Span
+from workers import colour
+from workers.decode import RunDecoder
+from workers.encode import ChunkEncoder, relabel
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+    from contract.job import Spec
+    from contract.packets import RunHeader
+    from workers.generators import Enhancer
+
+BATCH = 4
+"""Frames that go through a network at once: enough to fill a GPU at common sizes, few enough for its memory."""
+
+
+@dataclass(frozen=True)
+class FilmResult:
+    """What a chunk came to. `damage` is in positions of the film; `record` holds seconds per stage and the enhancer's."""
+
+    frames: int
+    reorder: int
+    width: int
+    height: int
+    damage: list[tuple[int, int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    record: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass
+class Clock:
+    """Seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def spend(self, stage: str, since: float) -> float:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
+        return now
+
+
+def enhance_film(run: Path, spec: Spec, enhancer: Enhancer, out: Path, checkpoint: Callable[[], None]) -> FilmResult:
+    """Decode the owned frames of `run`, enhance and encode them into `out`.
+
+    `checkpoint` is called between batches and raises to stop. A frame that the source does not give is left out and
+    reported; with `spec.strict` any damage raises EnhanceError. `out` is empty when no frame came at all.
+    """
+    decoder = RunDecoder(run)
+    header = decoder.header
+    clock = Clock()
+    with ChunkEncoder(out, header.encoding, header.colour) as encoder:
+        for batch in _batches(decoder, clock):
+            checkpoint()
+            for ordinal, frame in _enhanced(batch, header, enhancer, clock):
+                now = time.perf_counter()
+                encoder.write(ordinal, frame)
+                clock.spend("encode", now)
+        now = time.perf_counter()
+    clock.spend("encode", now)
+    damage = decoder.damage
+    if spec.strict and damage:
+        span = damage[0]
+        raise EnhanceError(f"frame {span.first} is damaged ({span.reason}); run without --strict to restore the rest.")
+    record: dict[str, object] = {"seconds": {k: round(v, 4) for k, v in clock.seconds.items()}, **enhancer.record()}
+    return FilmResult(
+        frames=encoder.frames,
+        reorder=encoder.reorder,
+        width=header.encoding.width,
+        height=header.encoding.height,
+        damage=[(s.first, s.count, s.reason) for s in damage],
+        record=record,
+    )
+
+
+def _batches(decoder: RunDecoder, clock: Clock) -> Iterator[list[tuple[int, VideoFrame]]]:
+    """Owned frames with their ordinals, a few at a time; frames of one batch have one size and format."""
+    header = decoder.header
+    batch: list[tuple[int, VideoFrame]] = []
+    shape: tuple[int, int, str] | None = None
+    frames = iter(decoder)
+    while True:
+        now = time.perf_counter()
+        item = next(frames, None)
+        clock.spend("decode", now)
+        if item is None:
+            break
+        position, frame = item
+        ordinal = position - header.first
+        if not 0 <= ordinal < header.count:
+            continue
+        look = (frame.width, frame.height, frame.format.name)
+        if batch and (look != shape or len(batch) == BATCH):
+            yield batch
+            batch = []
+        shape = look
+        batch.append((ordinal, frame))
+    if batch:
+        yield batch
+
+
+def _enhanced(
+    batch: list[tuple[int, VideoFrame]], header: RunHeader, enhancer: Enhancer, clock: Clock
+) -> Iterator[tuple[int, VideoFrame]]:
+    encoding = header.encoding
+    if enhancer.identity:
+        for ordinal, frame in batch:
+            yield ordinal, relabel(frame, encoding.pix_fmt)
+        return
+    now = time.perf_counter()
+    rgb = torch.cat([colour.to_rgb(frame, header.colour, enhancer.device) for _, frame in batch])
+    now = clock.spend("to_rgb", now)
+    larger = enhancer.frames(rgb, (encoding.height, encoding.width))
+    clock.spend("enhance", now)
+    for i, (ordinal, _) in enumerate(batch):
+        now = time.perf_counter()
+        frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, header.colour)
+        clock.spend("from_rgb", now)
+        yield ordinal, frame
+
+
+__all__ = ["EnhanceError", "FilmResult", "Span", "enhance_film"]
