@@ -35,7 +35,7 @@ class Cluster:
     credentials: Credentials
     folder: Folder
     _users: BinaryIO | None = field(default=None, repr=False)
-    _supervisor: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _hold: BinaryIO | None = field(default=None, repr=False)
 
     @property
     def life(self) -> Life:
@@ -49,20 +49,20 @@ class Cluster:
     @property
     def owned(self) -> bool:
         """True when this cluster was started for this command's time."""
-        return self._supervisor is not None
+        return self._hold is not None
 
     def release(self) -> None:
         """Let go of the cluster; returns when its processes are gone, if it was ours alone."""
         if self._users:
             self._users.close()
             self._users = None
-        supervisor, self._supervisor = self._supervisor, None
-        if supervisor is None:
+        hold, self._hold = self._hold, None
+        if hold is None:
             return
-        assert supervisor.stdin is not None
-        supervisor.stdin.close()
+        hold.close()
+        supervisor = self.life.supervisor
         _wait(
-            lambda: supervisor.poll() is not None or self._others(),
+            lambda: self._others() or not (self.folder.lived_in or (supervisor and supervisor.alive)),
             _STOP_S,
             f"the cluster in {self.folder.path} to end",
         )
@@ -109,12 +109,12 @@ def start(
         found = attach(settings)
         if found:
             return found
-        supervisor, answer = _launch(folder, settings, count, flower, keep, orchestrator)
+        hold, answer = _launch(folder, settings, count, flower, keep, orchestrator)
+        if "ready" in answer and not keep:
+            return _cluster(folder, settings, hold)
+        hold.close()
         if "ready" in answer:
-            return _cluster(folder, settings, None if keep else supervisor)
-        if supervisor.stdin:
-            supervisor.stdin.close()
-        supervisor.wait()
+            return _cluster(folder, settings, None)
         if "error" in answer:
             raise UsageError(f"the embedded cluster in {folder.path} did not start: {answer['error']}")
         if time.monotonic() > deadline:  # it lost the race for the folder each time
@@ -125,39 +125,39 @@ def start(
 
 def _launch(
     folder: Folder, settings: Settings, workers: int, flower: bool, keep: bool, orchestrator: bool
-) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
-    """Start a supervisor and wait for its one line: ready, busy or error."""
+) -> tuple[BinaryIO, dict[str, str]]:
+    """Start a supervisor and wait for its one line: ready, busy or error. The pipe's end tells it that we are gone."""
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "orchestrator.local.supervisor", "--workers", str(workers), "--report", str(writer)]
-    argv += ["--flower"] * flower + ["--no-orchestrator"] * (not orchestrator) + ["--owned"] * (not keep)
+    argv += ["--flower"] * flower + ["--no-orchestrator"] * (not orchestrator) + ["--keep"] * keep
     environment = {k: v for k, v in os.environ.items() if k != "RESPOOL_CONFIG"}  # these settings are complete
     environment |= settings.environment() | {"RESPOOL_STATE": str(folder.path)}
+    theirs, ours = os.pipe()
+    hold = open(ours, "wb")  # noqa: PTH123, SIM115 - a pipe, open as long as we are
     try:
-        with (folder.logs / "supervisor.log").open("ab") as log:
-            supervisor = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL if keep else subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                pass_fds=[writer],
-                start_new_session=True,
-            )
-    finally:
-        os.close(writer)
-    with open(reader, "rb") as report:  # noqa: PTH123 - a pipe
-        try:
+        with open(reader, "rb") as report:  # noqa: PTH123 - a pipe
+            try:
+                with (folder.logs / "supervisor.log").open("ab") as log:
+                    subprocess.run(
+                        argv,
+                        stdin=theirs,
+                        stdout=log,
+                        stderr=log,
+                        env=environment,
+                        pass_fds=[writer],
+                        start_new_session=True,
+                        check=False,
+                    )
+            finally:
+                os.close(theirs)
+                os.close(writer)
             line = report.readline()
-        except BaseException:
-            if supervisor.stdin:
-                supervisor.stdin.close()
-            else:
-                supervisor.terminate()
-            supervisor.wait()
-            raise
+    except BaseException:
+        hold.close()
+        raise
     log_file = folder.logs / "supervisor.log"
     answer: dict[str, str] = json.loads(line) if line else {"error": f"its supervisor ended early; see {log_file}."}
-    return supervisor, answer
+    return hold, answer
 
 
 def attach(settings: Settings) -> Cluster | None:
@@ -200,7 +200,7 @@ def stop(settings: Settings) -> bool:
         raise UsageError(f"somebody holds {folder.path / 'lock'}, but no cluster is described there; try again.")
     os.kill(supervisor.pid, signal.SIGTERM)
     try:
-        _wait(lambda: not folder.lived_in, _STOP_S, f"the cluster in {folder.path} to end")
+        _wait(lambda: not (folder.lived_in or supervisor.alive), _STOP_S, f"the cluster in {folder.path} to end")
     except Unreachable:
         kill_group(supervisor.pid)  # its watchdog ends the rest
         _wait(lambda: not folder.lived_in, _STOP_S, f"the cluster in {folder.path} to be killed")
@@ -208,11 +208,9 @@ def stop(settings: Settings) -> bool:
     return True
 
 
-def _cluster(
-    folder: Folder, settings: Settings, supervisor: subprocess.Popen[bytes] | None, users: BinaryIO | None = None
-) -> Cluster:
+def _cluster(folder: Folder, settings: Settings, hold: BinaryIO | None, users: BinaryIO | None = None) -> Cluster:
     wired, credentials = folder.wire(settings)
-    return Cluster(wired, credentials, folder, users or folder.hold("users", exclusive=False), supervisor)
+    return Cluster(wired, credentials, folder, users or folder.hold("users", exclusive=False), hold)
 
 
 def _forget(folder: Folder) -> None:

@@ -29,7 +29,7 @@ def orchestrator(settings: Settings) -> Member:
     return Member(
         role="orchestrator",
         name="orchestrator",
-        argv=(sys.executable, "-m", "orchestrator.cli.main", "orchestrator"),
+        argv=(sys.executable, "-m", "orchestrator.cli.main", "--debug", "orchestrator"),
         env=settings.environment(),
         stop_s=10.0,
     )

@@ -40,18 +40,19 @@ _SERVERS = ("redis", "s3")
 
 @dataclass(frozen=True)
 class Order:
-    """What cluster is wanted."""
+    """What cluster is wanted. With `keep` it outlives the command that starts it, once it is ready."""
 
     settings: Settings
     workers: int
     flower: bool
     orchestrator: bool
+    keep: bool
 
 
 class Supervisor:
     """See the module. `owner` is the pipe whose end means that the command which started us is gone."""
 
-    def __init__(self, folder: Folder, order: Order, owner: int | None, report: BinaryIO) -> None:
+    def __init__(self, folder: Folder, order: Order, owner: int, report: BinaryIO) -> None:
         self._folder, self._order, self._owner, self._report = folder, order, owner, report
         self._stopping = self._ownerless = self._ready = False
         self._listen()
@@ -71,6 +72,8 @@ class Supervisor:
             self._start(self._start_servers())
             self._ready = True
             self._record()
+            if self._order.keep:
+                self._selector.unregister(self._owner)
             self._tell({"ready": True})
             self._live()
         except _Stopped:
@@ -177,8 +180,7 @@ class Supervisor:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)  # the number arrives through the wakeup socket
         self._selector.register(self._wakeup, selectors.EVENT_READ)
-        if self._owner is not None:
-            self._selector.register(self._owner, selectors.EVENT_READ)
+        self._selector.register(self._owner, selectors.EVENT_READ)
 
     def _select(self, timeout: float | None) -> None:
         """Wait for a signal, the owner's end or the timeout, and note what it was."""
@@ -187,9 +189,9 @@ class Supervisor:
                 numbers = self._wakeup.recv(4096)
                 if any(n in numbers for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)):
                     self._stopping = True
-            elif self._owner is not None and os.read(self._owner, 1) == b"":
+            elif os.read(self._owner, 1) == b"":
                 self._selector.unregister(self._owner)
-                self._owner, self._ownerless = None, True
+                self._ownerless = True
 
     def _tell(self, message: dict[str, object]) -> None:
         """Answer the command that started us; only the first answer counts."""
@@ -208,13 +210,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--flower", action="store_true")
     parser.add_argument("--no-orchestrator", action="store_true")
-    parser.add_argument("--owned", action="store_true")
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("--report", type=int, required=True)
     options = parser.parse_args()
+    if os.fork():  # nobody's child: it may outlive the command that starts it, and leaves that one no zombie
+        os._exit(0)
     settings = replace(settings_module.load(), redis_url="", broker_url="", s3_endpoint="")
-    order = Order(settings, options.workers, options.flower, not options.no_orchestrator)
+    order = Order(settings, options.workers, options.flower, not options.no_orchestrator, options.keep)
     report = open(options.report, "wb")  # noqa: PTH123, SIM115 - a pipe; closed by the answer itself
-    sys.exit(Supervisor(Folder(settings.state), order, sys.stdin.fileno() if options.owned else None, report).run())
+    sys.exit(Supervisor(Folder(settings.state), order, sys.stdin.fileno(), report).run())
 
 
 if __name__ == "__main__":
