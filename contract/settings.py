@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from contract.errors import UsageError
+
+_SECRET_MAX = 64 << 10
 
 
 def _data_home() -> Path:
@@ -24,16 +26,17 @@ def _cache_home() -> Path:
 class Settings:
     """Every setting of every process. Times are seconds, sizes are bytes.
 
-    Each field is read from the TOML file named by RESPOOL_CONFIG, then from RESPOOL_<NAME IN CAPITALS>.
+    Each field is read from the TOML file named by RESPOOL_CONFIG, then from the file that RESPOOL_<NAME>_FILE names
+    (a mounted secret), then from RESPOOL_<NAME IN CAPITALS>.
     """
 
-    redis_url: str = ""
+    redis_url: str = field(default="", repr=False)
     """Broker and ledger; empty means the embedded cluster."""
-    broker_url: str = ""
+    broker_url: str = field(default="", repr=False)
     """Another Celery broker (RabbitMQ); empty means `redis_url`."""
     s3_endpoint: str = ""
     s3_access_key: str = ""
-    s3_secret_key: str = ""
+    s3_secret_key: str = field(default="", repr=False)
     s3_region: str = "us-east-1"
     s3_bucket: str = "respool"
     state: Path = Path()
@@ -67,6 +70,10 @@ class Settings:
     """Comma-separated SPDX ids; models under other licences are refused. Empty allows all."""
     log_format: str = "text"
     """text or json."""
+    metrics_port: int = 0
+    """HTTP port for Prometheus' metrics and the health check; 0 means none."""
+    metrics_host: str = "127.0.0.1"
+    """Address that the metrics port listens on; 0.0.0.0 in a container."""
 
     def __post_init__(self) -> None:
         for name, default in (("state", _data_home() / "cluster"), ("cache", _cache_home())):
@@ -108,8 +115,8 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
         for key in values.keys() - known.keys():
             raise UsageError(f"{config} sets {key!r}, which is not a setting; see docs/operations.md for the list.")
     for name in known:
-        text = environ.get(f"RESPOOL_{name.upper()}")
-        if text is not None and text != "":
+        text = environ.get(f"RESPOOL_{name.upper()}") or _secret(name, environ)
+        if text:
             values[name] = text
     for name, value in values.items():
         kind = known[name]
@@ -118,3 +125,19 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
         except (TypeError, ValueError) as error:
             raise UsageError(f"setting {name} is {value!r}, but a {kind.__name__} is needed.") from error
     return replace(Settings(**values), **overrides)
+
+
+def _secret(name: str, environ: Mapping[str, str]) -> str:
+    """The content of the file that RESPOOL_<NAME>_FILE names, without the newline that editors put at its end."""
+    variable = f"RESPOOL_{name.upper()}_FILE"
+    path = environ.get(variable)
+    if not path:
+        return ""
+    try:
+        with Path(path).open(encoding="utf-8") as stream:
+            text = stream.read(_SECRET_MAX + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{variable} names {path!r}, which cannot be read: {error}.") from error
+    if len(text) > _SECRET_MAX:
+        raise UsageError(f"{variable} names {path!r}, which is longer than {_SECRET_MAX} characters; it is no setting.")
+    return text.rstrip("\r\n")
