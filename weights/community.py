@@ -52,7 +52,7 @@ def inspect_file(path: Path) -> Mapping[str, object]:
         raise WeightsError(f"looking at {path.name} took more than {_INSPECT_S} s; it was left.") from error
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        if any(line.startswith("ModuleNotFoundError") for line in lines):
+        if any("No module named" in line for line in lines):
             raise WeightsError(f"{path.name} cannot be looked at ({lines[-1][:200]}); install respool[worker] here.")
         raise WeightsError(
             f"{path.name} is no model that can be used: {lines[-1][:300] if lines else 'no reason given'}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from contract import keys
 from contract.errors import UsageError
 from contract.job import Spec, Weights
@@ -11,6 +13,13 @@ from weights import catalog, licence
 from weights.catalog import Catalog, Entry
 from weights.fetch import cached, fetch
 from weights.transport import Progress
+
+
+def resolve(spec: Spec, settings: Settings) -> Spec:
+    """`spec` with the catalog's own names in place of aliases and other cases, so that one job has one spec."""
+    known = catalog.load(settings)
+    face = spec.face and msgspec.structs.replace(spec.face, model=known.find(spec.face.model, ("face",)).name)
+    return msgspec.structs.replace(spec, model=known.find(spec.model, ("generator",)).name, face=face)
 
 
 def needed(spec: Spec, known: Catalog, settings: Settings) -> list[tuple[str, Entry]]:

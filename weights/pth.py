@@ -1,154 +1,32 @@
-"""PyTorch checkpoints, read without PyTorch and without running anything that they bring along.
+"""PyTorch checkpoints, read without PyTorch: the container, the state dict in it, and its tensors.
 
-A ``.pth`` is a pickle, and a pickle is a program. Three fences stand around this one: its opcodes are held against the
-list of those that `torch.save` writes before any of them runs; the only globals it may name are OrderedDict, the two
-functions that rebuild tensors, and the storage classes, each replaced by an inert token here; and every size that it
-claims is checked against the file. Both layouts are read: the zip of torch >= 1.6 (data.pkl and one stored member
-per storage) and the older stream of five pickles followed by the storages, in which GFPGAN and ParseNet were released
-(their published sizes are exactly those of that layout).
+Both layouts are read: the zip of torch >= 1.6 (data.pkl and one stored member per storage) and the older stream of
+five pickles followed by the storages, in which GFPGAN and ParseNet were released (their published sizes are exactly
+those of that layout). The pickle itself is `unpickle`'s business; every size that it claims is checked here.
 """
 
 from __future__ import annotations
 
 import io
-import pickle
-import pickletools
-import re
 import struct
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import WeightsError
 from weights.tensors import MAX_BYTES, MAX_TENSORS, Tensor, check_shape, elements, item_size
+from weights.unpickle import Storage, View, load
 
 _MAX_PICKLE = 64 << 20
-_MAX_OPCODES = 20_000_000
 # torch/serialization.py: MAGIC_NUMBER and PROTOCOL_VERSION of the layout before the zip.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-
-_STORAGES = {
-    "DoubleStorage": "F64",
-    "FloatStorage": "F32",
-    "HalfStorage": "F16",
-    "BFloat16Storage": "BF16",
-    "LongStorage": "I64",
-    "IntStorage": "I32",
-    "ShortStorage": "I16",
-    "CharStorage": "I8",
-    "ByteStorage": "U8",
-    "BoolStorage": "BOOL",
-}
-# What `torch.save` writes (protocol 2), plus the spellings of protocols 3 and 4.
-_OPCODES = re.compile(
-    r"PROTO|FRAME|STOP|MARK|POP|POP_MARK|NONE|NEWTRUE|NEWFALSE|(LONG_)?BIN(PUT|GET)|MEMOIZE|BININT[12]?|LONG[14]|BINFLOAT"
-    r"|(SHORT_)?BINUNICODE|(SHORT_)?BINBYTES|(EMPTY_)?(LIST|DICT|TUPLE)|TUPLE[123]|APPENDS?|SETITEMS?"
-    r"|(STACK_)?GLOBAL|REDUCE|BUILD|BINPERSID"
-)
 # Where the state dict lies in what trainers save, in spandrel's order, the averaged one first as Real-ESRGAN does.
 _WRAPPERS = ("params_ema", "params", "params-ema", "model_state_dict", "state_dict", "model", "net")
-
-
-class _Kind(NamedTuple):
-    """Stands for a storage class."""
-
-    kind: str
-
-
-class _Storage(NamedTuple):
-    """A stretch of numbers in the file, named by the pickle and not read yet."""
-
-    kind: str
-    key: str
-    length: int
-
-
-class _View(NamedTuple):
-    """A tensor as the pickle describes it: a window on a storage, in elements."""
-
-    storage: object
-    offset: object
-    shape: object
-    stride: object
-
-
-class _Rebuild:
-    """Stands for `torch._utils._rebuild_tensor_v2`. Without a dictionary, so a pickle cannot change it."""
-
-    __slots__ = ()
-
-    def __call__(self, storage: object, offset: object, shape: object, stride: object, *_rest: object) -> _View:
-        return _View(storage, offset, shape, stride)
-
-
-class _Unwrap:
-    """Stands for `torch._utils._rebuild_parameter`."""
-
-    __slots__ = ()
-
-    def __call__(self, data: object, *_rest: object) -> object:
-        return data
-
-
-_GLOBALS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _Rebuild(),
-    ("torch._utils", "_rebuild_parameter"): _Unwrap(),
-    **{("torch", name): _Kind(kind) for name, kind in _STORAGES.items()},
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(io.BytesIO(data))
-        self._name = name
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _GLOBALS[module, name]
-        except KeyError:
-            raise _unsafe(self._name, module, name) from None
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        match pid:
-            case ("storage", _Kind(kind), str(key), _, int(count), *_rest) if 0 <= count <= MAX_BYTES:
-                return _Storage(kind, key, count)
-        raise WeightsError(f"{self._name} refers to {str(pid)[:80]!r}, which is not a storage; do not use this file.")
-
-
-def _unsafe(file: str, module: str, name: str) -> WeightsError:
-    return WeightsError(
-        f"{file} is an unsafe pickle: it wants {module[:80]}.{name[:80]}, which a file of weights does not need; "
-        "do not use it, or ask its author for a .safetensors file."
-    )
-
-
-def _load(stream: io.BytesIO, name: str) -> Any:
-    """One pickle from `stream`, which is left behind it."""
-    start = stream.tell()
-    for count, (opcode, argument, _at) in enumerate(pickletools.genops(stream), start=1):
-        if not _OPCODES.fullmatch(opcode.name) or count > _MAX_OPCODES:
-            raise WeightsError(
-                f"{name} is an unsafe pickle: its instruction {count} is {opcode.name}, "
-                "which no saved checkpoint has; do not use it."
-            )
-        if opcode.name == "GLOBAL":
-            module, _, attribute = str(argument).partition(" ")
-            if (module, attribute) not in _GLOBALS:
-                raise _unsafe(name, module, attribute)
-        if opcode.name == "LONG_BINPUT" and int(argument or 0) > _MAX_OPCODES:
-            raise WeightsError(f"{name} is an unsafe pickle: it asks for {argument} memory slots; do not use it.")
-    stop = stream.tell()
-    stream.seek(start)
-    value = _Unpickler(stream.read(stop - start), name).load()
-    stream.seek(stop)
-    return value
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -171,7 +49,7 @@ def read(path: Path) -> dict[str, Tensor]:
     return _tensors(_state(value, path.name), fetch, path.name)
 
 
-Fetch = Callable[[_Storage], bytes]
+Fetch = Callable[[Storage], bytes]
 
 
 def _read_zip(path: Path) -> tuple[Any, Fetch]:
@@ -190,13 +68,13 @@ def _read_zip(path: Path) -> tuple[Any, Fetch]:
             raise WeightsError(f"{path.name} was saved on a big-endian machine; convert it to .safetensors there.")
         if archive.getinfo(pickles[0]).file_size > _MAX_PICKLE:
             raise WeightsError(f"{path.name} has a pickle of more than {_MAX_PICKLE} bytes; do not use it.")
-        value = _load(io.BytesIO(archive.read(pickles[0])), path.name)
+        value = load(io.BytesIO(archive.read(pickles[0])), path.name)
 
-    def fetch(storage: _Storage) -> bytes:
+    def fetch(storage: Storage) -> bytes:
         with zipfile.ZipFile(path) as archive:
             try:
                 return archive.read(f"{root}data/{storage.key}")
-            except (KeyError, zipfile.BadZipFile, EOFError) as error:
+            except Exception as error:  # a damaged zip can end in any exception
                 raise WeightsError(f"{path.name} is damaged at storage {storage.key[:80]!r} ({error}).") from error
 
     return value, fetch
@@ -205,9 +83,9 @@ def _read_zip(path: Path) -> tuple[Any, Fetch]:
 def _read_legacy(path: Path) -> tuple[Any, Fetch]:
     with path.open("rb") as file:
         stream = io.BytesIO(file.read(_MAX_PICKLE))
-        if not stream.getvalue().startswith(b"\x80\x02") or _load(stream, path.name) != _LEGACY_MAGIC:
+        if not stream.getvalue().startswith(b"\x80\x02") or load(stream, path.name) != _LEGACY_MAGIC:
             raise WeightsError(f"{path.name} is not a PyTorch checkpoint; expected a file that torch.save wrote.")
-        protocol, system, value, keys = (_load(stream, path.name) for _ in range(4))
+        protocol, system, value, keys = (load(stream, path.name) for _ in range(4))
         if protocol != _LEGACY_PROTOCOL or not system.get("little_endian"):
             raise WeightsError(f"{path.name} is a checkpoint of protocol {protocol!r}; convert it to .safetensors.")
         # Every storage follows as its element count (int64) and its elements, in the order of `keys`.
@@ -226,7 +104,7 @@ def _read_legacy(path: Path) -> tuple[Any, Fetch]:
                 f"{path.name} has {path.stat().st_size} bytes, but describes {file.tell()}; get it again."
             )
 
-    def fetch(storage: _Storage) -> bytes:
+    def fetch(storage: Storage) -> bytes:
         if storage.key not in places:
             raise WeightsError(f"{path.name} lacks storage {storage.key[:80]!r}; get it again.")
         offset, size = places[storage.key]
@@ -237,16 +115,16 @@ def _read_legacy(path: Path) -> tuple[Any, Fetch]:
     return value, fetch
 
 
-def _storages(value: Any) -> list[_Storage]:
+def _storages(value: Any) -> list[Storage]:
     """Every storage that a loaded pickle refers to, however deeply."""
-    found: list[_Storage] = []
+    found: list[Storage] = []
     waiting, seen = [value], set[int]()
     while waiting:
         item = waiting.pop()
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, _Storage):
+        if isinstance(item, Storage):
             found.append(item)
         elif isinstance(item, dict):
             waiting += item.values()
@@ -255,26 +133,26 @@ def _storages(value: Any) -> list[_Storage]:
     return found
 
 
-def _state(value: Any, name: str) -> dict[str, _View]:
+def _state(value: Any, name: str) -> dict[str, View]:
     """The state dict: the first known wrapper's, else the dictionary itself. What is not a tensor is no weight."""
     for key in _WRAPPERS:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
             break
     if isinstance(value, dict):
-        state = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, _View)}
+        state = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, View)}
         if state:
             return state
     raise WeightsError(f"{name} holds no state dict; expected tensors by name, alone or under {', '.join(_WRAPPERS)}.")
 
 
-def _tensors(state: Mapping[str, _View], fetch: Fetch, file: str) -> dict[str, Tensor]:
+def _tensors(state: Mapping[str, View], fetch: Fetch, file: str) -> dict[str, Tensor]:
     prefix = "module." if all(name.startswith("module.") for name in state) else ""  # as DataParallel saves
     tensors: dict[str, Tensor] = {}
     for name, view in state.items():
         storage, offset, shape, stride = view
         if (
-            not isinstance(storage, _Storage)
+            not isinstance(storage, Storage)
             or not isinstance(offset, int)
             or not isinstance(shape, tuple)
             or not isinstance(stride, tuple)
@@ -295,7 +173,7 @@ def _tensors(state: Mapping[str, _View], fetch: Fetch, file: str) -> dict[str, T
 
 
 def _reader(
-    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], fetch: Fetch, what: str
+    storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], fetch: Fetch, what: str
 ) -> Callable[[], NDArray[Any]]:
     def load() -> NDArray[Any]:
         data = fetch(storage)

