@@ -39,8 +39,29 @@ class Submission:
     known: bool
 
 
+@dataclass(frozen=True)
+class Draft:
+    """Sources that were looked at: their files, their items (not hashed yet), and notes for the user."""
+
+    files: tuple[SourceFile, ...]
+    items: tuple[Item, ...]
+    notes: tuple[str, ...]
+
+
+def draft(sources: Sequence[Path], spec: Spec, settings: Settings, result: str | None = None) -> Draft:
+    """Look at `sources` without a cluster: is each of them something that can be restored as `spec` says?
+
+    `result` names the only source's result. Raises BadInput for a source that the user named and that cannot be
+    restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError and WeightsError.
+    """
+    files, notes = find(sources)
+    scale = network_scale(spec.model, settings)
+    items = _apart([_draft(n, file, spec, scale, result, notes) for n, file in enumerate(files)], notes)
+    return Draft(tuple(files), tuple(items), tuple(notes))
+
+
 def submit(
-    sources: Sequence[Path],
+    sources: Sequence[Path] | Draft,
     spec: Spec,
     settings: Settings,
     result: str | None = None,
@@ -48,21 +69,20 @@ def submit(
     progress: Progress | None = None,
     approve: Callable[[Job], None] | None = None,
 ) -> Submission:
-    """Check, hash and upload `sources` and write job.json; the spec's weights are fetched and pinned.
+    """Check (as `draft` does, unless that was done), hash and upload `sources` and write job.json.
 
-    `result` names the only source's result. `approve` sees the job before anything is uploaded, and may raise. Raises BadInput for a source that the user named and that cannot be
-    restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError, WeightsError, Unreachable.
+    The spec's weights are fetched and pinned. `approve` sees the job before anything is uploaded, and may raise.
+    Raises what `draft` raises, and Unreachable.
     """
-    files, notes = find(sources)
-    scale = network_scale(spec.model, settings)
-    drafts = [_draft(n, file, spec, scale, result, notes) for n, file in enumerate(files)]
+    checked = sources if isinstance(sources, Draft) else draft(sources, spec, settings, result)
+    files, notes = list(checked.files), list(checked.notes)
     storage = Storage(settings)
     storage.ensure_bucket()
     ledger = Ledger(settings)
     ledger.ping()
     spec = msgspec.structs.replace(spec, weights=pin(spec, storage, settings))
     tell = progress or _silent
-    items = _hash(_apart(drafts, notes), files, tell)
+    items = _hash(list(checked.items), files, tell)
     job = Job(
         id=words.job_id(spec, items),
         spec=spec,

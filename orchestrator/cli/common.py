@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contract.errors import UsageError
+from contract.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from contract.settings import Settings
+
+
+_ANSWER_S = 8.0
 
 
 def remember(ctx: click.Context, on: bool) -> None:
@@ -78,10 +84,37 @@ def connected(settings: Settings) -> Iterator[Settings]:
 
 
 def check_reachable(settings: Settings) -> Settings:
-    """`settings`, once Redis and S3 have answered; raises Unreachable within a few seconds otherwise."""
+    """`settings`, once Redis and S3 have answered; raises Unreachable within 8 s otherwise.
+
+    The clients themselves are patient, as befits a worker; whoever waits at a terminal is told soon.
+    """
+    from concurrent.futures import Future
+    from threading import Thread
+
     from contract.ledger import Ledger
     from contract.storage import Storage
 
-    Ledger(settings).ping()
-    Storage(settings).ensure_bucket()
+    deadline = time.monotonic() + _ANSWER_S
+    waiting: list[tuple[str, Future[None]]] = []
+    for what, ask in (
+        ("Redis (RESPOOL_REDIS_URL)", lambda: Ledger(settings).ping()),
+        (f"S3 at {settings.s3_endpoint or 'AWS'} (RESPOOL_S3_ENDPOINT)", lambda: Storage(settings).ensure_bucket()),
+    ):
+        answer: Future[None] = Future()
+        Thread(target=_answer, args=(answer, ask), daemon=True).start()  # a thread that hangs must not keep us
+        waiting.append((what, answer))
+    for what, answer in waiting:
+        try:
+            answer.result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError as error:
+            raise Unreachable(f"{what} does not answer within {_ANSWER_S:.0f} s; check that it runs.") from error
     return settings
+
+
+def _answer(answer: Future[None], ask: Callable[[], None]) -> None:
+    try:
+        ask()
+    except BaseException as error:
+        answer.set_exception(error)
+    else:
+        answer.set_result(None)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.display import Display
     from orchestrator.jobs import Jobs
     from orchestrator.local import Cluster
+    from orchestrator.submit import Draft
 
 
 class WorkersGone(RespoolError):
@@ -44,18 +45,16 @@ def run(
     OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
     """
     from orchestrator.cli.display import display
-    from orchestrator.sources import find
-    from weights.catalog import network_scale
+    from orchestrator.submit import draft
 
     output = Output.of(out, sources, force)
     spec = spec_of(options, out if output.single else None)
     output.check(sources)
-    network_scale(spec.model, settings)
-    find(sources)  # what is missing or no medium is said before any server starts
+    checked = draft(sources, spec, settings)  # what is wrong with a source is said before any server starts
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with display() as show, _cluster(settings, workers) as cluster:
         wired = cluster.settings if cluster else settings
-        return _restore(wired, sources, spec, output, options["priority"], show, _watch(cluster))
+        return _restore(wired, checked, spec, output, options["priority"], show, _watch(cluster))
 
 
 def _cluster(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:
@@ -88,7 +87,7 @@ def _watch(cluster: Cluster | None) -> Callable[[], None] | None:
 
 def _restore(
     settings: Settings,
-    sources: tuple[Path, ...],
+    checked: Draft,
     spec: Spec,
     output: Output,
     priority: int,
@@ -102,9 +101,9 @@ def _restore(
     jobs = Jobs(settings)
 
     def approve(job: Job) -> None:
-        output.approve(job.items, jobs.manifest(job.id), sources)
+        output.approve(job.items, jobs.manifest(job.id), [file.path for file in checked.files])
 
-    submission = submit(sources, spec, settings, priority=priority, approve=approve, progress=show.transfer)
+    submission = submit(checked, spec, settings, priority=priority, approve=approve, progress=show.transfer)
     job = submission.job.id
     try:
         if submission.known:

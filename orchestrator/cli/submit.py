@@ -18,15 +18,13 @@ from orchestrator.cli.options import job_options, spec_of
 def submit(settings: Settings, sources: tuple[Path, ...], **options: Any) -> None:
     """Upload films, photographs and folders of them as a job; prints its id. The same job twice is one job."""
     from orchestrator.cli.display import display
-    from orchestrator.sources import find
+    from orchestrator.submit import draft
     from orchestrator.submit import submit as send
-    from weights.catalog import network_scale
 
     spec = spec_of(options)
-    network_scale(spec.model, settings)
-    find(sources)
+    checked = draft(sources, spec, settings)
     with connected(settings) as wired, display() as show:
-        submission = send(sources, spec, wired, priority=options["priority"], progress=show.transfer)
+        submission = send(checked, spec, wired, priority=options["priority"], progress=show.transfer)
     for note in submission.job.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(submission.job.id)
