@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from contract.errors import WeightsError
@@ -49,6 +51,8 @@ class Network(Protocol):
 
 
 Parameters = Mapping[str, int | float | str | bool]
+State = Mapping[str, npt.NDArray[np.float32]]
+"""A network's weights by their names in basicsr's state dict, float32."""
 
 
 def whole(name: str, parameters: Parameters, key: str, low: int, high: int, default: int | None = None) -> int:

@@ -6,42 +6,51 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from safetensors.torch import load as load_safetensors
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
 
 from contract.errors import UsageError, WeightsError
 from contract.job import Spec, Weights
 from contract.settings import Settings
-from workers.generators import identity, lanczos, rrdbnet, srvgg
+from workers.generators import community, identity, lanczos, rrdbnet, srvgg
+from workers.generators.choose import Candidate, cache_key, choose, installed, machine, refuse
 from workers.generators.enhancer import Enhancer
-from workers.generators.network import Architecture, Network, Parameters
+from workers.generators.network import Architecture, Network, Parameters, State
 from workers.generators.torch_backend import TorchNetwork, pick_device
 
-State = Mapping[str, torch.Tensor]
+if TYPE_CHECKING:
+    import openvino
 
 
 @dataclass(frozen=True)
 class Family:
-    """How one architecture is described and built from its parameters and weights."""
+    """How one architecture is described and built, from its weights' name, parameters and state.
+
+    `any_shape` says that one compiled graph for all sizes is as fast as one for each.
+    """
 
     describe: Callable[[str, Parameters], Architecture]
     module: Callable[[str, Parameters, State], torch.nn.Module]
+    graph: Callable[[str, Parameters, State, int, int], openvino.Model]
+    any_shape: bool
 
 
 FAMILIES = {
-    "rrdbnet": Family(rrdbnet.describe, rrdbnet.module),
-    "srvgg": Family(srvgg.describe, srvgg.module),
+    "rrdbnet": Family(rrdbnet.describe, rrdbnet.module, rrdbnet.graph, any_shape=False),
+    "srvgg": Family(srvgg.describe, srvgg.module, srvgg.graph, any_shape=True),
 }
-
-WEIGHTLESS = ("identity", "lanczos")
+"""By the catalog's name of the architecture; ``spandrel`` besides, for all that community.py takes."""
 
 
 def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     """Load the generator of `spec`; `paths` maps the SHA-256 of each of `spec.weights` to a local file.
 
-    Raises UsageError for a model, device or precision that cannot be had, WeightsError when a file is not the pinned bytes or does
-    not fit its architecture.
+    Raises UsageError for a model, device, backend or precision that cannot be had, WeightsError when a file is not the
+    pinned bytes or does not fit its architecture.
     """
     device = pick_device(settings.device)
     if settings.threads:
@@ -52,34 +61,109 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
         scale = _lanczos_scale(spec.scale)
         return Enhancer(lanczos.architecture(scale), lanczos.Lanczos(scale, device), "no network", spec.tile)
     entry = _entry(spec, "generator")
+    state = _state(spec, entry, paths)
+    if entry.architecture == "spandrel":
+        return _community(spec, entry, state, device, settings)
     family = FAMILIES.get(entry.architecture)
     if family is None:
+        known = ", ".join([*FAMILIES, "spandrel"])
         raise WeightsError(
-            f"weights {entry.name} are for {entry.architecture!r}, which is none of {', '.join(FAMILIES)}; choose another model."
+            f"weights {entry.name} are for {entry.architecture!r}, which is none of {known}; choose another model."
         )
-    state = _state(spec, entry, paths)
-    description = family.describe(entry.name, entry.parameters)
+    architecture = family.describe(entry.name, entry.parameters)
+    candidates = _candidates(family, spec, entry, state, device, settings)
+    key = cache_key(
+        entry.architecture,
+        sorted(entry.parameters.items()),
+        machine(),
+        torch.__version__,
+        settings.threads,
+        *candidates,
+    )
+    network, reason = choose(candidates, architecture, key, settings)
+    return Enhancer(
+        architecture,
+        network,
+        reason,
+        spec.tile,
+        exact=_exact(network, lambda: _torch(family, entry, state, device, "fp32")),
+    )
 
-    def build(precision: str) -> Network:
+
+def _exact(network: Network, make: Callable[[], Network]) -> Callable[[], Network] | None:
+    return None if network.precision == "fp32" and network.backend == "torch" else make
+
+
+def _candidates(
+    family: Family, spec: Spec, entry: Weights, state: State, device: torch.device, settings: Settings
+) -> list[Candidate]:
+    """Every way to run the network that device, settings and spec allow, in order of expectation; raise UsageError if none."""
+    ways: list[tuple[str, str]]
+    if device.type == "cpu":
+        ways = [("torch", "fp32")]
+        if installed("openvino"):
+            from workers.generators.openvino_backend import precisions
+
+            native = [("openvino", p) for p in precisions()]
+            # torch is behind OpenVINO wherever both run the same network on a CPU, so it only runs when asked for.
+            ways = native + ways if settings.backend == "torch" or not native else native
+        if spec.precision == "bf16" and ("openvino", "bf16") not in ways:
+            ways.append(("torch", "bf16"))
+    else:
+        ways = [("torch", "fp16"), ("torch", "bf16"), ("torch", "fp32")]
+        if spec.precision == "auto":
+            ways = ways[:1]
+    chosen = [(b, p) for b, p in ways if settings.backend in ("auto", b) and spec.precision in ("auto", p)]
+    if not chosen:
+        raise refuse(settings.backend, spec.precision, device)
+
+    def maker(backend: str, precision: str) -> Callable[[], Network]:
+        if backend == "openvino":
+            return lambda: _openvino(family, spec, entry, state, settings, precision)
+        return lambda: _torch(family, entry, state, device, precision)
+
+    return [Candidate(b, p, maker(b, p)) for b, p in chosen]
+
+
+def _torch(family: Family, entry: Weights, state: State, device: torch.device, precision: str) -> Network:
+    try:
+        module = family.module(entry.name, entry.parameters, state)
+    except RuntimeError as error:
+        raise _misfit(entry, str(error).splitlines()[-1].strip()) from error
+    return TorchNetwork(module, device, precision)
+
+
+def _openvino(family: Family, spec: Spec, entry: Weights, state: State, settings: Settings, precision: str) -> Network:
+    from workers.generators.openvino_backend import OpenvinoNetwork
+
+    def graph(height: int, width: int) -> openvino.Model:
         try:
-            module = family.module(entry.name, entry.parameters, state)
-        except RuntimeError as error:
-            raise WeightsError(
-                f"weights {entry.name} do not fit {entry.architecture} with the catalog's parameters: {str(error).splitlines()[-1].strip()}"
-            ) from error
-        return TorchNetwork(module, device, precision)
+            return family.graph(entry.name, entry.parameters, state, height, width)
+        except (KeyError, RuntimeError) as error:
+            raise _misfit(entry, str(error).splitlines()[0]) from error
 
+    identity = ":".join([*(w.sha256 for w in spec.weights if w.role in ("generator", "denoise")), str(spec.denoise)])
+    return OpenvinoNetwork(graph, identity, precision, settings.threads, settings.cache, family.any_shape)
+
+
+def _misfit(entry: Weights, why: str) -> WeightsError:
+    return WeightsError(f"weights {entry.name} do not fit {entry.architecture} with the catalog's parameters: {why}")
+
+
+def _community(spec: Spec, entry: Weights, state: State, device: torch.device, settings: Settings) -> Enhancer:
+    architecture, module, half = community.describe(entry.name, entry.parameters, state)
     precision = spec.precision
     if precision == "auto":
-        precision = "fp16" if device.type in ("cuda", "mps") else "fp32"
-    network = build(precision)
-    return Enhancer(
-        description,
-        network,
-        "torch",
-        spec.tile,
-        exact=None if precision == "fp32" else lambda: build("fp32"),
-    )
+        precision = "fp16" if half and device.type == "cuda" else "fp32"
+    if settings.backend not in ("auto", "torch") or (precision == "fp16" and device.type == "cpu"):
+        raise refuse(settings.backend, precision, device)
+    network = TorchNetwork(module, device, precision)
+
+    def exact() -> Network:
+        return TorchNetwork(community.describe(entry.name, entry.parameters, state)[1], device, "fp32")
+
+    reason = f"torch {precision}: networks through spandrel run in torch"
+    return Enhancer(architecture, network, reason, spec.tile, exact=_exact(network, exact))
 
 
 def _lanczos_scale(scale: float | None) -> int:
@@ -96,7 +180,7 @@ def _entry(spec: Spec, role: str) -> Weights:
 
 
 def _state(spec: Spec, entry: Weights, paths: Mapping[str, Path]) -> State:
-    """The generator's weights, mixed with its wdn twin's when a denoise strength is asked for.
+    """The generator's weights, mixed with its weakly denoising twin's when a denoise strength is asked for.
 
     Deep network interpolation as upstream's inference script does it: strength s is s times the generator's
     weights plus 1 - s times the twin's, which removes less noise.
@@ -107,9 +191,10 @@ def _state(spec: Spec, entry: Weights, paths: Mapping[str, Path]) -> State:
     twin = _read(_entry(spec, "denoise"), paths)
     if {k: v.shape for k, v in twin.items()} != {k: v.shape for k, v in state.items()}:
         raise WeightsError(
-            f"weights {entry.name} and their wdn twin differ in shape and cannot be mixed; verify the catalog."
+            f"weights {entry.name} and their denoising twin differ in shape and cannot be mixed; verify the catalog."
         )
-    return {k: spec.denoise * v + (1 - spec.denoise) * twin[k] for k, v in state.items()}
+    strength = np.float32(spec.denoise)
+    return {k: strength * v + (1 - strength) * twin[k] for k, v in state.items()}
 
 
 def _read(entry: Weights, paths: Mapping[str, Path]) -> State:
@@ -123,8 +208,8 @@ def _read(entry: Weights, paths: Mapping[str, Path]) -> State:
             f"weights {entry.name} in {path} have SHA-256 {found}, but the job pins {entry.sha256}; fetch them again."
         )
     try:
-        return {k: v.float() for k, v in load_safetensors(data).items()}
-    except Exception as error:  # safetensors' own class is private to its Rust side
+        return {k: v.astype(np.float32, copy=False) for k, v in load_safetensors(data).items()}
+    except SafetensorError as error:
         raise WeightsError(
             f"weights {entry.name} in {path} are not a safetensors file: {error}; fetch them again."
         ) from error

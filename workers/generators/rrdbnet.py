@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 
 from workers.generators.basicsr_archs import architecture
-from workers.generators.network import Architecture, Parameters, whole
+from workers.generators.network import Architecture, Parameters, State, whole
+
+if TYPE_CHECKING:
+    import openvino
+
+    from workers.generators.graph import Node
+
 
 HALO = 64
 """Pixels. The receptive field of 23 blocks reaches some 350; at 64 the largest error is within 4 code values of 255."""
@@ -36,7 +42,7 @@ def describe(name: str, parameters: Parameters) -> Architecture:
     )
 
 
-def module(name: str, parameters: Parameters, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+def module(name: str, parameters: Parameters, state: State) -> torch.nn.Module:
     """basicsr's network with the weights `state` in it."""
     network: torch.nn.Module = architecture("rrdbnet_arch", "RRDBNet")(
         num_in_ch=3,
@@ -46,5 +52,39 @@ def module(name: str, parameters: Parameters, state: Mapping[str, torch.Tensor])
         num_block=whole(name, parameters, "num_block", 1, 64),
         num_grow_ch=whole(name, parameters, "num_grow_ch", 1, 256, default=32),
     )
-    network.load_state_dict(dict(state), strict=True)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=True)
     return network
+
+
+def graph(name: str, parameters: Parameters, state: State, height: int, width: int) -> openvino.Model:
+    """The same network for OpenVINO; imported here because a GPU worker need not have OpenVINO."""
+    from workers.generators.graph import add, double, frame, leaky, model, named, scaled_sum, unshuffle
+
+    x = frame(height, width)
+    first = named(
+        unshuffle(x, _UNSHUFFLE.get(whole(name, parameters, "scale", 1, 4, default=4), 1)), state, "conv_first"
+    )
+    y = first
+    for block in range(whole(name, parameters, "num_block", 1, 64)):
+        inner = y
+        for dense in (1, 2, 3):
+            inner = _dense(inner, state, f"body.{block}.rdb{dense}")
+        y = scaled_sum(inner, _RESIDUAL, y)
+    y = add(first, named(y, state, "conv_body"))
+    y = leaky(named(double(y), state, "conv_up1"), _SLOPE)
+    y = leaky(named(double(y), state, "conv_up2"), _SLOPE)
+    return model(x, named(leaky(named(y, state, "conv_hr"), _SLOPE), state, "conv_last"))
+
+
+_SLOPE = 0.2
+_RESIDUAL = 0.2
+"""Both as in basicsr's rrdbnet_arch.py."""
+
+
+def _dense(x: Node, state: State, name: str) -> Node:
+    from workers.generators.graph import join, leaky, named, scaled_sum
+
+    parts = [x]
+    for layer in (1, 2, 3, 4):
+        parts.append(leaky(named(join(parts), state, f"{name}.conv{layer}"), _SLOPE))
+    return scaled_sum(named(join(parts), state, f"{name}.conv5"), _RESIDUAL, x)

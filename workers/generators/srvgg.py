@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from contract.errors import WeightsError
 from workers.generators.basicsr_archs import architecture
-from workers.generators.network import Architecture, Parameters, whole
+from workers.generators.network import Architecture, Parameters, State, whole
+
+if TYPE_CHECKING:
+    import openvino
 
 
 def describe(name: str, parameters: Parameters) -> Architecture:
@@ -27,7 +32,7 @@ def describe(name: str, parameters: Parameters) -> Architecture:
     )
 
 
-def module(name: str, parameters: Parameters, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+def module(name: str, parameters: Parameters, state: State) -> torch.nn.Module:
     """basicsr's network with the weights `state` in it."""
     network: torch.nn.Module = architecture("srvgg_arch", "SRVGGNetCompact")(
         num_in_ch=3,
@@ -35,7 +40,37 @@ def module(name: str, parameters: Parameters, state: Mapping[str, torch.Tensor])
         num_feat=whole(name, parameters, "num_feat", 1, 1024),
         num_conv=whole(name, parameters, "num_conv", 1, 256),
         upscale=whole(name, parameters, "upscale", 1, 8),
-        act_type=str(parameters.get("act_type", "prelu")),
+        act_type=_activation(name, parameters),
     )
-    network.load_state_dict(dict(state), strict=True)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=True)
     return network
+
+
+def graph(name: str, parameters: Parameters, state: State, height: int, width: int) -> openvino.Model:
+    """The same network for OpenVINO; imported here because a GPU worker need not have OpenVINO."""
+    from workers.generators.graph import add, convolution, frame, leaky, model, named, shuffle
+
+    convolutions = whole(name, parameters, "num_conv", 1, 256)
+    scale = whole(name, parameters, "upscale", 1, 8)
+    activation = _activation(name, parameters)
+    x = y = frame(height, width)
+    last = 2 * convolutions + 2
+    for layer in range(0, last, 2):
+        slopes = state[f"body.{layer + 1}.weight"] if activation == "prelu" else _SLOPES[activation]
+        y = leaky(named(y, state, f"body.{layer}"), slopes)
+    # What basicsr adds after the shuffle, the input with every pixel repeated, is added before it: fewer bytes to touch.
+    repeat = np.repeat(np.eye(3, dtype=np.float32), scale * scale, axis=0)[:, :, None, None]
+    y = add(named(y, state, f"body.{last}"), convolution(x, repeat))
+    return model(x, shuffle(y, scale))
+
+
+_SLOPES = {"relu": 0.0, "leakyrelu": 0.1}
+
+
+def _activation(name: str, parameters: Parameters) -> str:
+    kind = parameters.get("act_type", "prelu")
+    if kind not in ("prelu", "relu", "leakyrelu"):
+        raise WeightsError(
+            f"weights {name} say act_type = {kind!r}, but prelu, relu or leakyrelu is needed; correct the catalog entry."
+        )
+    return str(kind)
