@@ -142,9 +142,13 @@ def _entry(draft: Entry, file: Path, answer: Mapping[str, object], source: Sourc
             f"{file.name} maps {seen.input_channels} channels to {seen.output_channels}; "
             "only generators from RGB to RGB or grey to grey can be used."
         )
+    if seen.purpose == "FaceSR":
+        raise WeightsError(
+            f"{file.name} is a {seen.architecture}, which restores faces and is no generator; for one that the catalog "
+            f"has, run `respool models fetch NAME --from {file.name} --sha256 HEX`."
+        )
     return msgspec.structs.replace(
         draft,
-        role="face" if seen.purpose == "FaceSR" else "generator",
         scale=seen.scale,
         parameters={
             "architecture": seen.architecture,

@@ -78,7 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     state = Web()
     handler = type("Handler", (_Handler,), {"web": state})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -73,6 +73,7 @@ def test_an_unstated_licence_is_outside_every_policy(checkpoint: Path, home: Set
         {**SEEN, "architecture": ""},
         {**SEEN, "input_channels": 4},
         {**SEEN, "output_channels": 1},
+        {**SEEN, "purpose": "FaceSR"},
     ],
 )
 def test_a_failed_add_leaves_the_catalog_unchanged(answer: dict[str, Any], checkpoint: Path, home: Settings) -> None:

