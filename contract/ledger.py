@@ -44,7 +44,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Counts:
-    """A job's ledger in numbers. `waiting` are announced and not yet claimed."""
+    """A job's ledger in numbers. `waiting` are announced and not yet claimed, `lapsed` the retried whose lease ran out."""
 
     total: int
     done: int
@@ -57,6 +57,7 @@ class Counts:
     handed_back: int
     paused: bool
     cancelled: bool
+    lapsed: int = 0
 
     @property
     def settled(self) -> bool:
@@ -181,6 +182,7 @@ class Ledger:
             handed_back=int(fields["handed_back"]),
             paused=fields["paused"] == "1",
             cancelled=fields["cancelled"] == "1",
+            lapsed=int(fields.get("lapsed", 0)),
         )
 
     def recent(self, job: str) -> tuple[float, list[tuple[float, int]]]:
@@ -301,6 +303,17 @@ class Ledger:
                 self._redis.hdel(f"{WORKERS}:info", *dead)
             infos = cast(dict[str, str], self._redis.hgetall(f"{WORKERS}:info"))
             return {name: msgspec.json.decode(body) for name, body in sorted(infos.items())}
+
+        return self._call(read)
+
+    def heartbeats(self) -> dict[str, float]:
+        """Seconds since each live worker's last heartbeat, by Redis' clock."""
+
+        def read() -> dict[str, float]:
+            seconds, micros = self._redis.time()
+            fresh = cast(list[tuple[str, float]], self._redis.zrange(WORKERS, 0, -1, withscores=True))
+            now = seconds + micros / 1e6
+            return {name: max(0.0, now - (until - self._settings.lease_ttl_s)) for name, until in fresh}
 
         return self._call(read)
 

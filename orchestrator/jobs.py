@@ -59,6 +59,16 @@ class JobStatus(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+def rate(now: float, commits: list[tuple[float, int]]) -> float | None:
+    """Frames a second over the last two minutes, from (time, frames) of commits, newest first; None while unknown."""
+    fresh = [(at, frames) for at, frames in commits if now - at < _RATE_WINDOW_S]
+    if len(fresh) < 2:
+        return None
+    # The oldest commit only opens the span: its own frames were made before it.
+    span = max(now - fresh[-1][0], 1e-3)
+    return sum(frames for _, frames in fresh[:-1]) / span
+
+
 class Jobs:
     """All jobs of one cluster."""
 
@@ -119,13 +129,7 @@ class Jobs:
         )
 
     def _fps(self, job: str) -> float | None:
-        now, commits = self._ledger.recent(job)
-        fresh = [(at, frames) for at, frames in commits if now - at < _RATE_WINDOW_S]
-        if len(fresh) < 2:
-            return None
-        # The oldest commit only opens the span: its own frames were made before it.
-        span = max(now - fresh[-1][0], 1e-3)
-        return sum(frames for _, frames in fresh[:-1]) / span
+        return rate(*self._ledger.recent(job))
 
     def workers(self) -> dict[str, dict[str, object]]:
         """What each live worker last said of itself."""

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contract import job as words
 from contract import keys
 from contract.errors import Cancelled, Interrupted, LeaseLost, PermanentError, RespoolError, TransientError
+from contract.exposition import Heartbeat, served
 from contract.job import Control, Failed, Job, Manifest, Plan
 from contract.ledger import Ledger
 from contract.settings import Settings
@@ -22,6 +23,7 @@ from orchestrator.announce import Announcer
 from orchestrator.assemble.job import Assembly
 from orchestrator.ingest.job import ingest
 from orchestrator.machine import Claimant, Step, View, share, step
+from orchestrator.metrics import registry
 from orchestrator.records import Records
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,9 @@ _LOOK_AGAIN_S = 30.0
 """How often S3 is asked again what nobody announced."""
 
 _LOCK_S = 30.0
+
+_STUCK_S = 300.0
+"""A look at everything that takes longer than this makes the health check fail: Redis and S3 repeat for minutes."""
 
 
 class Service:
@@ -224,15 +229,18 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     service = Service(settings)
     service.connect()
     away = ""
-    try:
-        while not stop.is_set():
-            try:
-                service.tick()
-                away = ""
-            except RespoolError as error:
-                if str(error) != away:
-                    logger.warning("%s", error)
-                    away = str(error)
-            stop.wait(settings.poll_s)
-    finally:
-        service.close()
+    heart = Heartbeat(_STUCK_S)
+    with served(settings, registry(settings, Ledger(settings)), heart.alive):
+        try:
+            while not stop.is_set():
+                heart.beat()
+                try:
+                    service.tick()
+                    away = ""
+                except RespoolError as error:
+                    if str(error) != away:
+                        logger.warning("%s", error)
+                        away = str(error)
+                stop.wait(settings.poll_s)
+        finally:
+            service.close()

@@ -12,6 +12,7 @@ import resource
 import tempfile
 import threading
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,15 @@ from contract.ledger import Lease, Ledger
 from contract.settings import Settings
 from contract.storage import Storage
 from workers.desk import Desk, JobFile
+from workers.metrics import Meter, gpu_memory
 from workers.pulse import Pulse
 
 if TYPE_CHECKING:
     from workers.generators.enhancer import Enhancer
 
 logger = logging.getLogger(__name__)
+
+VERSION = metadata.version("respool")
 
 
 class Worker:
@@ -43,12 +47,14 @@ class Worker:
         self.ledger = Ledger(settings)
         self.desk = Desk(settings, self.storage)
         self.pulse = Pulse(self.ledger, self.name, settings.lease_renew_s, self._info)
+        self.meter = Meter(self.desk.scratch)
         self.idle = threading.Event()
         self.idle.set()
         self._lease: Lease | None = None
         self._label = ""
         self._started = time.time()
         self._frames = 0
+        self._fps = 0.0
 
     def start(self) -> None:
         """Begin to beat, and load what every generator needs while nothing else is to do."""
@@ -76,9 +82,13 @@ class Worker:
         self.idle.clear()
         self._lease = lease
         self.pulse.hold(lease)
+        self.meter.begin()
+        outcome = "crashed"
         try:
-            return self._attempt(lease)
+            outcome = self._attempt(lease)
+            return outcome
         finally:
+            self.meter.end(outcome)
             self.pulse.hold(None)
             self._lease, self._label = None, ""
             self.idle.set()
@@ -100,6 +110,7 @@ class Worker:
             logger.warning("%s", error, extra=_about(lease))
             return "lost"
         except Exception as error:
+            self.meter.failure(error)
             logger.exception("attempt failed", extra=_about(lease))
             return self._give_back(lease, f"{type(error).__name__}: {error}", counted=True)
 
@@ -116,6 +127,9 @@ class Worker:
                 done = self._images(lease, file, chunk, enhancer, Path(folder))
         seconds = {"load": loaded - began, "whole": time.monotonic() - began}
         self._frames += done.frames
+        self._fps = done.frames / max(seconds["whole"], 1e-3)
+        stages = msgspec.json.decode(done.record["stages"]) if "stages" in done.record else {}
+        self.meter.made(file.job.spec.model, done, {**stages, **seconds})
         record = {
             **done.record,
             "device": words.raw(enhancer.device),
@@ -235,7 +249,10 @@ class Worker:
             "seen": time.time(),
             "chunk": self._label,
             "frames": self._frames,
+            "fps": round(self._fps, 3),
             "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "gpu_memory": gpu_memory(),
+            "version": VERSION,
             **self.desk.held(),
         }
 

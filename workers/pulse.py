@@ -28,6 +28,10 @@ class Pulse:
     def start(self) -> None:
         self._thread.start()
 
+    def alive(self) -> bool:
+        """True while the heart beats; what a health check asks. Redis being away is no illness of ours."""
+        return self._thread.is_alive()
+
     def hold(self, lease: Lease | None) -> None:
         """Keep `lease` from now on; None when there is none to keep."""
         with self._lock:

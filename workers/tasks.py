@@ -8,13 +8,16 @@ import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from contract import log, tasks
-from contract.settings import load
+from contract.errors import UsageError
+from contract.exposition import served
+from contract.settings import Settings, load
 
 if TYPE_CHECKING:
     from workers.enhance import Worker
@@ -27,6 +30,7 @@ HAND_BACK = signal.SIGUSR2
 _GRACE_S = 15.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _worker: Worker | None = None
+_resources = ExitStack()
 
 
 def _die_with_parent() -> None:
@@ -60,12 +64,22 @@ def _setup(**_: Any) -> None:
     _worker = Worker(settings)
     threading.Thread(target=_listen, args=(_worker,), name="hand-back", daemon=True).start()
     _worker.start()
+    _measure(settings, _worker)
+
+
+def _measure(settings: Settings, worker: Worker) -> None:
+    """Serve this process' metrics for as long as it lives. A port that is taken costs the metrics, not the worker."""
+    try:
+        _resources.enter_context(served(settings, worker.meter.registry, worker.pulse.alive))
+    except UsageError as error:
+        logger.warning("%s", error)
 
 
 @worker_process_shutdown.connect
 def _teardown(**_: Any) -> None:
     if _worker is not None:
         _worker.end()
+    _resources.close()
 
 
 @shared_task(name=tasks.ENHANCE)

@@ -15,6 +15,7 @@ for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':leases', '-inf', now
   redis.call('ZREM', job .. ':leases', chunk)
   redis.call('HDEL', job .. ':holders', chunk)
   redis.call('HINCRBY', job, 'retried', 1)
+  redis.call('HINCRBY', job, 'lapsed', 1)
   if redis.call('HINCRBY', job .. ':tries', chunk, 1) >= max_tries then
     exhausted[#exhausted + 1] = chunk
   else

@@ -38,6 +38,8 @@ def orchestrator(settings: Settings) -> Member:
 def worker(settings: Settings, n: int, count: int) -> Member:
     """Worker `n` of `count`: its own GPU where there are some, else its share of the cores."""
     env = settings.environment()
+    if settings.metrics_port:
+        env["RESPOOL_METRICS_PORT"] = str(settings.metrics_port + 1 + n)  # the orchestrator has the first
     cards = gpus()
     if cards and settings.device in ("auto", "cuda"):
         env["CUDA_VISIBLE_DEVICES"] = cards[n % len(cards)]

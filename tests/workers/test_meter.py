@@ -1,0 +1,62 @@
+"""What a worker tells Prometheus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from contract.errors import EnhanceError, StorageError, Unreachable
+from contract.job import Done, Output
+from workers.metrics import Meter, cause_of
+
+
+def done(frames: int) -> Done:
+    return Done(0, "1-00000000", "w", frames, (Output(0, "k", "0" * 64, 9, frames, 640, 480),))
+
+
+def test_frames_pixels_and_seconds_are_counted(tmp_path: Path) -> None:
+    """One chunk of 10 frames of 640x480 is 10 frames, 3,072,000 pixels, and one observation for each stage it names."""
+    meter = Meter(tmp_path)
+    meter.begin()
+    assert meter.registry.get_sample_value("respool_worker_busy") == 1
+    meter.made("lanczos", done(10), {"load": 0.1, "whole": 2.0, "unheard-of": 5.0})
+    meter.end("handed back")
+    value = meter.registry.get_sample_value
+    assert value("respool_frames_total", {"model": "lanczos"}) == 10
+    assert value("respool_pixels_total", {"model": "lanczos"}) == 3_072_000
+    assert value("respool_chunk_seconds_sum", {"stage": "whole"}) == 2.0
+    assert value("respool_chunk_seconds_count", {"stage": "unheard-of"}) is None
+    assert value("respool_chunks_total", {"outcome": "handed_back"}) == 1
+    assert value("respool_worker_busy") == 0
+
+
+def test_models_are_bounded(tmp_path: Path) -> None:
+    """Specs name models; a thousand of them do not make a thousand series."""
+    meter = Meter(tmp_path)
+    for n in range(1000):
+        meter.made(f"model-{n}", done(1), {})
+    names = {s.labels["model"] for f in meter.registry.collect() if f.name == "respool_frames" for s in f.samples}
+    assert len(names) == 33
+    assert meter.registry.get_sample_value("respool_frames_total", {"model": "other"}) == 1000 - 32
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (EnhanceError("black"), "enhance"),
+        (Unreachable("away"), "unreachable"),
+        (StorageError("gone"), "storage"),
+        (OutOfMemoryError("CUDA out of memory"), "memory"),
+        (MemoryError(), "memory"),
+        (PermissionError("disk"), "system"),
+        (ZeroDivisionError("surprise"), "other"),
+    ],
+)
+def test_causes_are_a_few_words(error: Exception, cause: str) -> None:
+    """Whatever is raised is counted under one word of a fixed set."""
+    assert cause_of(error) == cause

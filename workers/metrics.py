@@ -1,0 +1,133 @@
+"""A worker process in numbers, for Prometheus. Labels are bounded: outcomes, stages and causes are fixed sets."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from contract.errors import (
+    BadInput,
+    EnhanceError,
+    IntegrityError,
+    RespoolError,
+    StorageError,
+    Unreachable,
+    WeightsError,
+)
+from contract.job import Done
+
+_MODELS = 32
+"""Models told apart; a worker that sees more counts the rest as ``other``."""
+
+_SECONDS = (0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)
+
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (EnhanceError, "enhance"),
+    (IntegrityError, "integrity"),
+    (WeightsError, "weights"),
+    (BadInput, "input"),
+    (Unreachable, "unreachable"),
+    (StorageError, "storage"),
+    (RespoolError, "other"),
+    (MemoryError, "memory"),
+    (OSError, "system"),
+)
+STAGES = ("load", "fetch", "enhance", "store", "whole")
+
+
+class Meter:
+    """Counts what one worker process does. `scratch` is where it keeps the chunk at hand."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.registry = CollectorRegistry()
+        self._models: set[str] = set()
+        r = self.registry
+        self._frames = Counter("respool_frames", "Frames delivered, context frames not counted.", ["model"], registry=r)
+        self._pixels = Counter("respool_pixels", "Pixels delivered.", ["model"], registry=r)
+        self._chunks = Counter("respool_chunks", "Chunks by what became of them.", ["outcome"], registry=r)
+        self._failures = Counter("respool_attempt_failures", "Failed attempts by cause.", ["cause"], registry=r)
+        self._seconds = Histogram(
+            "respool_chunk_seconds", "Seconds a chunk took, by stage.", ["stage"], buckets=_SECONDS, registry=r
+        )
+        self._busy = Gauge("respool_worker_busy", "1 while a chunk is at hand.", registry=r)
+        r.register(_Machine(scratch))
+        ProcessCollector(registry=r)
+
+    def begin(self) -> None:
+        """A chunk was claimed."""
+        self._busy.set(1)
+
+    def end(self, outcome: str) -> None:
+        """The chunk at hand ended; `outcome` is the worker's one word for it."""
+        self._busy.set(0)
+        self._chunks.labels(outcome.replace(" ", "_")).inc()
+
+    def made(self, model: str, done: Done, seconds: Mapping[str, float]) -> None:
+        """An attempt was made and stored: its frames, its pixels, and its seconds by stage."""
+        self._models |= {model} if len(self._models) < _MODELS else set()
+        name = model if model in self._models else "other"
+        self._frames.labels(name).inc(done.frames)
+        self._pixels.labels(name).inc(sum(o.frames * o.width * o.height for o in done.outputs))
+        for stage in STAGES:
+            if stage in seconds:
+                self._seconds.labels(stage).observe(seconds[stage])
+
+    def failure(self, error: BaseException) -> None:
+        """An attempt failed and counts as a try."""
+        self._failures.labels(cause_of(error)).inc()
+
+
+def cause_of(error: BaseException) -> str:
+    """One of a few words for why an attempt failed."""
+    if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):  # torch's own, which is not loaded here
+        return "memory" if type(error).__name__ == "OutOfMemoryError" else "device"
+    if type(error).__name__ == "SoftTimeLimitExceeded":
+        return "time"
+    return next((word for kind, word in _CAUSES if isinstance(error, kind)), "other")
+
+
+class _Machine(Collector):
+    """Disk and GPU memory, read at each scrape."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+
+    def collect(self) -> Iterator[Metric]:
+        disk = shutil.disk_usage(self._scratch)
+        yield _gauge("respool_scratch_free_bytes", "Free bytes where chunks are worked on.", disk.free)
+        yield _gauge("respool_scratch_size_bytes", "Size of the disk where chunks are worked on.", disk.total)
+        found = gpu_memory()
+        if found:
+            family = GaugeMetricFamily("respool_gpu_memory_bytes", "GPU memory of this worker.", labels=["kind"])
+            for kind, value in found.items():
+                family.add_metric([kind], value)
+            yield family
+
+
+def gpu_memory() -> dict[str, int]:
+    """Bytes allocated, reserved and peak of this process, and free and total of its GPU; empty without CUDA in use."""
+    torch = sys.modules.get("torch")  # never the one who loads it
+    cuda = getattr(torch, "cuda", None)
+    if cuda is None or not cuda.is_available() or not cuda.is_initialized():
+        return {}
+    free, total = cuda.mem_get_info()
+    return {
+        "allocated": cuda.memory_allocated(),
+        "reserved": cuda.memory_reserved(),
+        "peak": cuda.max_memory_allocated(),
+        "free": free,
+        "total": total,
+    }
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    family = GaugeMetricFamily(name, text)
+    family.add_metric([], value)
+    return family
