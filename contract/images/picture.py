@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import pyvips
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from contract.errors import BadInput, Unsupported
-from contract.images import vips
+from contract.images import tiff, vips
 from contract.images.sniff import HEAD, Format, refused, sniff
+from contract.images.tiff import Directory
+from contract.images.tiff_papers import DNG_VERSION, PHOTOMETRIC, RAW_SENSORS
 from contract.job import Natural, Positive
 
 MAX_PIXELS = 1 << 32
@@ -45,23 +50,81 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
         return self.depth > 8
 
 
+@dataclass(frozen=True)
+class Page:
+    """One picture of a file: its place in the file's chain of pages, its header, and its directory if it is a TIFF's."""
+
+    index: int
+    picture: Picture
+    directory: Directory | None = None
+
+
 def read_picture(file: Path | BinaryIO, name: str) -> Picture:
-    """Read the header of `file`, called `name` in messages; no pixel is decoded.
+    """Read the header of `file`, called `name` in messages; no pixel is decoded. Of a TIFF, the first page.
 
     Raises BadInput when it is not an image or is broken, Unsupported when restoring it would lose something.
     """
+    return read_pages(file, name)[0][0].picture
+
+
+def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]:
+    """Every picture that `file` holds, and notes on those that are left out; raises as `read_picture`."""
     head = _head(file)
     form = sniff(head)
     if form is None:
-        other = refused(head)
-        if other:
-            raise Unsupported(
-                f"{name} is a {other} file, which Respool does not restore; convert it to TIFF or PNG first."
-            )
-        if not head:
-            raise BadInput(f"{name} is empty; copy it again from where it came.")
-        raise BadInput(f"{name} is not an image that Respool knows (JPEG, PNG, TIFF, WebP, AVIF); leave it out.")
-    return describe(vips.load(file, form, name), form, name, file)
+        raise _stranger(head, name)
+    if form != "tiff":
+        image = vips.load(file, form, name)
+        return [Page(0, describe(image, form, name, file))], []
+    with _opened(file) as stream:
+        chain = list(tiff.directories(stream, name))
+    if not chain:
+        raise BadInput(f"{name} is a TIFF without any page; copy it again from where it came.")
+    _refuse_raw(chain[0], head, name)
+    kept = [n for n, page in enumerate(chain) if not page.number(tiff.SUBFILE, 0) & REDUCED]
+    notes = (
+        [f"{len(chain) - len(kept)} reduced pages or masks of the TIFF were left out"] if len(kept) < len(chain) else []
+    )
+    pages = []
+    for n in kept:
+        what = name if len(kept) == 1 else f"{name} page {n + 1}"
+        picture = describe(vips.load(file, form, what, page=n), form, what, file)
+        picture = structs.replace(picture, pages=len(kept), palette=chain[n].number(PHOTOMETRIC, 2) == PALETTE)
+        pages.append(Page(n, picture, chain[n]))
+    return pages, notes
+
+
+REDUCED = 1 | 4
+"""NewSubfileType bits: a smaller version of another page, a transparency mask."""
+PALETTE = 3
+"""PhotometricInterpretation of palette colour."""
+
+
+def _refuse_raw(page: Directory, head: bytes, name: str) -> None:
+    """Camera raw files are TIFFs whose first page is a preview: restoring that would be silently wrong."""
+    raw = DNG_VERSION in page.tags or head[8:10] == b"CR" or page.number(PHOTOMETRIC, 2) in RAW_SENSORS
+    if raw or page.number(tiff.SUBFILE, 0) & REDUCED:
+        raise Unsupported(f"{name} is a camera raw file or begins with a preview; develop it to a plain TIFF first.")
+
+
+def _stranger(head: bytes, name: str) -> BadInput:
+    other = refused(head)
+    if other:
+        return Unsupported(
+            f"{name} is a {other} file, which Respool does not restore; convert it to TIFF or PNG first."
+        )
+    if not head:
+        return BadInput(f"{name} is empty; copy it again from where it came.")
+    return BadInput(f"{name} is not an image that Respool knows (JPEG, PNG, TIFF, WebP, AVIF); leave it out.")
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(file, Path):
+        with file.open("rb") as stream:
+            yield stream
+    else:
+        yield file
 
 
 def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO) -> Picture:
@@ -79,11 +142,11 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
         raise Unsupported(
             f"{name} has {image.bands} bands of {image.interpretation}; expected grey, RGB or CMYK with alpha at most."
         )
-    pages = _get(image, "n-pages", 1)
-    if pages > 1 and form != "tiff":
-        raise Unsupported(f"{name} holds {pages} images (an animation or a burst); extract the one to restore first.")
-    if pages > 1:
-        raise Unsupported(f"{name} has {pages} pages; split it into files of one page first.")
+    pictures = _get(image, "n-pages", 1)
+    if pictures > 1 and form != "tiff":
+        raise Unsupported(
+            f"{name} holds {pictures} images (an animation or a burst); extract the one to restore first."
+        )
     if form == "png" and _animated(file):
         raise Unsupported(f"{name} is an animated PNG; extract the picture to restore first.")
     if image.get_typeof("icc-profile-data") and len(image.get("icc-profile-data")) > MAX_PROFILE:
@@ -102,7 +165,6 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
         floating=floating,
         palette=bool(_get(image, "palette", 0)),
         lossless=_lossless(form, file),
-        pages=pages,
         orientation=orientation,
         profile=bool(image.get_typeof("icc-profile-data")),
     )
@@ -142,21 +204,3 @@ def _animated(file: Path | BinaryIO) -> bool:
             return False
         at += 12 + int.from_bytes(head[at : at + 4], "big")
     return False
-
-
-def metadata(image: pyvips.Image) -> dict[str, tuple[int, Any]]:
-    """Fields of `image` that travel to the result, as name -> (libvips type, value)."""
-    kept = (
-        "icc-profile-data",
-        "exif-data",
-        "xmp-data",
-        "iptc-data",
-        "photoshop-data",
-        "image-description",
-        "resolution-unit",
-    )
-    return {
-        field: (image.get_typeof(field), image.get(field))
-        for field in image.get_fields()
-        if field in kept or field.startswith("exif-ifd")
-    }

@@ -65,8 +65,8 @@ def _from_cmyk(image: pyvips.Image, picture: Picture) -> pyvips.Image:
     return result if alpha is None else result.bandjoin(alpha)
 
 
-def write_pixels(raw: Path, target: Target, like: pyvips.Image, out: Path, name: str) -> None:
-    """Encode raw pixels as `out`, with the metadata of `like`.
+def encode(raw: Path, target: Target, like: pyvips.Image, out: Path, name: str) -> None:
+    """Encode raw pixels as `out`, without metadata but for AVIF, which gets the fields of `like`.
 
     Raises Unsupported when the encoder refuses; memory is bounded, the file is streamed.
     """
@@ -80,12 +80,11 @@ def write_pixels(raw: Path, target: Target, like: pyvips.Image, out: Path, name:
         interpretation=_interpretation(target),
         access="sequential",
     )
-    image = image.copy()
-    for field in like.get_fields():
-        if field.startswith("exif-") or field in ("icc-profile-data", "xmp-data", "iptc-data", "photoshop-data"):
-            image.set_type(like.get_typeof(field), field, like.get(field))
-    scale = target.width / like.width
-    image = image.copy(xres=like.xres * scale, yres=like.yres * target.height / like.height)
+    if target.format == "avif":
+        image = image.copy()
+        for field in like.get_fields():
+            if field.startswith("exif-") or field in ("icc-profile-data", "xmp-data"):
+                image.set_type(like.get_typeof(field), field, like.get(field))
     try:
         _encode(image, target, out)
     except pyvips.Error as error:
@@ -93,6 +92,12 @@ def write_pixels(raw: Path, target: Target, like: pyvips.Image, out: Path, name:
             f"the result of {name} ({target.width}x{target.height}) cannot be written as {target.format.upper()}: "
             f"{vips.sentence(error)}; choose another --image-format."
         ) from error
+
+
+def srgb_profile() -> bytes:
+    """libvips' built-in sRGB profile: what pixels are in that came from CMYK."""
+    profile: bytes = pyvips.Operation.call("profile_load", "srgb")
+    return profile
 
 
 def _interpretation(target: Target) -> str:
@@ -105,11 +110,11 @@ def _interpretation(target: Target) -> str:
 def _encode(image: pyvips.Image, target: Target, out: Path) -> None:
     path = str(out)
     if target.format == "jpeg":
-        image.jpegsave(path, Q=JPEG_QUALITY, subsample_mode="off", optimize_coding=True)
+        image.jpegsave(path, keep="none", Q=JPEG_QUALITY, subsample_mode="off", optimize_coding=True)
     elif target.format == "png":
-        image.pngsave(path, compression=6, palette=False, bitdepth=container(target.depth))
+        image.pngsave(path, keep="none", compression=6, palette=False, bitdepth=container(target.depth))
     elif target.format == "webp":
-        image.webpsave(path, lossless=target.lossless, Q=WEBP_QUALITY, exact=True, smart_subsample=True)
+        image.webpsave(path, keep="none", lossless=target.lossless, Q=WEBP_QUALITY, exact=True, smart_subsample=True)
     elif target.format == "avif":
         image.heifsave(
             path,
@@ -124,6 +129,7 @@ def _encode(image: pyvips.Image, target: Target, out: Path) -> None:
         size = image.width * image.height * bands * container(target.depth) // 8
         image.tiffsave(
             path,
+            keep="none",
             compression="deflate",
             predictor="none" if container(target.depth) == 32 else "horizontal",
             tile=False,

@@ -64,6 +64,8 @@ def choose(picture: Picture, spec: Spec, network_scale: int, named: Format | Non
             f"the result would be {width}x{height} pixels, and {form.upper()} ends at {LIMITS[form]} a side; "
             "use --image-format tiff."
         )
+    if picture.pages > 1 and form != "tiff":
+        raise Unsupported(f"it has {picture.pages} pages, and {form.upper()} holds one; use --image-format tiff.")
     if not asked and (why := _cannot(form, side, depth, picture.alpha)):
         form = "png" if depth <= 16 else "tiff"
         notes.append(f"written as {form.upper()}: {picture.format.upper()} cannot hold {why}")

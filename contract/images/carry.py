@@ -1,0 +1,130 @@
+"""What of a source's papers goes into the result, told of the new size; whatever cannot is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pyvips
+
+from contract.errors import BadInput
+from contract.images import exif, jpeg_papers, png_papers, tiff, tiff_papers, webp_papers
+from contract.images.papers import Density, Papers
+from contract.images.picture import Picture
+from contract.images.sniff import Format
+from contract.images.target import Target
+from contract.images.tiff import Directory, Tag
+
+
+def read_papers(file: Path, picture: Picture, image: pyvips.Image, page: Directory | None) -> Papers:
+    """The papers of a source; `page` is the TIFF directory of the page at hand. AVIF's come from libvips' own fields."""
+    if picture.format == "tiff":
+        return tiff_papers.read(page or Directory({}))
+    if picture.format == "avif":
+        return Papers(
+            icc=_field(image, "icc-profile-data"), exif=_bare(_field(image, "exif-data")), xmp=_field(image, "xmp-data")
+        )
+    reader = {"jpeg": jpeg_papers.read, "png": png_papers.read, "webp": webp_papers.read}[picture.format]
+    with file.open("rb") as opened:
+        papers = reader(opened)
+    if papers.exif is not None and papers.density is None:
+        papers = replace(papers, density=_exif_density(papers.exif))
+    return papers
+
+
+def _field(image: pyvips.Image, name: str) -> bytes | None:
+    return bytes(image.get(name)) if image.get_typeof(name) else None
+
+
+def _bare(block: bytes | None) -> bytes | None:
+    return block.removeprefix(b"Exif\0\0") if block else None
+
+
+def _exif_density(block: bytes) -> Density | None:
+    try:
+        return tiff_papers.density(tiff.parse(block, "the EXIF block"))
+    except BadInput:
+        return None  # `updated` says that the block is broken
+
+
+def carried(papers: Papers, picture: Picture, target: Target, srgb: bytes) -> tuple[Papers, list[str]]:
+    """Papers for the result of `picture`, and notes. `srgb` is the profile for pixels that had to become sRGB."""
+    notes = list(papers.notes)
+    size = (target.width, target.height)
+    scale = (Fraction(target.width, picture.width), Fraction(target.height, picture.height))
+    turned = picture.orientation in (5, 6, 7, 8)
+    density = papers.density.turned() if papers.density and turned else papers.density
+    density = density.scaled(*scale) if density else None
+    if density and density.unit != "none":
+        x, y = density.per_inch()
+        notes.append(f"the density became {float(x):.6g} x {float(y):.6g} dpi, so that the physical size stays")
+    resolution = tiff_papers.density_tags(density) if density else {}
+    block, page, said = _exif(papers, picture.format, target, scale, turned, resolution)
+    notes += said
+    if target.format == "webp" and resolution and block is None:
+        block = tiff.block(Directory(resolution))
+    icc = srgb if picture.mode == "cmyk" else papers.icc
+    xmp = exif.updated_xmp(papers.xmp, size) if papers.xmp else None
+    kept = replace(papers, icc=icc, exif=block, xmp=xmp, density=density, page=page, notes=())
+    if target.format != "png":
+        if papers.colour and not papers.icc and not any(kind == b"sRGB" for kind, _ in papers.colour):
+            notes.append("the PNG's gamma and primaries were left out: the result's format cannot hold them")
+        if papers.texts:
+            notes.append(f"{len(papers.texts)} PNG text chunks were left out: the result's format cannot hold them")
+        kept = replace(kept, colour=(), texts=())
+    if target.format == "tiff" and papers.comments:
+        notes.append("JPEG comments were left out: TIFF has no place for them")
+    if target.format == "avif" and (papers.iptc or papers.photoshop or papers.comments):
+        notes.append("IPTC, Photoshop blocks and comments were left out: AVIF cannot hold them")
+    return kept, notes
+
+
+def _exif(
+    papers: Papers,
+    source: Format,
+    target: Target,
+    scale: tuple[Fraction, Fraction],
+    turned: bool,
+    resolution: dict[int, Tag],
+) -> tuple[bytes | None, Directory | None, list[str]]:
+    """EXIF block and TIFF directory for the result: one of them at most is set."""
+    size = (target.width, target.height)
+    if source == "tiff" and papers.page is not None:
+        if target.format == "tiff":
+            return None, papers.page, _maker(papers.page)
+        return exif.from_page(papers.page, size, resolution), None, _maker(papers.page)
+    if papers.exif is None:
+        return None, None, []
+    if target.format != "tiff":
+        block, notes = exif.updated(papers.exif, size, scale, turned)
+        return block, None, notes
+    try:
+        page = tiff.parse(papers.exif, "the EXIF block")
+    except BadInput as error:
+        return None, None, [f"EXIF was left out: {error}"]
+    return None, page, _maker(page)
+
+
+def _maker(page: Directory) -> list[str]:
+    inner = page.children.get(tiff.EXIF_IFD)
+    if inner is None or exif.MAKER_NOTE not in inner.tags:
+        return []
+    return ["the camera's maker note was carried as bytes; offsets inside it may not resolve at its new place"]
+
+
+def attach(form: Format, plain: Path, papers: Papers, target: Target, out: Path) -> list[str]:
+    """Make `out` from the encoded pixels `plain` and `papers`; returns what the format could not take."""
+    if form == "tiff":
+        tiff_papers.write([plain], [papers], [(target.width, target.height)], out, big=is_big(plain))
+        return []
+    if form == "avif":
+        plain.rename(out)
+        return []
+    writer = {"jpeg": jpeg_papers.write, "png": png_papers.write, "webp": webp_papers.write}[form]
+    return writer(plain, papers, out)
+
+
+def is_big(path: Path) -> bool:
+    with path.open("rb") as file:
+        return tiff.layout(file, "a page just written")[0].big

@@ -1,0 +1,127 @@
+"""EXIF blocks: told of the new size and orientation in place, so that maker notes keep their offsets."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Iterator
+from fractions import Fraction
+
+from contract.errors import BadInput
+from contract.images import tiff
+from contract.images.tiff import Directory, Tag
+
+_PIXELS = {0xA002: 0, 0xA003: 1}
+MAKER_NOTE = 0x927C
+_STRUCTURAL = frozenset(
+    {*range(255, 260), 262, 263, 264, 265, 266, 273, *range(277, 282), 284, *range(288, 294), 301, 317, 320, 321}
+    | {*range(322, 326), 330, *range(332, 337), 338, 339, 340, 341, 342, 347, *range(512, 522), *range(529, 533)}
+)
+"""Tags that say how pixels are stored; they belong to the encoder that writes the result."""
+LAYERS = 37724
+"""Photoshop's ImageSourceData: the document's layers, which show the picture before its enhancement."""
+_ELSEWHERE = frozenset({700, 33723, 34377, 34675, LAYERS})
+"""XMP, IPTC, Photoshop resources, ICC: carried on their own."""
+
+
+def descriptive(page: Directory) -> Directory:
+    """What a TIFF directory says about the picture, without how its pixels are stored and what travels on its own."""
+    kept = {t: v for t, v in page.tags.items() if t not in _STRUCTURAL | _ELSEWHERE and t not in tiff.CHILDREN}
+    for tag in (tiff.ORIENTATION, tiff.X_RESOLUTION, tiff.Y_RESOLUTION, tiff.RESOLUTION_UNIT):
+        kept.pop(tag, None)
+    return Directory(kept, page.children)
+
+
+def updated(
+    exif: bytes, size: tuple[int, int], scale: tuple[Fraction, Fraction], turned: bool
+) -> tuple[bytes, list[str]]:
+    """An EXIF block for an image that is now upright and `size` (width, height), and notes.
+
+    Resolutions are multiplied by `scale` (horizontal, vertical), and exchanged before when the image was `turned` by a quarter.
+    Values are overwritten where they are. The thumbnail's directory is unlinked, because it shows the old picture.
+    """
+    data = bytearray(exif)
+    try:
+        form, first = tiff.layout(io.BytesIO(exif), "the EXIF block")
+        entries = dict(_entries(data, form, first))
+        _turn(data, form, entries, scale, turned)
+        if tiff.EXIF_IFD in entries:
+            (inner,) = struct.unpack_from(form.order + "I", data, entries[tiff.EXIF_IFD] + 8)
+            for tag, at in _entries(data, form, inner):
+                if tag in _PIXELS:
+                    struct.pack_into(form.order + "HHII", data, at, tag, 4, 1, size[_PIXELS[tag]])
+        (count,) = struct.unpack_from(form.order + "H", data, first)
+        end = first + 2 + 12 * count
+        (thumbnail,) = struct.unpack_from(form.order + "I", data, end)
+        struct.pack_into(form.order + "I", data, end, 0)
+    except (BadInput, struct.error):
+        return exif, ["the EXIF block is broken; it was carried as it is"]
+    return bytes(data), ["the EXIF thumbnail was left out: it shows the picture before"] if thumbnail else []
+
+
+def _entries(data: bytearray, form: tiff.Layout, offset: int) -> Iterator[tuple[int, int]]:
+    """(tag, where its entry is) of one directory."""
+    (count,) = struct.unpack_from(form.order + "H", data, offset)
+    for at in range(offset + 2, offset + 2 + 12 * count, 12):
+        yield struct.unpack_from(form.order + "H", data, at)[0], at
+
+
+def _turn(
+    data: bytearray, form: tiff.Layout, entries: dict[int, int], scale: tuple[Fraction, Fraction], turned: bool
+) -> None:
+    """Orientation to upright, resolutions to the new ones."""
+    order = form.order
+    if tiff.ORIENTATION in entries:
+        struct.pack_into(order + "HIHH", data, entries[tiff.ORIENTATION] + 2, 3, 1, 1, 0)
+    places: list[int] = []
+    for tag in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION):
+        if tag not in entries or struct.unpack_from(order + "HI", data, entries[tag] + 2) != (5, 1):
+            return
+        places += struct.unpack_from(order + "I", data, entries[tag] + 8)
+    pairs = [struct.unpack_from(order + "II", data, place) for place in places]
+    if any(not bottom for _, bottom in pairs):
+        return
+    values = [Fraction(*pair) for pair in pairs]
+    for place, value, factor in zip(places, reversed(values) if turned else values, scale, strict=True):
+        new = value * factor
+        new = new.limit_denominator(max(1, int((1 << 31) / max(Fraction(1), new))))
+        struct.pack_into(order + "II", data, place, new.numerator, new.denominator)
+
+
+def resized(page: Directory, size: tuple[int, int]) -> Directory:
+    """A directory whose EXIF child names the new size, where it named one."""
+    exif = page.children.get(tiff.EXIF_IFD)
+    if exif is None:
+        return page
+    tags = {t: tiff.long(size[_PIXELS[t]]) if t in _PIXELS else v for t, v in exif.tags.items()}
+    return Directory(page.tags, {**page.children, tiff.EXIF_IFD: Directory(tags, exif.children)})
+
+
+def from_page(page: Directory, size: tuple[int, int], resolution: dict[int, Tag]) -> bytes | None:
+    """An EXIF block with what a TIFF directory says and the tags `resolution`, or None when that is nothing."""
+    said = resized(descriptive(page), size)
+    tags = {t: v for t, v in said.tags.items() if t != tiff.SUBFILE and v.kind <= 13} | resolution
+    if not tags and not said.children:
+        return None
+    return tiff.block(Directory(tags, said.children))
+
+
+_XMP_SIZES = {"PixelXDimension": 0, "PixelYDimension": 1, "ImageWidth": 0, "ImageLength": 1}
+
+
+def updated_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
+    """An XMP packet that no longer asks for the picture to be turned, and names its new size where it named one.
+
+    Only attributes and simple elements of the namespaces usually called tiff and exif are touched.
+    """
+    xmp = _replace(xmp, b"tiff:Orientation", b"1")
+    for name, axis in _XMP_SIZES.items():
+        prefix = b"exif:" if name.startswith("Pixel") else b"tiff:"
+        xmp = _replace(xmp, prefix + name.encode(), str(size[axis]).encode())
+    return xmp
+
+
+def _replace(xmp: bytes, name: bytes, value: bytes) -> bytes:
+    xmp = re.sub(rb"(\s" + name + rb"\s*=\s*[\"'])\d{1,9}([\"'])", rb"\g<1>" + value + rb"\g<2>", xmp)
+    return re.sub(rb"(<" + name + rb">\s*)\d{1,9}(\s*</" + name + rb">)", rb"\g<1>" + value + rb"\g<2>", xmp)

@@ -1,0 +1,180 @@
+"""Metadata of a PNG: the chunks around the pixels. Portable Network Graphics, third edition (W3C)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+from contract.images.papers import Density, Papers, join_photoshop, split_photoshop
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+RAW_PROFILES = {b"Raw profile type iptc": "iptc", b"Raw profile type 8bim": "photoshop"}
+"""ImageMagick's and ExifTool's custom for what PNG has no chunk for: hexadecimal digits in compressed text."""
+_COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+MOST = 64 << 20
+"""Bytes of one metadata chunk, and of what it unpacks to."""
+
+
+def chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, int]]:
+    """(type, data, length) of each chunk up to IEND; the data of IDAT is skipped. Ends quietly where the file does."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind in (b"IDAT", b"fdAT") or length > MOST:
+            file.seek(length, 1)
+            data = b""
+        else:
+            data = file.read(length)
+        file.seek(4, 1)
+        yield kind, data, length
+        if kind == b"IEND":
+            return
+
+
+def read(file: BinaryIO) -> Papers:
+    """Everything that the chunks hold beside pixels."""
+    found = Papers()
+    room = MOST
+    for kind, data, length in chunks(file):
+        room -= len(data)
+        if kind not in (b"IDAT", b"fdAT") and (length > MOST or room < 0):
+            found = replace(
+                found, notes=(*found.notes, f"a {kind.decode('latin-1')} chunk of {length} bytes was left out")
+            )
+        elif kind == b"iCCP":
+            name, _, rest = data.partition(b"\0")
+            icc = _unpack(rest[1:])
+            found = (
+                replace(found, icc=icc) if icc else _note(found, f"the ICC profile {name!r} is broken and was left out")
+            )
+        elif kind == b"eXIf":
+            found = replace(found, exif=data)
+        elif kind == b"pHYs" and len(data) == 9:
+            x, y, unit = struct.unpack(">IIB", data)
+            if x and y:
+                density = (
+                    Density(Fraction(x, 100), Fraction(y, 100), "cm")
+                    if unit == 1
+                    else Density(Fraction(x), Fraction(y), "none")
+                )
+                found = replace(found, density=density)
+        elif kind in _COLOUR:
+            found = replace(found, colour=(*found.colour, (kind, data)))
+        elif kind == b"tIME":
+            found = _note(found, "the PNG's time of last change was left out: the picture has changed since")
+        elif kind in _TEXTS:
+            found = _text(found, kind, data)
+    return found
+
+
+def _note(found: Papers, note: str) -> Papers:
+    return replace(found, notes=(*found.notes, note))
+
+
+def _text(found: Papers, kind: bytes, data: bytes) -> Papers:
+    keyword, _, rest = data.partition(b"\0")
+    if kind == b"iTXt" and keyword == XMP_KEYWORD and len(rest) > 2:
+        packet = rest[2:].split(b"\0", 2)[-1]
+        xmp = (_unpack(packet) or b"") if rest[0] else packet
+        return replace(found, xmp=xmp)
+    if keyword in RAW_PROFILES:
+        block = _raw_profile(rest if kind == b"tEXt" else _unpack(rest[1:]) or b"")
+        if block is None:
+            return _note(found, f"the block {keyword.decode('latin-1')!r} is broken and was left out")
+        iptc, other, notes = split_photoshop(block) if block.startswith(b"8BIM") else (block, None, [])
+        return replace(found, iptc=iptc or found.iptc, photoshop=other or found.photoshop, notes=(*found.notes, *notes))
+    return replace(found, texts=(*found.texts, (kind, data)))
+
+
+def _raw_profile(text: bytes) -> bytes | None:
+    lines = text.split(b"\n")
+    try:
+        start = next(n for n, line in enumerate(lines) if line.strip().isdigit())
+        block = bytes.fromhex(b"".join(lines[start + 1 :]).decode("ascii"))
+        return block if len(block) == int(lines[start]) else None
+    except (StopIteration, ValueError):
+        return None
+
+
+def _unpack(data: bytes) -> bytes | None:
+    """Inflate, but not past MOST: a metadata chunk must not fill the memory."""
+    try:
+        machine = zlib.decompressobj()
+        whole = machine.decompress(data, MOST)
+    except zlib.error:
+        return None
+    return whole if machine.eof else None
+
+
+def write(plain: Path, papers: Papers, out: Path) -> list[str]:
+    """Copy the PNG `plain` to `out` with `papers` instead of its own metadata; returns what could not be carried."""
+    notes: list[str] = []
+    with plain.open("rb") as source, out.open("wb") as target:
+        target.write(SIGNATURE)
+        source.seek(8)
+        while len(head := source.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind in (b"pHYs", b"eXIf", b"iCCP", *_TEXTS, *_COLOUR):
+                source.seek(length + 4, 1)
+                continue
+            target.write(head)
+            if length < 1 << 20:
+                target.write(source.read(length + 4))
+            else:
+                for at in range(0, length + 4, 1 << 20):
+                    target.write(source.read(min(1 << 20, length + 4 - at)))
+            if kind == b"IHDR":
+                target.write(b"".join(_ours(papers, notes)))
+            if kind == b"IEND":
+                break
+    return notes
+
+
+def _ours(papers: Papers, notes: list[str]) -> Iterator[bytes]:
+    if papers.icc:
+        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(papers.icc, 9))
+    for kind, data in papers.colour:
+        if not (papers.icc and kind == b"sRGB"):
+            yield _chunk(kind, data)
+    if papers.density:
+        yield _chunk(b"pHYs", _density(papers.density, notes))
+    if papers.exif:
+        yield _chunk(b"eXIf", papers.exif)
+    if papers.xmp:
+        yield _chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + papers.xmp)
+    block = join_photoshop(papers.iptc, papers.photoshop)
+    if block:
+        label = b"8bim" if papers.photoshop else b"iptc"
+        digits = block.hex().encode()
+        lines = b"\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+        text = b"\n%s\n%8d\n%s\n" % (label, len(block), lines)
+        yield _chunk(b"zTXt", b"Raw profile type " + label + b"\0\0" + zlib.compress(text, 9))
+    for kind, data in papers.texts:
+        yield _chunk(kind, data)
+    for comment in papers.comments:
+        yield _chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b" "))
+
+
+def _density(density: Density, notes: list[str]) -> bytes:
+    """pHYs: whole pixels per metre."""
+    if density.unit == "none":
+        x, y, unit = density.x, density.y, 0
+    else:
+        x, y = (v * 10000 / 254 for v in density.per_inch())
+        unit = 1
+    if not (0 < round(x) < 1 << 31 and 0 < round(y) < 1 << 31):
+        notes.append(f"the density of {float(density.x):.6g} per {density.unit} is beyond PNG and was left out")
+        x = y = Fraction(1)
+        unit = 0
+    return struct.pack(">IIB", round(x), round(y), unit)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")

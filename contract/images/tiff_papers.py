@@ -1,0 +1,132 @@
+"""Metadata of TIFF pages, and pages put together into one file. TIFF 6.0; XMP part 3; ICC.1 annex B.5."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+from contract.images import tiff
+from contract.images.exif import LAYERS, descriptive, resized
+from contract.images.papers import Density, Papers, join_photoshop, split_photoshop
+from contract.images.tiff import Directory, Tag
+
+ICC, XMP, IPTC, PHOTOSHOP, DNG_VERSION, PHOTOMETRIC = 34675, 700, 33723, 34377, 50706, 262
+RAW_SENSORS = (32803, 34892)
+"""Photometric interpretations of camera raw data: colour filter array, linear raw."""
+_UNITS = {1: "none", 2: "inch", 3: "cm"}
+
+
+def read(page: Directory) -> Papers:
+    """Everything that one page's directory holds beside pixels."""
+    tags = page.tags
+    notes: list[str] = []
+    iptc, rest = None, None
+    if PHOTOSHOP in tags:
+        iptc, rest, notes = split_photoshop(tags[PHOTOSHOP].data)
+    if IPTC in tags:
+        iptc = _iptc(tags[IPTC])
+    if LAYERS in tags:
+        notes.append("Photoshop's layers were left out: they show the picture before")
+    if tiff.SUB_IFDS in tags:
+        notes.append("smaller versions of the picture inside the TIFF were left out")
+    return Papers(
+        icc=tags[ICC].data if ICC in tags else None,
+        xmp=tags[XMP].data.rstrip(b"\0") if XMP in tags else None,
+        iptc=iptc,
+        photoshop=rest,
+        density=density(page),
+        page=page,
+        notes=tuple(notes),
+    )
+
+
+def density(page: Directory) -> Density | None:
+    """The resolution that a directory states, or None; a unit that is missing is the inch (TIFF 6.0, section 3)."""
+    values = []
+    for tag in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION):
+        found = page.tags.get(tag)
+        if found is None or found.kind != 5 or found.count != 1:
+            return None
+        top, bottom = struct.unpack("<II", found.data)
+        if not top or not bottom:
+            return None
+        values.append(Fraction(top, bottom))
+    unit = _UNITS.get(page.number(tiff.RESOLUTION_UNIT, 2), "none")
+    return None if unit == "none" and values[0] == values[1] else Density(values[0], values[1], unit)
+
+
+def _iptc(tag: Tag) -> bytes:
+    """IIM records; some writers call them LONGs, and swapped them as such. A record begins with 0x1C."""
+    data = tag.data
+    if tag.kind == 4 and data[:1] != b"\x1c" and data[3:4] == b"\x1c":
+        data = b"".join(data[i : i + 4][::-1] for i in range(0, len(data), 4))
+    return data
+
+
+def density_tags(density: Density) -> dict[int, Tag]:
+    """Resolution tags, exact to 32-bit fractions."""
+    unit = {v: k for k, v in _UNITS.items()}[density.unit]
+    tags = {tiff.RESOLUTION_UNIT: tiff.short(unit)}
+    for tag, value in ((tiff.X_RESOLUTION, density.x), (tiff.Y_RESOLUTION, density.y)):
+        exact = value.limit_denominator(max(1, int((1 << 31) / max(Fraction(1), value))))
+        tags[tag] = tiff.rational(exact.numerator, exact.denominator)
+    return tags
+
+
+def write(
+    plain: Sequence[Path], papers: Sequence[Papers], sizes: Sequence[tuple[int, int]], out: Path, big: bool
+) -> None:
+    """Put the pages `plain`, each a little-endian TIFF of one page, into `out`, each with its papers.
+
+    `sizes` are (width, height); `big` means 64-bit offsets. The pages' pixels are copied as they are encoded.
+    """
+    with out.open("w+b") as target:
+        target.write(b"II+\0\x08\0\0\0\0\0\0\0\0\0\0\0" if big else b"II*\0\0\0\0\0")
+        link = 8 if big else 4
+        for path, carried, size in zip(plain, papers, sizes, strict=True):
+            with path.open("rb") as source:
+                page = _moved(source, target, big)
+            at = tiff.append(target, _with(page, carried, size), big)
+            target.seek(link)
+            target.write(struct.pack("<Q" if big else "<I", at))
+            form = tiff.Layout("<", big)
+            target.seek(at)
+            (count,) = struct.unpack("<Q" if big else "<H", target.read(8 if big else 2))
+            link = at + (8 if big else 2) + count * form.entry
+
+
+def _moved(source: BinaryIO, target: BinaryIO, big: bool) -> Directory:
+    """Copy a page's file to the end of `target`; returns its directory with offsets that are right there."""
+    page = next(tiff.directories(source, "a page just written"))
+    base = target.seek(0, 2)
+    base += target.write(b"\0" * (-base % 16))
+    source.seek(0)
+    shutil.copyfileobj(source, target, 1 << 20)
+    tags = dict(page.tags)
+    for tag in (tiff.STRIP_OFFSETS, tiff.TILE_OFFSETS):
+        if tag in tags:
+            moved = [offset + base for offset in tags[tag].numbers()]
+            tags[tag] = Tag(16 if big else 4, len(moved), struct.pack(f"<{len(moved)}{'Q' if big else 'I'}", *moved))
+    return Directory(tags)
+
+
+def _with(page: Directory, papers: Papers, size: tuple[int, int]) -> Directory:
+    """The encoder's directory with the source's descriptive tags and blocks; what says how pixels are stored stays the encoder's."""
+    tags = {t: v for t, v in page.tags.items() if t not in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION, tiff.RESOLUTION_UNIT)}
+    children: dict[int, Directory] = {}
+    if papers.page is not None:
+        said = resized(descriptive(papers.page), size)
+        tags = {**said.tags, **tags}
+        children = said.children
+    if papers.density:
+        tags |= density_tags(papers.density)
+    blocks = ((ICC, papers.icc, 7), (XMP, papers.xmp, 1), (IPTC, papers.iptc, 7))
+    tags |= {tag: Tag(kind, len(data), data) for tag, data, kind in blocks if data}
+    photoshop = join_photoshop(None, papers.photoshop)
+    if photoshop:
+        tags[PHOTOSHOP] = Tag(1, len(photoshop), photoshop)
+    return Directory(tags, children)

@@ -1,0 +1,91 @@
+"""One block of a picture through the generator: grey, colour and alpha, seen as the profile means them."""
+
+from __future__ import annotations
+
+import torch
+
+from contract.images.picture import Picture
+from contract.images.target import Target
+from contract.job import Spec
+from workers.blocks import Block
+from workers.generators.enhancer import Enhancer
+from workers.generators.lanczos import Kernel, resize_window
+from workers.icc import interpret
+from workers.profiles import tables
+from workers.rows import Pixels, to_tensor
+
+
+class Painter:
+    """Paints blocks of one page. `notes` say how its pixels were interpreted, where that is worth saying."""
+
+    def __init__(self, enhancer: Enhancer, spec: Spec, picture: Picture, target: Target, profile: bytes | None) -> None:
+        """`profile` is the ICC profile that the samples are in, None for sRGB."""
+        self._enhancer = enhancer
+        self._spec = spec
+        self._target = target
+        self._colours = 1 if target.mode == "grey" else 3
+        self._exact = picture.deep
+        self._meaning = None
+        self.notes: list[str] = []
+        if profile is not None and not enhancer.identity:
+            self._meaning, reason = interpret(profile, self._colours)
+            if reason == "tables":
+                self._meaning, reason = tables(profile)
+            if reason:
+                self.notes.append(reason)
+
+    def paint(self, samples: Pixels, block: Block) -> torch.Tensor:
+        """The block's result, 1 x bands x h x w float32 (black 0, white 1), from what `block` is shown of the source."""
+        x = to_tensor(samples).to(self._enhancer.device)
+        colour = x[:, : self._colours]
+        if self._meaning is None:
+            made = self._generate(colour, block)
+        else:
+            seen = self._meaning.to_srgb(colour)
+            # What the way to sRGB and back does to a pixel is made good beside the network.
+            lost = colour - self._meaning.from_srgb(seen)
+            made = self._meaning.from_srgb(self._generate(seen, block))
+            if float(lost.abs().max()) > _LOST:
+                made = made + _plain(lost, block, "lanczos")
+        if x.shape[1] == self._colours:
+            return made
+        alpha = x[:, -1:]
+        if self._spec.alpha == "network":
+            veil = self._generate(alpha, block)
+        else:
+            veil = _plain(alpha, block, "cubic").clamp(0, 1)
+        return torch.cat((made, veil), 1) if self._target.alpha else made * veil + (1 - veil)
+
+    def _generate(self, x: torch.Tensor, block: Block) -> torch.Tensor:
+        """1 x 1 or 3 x H x W through the network; what it cannot know, outside [0, 1], goes by Lanczos beside it."""
+        inside = x.clamp(0, 1)
+        outside = x - inside
+        s = self._enhancer.scale
+        top, left, bottom, right = block.shown
+        shown = inside if x.shape[1] == 3 else inside.expand(-1, 3, -1, -1)
+        native = self._enhancer.frames(shown, ((bottom - top) * s, (right - left) * s), exact=self._exact)
+        if x.shape[1] == 1:
+            native = _luma(native)
+        if block.native == block.size:
+            rows = slice(block.out[0] - top * s, block.out[2] - top * s)
+            columns = slice(block.out[1] - left * s, block.out[3] - left * s)
+            native = native[..., rows, columns]
+        else:
+            native = resize_window(native, (top * s, left * s), block.native, block.size, block.out).clamp(0, 1)
+        return native + _plain(outside, block, "lanczos") if bool(outside.any()) else native
+
+
+_LOST = 1 / 4 / 65535
+"""A quarter of a 16-bit level: less is the arithmetic's own rounding."""
+
+
+def _plain(x: torch.Tensor, block: Block, kernel: Kernel) -> torch.Tensor:
+    """Classical resampling of the block from the source's own pixels."""
+    top, left = block.shown[:2]
+    return resize_window(x, (top, left), block.source, block.size, block.out, kernel)
+
+
+def _luma(rgb: torch.Tensor) -> torch.Tensor:
+    """Grey of a picture that the network saw as RGB, with BT.601's weights, as upstream's cv2.COLOR_RGB2GRAY."""
+    weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device).reshape(1, 3, 1, 1)
+    return (rgb * weights).sum(1, keepdim=True)

@@ -1,0 +1,72 @@
+"""An image's samples, read from top to bottom and turned into tensors and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyvips
+import torch
+
+from contract.errors import BadInput
+from contract.images import vips
+
+Pixels = npt.NDArray[np.generic]
+
+_TOP = {1: 255.0, 2: 65535.0}
+"""White of an integer sample, by its bytes."""
+_AT_ONCE = 64
+"""Rows fetched by one call: tall enough for the strips and tiles that scanners write."""
+
+
+class Rows:
+    """Reads an image's rows from top to bottom, keeping the ones that the next band still wants."""
+
+    def __init__(self, image: pyvips.Image, name: str) -> None:
+        self._region = pyvips.Region.new(image)
+        self._image = image
+        self._name = name
+        self._kind = np.dtype({"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}[image.format])
+        self._first = 0
+        self._held = np.empty((0, image.width, image.bands), self._kind)
+
+    def read(self, top: int, bottom: int) -> Pixels:
+        """Rows `top` .. `bottom` - 1, H x W x C. `top` never falls from call to call; raises BadInput for broken data."""
+        if top > self._first:
+            self._held = self._held[top - self._first :].copy()
+            self._first = top
+        have = self._first + len(self._held)
+        if bottom > have:
+            self._held = np.concatenate([self._held, *self._fetch(have, bottom)])
+        return self._held[top - self._first : bottom - self._first]
+
+    def _fetch(self, top: int, bottom: int) -> Iterator[Pixels]:
+        width, bands = self._image.width, self._image.bands
+        for row in range(top, bottom, _AT_ONCE):
+            height = min(_AT_ONCE, bottom - row)
+            pyvips.vips_lib.vips_error_clear()
+            try:
+                data = self._region.fetch(0, row, width, height)
+            except pyvips.Error as error:
+                raise BadInput(
+                    f"{self._name} is damaged from row {row} on: {vips.sentence(error)}; restore it from another copy."
+                ) from error
+            yield np.frombuffer(data, self._kind).reshape(height, width, bands)
+
+
+def to_tensor(samples: Pixels) -> torch.Tensor:
+    """H x W x C samples to 1 x C x H x W float32; integer types are divided by their largest value."""
+    scale = 1.0 if samples.dtype.kind == "f" else 1.0 / _TOP[samples.dtype.itemsize]
+    plain = np.multiply(samples, scale, dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray(plain.transpose(2, 0, 1))[None])
+
+
+def to_samples(made: torch.Tensor, kind: np.dtype[np.generic]) -> Pixels:
+    """1 x C x h x w float32 to h x w x C of `kind`, clipped and rounded to the nearest level; floats stay as they are."""
+    plain = made[0].permute(1, 2, 0)
+    if kind.kind == "f":
+        return plain.contiguous().cpu().numpy()
+    # float32 holds 65535 levels with seven bits to spare, so the rounding is exact.
+    levels = (plain.clamp(0, 1) * _TOP[kind.itemsize]).round_().to(torch.int32)
+    return np.ascontiguousarray(levels.cpu().numpy().astype(kind))
