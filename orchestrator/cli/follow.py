@@ -53,7 +53,7 @@ def conclude(status: JobStatus) -> Exit:
     _some(
         [f"damaged: item {d.item}, frames {d.first}-{d.first + d.count - 1}: {d.reason}" for d in status.damaged],
     )
-    _some([f"failed: {f.name}: {f.reason}" for f in status.failures])
+    _some([f"failed item: {f.name}: {f.reason}" for f in status.failures])
     if status.state == "cancelled":
         click.echo(f"job {status.id} was cancelled; `respool retry {status.id}` opens it again.", err=True)
         return Exit.CANCELLED
