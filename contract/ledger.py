@@ -18,7 +18,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from contract import keys
+from contract import address, keys
 from contract.errors import Unreachable
 from contract.job import Control, Plan
 from contract.settings import Settings
@@ -82,20 +82,16 @@ class Ledger:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        try:
-            self._redis = redis.Redis.from_url(
-                settings.redis_url,
-                decode_responses=True,
-                socket_connect_timeout=settings.connect_timeout_s,
-                socket_timeout=30,
-                socket_keepalive=True,
-                health_check_interval=25,
-                retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), 3),
-            )
-        except ValueError as error:
-            raise Unreachable(
-                "RESPOOL_REDIS_URL is not a Redis address; expected redis://[:password@]host:port/number."
-            ) from error
+        self._redis = address.client(
+            settings,
+            decode_responses=True,
+            socket_connect_timeout=settings.connect_timeout_s,
+            socket_timeout=30,
+            socket_keepalive=True,
+            health_check_interval=25,
+            retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), 3),
+        )
+        self._where = ", ".join(f"{host}:{port}" for host, port in address.parse(settings.redis_url).hosts)
         folder = resources.files("contract") / "lua"
         self._scripts = {
             name: self._redis.register_script((folder / f"{name}.lua").read_text())
@@ -108,10 +104,8 @@ class Ledger:
         except AuthenticationError as error:
             raise Unreachable("Redis refused the password; check RESPOOL_REDIS_URL.") from error
         except RedisError as error:
-            kwargs = self._redis.connection_pool.connection_kwargs
-            where = f"{kwargs.get('host', '?')}:{kwargs.get('port', '?')}"
             raise Unreachable(
-                f"Redis at {where} does not answer ({type(error).__name__}); check RESPOOL_REDIS_URL and that it runs."
+                f"Redis at {self._where} does not answer ({type(error).__name__}); check RESPOOL_REDIS_URL and that it runs."
             ) from error
 
     def _run(self, script: str, names: list[str], *args: object) -> Any:

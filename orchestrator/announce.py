@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from contract import tasks
+from contract import address, tasks
 from contract.errors import Unreachable
 from contract.settings import Settings
 from contract.tasks import Ring
@@ -15,21 +15,24 @@ class Announcer:
     """Publishes to one broker. Not thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        self._app = Celery("respool", broker=settings.broker)
+        broker = address.broker(settings)
+        self._queue = broker.queue
+        self._app = Celery("respool")
         self._app.conf.update(
+            **broker.conf,
+            task_queues=[broker.queue],
             task_serializer="json",
             accept_content=["json"],
             task_ignore_result=True,
             broker_connection_timeout=settings.connect_timeout_s,
             task_publish_retry=False,
-            broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 30, "socket_keepalive": True},
         )
 
     def ring(self, job: str, chunk: int, label: str) -> None:
         """Announce a chunk; `label` is the line that Flower shows. Raises Unreachable when the broker is away."""
         try:
             self._app.send_task(
-                tasks.ENHANCE, args=[tasks.to_message(Ring(job, chunk))], queue=tasks.QUEUE, argsrepr=label
+                tasks.ENHANCE, args=[tasks.to_message(Ring(job, chunk))], queue=self._queue, argsrepr=label
             )
         except (OperationalError, KombuError, OSError) as error:
             raise Unreachable(f"the broker does not take messages ({error}); check RESPOOL_BROKER_URL.") from error

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from celery import Celery
-from kombu.entity import Queue
 
-from contract import tasks
+from contract import address, tasks
 from contract.settings import Settings
 
 
 def make_app(settings: Settings) -> Celery:
     """Celery for worker processes; the orchestrator only publishes and has its own, smaller one."""
-    app = Celery("respool", broker=settings.broker, include=["workers.tasks"])
+    broker = address.broker(settings)
+    app = Celery("respool", include=["workers.tasks"])
     app.conf.update(
-        task_queues=[Queue(tasks.QUEUE)],
+        **broker.conf,
+        task_queues=[broker.queue],
         task_default_queue=tasks.QUEUE,
         task_serializer="json",
         accept_content=["json"],
@@ -33,13 +34,5 @@ def make_app(settings: Settings) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "visibility_timeout": 3600,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "health_check_interval": 25,
-            "socket_timeout": 30,
-            "socket_keepalive": True,
-        },
     )
     return app
