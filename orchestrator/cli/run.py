@@ -52,12 +52,12 @@ def run(
     output.check(sources)
     checked = draft(sources, spec, settings)  # what is wrong with a source is said before any server starts
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with display() as show, _cluster(settings, workers) as cluster:
+    with display() as show, cluster_for(settings, workers) as cluster:
         wired = cluster.settings if cluster else settings
-        return _restore(wired, checked, spec, output, options["priority"], show, _watch(cluster))
+        return _restore(wired, checked, spec, output, options["priority"], show, watch_over(cluster))
 
 
-def _cluster(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:
+def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:
     """The embedded cluster, or none where RESPOOL_* names a real one, which must answer."""
     if not settings.embedded:
         if workers is not None:
@@ -71,7 +71,7 @@ def _cluster(settings: Settings, workers: int | None) -> AbstractContextManager[
     return start(settings, workers)
 
 
-def _watch(cluster: Cluster | None) -> Callable[[], None] | None:
+def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:
     """A look at the embedded cluster that raises when nobody is left who could do the work."""
     if cluster is None:
         return None

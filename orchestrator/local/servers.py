@@ -79,14 +79,15 @@ def redis(folder: Path, password: str) -> Member:
     return Member(
         role="redis",
         name="redis",
-        argv=(_redis_server(), str(folder / "redis.conf")),
+        argv=(redis_program(), str(folder / "redis.conf")),
         port=port,
         cwd=folder,
         ready=lambda: _redis_answers(port, password),
     )
 
 
-def _redis_server() -> str:
+def redis_program() -> str:
+    """Path of the redis-server to start; UsageError when there is none."""
     found = shutil.which("redis-server")
     if found:
         return found
@@ -137,7 +138,7 @@ def seaweed(folder: Path, temporary: Path, bucket: str, access_key: str, secret_
     )
     ports = {"master": master, "volume": volume, "filer": filer, "s3": s3, "admin": admin}
     argv = [
-        _weed(),
+        weed_program(),
         "mini",
         f"-dir={data}",
         f"-ip={HOST}",
@@ -169,7 +170,8 @@ def seaweed(folder: Path, temporary: Path, bucket: str, access_key: str, secret_
     )
 
 
-def _weed() -> str:
+def weed_program() -> str:
+    """Path of SeaweedFS' one program; UsageError when it is absent."""
     beside = Path(sysconfig.get_path("scripts")) / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if not found:

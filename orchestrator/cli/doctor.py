@@ -1,0 +1,27 @@
+"""respool doctor: is everything here that Respool needs, and what to do where not."""
+
+from __future__ import annotations
+
+import click
+
+from contract.settings import Settings
+from orchestrator.cli.common import command
+from orchestrator.cli.exits import Exit
+
+
+@command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(settings: Settings, as_json: bool) -> int:
+    """Check versions, servers, clocks, S3's promises, GPU, weights and disk, and say what to do."""
+    import msgspec
+
+    from orchestrator.doctor import examine
+
+    findings = examine(settings)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2))
+    else:
+        width = max(len(finding.what) for finding in findings)
+        for finding in findings:
+            click.echo(f"{finding.verdict:<5} {finding.what:<{width}}  {finding.detail}")
+    return Exit.FAILED if any(finding.verdict == "bad" for finding in findings) else Exit.DONE

@@ -1,0 +1,64 @@
+"""respool preview: a few frames before and after, on one sheet."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from contract.errors import UsageError
+from contract.settings import Settings
+from orchestrator.cli.common import command
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.options import job_options, spec_of
+from orchestrator.cli.output import Output
+
+
+@command()
+@click.argument("source", type=click.Path(path_type=Path), metavar="SRC")
+@click.option(
+    "--frames", type=click.IntRange(1, 64), default=8, show_default=True, help="Frames to show, evenly spread."
+)
+@click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="PNG file to write.")
+@job_options
+@click.option("--force", is_flag=True, help="Replace the file that stands there already.")
+def preview(settings: Settings, source: Path, frames: int, out: Path, force: bool, **options: Any) -> int:
+    """Restore a few frames of a film, or one image, and show them beside the source on one sheet."""
+    from orchestrator.cli.display import display
+    from orchestrator.cli.follow import conclude, follow
+    from orchestrator.cli.run import cluster_for, watch_over
+    from orchestrator.jobs import Jobs
+    from orchestrator.preview import pick, sheet
+    from orchestrator.sources import find
+    from orchestrator.submit import draft, submit
+
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out} is no PNG; give -o a name that ends in .png.")
+    if source.is_dir():
+        raise UsageError(f"{source} is a folder; name one film or image.")
+    find([source])
+    Output(out, single=True, force=force).check([source])
+    if out.exists() and not force:
+        raise UsageError(f"{out} stands there already; name another -o, or add --force.")
+    spec = msgspec.structs.replace(spec_of(options), image_format="png")
+    with tempfile.TemporaryDirectory(prefix="respool-preview-") as folder:
+        before = Path(folder, "before")
+        before.mkdir()
+        picked = pick(source, frames, before)
+        checked = draft(picked, spec, settings)
+        with display() as show, cluster_for(settings, None) as cluster:
+            wired = cluster.settings if cluster else settings
+            jobs = Jobs(wired)
+            job = submit(checked, spec, wired, priority=9, progress=show.transfer).job
+            status = follow(jobs, job.id, show, watch_over(cluster))
+            if status.state != "cancelled":
+                after = jobs.fetch(job.id, lambda file: Path(folder, "after", f"{file.item}.png"))
+                made = {int(path.stem): path for path in after}
+                pairs = [(path, made[n]) for n, path in enumerate(sorted(picked)) if n in made]
+                if pairs:
+                    sheet(pairs, out)
+                    click.echo(out)
+    return Exit(conclude(status))

@@ -1,0 +1,144 @@
+"""respool probe: what ingest sees of a source, and what it would do with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contract.errors import BadInput
+from contract.settings import Settings
+from orchestrator.cli.common import command
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.options import job_options, spec_of
+
+if TYPE_CHECKING:
+    from contract.film import FilmIndex
+    from contract.job import Spec
+    from orchestrator.sources import SourceFile
+
+
+@command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are only ever added to.")
+@job_options
+def probe(settings: Settings, sources: tuple[Path, ...], as_json: bool, **options: Any) -> int:
+    """Show what ingest sees: streams, frames, timing, interlacing, colour, and the plan for these options."""
+    import msgspec
+
+    from orchestrator.sources import find
+    from weights.catalog import network_scale
+
+    spec = spec_of(options)
+    scale = network_scale(spec.model, settings)
+    files, notes = find(sources)
+    seen = [_look(file, spec, scale) for file in files]
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
+    else:
+        for note in notes:
+            click.echo(f"note: {note}", err=True)
+        click.echo("\n\n".join("\n".join(_lines(facts)) for facts in seen))
+    return Exit.USAGE if any("error" in facts for facts in seen) else Exit.DONE
+
+
+def _look(file: SourceFile, spec: Spec, scale: int) -> dict[str, Any]:
+    """One source as a dictionary; `error` says why it cannot be restored."""
+    import msgspec
+
+    from contract.job import Item
+    from orchestrator.ingest.film import plan_film
+    from orchestrator.ingest.images import is_image, plan_image
+
+    facts: dict[str, Any] = {"name": file.name}
+    try:
+        if is_image(file.path):
+            result, picture, notes = plan_image(file.path, file.name, spec, scale)
+            return facts | {"kind": "image", **msgspec.to_builtins(picture), "result": result, "notes": list(notes)}
+        size = file.path.stat().st_size
+        if size == 0:
+            raise BadInput(f"{file.name} is empty; there is nothing to restore.")
+        item = Item(0, "video", file.name, file.name, "0" * 64, size)
+        with file.path.open("rb") as stream:
+            return facts | {"kind": "video", **_film(plan_film(stream, item, spec, scale))}
+    except BadInput as error:
+        return facts | {"error": str(error)}
+
+
+def _film(index: FilmIndex) -> dict[str, Any]:
+    import msgspec
+    import numpy as np
+
+    from contract.film import unpack
+
+    pts = unpack(index.pts)
+    tick = index.time_base[0] / index.time_base[1]
+    steps = np.diff(pts) * tick
+    encoding = index.encoding
+    return {
+        "format": index.format,
+        "codec": index.codec,
+        "width": index.width,
+        "height": index.height,
+        "pix_fmt": index.pix_fmt,
+        "sar": list(index.sar),
+        "frames": index.frames,
+        "start_s": round(float(pts[0]) * tick, 6),
+        "duration_s": round(float(pts[-1] - pts[0]) * tick + 1 / float(index.rate), 6),
+        "rate": str(index.rate),
+        "constant_rate": bool(steps.size == 0 or float(np.ptp(steps)) <= tick),
+        "scanning": msgspec.to_builtins(index.scanning),
+        "colour": msgspec.to_builtins(index.colour),
+        "streams": msgspec.to_builtins(index.streams),
+        "damage": msgspec.to_builtins(index.damage),
+        "notes": list(index.notes),
+        "plan": {
+            "width": encoding.width,
+            "height": encoding.height,
+            "codec": encoding.codec,
+            "pix_fmt": encoding.pix_fmt,
+            "container": index.container,
+            "deinterlace": index.deinterlace,
+            "chunks": len(index.chunks),
+            "packets_cut": "decoded once to FFV1" if index.lossless else "the source's own packets",
+        },
+    }
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    if "error" in facts:
+        return [facts["name"], f"  cannot be restored: {facts['error']}"]
+    if facts["kind"] == "image":
+        alpha = ", alpha" if facts["alpha"] else ""
+        lines = [
+            facts["name"],
+            f"  {facts['format']}, {facts['width']}x{facts['height']}, {facts['mode']}{alpha}, {facts['depth']} bits",
+            f"  becomes {facts['result']}",
+        ]
+    else:
+        lines = [facts["name"], *_film_lines(facts)]
+    return lines + [f"  note: {note}" for note in facts["notes"]]
+
+
+def _film_lines(facts: dict[str, Any]) -> list[str]:
+    from orchestrator.cli.display import duration
+
+    plan, colour, scanning = facts["plan"], facts["colour"], facts["scanning"]
+    rate = f"{facts['rate']} fps" + ("" if facts["constant_rate"] else " (nominal; the rate varies)")
+    lines = [
+        f"  {facts['format']}, {facts['codec']}, {facts['width']}x{facts['height']}, {facts['pix_fmt']}",
+        f"  {facts['frames']} frames, {rate}, {duration(facts['duration_s'])}, {scanning['kind']}",
+        f"  colour: {colour['matrix']}, {'full' if colour['full'] else 'limited'} range",
+    ]
+    for stream in facts["streams"]:
+        what = " ".join(word for word in (stream["kind"], stream["codec"], stream["language"], stream["title"]) if word)
+        fate = "copied" if stream["copied"] else stream["note"] or "restored"
+        lines.append(f"  stream {stream['index']}: {what}: {fate}")
+    lines += [f"  damaged: frames {d['first']}-{d['first'] + d['count'] - 1}: {d['reason']}" for d in facts["damage"]]
+    lines.append(
+        f"  plan: {plan['width']}x{plan['height']} {plan['codec']} {plan['pix_fmt']} in {plan['container']}, "
+        f"{plan['chunks']} chunk{'' if plan['chunks'] == 1 else 's'} of {plan['packets_cut']}"
+        f"{', deinterlaced' if plan['deinterlace'] else ''}"
+    )
+    return lines

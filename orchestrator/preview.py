@@ -1,0 +1,99 @@
+"""Samples of a source and the sheet that shows them before and after. No torch: the restoring is a job like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import pyvips
+from av.video.frame import VideoFrame
+
+from contract.errors import BadInput
+from contract.media import open_media, reason
+from orchestrator.ingest.images import is_image
+from orchestrator.ingest.probe import film_stream
+
+_ROW = 480
+"""Height in pixels of a row of the sheet, at most: eight rows fit a screen and a mail."""
+_GAP = 8
+
+
+def pick(source: Path, count: int, folder: Path) -> list[Path]:
+    """Write up to `count` frames of a film, evenly spread over its time, into `folder` as PNG; their paths in order.
+
+    An image gives itself. Raises BadInput when nothing can be decoded.
+    """
+    if is_image(source):
+        return [source]
+    paths = []
+    with source.open("rb") as stream, open_media(stream, source.name) as container:
+        film = film_stream(container, source.name)
+        film.thread_type = "AUTO"
+        start = film.start_time or 0
+        length = _length(container, film)
+        for n in range(count):
+            target = start + int(length * (2 * n + 1) / (2 * count))
+            frame = _frame_at(container, film, target)
+            if frame is None:
+                continue
+            path = folder / f"{source.stem}-{n:02}.png"
+            rgb = frame.to_ndarray(format="rgb24")
+            pyvips.Image.new_from_memory(rgb.tobytes(), rgb.shape[1], rgb.shape[0], 3, "uchar").write_to_file(str(path))
+            paths.append(path)
+    if not paths:
+        raise BadInput(f"{source.name} gives no picture; check the file with `respool probe`.")
+    return paths
+
+
+def _length(container: Any, film: Any) -> int:
+    """Length of the film in its own time base, from whichever header states it; 0 when none does."""
+    if film.duration:
+        return int(film.duration)
+    if container.duration:
+        return int(container.duration / av.time_base / film.time_base)
+    return 0
+
+
+def _frame_at(container: Any, film: Any, target: int) -> VideoFrame | None:
+    """The first frame shown at `target` or after, else the last that can be had."""
+    last = None
+    try:
+        container.seek(target, stream=film)
+        for frame in container.decode(film):
+            last = frame
+            if frame.pts is None or frame.pts >= target:
+                break
+    except av.error.EOFError:
+        pass
+    except av.error.FFmpegError as error:
+        raise BadInput(f"the film cannot be decoded ({reason(error)}); check it with `respool probe`.") from error
+    return last
+
+
+def sheet(pairs: Sequence[tuple[Path, Path]], out: Path) -> None:
+    """Write a PNG with a row for each (before, after) pair, the left one enlarged to the right one's size."""
+    rows = []
+    for before, after in pairs:
+        right = _upright(after)
+        if right.height > _ROW:
+            right = right.resize(_ROW / right.height)
+        left = _upright(before)
+        left = left.resize(right.width / left.width, vscale=right.height / left.height, kernel="cubic")
+        rows.append(left.join(right, "horizontal", shim=_GAP, background=[255], align="low", expand=True))
+    joined = pyvips.Image.arrayjoin(rows, across=1, shim=_GAP, background=[255], halign="low")
+    part = out.with_name(f".{out.name}.part")
+    try:
+        joined.pngsave(str(part))
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _upright(path: Path) -> Any:
+    """8-bit sRGB without alpha, as it is looked at."""
+    image = pyvips.Image.new_from_file(str(path)).autorot()
+    if image.hasalpha():
+        image = image.flatten(background=255)
+    return image.colourspace("srgb").cast("uchar")
