@@ -30,7 +30,10 @@ def up(settings: Settings, workers: int | None, flower: bool) -> None:
 
 @command()
 def down(settings: Settings) -> None:
-    """End the embedded cluster; its jobs stay in the state folder and go on at the next start."""
+    """End the embedded cluster.
+
+    Its jobs stay in the state folder and go on at the next start.
+    """
     from orchestrator.local import stop
 
     click.echo("the cluster has ended." if stop(settings) else f"no cluster runs in {settings.state}.", err=True)

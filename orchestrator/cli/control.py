@@ -11,7 +11,10 @@ from orchestrator.cli.common import command, connected
 @command()
 @click.argument("job")
 def cancel(settings: Settings, job: str) -> None:
-    """End a job; what is done of it is kept, and `retry` opens it again."""
+    """End a job before its end.
+
+    What is done of it is kept, and `respool retry` opens it again.
+    """
     from orchestrator.jobs import Jobs
 
     with connected(settings) as wired:
@@ -21,7 +24,10 @@ def cancel(settings: Settings, job: str) -> None:
 @command()
 @click.argument("job")
 def pause(settings: Settings, job: str) -> None:
-    """Let a job rest: workers hand its chunks back and take others."""
+    """Let a job rest.
+
+    Workers hand its chunks back and take those of other jobs.
+    """
     from orchestrator.jobs import Jobs
 
     with connected(settings) as wired:
@@ -41,7 +47,10 @@ def resume(settings: Settings, job: str) -> None:
 @command()
 @click.argument("job")
 def retry(settings: Settings, job: str) -> None:
-    """Open a failed or cancelled job again, for what failed in it alone."""
+    """Open a failed or cancelled job again.
+
+    Only what failed, or was not done yet, is done.
+    """
     from orchestrator.jobs import Jobs
 
     with connected(settings) as wired:

@@ -12,7 +12,10 @@ from orchestrator.cli.exits import Exit
 @command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(settings: Settings, as_json: bool) -> int:
-    """Check versions, servers, clocks, S3's promises, GPU, weights and disk, and say what to do."""
+    """Check what Respool needs, and say what to do.
+
+    Versions, servers, clocks, the promises that S3 makes, GPU, weights and disk; exit code 1 when something is bad.
+    """
     import msgspec
 
     from orchestrator.doctor import examine

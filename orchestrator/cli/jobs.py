@@ -39,7 +39,10 @@ def status(settings: Settings, job: str | None, as_json: bool) -> None:
 @command()
 @click.argument("job")
 def watch(settings: Settings, job: str) -> int:
-    """Follow a job to its end; the exit code tells how it ended."""
+    """Follow a job to its end.
+
+    The exit code tells how it ended, as for `respool run`.
+    """
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude, follow
     from orchestrator.jobs import Jobs
@@ -61,7 +64,10 @@ def watch(settings: Settings, job: str) -> int:
 )
 @click.option("--force", is_flag=True, help="Replace files that stand in OUT already.")
 def fetch(settings: Settings, job: str, out: Path, force: bool) -> int:
-    """Bring a finished job's results here, each whole or not at all."""
+    """Bring a finished job's results here.
+
+    Each file comes whole or not at all.
+    """
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude
     from orchestrator.jobs import Jobs

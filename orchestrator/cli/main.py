@@ -57,7 +57,14 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="respool")
-@click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=lambda ctx, _, on: remember(ctx, on))
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda ctx, _, on: remember(ctx, on),
+    help="Show the traceback of an error.",
+)
 def respool() -> None:
     """Restore archives of film and photographs, on this machine or on a GPU cluster.
 

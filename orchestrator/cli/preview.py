@@ -26,7 +26,10 @@ from orchestrator.cli.output import Output
 @job_options
 @click.option("--force", is_flag=True, help="Replace the file that stands there already.")
 def preview(settings: Settings, source: Path, frames: int, out: Path, force: bool, **options: Any) -> int:
-    """Restore a few frames of a film, or one image, and show them beside the source on one sheet."""
+    """Restore a few frames and show them beside the source.
+
+    SRC is a film or an image; the sheet is a PNG with a row for each frame, the source on the left.
+    """
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude, follow
     from orchestrator.cli.run import cluster_for, watch_over

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are only ever added to.")
 @job_options
 def probe(settings: Settings, sources: tuple[Path, ...], as_json: bool, **options: Any) -> int:
-    """Show what ingest sees: streams, frames, timing, interlacing, colour, and the plan for these options."""
+    """Show what ingest sees, and what it would do.
+
+    Streams, frames, timing, interlacing, colour, and the plan for these options; nothing is decoded or stored.
+    """
     import msgspec
 
     from orchestrator.sources import find

@@ -40,9 +40,9 @@ class WorkersGone(RespoolError):
 def run(
     settings: Settings, sources: tuple[Path, ...], out: Path, force: bool, workers: int | None, **options: Any
 ) -> int:
-    """Restore films, photographs and folders of them, from start to finish; the same command resumes.
+    """Restore films and photographs from start to finish.
 
-    OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
+    Stopped or killed, the same command goes on where it was. OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
     """
     from orchestrator.cli.display import display
     from orchestrator.submit import draft

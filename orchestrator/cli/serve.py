@@ -14,7 +14,10 @@ from orchestrator.cli.common import command, connected
 
 @command()
 def orchestrator(settings: Settings) -> None:
-    """Run an orchestrator until it is told to end (SIGTERM or Ctrl-C); several may run at once."""
+    """Run an orchestrator until it is told to end.
+
+    SIGTERM or Ctrl-C end it. Several may run at once on one cluster.
+    """
     from contract import log
     from orchestrator.service import serve
 
@@ -28,9 +31,9 @@ def orchestrator(settings: Settings) -> None:
 
 @command()
 def worker(settings: Settings) -> None:
-    """Run a worker until it is told to end; it needs the package's [worker] extra.
+    """Run a worker until it is told to end.
 
-    The worker is a program of its own, which takes this process over: torch is never loaded into the command line.
+    It needs the package's [worker] extra. The worker is a program of its own, which takes this process over: torch is never loaded into the command line.
     """
     from importlib.util import find_spec
 

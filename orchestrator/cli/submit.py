@@ -16,7 +16,10 @@ from orchestrator.cli.options import job_options, spec_of
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
 @job_options
 def submit(settings: Settings, sources: tuple[Path, ...], **options: Any) -> None:
-    """Upload films, photographs and folders of them as a job; prints its id. The same job twice is one job."""
+    """Hand a job to a running cluster; prints its id.
+
+    The id follows from the sources and the options, so that the same job twice is one job.
+    """
     from orchestrator.cli.display import display
     from orchestrator.submit import draft
     from orchestrator.submit import submit as send
