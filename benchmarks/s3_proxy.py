@@ -35,7 +35,7 @@ class Proxy:
             def _serve(self) -> None:
                 proxy._forward(self)
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815 - the base class looks for these
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Say nothing: a line a request hides what matters."""

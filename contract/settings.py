@@ -22,6 +22,9 @@ def _cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "respool"
 
 
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting of every process. Times are seconds, sizes are bytes.
@@ -66,6 +69,8 @@ class Settings:
     """auto, torch or openvino."""
     threads: int = 0
     """Threads a worker computes with; 0 means all cores."""
+    preload: bool = True
+    """Import torch when a worker starts, beside the first fetch, rather than with its first chunk."""
     licence_policy: str = ""
     """Comma-separated SPDX ids; models under other licences are refused. Empty allows all."""
     log_format: str = "text"
@@ -121,8 +126,8 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
     for name, value in values.items():
         kind = known[name]
         try:
-            values[name] = kind(value)
-        except (TypeError, ValueError) as error:
+            values[name] = _SWITCH[str(value).lower()] if kind is bool else kind(value)
+        except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"setting {name} is {value!r}, but a {kind.__name__} is needed.") from error
     return replace(Settings(**values), **overrides)
 

@@ -23,7 +23,7 @@ from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.images import is_image, plan_image
 from orchestrator.sources import SourceFile, find
 from weights.catalog import network_scale
-from weights.pin import pin
+from weights.pin import pin, resolve
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is going on, how much is done, of how much), in bytes."""
@@ -55,6 +55,7 @@ def draft(sources: Sequence[Path], spec: Spec, settings: Settings, result: str |
     restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError and WeightsError.
     """
     files, notes = find(sources)
+    spec = resolve(spec, settings)
     scale = network_scale(spec.model, settings)
     items = _apart([_draft(n, file, spec, scale, result, notes) for n, file in enumerate(files)], notes)
     return Draft(tuple(files), tuple(items), tuple(notes))
@@ -80,8 +81,9 @@ def submit(
     storage.ensure_bucket()
     ledger = Ledger(settings)
     ledger.ping()
-    spec = msgspec.structs.replace(spec, weights=pin(spec, storage, settings))
     tell = progress or _silent
+    pinned = pin(spec, storage, settings, lambda file, done, total: tell(f"fetching {file}", done, total or 0), notes)
+    spec = msgspec.structs.replace(spec, weights=pinned)
     items = _hash(list(checked.items), files, tell)
     job = Job(
         id=words.job_id(spec, items),

@@ -61,7 +61,9 @@ class Desk:
                 shutil.rmtree(left, ignore_errors=True)
 
     def warm(self) -> None:
-        """Import torch beside the first fetch instead of after it."""
+        """Import torch beside the first fetch instead of after it, where the settings say so."""
+        if not self._settings.preload:
+            return
 
         def load() -> None:
             import workers.generators.registry  # noqa: F401

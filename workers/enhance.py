@@ -118,10 +118,11 @@ class Worker:
 
     def _enhance(self, lease: Lease, file: JobFile, chunk: Chunk) -> Done:
         began = time.monotonic()
-        enhancer = self.desk.enhancer(file.job.spec)
+        passes = chunk.kind == "video" and file.job.spec.model == "identity"
+        enhancer = None if passes else self.desk.enhancer(file.job.spec)  # nothing is loaded to copy frames
         loaded = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"respool-{os.getpid()}-", dir=self.desk.scratch) as folder:
-            if chunk.kind == "video":
+            if enhancer is None or chunk.kind == "video":
                 done = self._film(lease, file, chunk, enhancer, Path(folder))
             else:
                 done = self._images(lease, file, chunk, enhancer, Path(folder))
@@ -132,17 +133,17 @@ class Worker:
         self.meter.made(file.job.spec.model, done, {**stages, **seconds})
         record = {
             **done.record,
-            "device": words.raw(enhancer.device),
-            "precision": words.raw(enhancer.precision),
-            "backend": words.raw(enhancer.backend),
-            "reason": words.raw(enhancer.reason),
+            "device": words.raw(enhancer.device if enhancer else "none"),
+            "precision": words.raw(enhancer.precision if enhancer else "exact"),
+            "backend": words.raw(enhancer.backend if enhancer else "none"),
+            "reason": words.raw(enhancer.reason if enhancer else "frames are not touched"),
             "seconds": words.raw({name: round(value, 4) for name, value in seconds.items()}),
             "peak_memory": words.raw(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
             "attempts": words.raw(self.ledger.reasons(lease.job, lease.chunk)),
         }
         return msgspec.structs.replace(done, record=record)
 
-    def _film(self, lease: Lease, file: JobFile, chunk: Chunk, enhancer: Enhancer, folder: Path) -> Done:
+    def _film(self, lease: Lease, file: JobFile, chunk: Chunk, enhancer: Enhancer | None, folder: Path) -> Done:
         from workers.film import enhance_film
 
         run, out = folder / "run", folder / "out"

@@ -8,20 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
+from contract.codecs import same_samples
 from contract.errors import EnhanceError
-from contract.film import Span
-from workers import colour
 from workers.decode import RunDecoder
-from workers.encode import ChunkEncoder, relabel
+from workers.encode import ChunkEncoder
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
     from contract.job import Spec
     from contract.packets import RunHeader
-    from workers.generators import Enhancer
+    from workers.generators.enhancer import Enhancer
 
 BATCH = 4
 """Frames that go through a network at once: enough to fill a GPU at common sizes, few enough for its memory."""
@@ -52,8 +49,10 @@ class Clock:
         return now
 
 
-def enhance_film(run: Path, spec: Spec, enhancer: Enhancer, out: Path, checkpoint: Callable[[], None]) -> FilmResult:
-    """Decode the owned frames of `run`, enhance and encode them into `out`.
+def enhance_film(
+    run: Path, spec: Spec, enhancer: Enhancer | None, out: Path, checkpoint: Callable[[], None]
+) -> FilmResult:
+    """Decode the owned frames of `run`, enhance and encode them into `out`; without an `enhancer` they pass untouched.
 
     `checkpoint` is called between batches and raises to stop. A frame that the source does not give is left out and
     reported; with `spec.strict` any damage raises EnhanceError. `out` is empty when no frame came at all.
@@ -74,7 +73,10 @@ def enhance_film(run: Path, spec: Spec, enhancer: Enhancer, out: Path, checkpoin
     if spec.strict and damage:
         span = damage[0]
         raise EnhanceError(f"frame {span.first} is damaged ({span.reason}); run without --strict to restore the rest.")
-    record: dict[str, object] = {"seconds": {k: round(v, 4) for k, v in clock.seconds.items()}, **enhancer.record()}
+    record: dict[str, object] = {
+        "seconds": {k: round(v, 4) for k, v in clock.seconds.items()},
+        **(enhancer.record() if enhancer else {}),
+    }
     return FilmResult(
         frames=encoder.frames,
         reorder=encoder.reorder,
@@ -112,13 +114,17 @@ def _batches(decoder: RunDecoder, clock: Clock) -> Iterator[list[tuple[int, Vide
 
 
 def _enhanced(
-    batch: list[tuple[int, VideoFrame]], header: RunHeader, enhancer: Enhancer, clock: Clock
+    batch: list[tuple[int, VideoFrame]], header: RunHeader, enhancer: Enhancer | None, clock: Clock
 ) -> Iterator[tuple[int, VideoFrame]]:
     encoding = header.encoding
-    if enhancer.identity:
+    if enhancer is None or enhancer.identity:
         for ordinal, frame in batch:
-            yield ordinal, relabel(frame, encoding.pix_fmt)
+            yield ordinal, same_samples(frame, encoding.pix_fmt)
         return
+    import torch  # identity needs neither: a worker that only copies starts in a second and stays small
+
+    from workers import colour
+
     now = time.perf_counter()
     rgb = torch.cat([colour.to_rgb(frame, header.colour, enhancer.device) for _, frame in batch])
     now = clock.spend("to_rgb", now)
@@ -129,6 +135,3 @@ def _enhanced(
         frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, header.colour)
         clock.spend("from_rgb", now)
         yield ordinal, frame
-
-
-__all__ = ["EnhanceError", "FilmResult", "Span", "enhance_film"]

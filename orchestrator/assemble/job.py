@@ -33,6 +33,7 @@ class Assembly:
         self._failures = list(plan.failures)
         self._damage: list[Damage] = []
         self._notes = list(job.notes)
+        self._named: set[str] = set()
 
     def run(self, checkpoint: Callable[[], None]) -> Manifest:
         """Put every item together and write the manifest, unless somebody else has; returns the one that counts."""
@@ -55,7 +56,9 @@ class Assembly:
             checkpoint()
             item = self._job.items[number]
             lost = [n for n in chunks if n not in done]
-            if lost:
+            if lost:  # what is committed stays for a retry
+                kept = self._records.dones(self._job.id, [n for n in chunks if n in done])
+                self._named |= {output.key for commit in kept for output in commit.outputs}
                 reason = f"{len(lost)} of {len(chunks)} chunks failed; the first: {self._reason(lost[0])}"
                 self._failures.append(ItemFailure(item.n, item.name, reason))
                 continue
@@ -64,7 +67,16 @@ class Assembly:
             except PermanentError as error:
                 logger.exception("item cannot be put together", extra={"job": self._job.id})
                 self._failures.append(ItemFailure(item.n, item.name, str(error)))
-        return self._close()
+        manifest = self._close()
+        self._sweep()
+        return manifest
+
+    def _sweep(self) -> None:
+        """Remove what dead attempts left: objects of chunks that no commit names. A late one removes its own."""
+        prefix = keys.job_prefix(self._job.id) + "chunks/"
+        for key, _ in list(self._storage.list(prefix)):
+            if "/attempt-" in key and key not in self._named:
+                self._storage.delete(key)
 
     def _reason(self, chunk: int) -> str:
         return "; ".join(self._records.failed(self._job.id, chunk).attempts)
@@ -74,6 +86,7 @@ class Assembly:
         self._damage += commit.damage
         self._notes += commit.notes
         for output in commit.outputs:
+            self._named.add(output.key)
             item = self._job.items[output.item]
             key = keys.result_file(self._job.id, item.result)
             self._storage.copy(output.key, key)
@@ -83,6 +96,7 @@ class Assembly:
         index_key = keys.index(self._job.id, item.n)
         index = words.decode(self._storage.get(index_key), FilmIndex, index_key)
         commits = list(self._records.dones(self._job.id, chunks))
+        self._named |= {output.key for commit in commits for output in commit.outputs}
         scratch = self._settings.scratch if self._settings.scratch != Path() else None
         with tempfile.TemporaryDirectory(prefix="respool-", dir=scratch) as folder:
             out = Path(folder) / f"result{Path(item.result).suffix}"

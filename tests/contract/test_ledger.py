@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, settings as hypothesis_settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis import Redis
 
 from contract.errors import Unreachable
 from contract.job import Chunk, Control, Plan
-from contract.ledger import Ledger, Lease
+from contract.ledger import Lease, Ledger
 from contract.settings import Settings
 
 JOB = "00000000000000aa"

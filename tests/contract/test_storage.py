@@ -74,4 +74,4 @@ def test_no_s3_and_wrong_keys_are_one_sentence(settings: Settings) -> None:
     with pytest.raises(Unreachable, match="RESPOOL_S3_ENDPOINT"):
         Storage(replace(settings, s3_endpoint="http://127.0.0.1:1", connect_timeout_s=0.3)).ensure_bucket()
     with pytest.raises(Unreachable, match="RESPOOL_S3_SECRET_KEY"):
-        Storage(replace(settings, s3_secret_key="wrong")).ensure_bucket()  # noqa: S106
+        Storage(replace(settings, s3_secret_key="wrong")).ensure_bucket()

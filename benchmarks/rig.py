@@ -1,0 +1,149 @@
+"""A cluster to break: an embedded one with a cheap job, and the means to hurt it and to judge what comes out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from benchmarks.clips import fingerprint, make_film
+from contract import job as words
+from contract import keys
+from contract.job import Done, Manifest, Spec
+from contract.ledger import Ledger
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.jobs import Jobs
+from orchestrator.local import Cluster, start
+from orchestrator.local.state import Process
+from orchestrator.records import Records
+from orchestrator.submit import submit
+
+T = TypeVar("T")
+SPEC = Spec(model="identity", codec="ffv1", chunk_frames=5, container="mkv")
+FAULTS = Path(__file__).parent / "faults"
+
+
+def until(look: Callable[[], T | None], seconds: float, what: str) -> T:
+    """What `look` returns once it is truthy; TimeoutError naming `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
+        pause.wait(0.01)
+
+
+class Rig:
+    """One embedded cluster and what is asked of it."""
+
+    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+        self.cluster, self.settings = cluster, settings
+        self.storage = Storage(settings)
+        self.ledger = Ledger(settings)
+        self.records = Records(self.storage)
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.settings)
+
+    def processes(self, role: str) -> list[Process]:
+        return [p for p in self.cluster.processes if p.role == role]
+
+    def pool_process(self, worker: int) -> psutil.Process | None:
+        """The process below a worker that does the work, once it is there."""
+        try:
+            children = psutil.Process(worker).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return None
+        working = [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+        return working[-1] if working else None
+
+    def hurt(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to a process that may have gone by itself."""
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+
+    def submit(self, film: Path, spec: Spec = SPEC) -> str:
+        return submit([film], spec, self.settings).job.id
+
+    def done(self, job: str) -> int:
+        return self.jobs.status(job).chunks.done
+
+    def wait_done(self, job: str, chunks: int, seconds: float = 60) -> None:
+        until(lambda: self.done(job) >= chunks, seconds, f"{chunks} chunks of {job}")
+
+    def finish(self, job: str, seconds: float = 120) -> Manifest:
+        return until(lambda: self.records.manifest(job), seconds, f"the end of job {job}")
+
+    def result(self, job: str, folder: Path) -> list[tuple[int, str]]:
+        """The finished film's frames, as (pts, hash)."""
+        (path,) = self.jobs.fetch(job, lambda file: folder / file.name)
+        return fingerprint(path)
+
+    def commits(self, job: str) -> list[Done]:
+        plan = self.records.plan(job)
+        assert plan is not None
+        return list(self.records.dones(job, range(len(plan.chunks))))
+
+    def strays(self, job: str) -> list[str]:
+        """Attempt objects that no commit names."""
+        named = {output.key for commit in self.commits(job) for output in commit.outputs}
+        prefix = keys.job_prefix(job) + "chunks/"
+        return [key for key, _ in self.storage.list(prefix) if "/attempt-" in key and key not in named]
+
+    def attempts(self, job: str) -> int:
+        """How often any chunk was claimed, as far as the commits tell."""
+        return sum(int(commit.attempt.split("-")[0]) for commit in self.commits(job))
+
+
+@contextmanager
+def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = True, **changes: object) -> Iterator[Rig]:
+    """A cluster in `folder` with short leases; `fault` is a line of benchmarks/faults, `changes` are settings."""
+    settings = replace(Settings(state=folder / "state", lease_ttl_s=4.0, lease_renew_s=1.0, preload=False), **changes)  # type: ignore[arg-type]
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RESPOOL_FAULT")}
+    if fault:
+        os.environ["PYTHONPATH"] = str(FAULTS)
+        os.environ["RESPOOL_FAULT"] = f"{fault}:{folder}"
+    try:
+        cluster = start(settings, workers=workers, orchestrator=orchestrator)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+    with cluster:
+        yield Rig(cluster, replace(cluster.settings, **changes))  # type: ignore[arg-type]
+
+
+def undisturbed(film: Path) -> list[tuple[int, str]]:
+    """What every run must give: the source's own frames, since the job is `identity` into FFV1."""
+    return fingerprint(film)
+
+
+def decode_done(data: bytes) -> Done:
+    return words.decode(data, Done, "done.json")
+
+
+def film(folder: Path, frames: int) -> Path:
+    path = folder / f"film-{frames}.mp4"
+    return path if path.exists() else make_film(path, frames)
+
+
+def differences(expected: Sequence[tuple[int, str]], found: Sequence[tuple[int, str]]) -> int:
+    """How many frames are lost, doubled or changed."""
+    return abs(len(expected) - len(found)) + sum(a != b for a, b in zip(expected, found, strict=False))

@@ -1,0 +1,238 @@
+"""Nothing lost, nothing doubled: a real cluster, hurt at every line that matters, gives the undisturbed result."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from benchmarks import rig as rigs
+from benchmarks.rig import Rig, rig, until
+from benchmarks.s3_proxy import Proxy
+from contract import keys
+from contract.job import Control
+from orchestrator.announce import Announcer
+
+FRAMES = 100
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rigs.film(tmp_path_factory.mktemp("film"), FRAMES)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path: sockets live below it."""
+    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def check(rig: Rig, job: str, film: Path, folder: Path) -> None:
+    """The job ended well, with exactly the undisturbed frames, and left nothing of dead attempts behind."""
+    manifest = rig.finish(job)
+    assert (manifest.state, manifest.failures) == ("done", ())
+    assert rigs.differences(rigs.undisturbed(film), rig.result(job, folder)) == 0
+    assert rig.strays(job) == []
+
+
+@pytest.mark.parametrize("victim", ["worker", "pool process"])
+def test_a_killed_worker_costs_its_chunk_and_nothing_else(victim: str, film: Path, folder: Path) -> None:
+    """kill -9 of a worker's parent or child in mid-job: the same frames, one retry at most for each kill."""
+    with rig(folder, workers=2) as r:
+        job = r.submit(film)
+        r.wait_done(job, 3)
+        worker = r.processes("worker")[0].pid
+        target = worker if victim == "worker" else until(lambda: r.pool_process(worker), 20, "a pool process").pid
+        r.hurt(target, signal.SIGKILL)
+        check(r, job, film, folder)
+        assert r.attempts(job) <= len(r.commits(job)) + 1
+
+
+def test_a_message_lost_with_an_idle_worker_goes_out_again(film: Path, folder: Path) -> None:
+    """SIGSTOP an idle worker, publish, kill -9: stock Celery loses the message, here the chunk is done."""
+    with rig(folder, workers=1) as r:
+        until(r.ledger.workers, 20, "a worker")
+        worker = r.processes("worker")[0].pid
+        r.hurt(worker, signal.SIGSTOP)
+        job = r.submit(film)
+        announcer = Announcer(r.settings)
+        until(
+            lambda: (c := r.ledger.counts(job)) and c.waiting and announcer.waiting() < c.waiting, 20, "a taken message"
+        )
+        r.hurt(worker, signal.SIGKILL)
+        check(r, job, film, folder)
+
+
+def test_a_worker_that_slept_past_its_lease_cannot_commit(film: Path, folder: Path) -> None:
+    """SIGSTOP in mid-chunk past the lease, SIGCONT: somebody else's result stands, the stale attempt's object is gone."""
+    with rig(folder, workers=2) as r:
+        job = r.submit(film)
+        r.wait_done(job, 2)
+        worker = r.processes("worker")[0].pid
+        child = until(lambda: r.pool_process(worker), 20, "a pool process").pid
+        r.hurt(child, signal.SIGSTOP)
+        manifest = r.finish(job)
+        r.hurt(child, signal.SIGCONT)
+        assert manifest.state == "done"
+        until(lambda: r.strays(job) == [], 20, "the stale attempt to be removed")
+        check(r, job, film, folder)
+
+
+def test_sigterm_hands_the_chunk_back_at_once(film: Path, folder: Path) -> None:
+    """SIGTERM: no failed try is counted, and the chunk is done long before its lease would have run out."""
+    with rig(folder, workers=2, lease_ttl_s=60.0, lease_renew_s=10.0) as r:
+        job = r.submit(film)
+        for _ in range(3):
+            before = r.done(job)
+            r.wait_done(job, min(before + 3, FRAMES // 5))
+            r.hurt(r.processes("worker")[0].pid, signal.SIGTERM)
+        check(r, job, film, folder)
+        assert all("lease ran out" not in str(commit.record) for commit in r.commits(job))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "after-upload",
+        "after-commit",
+        "before-ack",
+        "in-ingest",
+        "in-dispatch",
+        "in-assembly",
+        "before-manifest",
+        "after-manifest",
+    ],
+)
+def test_death_at_the_worst_line(fault: str, film: Path, folder: Path) -> None:
+    """A worker or orchestrator dies at exactly this line, once: one result, the undisturbed one."""
+    with rig(folder, workers=1, fault=fault) as r:
+        job = r.submit(film)
+        check(r, job, film, folder)
+        assert (folder / fault).exists(), "the fault did not fire"
+
+
+def test_every_message_twice(film: Path, folder: Path) -> None:
+    """Each chunk is announced again by a stranger, many times: same output, and no chunk is done a second time."""
+    with rig(folder, workers=2) as r:
+        job = r.submit(film)
+        plan = until(lambda: r.records.plan(job), 20, "a plan")
+        announcer = Announcer(r.settings)
+        for chunk in plan.chunks * 2:
+            announcer.ring(job, chunk.n, chunk.label)
+        check(r, job, film, folder)
+        assert r.attempts(job) == len(plan.chunks)
+
+
+def test_redis_forgets_everything(film: Path, folder: Path) -> None:
+    """FLUSHALL in mid-job: it goes on, and no committed chunk is done again."""
+    with rig(folder, workers=2) as r:
+        job = r.submit(film)
+        r.wait_done(job, 4)
+        committed = r.records.settled(job)[0]
+        before = {n: r.storage.get(keys.done(job, n)) for n in committed}
+        with Redis.from_url(r.settings.redis_url) as raw:
+            raw.flushall()
+        check(r, job, film, folder)
+        assert {n: r.storage.get(keys.done(job, n)) for n in committed} == before
+
+
+@pytest.mark.parametrize("role", ["redis", "orchestrator", "s3"])
+def test_kill_a_server(role: str, film: Path, folder: Path) -> None:
+    """kill -9 of Redis, the orchestrator or the object store in mid-job: started again, same output."""
+    with rig(folder, workers=1) as r:
+        job = r.submit(film)
+        r.wait_done(job, 4)
+        r.hurt(r.processes(role)[0].pid, signal.SIGKILL)
+        check(r, job, film, folder)
+
+
+def test_two_orchestrators(film: Path, folder: Path) -> None:
+    """A second orchestrator on the same job changes nothing: one plan, one manifest, each chunk once."""
+    from orchestrator.service import serve
+
+    with rig(folder, workers=2) as r:
+        stop = threading.Event()
+        second = threading.Thread(target=serve, args=(r.settings, stop))
+        second.start()
+        try:
+            job = r.submit(film)
+            check(r, job, film, folder)
+            assert r.attempts(job) == len(r.commits(job))
+        finally:
+            stop.set()
+            second.join()
+
+
+def test_a_misbehaving_s3(film: Path, folder: Path) -> None:
+    """20% of requests answered 503, 10% reset, some bodies cut: it finishes with the same output."""
+    with rig(folder, workers=0, orchestrator=False) as servers:
+        real = servers.settings.s3_endpoint
+        with (
+            Proxy(real, seed=7, errors=0.2, resets=0.1, cuts=0.05) as proxy,
+            rig(
+                folder / "2",
+                workers=1,
+                s3_endpoint=proxy.url,
+                s3_access_key=servers.settings.s3_access_key,
+                s3_secret_key=servers.settings.s3_secret_key,
+                redis_url=servers.settings.redis_url,
+            ) as r,
+        ):
+            job = r.submit(film)
+            check(r, job, film, folder)
+            assert min(proxy.injected.values()) > 3
+
+
+def test_a_poison_chunk_is_set_aside(film: Path, folder: Path) -> None:
+    """A chunk that fails every time is given up after its attempts, with the reasons; all others are done; retry redoes it alone."""
+    with rig(folder, workers=1, fault="poison-2", max_attempts=2) as r:
+        job = r.submit(film)
+        manifest = r.finish(job)
+        assert manifest.state == "failed"
+        assert "ValueError: poison" in manifest.failures[0].reason
+        status = r.jobs.status(job)
+        assert (status.chunks.failed, status.chunks.done) == (1, FRAMES // 5 - 1)
+        assert r.jobs.retry(job) == 1
+
+
+def test_cancel_pause_resume(film: Path, folder: Path) -> None:
+    """A paused job stands still and goes on where it was; a cancelled one ends; retry opens it again."""
+    with rig(folder, workers=1) as r:
+        job = r.submit(film)
+        r.wait_done(job, 2)
+        r.jobs.control(job, paused=True)
+        until(lambda: (c := r.ledger.counts(job)) is not None and c.running == 0, 20, "the pause")
+        paused = r.done(job)
+        assert r.jobs.status(job).state == "paused"
+        until(lambda: (c := r.ledger.counts(job)) is not None and c.waiting == 0, 20, "the queue to empty")
+        assert r.done(job) == paused
+        r.jobs.control(job, paused=False)
+        r.wait_done(job, paused + 2)
+        r.jobs.control(job, cancelled=True)
+        until(lambda: r.ledger.counts(job) is None, 20, "the end")
+        assert r.jobs.status(job).state == "cancelled"
+        assert r.records.control(job) == Control(cancelled=True)
+        r.jobs.retry(job)
+        check(r, job, film, folder)
+
+
+def test_everything_killed_at_once_goes_on(film: Path, folder: Path) -> None:
+    """The whole cluster is killed; a new one on the same folder finishes, and keeps what was committed."""
+    with rig(folder, workers=1) as r:
+        job = r.submit(film)
+        r.wait_done(job, 4)
+        life = r.cluster.life
+        committed = r.records.settled(job)[0]
+        assert life.supervisor is not None
+        for process in (life.supervisor, *life.processes):
+            r.hurt(process.pid, signal.SIGKILL)
+    with rig(folder, workers=1) as r:
+        assert r.submit(film) == job
+        check(r, job, film, folder)
+        assert {c.chunk for c in r.commits(job) if c.chunk in committed} == committed
