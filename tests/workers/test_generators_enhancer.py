@@ -1,0 +1,259 @@
+"""What the enhancer does when things go wrong, and what it does not do twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from contract.errors import EnhanceError
+from contract.job import Weights
+from workers.generators.enhancer import Enhancer
+from workers.generators.lanczos import Lanczos, architecture
+from workers.generators.reuse import changed
+
+Pinned = tuple[Weights, Path]
+CPU = torch.device("cpu")
+TWICE = dataclasses.replace(architecture(2), halo=2, clips=True)
+
+
+class Doubling:
+    """A network of scale 2 that repeats pixels, remembers the shapes it was shown, and has one fault."""
+
+    backend = "test"
+    precision = "fp16"
+    device = CPU
+
+    def __init__(self, largest: int = 1 << 30, spoil: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
+        self.largest = largest
+        self.spoil = spoil
+        self.shapes: list[tuple[int, int]] = []
+
+    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        height, width = rgb.shape[-2:]
+        if max(height, width) > self.largest:
+            raise MemoryError("as a device says it")
+        self.shapes.append((height, width))
+        result = rgb.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        return self.spoil(result) if self.spoil else result
+
+
+@pytest.fixture
+def frame() -> torch.Tensor:
+    return torch.rand((1, 3, 96, 128), generator=torch.Generator().manual_seed(1)) * 0.8 + 0.1
+
+
+def doubled(frame: torch.Tensor) -> torch.Tensor:
+    return frame.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def test_out_of_memory_halves_the_tile_and_is_remembered(frame: torch.Tensor) -> None:
+    """A frame too large for the device is done in tiles of half the size, whole and exact, and the next one starts there."""
+    network = Doubling(largest=80)
+    enhancer = Enhancer(TWICE, network, "")
+    assert torch.equal(enhancer.frames(frame, (192, 256)), doubled(frame))
+    assert enhancer.record()["out_of_memory"] == 1
+    calls = len(network.shapes)
+    enhancer.frames(frame * 0.5, (192, 256))
+    assert max(max(s) for s in network.shapes[calls:]) <= 80
+    assert "out_of_memory" not in enhancer.record()
+
+
+def test_out_of_memory_at_the_smallest_tile_fails_the_chunk(frame: torch.Tensor) -> None:
+    """When even the smallest tile does not fit, the error names generator, device and tile size."""
+    enhancer = Enhancer(TWICE, Doubling(largest=8), "")
+    with pytest.raises(EnhanceError, match=r"lanczos runs out of memory on cpu even with tiles of \d+ pixels"):
+        enhancer.frames(frame, (192, 256))
+
+
+def poisoned(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    def spoil(result: torch.Tensor) -> torch.Tensor:
+        result[0, 1, 7, 9] = value
+        return result
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [poisoned(float("nan")), poisoned(float("inf")), poisoned(float("-inf")), torch.zeros_like],
+    ids=["nan", "inf", "-inf", "black"],
+)
+def test_a_broken_result_is_made_again_in_fp32(
+    spoil: Callable[[torch.Tensor], torch.Tensor], frame: torch.Tensor
+) -> None:
+    """NaN, infinity, and black from what is not black are made again by the fp32 network, and the record says so."""
+    enhancer = Enhancer(TWICE, Doubling(spoil=spoil), "", exact=Doubling)
+    assert torch.equal(enhancer.frames(frame, (192, 256)), doubled(frame))
+    assert enhancer.record()["retried_in_fp32"] == 1
+
+
+def test_only_the_broken_tile_is_made_again(frame: torch.Tensor) -> None:
+    """With tiles, the fp32 network is shown the one tile that came out broken, not the frame."""
+    exact = Doubling()
+    calls = iter(range(100))
+    spoil = poisoned(float("nan"))
+    network = Doubling(spoil=lambda result: spoil(result) if next(calls) == 3 else result)
+    enhancer = Enhancer(TWICE, network, "", tile=32, exact=lambda: exact)
+    assert torch.equal(enhancer.frames(frame, (192, 256)), doubled(frame))
+    assert len(exact.shapes) == 1
+    assert len(network.shapes) == 12
+
+
+@pytest.mark.parametrize("exact", [None, lambda: Doubling(spoil=poisoned(float("nan")))], ids=["fp32 already", "again"])
+def test_what_stays_broken_fails_the_chunk(exact: Callable[[], Any] | None, frame: torch.Tensor) -> None:
+    """A result that is broken in fp32 too is an error that says what is wrong and what to check; nothing is delivered."""
+    enhancer = Enhancer(TWICE, Doubling(spoil=poisoned(float("nan"))), "", exact=exact)
+    with pytest.raises(EnhanceError, match=r"gives NaN .* models verify"):
+        enhancer.frames(frame, (192, 256))
+
+
+def test_black_from_black_is_no_fault() -> None:
+    """A black frame, and one so dark that nobody sees anything in it, may come out black."""
+    enhancer = Enhancer(TWICE, Doubling(spoil=torch.zeros_like), "")
+    assert enhancer.frames(torch.full((1, 3, 32, 32), 2 / 255), (64, 64)).max() == 0
+
+
+def test_an_equal_frame_is_not_computed(frame: torch.Tensor) -> None:
+    """Frames equal to the one before cost no network call, within a batch and from call to call; other sizes only a resize."""
+    network = Doubling()
+    enhancer = Enhancer(TWICE, network, "")
+    first = enhancer.frames(torch.cat([frame, frame]), (192, 256))
+    again = enhancer.frames(frame, (192, 256))
+    smaller = enhancer.frames(frame, (96, 128))
+    assert len(network.shapes) == 1
+    assert torch.equal(first[1], again[0])
+    assert torch.equal(first[0], again[0])
+    assert smaller.shape == (1, 3, 96, 128)
+    record = enhancer.record()
+    assert (record["frames"], record["frames_reused"], record["reused"]) == (4, 3, 0.75)
+
+
+def test_a_forgotten_frame_is_computed(frame: torch.Tensor) -> None:
+    """After `forget` nothing is reused: benchmarks without reuse are what they say."""
+    network = Doubling()
+    enhancer = Enhancer(TWICE, network, "")
+    for _ in range(2):
+        enhancer.frames(frame, (192, 256))
+        enhancer.forget()
+    assert len(network.shapes) == 2
+
+
+def test_a_nearly_equal_frame_is_computed(frame: torch.Tensor) -> None:
+    """One least bit of one value is a difference; for a network without an exact halo all is computed anew."""
+    network = Doubling()
+    enhancer = Enhancer(dataclasses.replace(TWICE, exact=False), network, "")
+    other = frame.clone()
+    other[0, 2, 50, 60] = torch.nextafter(other[0, 2, 50, 60], torch.tensor(1.0))
+    enhancer.frames(frame, (192, 256))
+    assert torch.equal(enhancer.frames(other, (192, 256)), doubled(other))
+    assert network.shapes == [(96, 128), (96, 128)]
+
+
+def test_only_what_changed_is_computed(frame: torch.Tensor) -> None:
+    """Where the halo is exact, a change in a corner costs the network that corner, and the picture is right everywhere."""
+    network = Doubling()
+    enhancer = Enhancer(TWICE, network, "")
+    other = frame.clone()
+    other[..., 70:90, 5:20] = 0.3
+    enhancer.frames(frame, (192, 256))
+    assert torch.equal(enhancer.frames(other, (192, 256)), doubled(other))
+    assert network.shapes[1][0] * network.shapes[1][1] < 0.4 * 96 * 128
+    assert enhancer.record()["frames_patched"] == 1
+
+
+def test_results_given_before_stay_as_they_were(frame: torch.Tensor) -> None:
+    """Patching the next frame does not write into the tensor that the caller may still be encoding."""
+    enhancer = Enhancer(TWICE, Doubling(), "")
+    before = enhancer.frames(frame, (192, 256))
+    kept = before.clone()
+    other = frame.clone()
+    other[..., :8, :8] = 0
+    enhancer.frames(other, (192, 256))
+    assert torch.equal(before, kept)
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (31, 31), (32, 64), (95, 127), (50, 3)])
+def test_change_is_found_with_its_reach(top: int, left: int) -> None:
+    """Every result pixel that a changed pixel can reach lies in a box."""
+    before = torch.zeros((1, 3, 96, 128))
+    now = before.clone()
+    now[0, 1, top, left] = 1
+    boxes = changed(before, now, 18)
+    assert boxes is not None
+    covered = torch.zeros((96, 128))
+    for t, le, b, r in boxes:
+        covered[t:b, le:r] = 1
+    assert covered[max(0, top - 18) : top + 19, max(0, left - 18) : left + 19].all()
+
+
+def test_changed_boxes_do_not_overlap() -> None:
+    """Boxes hold all that changed and share no pixel, whatever the pattern."""
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(20):
+        before = torch.zeros((1, 3, 512, 640))
+        now = before.clone()
+        for _ in range(4):
+            y, x = (int(torch.randint(0, n, (1,), generator=generator)) for n in (512, 640))
+            now[..., y : y + 9, x : x + 9] = 1
+        boxes = changed(before, now, 2) or []
+        covered = torch.zeros((512, 640))
+        for t, le, b, r in boxes:
+            covered[t:b, le:r] += 1
+        assert covered.max() == 1
+        assert covered[(now[0, 0] > 0)].all()
+
+
+@pytest.mark.parametrize("tile", [32, 44, 1000])
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_tiled_srvgg_equals_untiled_exactly(
+    tile: int, backend: str, pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
+) -> None:
+    """In fp32 the halo of SRVGG is exact: tiles of any size give the bits of the untiled frame, on an odd size."""
+    picture = photo[..., 90:181, 150:285].contiguous()
+    size = (picture.shape[-2] * 4, picture.shape[-1] * 4)
+    chosen = {"backend": backend, "precision": "fp32"}
+    whole = enhancer(pinned("realesr-animevideov3"), **chosen).frames(picture, size)
+    tiled = enhancer(pinned("realesr-animevideov3"), tile=tile, **chosen).frames(picture, size)
+    assert torch.equal(whole, tiled)
+
+
+def test_patched_srvgg_equals_whole_exactly(
+    pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
+) -> None:
+    """A frame of which only the changed part was computed has the bits of the frame computed alone."""
+    picture = photo[..., :192, :256].contiguous()
+    other = picture.clone()
+    other[..., 130:150, 200:230] = photo[..., 300:320, 300:330]
+    moving = enhancer(pinned("realesr-animevideov3"), precision="fp32")
+    moving.frames(picture, (768, 1024))
+    patched = moving.frames(other, (768, 1024))
+    alone = enhancer(pinned("realesr-animevideov3"), precision="fp32").frames(other, (768, 1024))
+    record = moving.record()
+    assert record["frames_patched"] == 1
+    assert torch.equal(patched, alone)
+
+
+def test_tiled_rrdb_stays_within_four_code_values(
+    pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
+) -> None:
+    """RRDB tiles with the default halo differ from the untiled picture by at most 4 of 255, and hardly anywhere."""
+    picture = photo[..., 40:72, 100:292].contiguous()
+    whole = enhancer(pinned("RealESRGAN_x4plus_anime_6B")).frames(picture, (128, 768))
+    tiled = enhancer(pinned("RealESRGAN_x4plus_anime_6B"), tile=64).frames(picture, (128, 768))
+    difference = (whole - tiled).abs() * 255
+    assert 0 < float(difference.max()) <= 4
+    assert float(difference.mean()) < 0.05
+
+
+def test_the_baseline_keeps_what_lies_beyond_black_and_white() -> None:
+    """Lanczos at scale 1 gives film's superblacks and superwhites back; networks are shown and give [0, 1]."""
+    wide = torch.linspace(-0.1, 1.1, 3 * 16 * 16).reshape(1, 3, 16, 16)
+    baseline = Enhancer(architecture(1), Lanczos(1, CPU), "")
+    assert torch.equal(baseline.frames(wide, (16, 16)), wide)
+    network = Enhancer(TWICE, Doubling(), "")
+    assert torch.equal(network.frames(wide, (32, 32)), doubled(wide).clamp(0, 1))
