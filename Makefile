@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install demo test check clean
+.PHONY: install demo test check chaos reliability clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,13 @@ check: install
 
 test: install
 	$(BIN)/pytest
+
+SEED ?= 1
+chaos: install
+	$(BIN)/python -m benchmarks.chaos --seed $(SEED)
+
+reliability: install
+	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --table docs/reliability.md
 
 clean:
 	rm -rf $(VENV) demo-out

@@ -1,14 +1,18 @@
 """Faults at exact lines, for trust tests: put this folder on PYTHONPATH and name one in RESPOOL_FAULT.
 
 RESPOOL_FAULT=<name>:<folder> fires once for the whole cluster (the first process to make <folder>/<name> wins), apart
-from `poison`, which fires for every attempt at the chunk whose number follows: poison-3.
+from three that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` makes every film chunk take that many seconds
+longer, `storm-0.3` does so with jumping clocks and full disks.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 import signal
 import sys
+import time
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -23,6 +27,19 @@ def _once() -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _storm(module: ModuleType) -> None:
+    """Besides being slow: clocks that jump by minutes, and a disk that is full now and then."""
+    clock, rng = time.time, random.Random()
+    jump = rng.uniform(-600, 600)
+    time.time = lambda: clock() + jump
+
+    def full(*_: Any, **__: Any) -> None:
+        if rng.random() < 0.05:
+            raise OSError(errno.ENOSPC, "No space left on device", "scratch")
+
+    _wrap(module.Storage, "get_file", before=full)
 
 
 def _die() -> None:
@@ -67,6 +84,10 @@ def _patch(module: ModuleType) -> None:
                     raise ValueError("poison")
 
             _wrap(module.Worker, "_enhance", before=poison)
+        elif name.startswith(("slow-", "storm-")):
+            _wrap(module.Worker, "_film", before=lambda *_a, **_k: time.sleep(float(name.partition("-")[2])))
+        if name.startswith("storm-"):
+            _storm(module)
     elif name == "in-ingest":
         _wrap(module.Storage, "put", before=die_at("/chunks/3/input"))
     elif name == "in-dispatch":
