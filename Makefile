@@ -1,5 +1,6 @@
 # One command each; all of them build .venv on a fresh machine and install nothing the second time.
-PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3.11)
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do $$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -10,9 +11,10 @@ install: $(VENV)/.installed
 
 # Two steps, because basicsr's setup asks for torch at build time: with isolation pip would download torch a second time.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Respool needs Python 3.11 or 3.12; install one, or name it: make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt setuptools wheel cython numpy torch torchvision
-	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
+	$(PIP) install -q --no-compile -c constraints.txt setuptools wheel cython numpy torch torchvision
+	$(PIP) install -q --no-compile -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
 	touch $@
 
 demo: install
@@ -25,7 +27,7 @@ check: install
 	$(BIN)/lint-imports
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 SEED ?= 1
 chaos: install
