@@ -19,7 +19,7 @@ PICTURES = {"png": "png", "tif": "tiff", "tiff": "tiff", "jpg": "jpg", "jpeg": "
 """Suffixes of an OUT that is one image, and the format each asks for."""
 
 _PROFILES: dict[str, dict[str, Any]] = {
-    "preservation": {"codec": "ffv1", "container": "mkv", "image_format": "tiff", "strict": True},
+    "preservation": {"codec": "ffv1", "container": "mkv", "image_format": "tiff"},
     "access": {"codec": "x264", "container": "mp4", "image_format": "jpg", "faststart": True},
 }
 """What a profile sets; an option given by hand goes before it."""
@@ -69,7 +69,7 @@ _OPTIONS = (
     click.option("--hdr", is_flag=True, help="Accept HDR films (PQ, HLG), which networks were not trained on."),
     click.option("--chunk-frames", type=click.IntRange(0), default=0, help="Frames a chunk (default: by size and model)."),
     click.option("--strict", is_flag=True, help="Fail an item rather than deliver it damaged or converted."),
-    click.option("--profile", type=click.Choice(sorted(_PROFILES)), help="preservation: FFV1 in mkv, TIFF, --strict; access: x264 in mp4, JPEG, --faststart."),
+    click.option("--profile", type=click.Choice(sorted(_PROFILES)), help="preservation: FFV1 in mkv, TIFF; access: x264 in mp4, JPEG, --faststart."),
     click.option("--priority", type=click.IntRange(0, 9), default=4, show_default=True, help="Higher comes first."),
 )  # fmt: skip
 

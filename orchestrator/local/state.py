@@ -150,6 +150,7 @@ class Folder:
         found = msgspec.json.decode(self.credentials.read_bytes(), type=Credentials)
         values: dict[str, Any] = {
             "redis_url": found.redis_url,
+            "broker_url": "",
             "s3_endpoint": found.s3_endpoint,
             "s3_access_key": found.s3_access_key,
             "s3_secret_key": found.s3_secret_key,
