@@ -86,13 +86,13 @@ def enhance_image(
 
 def _target(picture: Picture, spec: Spec, enhancer: Enhancer, name: str) -> Target:
     """The target that `name` asks for: the suffix was decided when the job was planned, or by the user."""
-    target = choose(picture, spec, enhancer.scale)
+    target = choose(picture, name, spec, enhancer.scale)
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in OWN_SUFFIXES[target.format]:
         return target
     for form, suffixes in OWN_SUFFIXES.items():
         if suffix in suffixes:
-            return choose(picture, spec, enhancer.scale, form)
+            return choose(picture, name, spec, enhancer.scale, form)
     return target
 
 

@@ -20,6 +20,10 @@ from contract.job import Natural, Positive
 
 MAX_PIXELS = 1 << 32
 """65,536 x 65,536: past it a header is taken for a trap rather than for a scan."""
+MAX_SIDE = 1 << 18
+"""Four times the widest panorama that a JPEG can hold."""
+DEFLATE_RATIO = 1032
+"""The most that deflate can pack into a byte (zlib's own figure): a PNG that claims more is cut off or a trap."""
 MAX_PROFILE = 16 << 20
 """Bytes of an ICC profile; the largest press profiles in circulation have 3 MB."""
 
@@ -129,9 +133,14 @@ def _opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO) -> Picture:
     """The Picture of an opened libvips image; raises as `read_picture`."""
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > MAX_PIXELS or max(image.width, image.height) > MAX_SIDE:
         raise Unsupported(
-            f"{name} says it is {image.width} x {image.height} pixels, more than the {MAX_PIXELS} Respool takes; cut it first."
+            f"{name} says it is {image.width} x {image.height} pixels, but Respool takes at most {MAX_PIXELS} pixels and "
+            f"{MAX_SIDE} a side; cut it first."
+        )
+    if form == "png" and image.width * image.height * image.bands > _size(file) * DEFLATE_RATIO * 8:
+        raise BadInput(
+            f"{name} says it is {image.width} x {image.height} pixels, which {_size(file)} bytes cannot hold; copy it again."
         )
     if image.format not in ("uchar", "ushort", "float", "double"):
         raise Unsupported(f"{name} has samples of type {image.format}; convert it to 8 or 16 bit unsigned, or float.")
@@ -168,6 +177,10 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
         orientation=orientation,
         profile=bool(image.get_typeof("icc-profile-data")),
     )
+
+
+def _size(file: Path | BinaryIO) -> int:
+    return file.stat().st_size if isinstance(file, Path) else file.seek(0, 2)
 
 
 def _get(image: pyvips.Image, field: str, default: int) -> int:

@@ -44,8 +44,8 @@ def scaled(length: int, scale: float) -> int:
     return max(1, int(exact + Fraction(1, 2)))
 
 
-def choose(picture: Picture, spec: Spec, network_scale: int, named: Format | None = None) -> Target:
-    """Decide what `picture` becomes under `spec`, with a generator that enlarges `network_scale` times by itself.
+def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: Format | None = None) -> Target:
+    """Decide what `picture`, called `name`, becomes under `spec`, with a generator that enlarges `network_scale` times by itself.
 
     `auto` keeps the source's format where it can hold the result without losing depth, alpha or size, and takes
     PNG, else TIFF, where it cannot. A format that was asked for, or `named` by the result's suffix, is taken even where depth or
@@ -61,11 +61,11 @@ def choose(picture: Picture, spec: Spec, network_scale: int, named: Format | Non
     side = max(width, height)
     if side > LIMITS.get(form, side) and asked:
         raise Unsupported(
-            f"the result would be {width}x{height} pixels, and {form.upper()} ends at {LIMITS[form]} a side; "
+            f"the result of {name} would be {width}x{height} pixels, and {form.upper()} ends at {LIMITS[form]} a side; "
             "use --image-format tiff."
         )
     if picture.pages > 1 and form != "tiff":
-        raise Unsupported(f"it has {picture.pages} pages, and {form.upper()} holds one; use --image-format tiff.")
+        raise Unsupported(f"{name} has {picture.pages} pages, and {form.upper()} holds one; use --image-format tiff.")
     if not asked and (why := _cannot(form, side, depth, picture.alpha)):
         form = "png" if depth <= 16 else "tiff"
         notes.append(f"written as {form.upper()}: {picture.format.upper()} cannot hold {why}")

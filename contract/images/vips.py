@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,8 @@ from contract.images.sniff import Format
 pyvips.operation_block_set("VipsForeignLoad", True)
 for _name in ("Jpeg", "Png", "Tiff", "Webp", "Heif", "Raw"):
     pyvips.operation_block_set(f"VipsForeignLoad{_name}", False)
+# Decoders' warnings come back as errors that name the file; a line that names none helps nobody.
+logging.getLogger("pyvips").setLevel(logging.CRITICAL)
 # The operation cache would answer for a file that changed under the same name, and hold its memory.
 pyvips.cache_set_max(0)
 

@@ -34,5 +34,5 @@ def plan_image(
     `network_scale` is the generator's own factor, used when the spec names none.
     """
     picture = probe_image(source, name)
-    target = choose(picture, spec, network_scale)
+    target = choose(picture, name, spec, network_scale)
     return result_name(name, target), picture, target.notes

@@ -33,26 +33,29 @@ def _kernel(distance: torch.Tensor, kernel: Kernel) -> torch.Tensor:
 
 
 @lru_cache(maxsize=64)
-def _weights(source: int, target: int, kernel: Kernel = "lanczos") -> tuple[tuple[int, int, int, torch.Tensor], ...]:
-    """Blocks (first output, first input, inputs, matrix outputs x inputs float32 on CPU) that resize `source` to `target` samples."""
+def _weights(source: int, target: int) -> tuple[tuple[int, int, int, torch.Tensor], ...]:
+    """Everything that resizes `source` to `target` samples, as `_grain` gives it."""
+    return tuple(_grain(source, target, first, "lanczos") for first in range(0, target, GRAIN))
+
+
+@lru_cache(maxsize=4096)
+def _grain(source: int, target: int, first: int, kernel: Kernel) -> tuple[int, int, int, torch.Tensor]:
+    """(first output, first input, inputs, matrix outputs x inputs float32 on CPU) of the outputs from `first` on, at most GRAIN."""
     step = source / target
     stretch = max(1.0, step)
     reach = TAPS * stretch
-    blocks = []
-    for first in range(0, target, GRAIN):
-        outputs = torch.arange(first, min(first + GRAIN, target), dtype=torch.float64)
-        centres = (outputs + 0.5) * step - 0.5
-        low = math.floor(float(centres[0]) - reach)
-        high = math.ceil(float(centres[-1]) + reach)
-        taps = torch.arange(low, high + 1, dtype=torch.float64)
-        distance = (taps[None, :] - centres[:, None]) / stretch
-        values = _kernel(distance, kernel)
-        values /= values.sum(1, keepdim=True)
-        start, stop = max(low, 0), min(high, source - 1)
-        matrix = torch.zeros(len(outputs), stop - start + 1, dtype=torch.float64)
-        matrix.index_add_(1, taps.clamp(start, stop).long() - start, values)
-        blocks.append((first, start, stop - start + 1, matrix.float()))
-    return tuple(blocks)
+    outputs = torch.arange(first, min(first + GRAIN, target), dtype=torch.float64)
+    centres = (outputs + 0.5) * step - 0.5
+    low = math.floor(float(centres[0]) - reach)
+    high = math.ceil(float(centres[-1]) + reach)
+    taps = torch.arange(low, high + 1, dtype=torch.float64)
+    distance = (taps[None, :] - centres[:, None]) / stretch
+    values = _kernel(distance, kernel)
+    values /= values.sum(1, keepdim=True)
+    start, stop = max(low, 0), min(high, source - 1)
+    matrix = torch.zeros(len(outputs), stop - start + 1, dtype=torch.float64)
+    matrix.index_add_(1, taps.clamp(start, stop).long() - start, values)
+    return first, start, stop - start + 1, matrix.float()
 
 
 def resize(rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -78,8 +81,8 @@ def resize(rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def support(source: int, target: int, start: int, stop: int) -> tuple[int, int]:
     """The input samples [low, high) that the outputs `start` .. `stop` - 1 are made of; `start` is a multiple of GRAIN."""
-    part = _weights(source, target)[start // GRAIN : -(-stop // GRAIN)]
-    return part[0][1], max(first + count for _, first, count, _ in part)
+    parts = [_grain(source, target, first, "lanczos") for first in range(start, stop, GRAIN)]
+    return parts[0][1], max(low + count for _, low, count, _ in parts)
 
 
 def resize_window(
@@ -97,11 +100,10 @@ def resize_window(
     the `support` of the window on both axes.
     """
     for axis in (0, 1):
-        first, last = window[axis], window[axis + 2]
+        last = window[axis + 2]
         parts = []
-        for block, start, count, matrix in _weights(source[axis], size[axis], kernel)[
-            first // GRAIN : -(-last // GRAIN)
-        ]:
+        for block in range(window[axis], last, GRAIN):
+            _, start, count, matrix = _grain(source[axis], size[axis], block, kernel)
             mine = matrix[: last - block].to(rgb.device)
             part = rgb.narrow(axis - 2, start - origin[axis], count)
             parts.append(torch.matmul(mine, part) if axis == 0 else torch.matmul(part, mine.T))
