@@ -4,46 +4,31 @@ from __future__ import annotations
 
 import os
 import platform
-import secrets
 import shutil
+import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-
-import redis
-from msgspec import Struct
 
 from contract.errors import RespoolError
 from contract.settings import Settings
-from contract.storage import Storage
+from orchestrator.checkup import Finding, examine_cluster
 from orchestrator.local import attach
 from orchestrator.local.members import gpus
 from orchestrator.local.servers import redis_program, weed_program
 from weights.models import verify_models
 
 _LOW_DISK = 5 << 30
-_CLOCK_S = 2.0
-"""Leases are judged by Redis' clock alone; more than this makes times in logs and results hard to compare."""
-
-
-class Finding(Struct, frozen=True):
-    """One thing that was looked at. `detail` says what was found and, unless the verdict is ok, what to do."""
-
-    what: str
-    verdict: Literal["ok", "warn", "bad"]
-    detail: str
+_TORCH_S = 60
 
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; nothing is changed but a test object that is removed again."""
-    findings = [_python(), *_packages(), _gpu(), *_disks(settings), *_weights(settings)]
+    findings = [_python(), *_packages(), *_gpu(), *_disks(settings), *_weights(settings)]
     if not settings.embedded:
-        return findings + _cluster(settings)
+        return findings + examine_cluster(settings)
     findings += _programs()
     try:
         living = attach(settings)
@@ -55,7 +40,7 @@ def examine(settings: Settings) -> list[Finding]:
         roles = [process.role for process in living.processes]
         findings.append(Finding("cluster", "ok", f"{', '.join(roles)} run in {settings.state}"))
         findings += [Finding("cluster", "bad", problem) for problem in living.life.problems]
-        return findings + _cluster(living.settings)
+        return findings + examine_cluster(living.settings)
 
 
 def _python() -> Finding:
@@ -90,11 +75,34 @@ def _programs() -> Iterator[Finding]:
             yield Finding(what, "bad", str(error))
 
 
-def _gpu() -> Finding:
+def _gpu() -> Iterator[Finding]:
     cards = gpus()
-    if cards:
-        return Finding("gpu", "ok", f"{len(cards)} NVIDIA")
-    return Finding("gpu", "warn", f"none of NVIDIA's seen; workers compute on {os.cpu_count()} cores, or on MPS")
+    if not cards:
+        yield Finding("gpu", "warn", f"none of NVIDIA's seen; workers compute on {os.cpu_count()} cores, or on MPS")
+        return
+    query = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    shown = subprocess.run(query, capture_output=True, text=True, check=False) if shutil.which(query[0]) else None
+    lines = shown.stdout.strip().splitlines() if shown and shown.returncode == 0 else []
+    yield Finding("gpu", "ok", "; ".join(lines) or f"{len(cards)} of NVIDIA's")
+    if find_spec("torch") is not None:
+        yield _cuda()
+
+
+def _cuda() -> Finding:
+    """Whether torch can compute on the GPU: asked in a process of its own, since torch is never loaded here."""
+    ask = "import torch; print(torch.version.cuda, torch.zeros(1, device='cuda').add(1).item())"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", ask], capture_output=True, text=True, timeout=_TORCH_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("cuda", "bad", f"torch did not answer within {_TORCH_S} s; look at `nvidia-smi` and dmesg")
+    if done.returncode == 0:
+        return Finding("cuda", "ok", f"CUDA {done.stdout.split()[0]} computes")
+    last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+    return Finding(
+        "cuda", "bad", f"torch cannot use the GPU ({last[:200]}); install a torch built for this driver's CUDA"
+    )
 
 
 def _disks(settings: Settings) -> Iterator[Finding]:
@@ -119,69 +127,3 @@ def _weights(settings: Settings) -> Iterator[Finding]:
     here = [result.name for result in found if result.state == "ready"]
     yield Finding("weights", "ok" if here else "warn", ", ".join(here) or "none here yet; `respool models fetch NAME`")
     yield from (Finding("weights", "bad", result.message) for result in found if result.state == "damaged")
-
-
-def _cluster(settings: Settings) -> list[Finding]:
-    """Redis and S3 of a cluster, examined side by side."""
-    with ThreadPoolExecutor(2) as pool:
-        return [
-            finding for findings in pool.map(_guarded, ((_redis, settings), (_s3, settings))) for finding in findings
-        ]
-
-
-def _guarded(examination: tuple[Callable[[Settings], Iterator[Finding]], Settings]) -> list[Finding]:
-    look, settings = examination
-    what = look.__name__.strip("_")
-    try:
-        return list(look(settings))
-    except RespoolError as error:
-        return [Finding(what, "bad", str(error))]
-    except (redis.RedisError, ValueError) as error:
-        return [Finding(what, "bad", f"{type(error).__name__}: {error}; check RESPOOL_REDIS_URL and that it runs")]
-
-
-def _redis(settings: Settings) -> Iterator[Finding]:
-    with redis.Redis.from_url(
-        settings.redis_url, decode_responses=True, socket_timeout=5, socket_connect_timeout=settings.connect_timeout_s
-    ) as client:
-        info = client.info()
-        yield Finding("redis", "ok", str(info["redis_version"]))
-        policy = info["maxmemory_policy"]
-        if policy == "noeviction":
-            yield Finding("redis eviction", "ok", policy)
-        else:
-            yield Finding("redis eviction", "bad", f"{policy} may drop leases and messages; set it to noeviction")
-        if info["aof_enabled"] or info.get("rdb_last_save_time"):
-            yield Finding("redis persistence", "ok", "append-only file" if info["aof_enabled"] else "snapshots")
-        else:
-            yield Finding(
-                "redis persistence", "warn", "off: a restart costs a look through S3, no chunk; appendonly yes"
-            )
-        before = time.time()
-        seconds, micros = client.time()
-        skew = abs(seconds + micros / 1e6 - (before + time.time()) / 2)
-        if skew < _CLOCK_S:
-            yield Finding("clocks", "ok", f"{skew:.2f} s apart")
-        else:
-            yield Finding("clocks", "warn", f"this machine and Redis are {skew:.1f} s apart; run NTP on both")
-
-
-def _s3(settings: Settings) -> Iterator[Finding]:
-    storage = Storage(settings)
-    storage.ensure_bucket()
-    yield Finding("s3", "ok", f"{settings.s3_endpoint or 'AWS'}, bucket {settings.s3_bucket}")
-    key = f"doctor/{secrets.token_hex(8)}"
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            won = sum(pool.map(lambda n: storage.put(key, bytes([n]), if_absent=True), range(8)))
-        whole = storage.find(key) is not None
-    finally:
-        storage.delete(key)
-    if won == 1 and whole:
-        yield Finding("s3 conditional put", "ok", "one of 8 simultaneous writers won")
-    else:
-        yield Finding(
-            "s3 conditional put",
-            "bad",
-            f"{won} of 8 simultaneous If-None-Match writers won; use a server that enforces it, or commits may collide",
-        )
