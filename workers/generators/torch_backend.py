@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from contract.errors import UsageError
@@ -39,15 +42,22 @@ class TorchNetwork:
 
     @torch.no_grad()
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
-        try:
+        with memory_errors():
             shaped = rgb.to(self._dtype).contiguous(memory_format=torch.channels_last)
             result: torch.Tensor = self._module(shaped)
             return result.float().contiguous()
-        except torch.cuda.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Whatever torch raises when a device's memory is short becomes a MemoryError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        # The CPU allocator has no class of its own for this.
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise MemoryError(str(error)) from error
-        except RuntimeError as error:
-            # The CPU allocator has no class of its own for this.
-            if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-                raise MemoryError(str(error)) from error
-            raise
+        raise

@@ -1,0 +1,400 @@
+"""Faces: real ones found and aligned, restored by a small random network of the real architecture, pasted back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from safetensors.torch import save_file
+
+from contract.errors import EnhanceError, WeightsError
+from contract.job import Face, Spec, Weights
+from contract.settings import Settings
+from weights import catalog, fetch
+from workers.degrade import degrade, draw
+from workers.faces import guard, points
+from workers.faces.align import TEMPLATE, apply, crop, enlarged, inverse, similarity
+from workers.faces.centerface import CenterFace, detection_scale
+from workers.faces.enhance import FaceRestorer, load
+from workers.faces.restore import GFPGAN, Restorer
+from workers.faces.track import WINDOW
+from workers.generators import compat
+from workers.generators.lanczos import resize
+
+SMALL_GFPGAN = {
+    "out_size": 64,
+    "num_style_feat": 32,
+    "channel_multiplier": 1,
+    "fix_decoder": False,
+    "num_mlp": 2,
+    "input_is_latent": True,
+    "different_w": True,
+    "narrow": 0.125,
+    "sft_half": True,
+}
+"""GFPGANv1.4's structure with fewer channels and a smaller square."""
+
+
+def tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
+    error = float(((a - b) ** 2).mean())
+    return float("inf") if error == 0 else -10 * np.log10(error)
+
+
+class Stand(Restorer):
+    """A restorer made of a function, for what does not depend on the network."""
+
+    def __init__(self, function: torch.nn.Module, size: int = 512) -> None:
+        super().__init__("stand-in", function, size, torch.device("cpu"))
+
+
+class Paint(torch.nn.Module):
+    """A face-wide change that no detector minds: everything a tenth darker."""
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        return faces * 0.9
+
+
+@pytest.fixture(scope="session")
+def centerface_weights() -> tuple[Weights, Path]:
+    """The detector's real file, as a job pins it."""
+    entry = catalog.load(Settings()).find("CenterFace", ("detector",))
+    found = fetch.fetch(entry, Settings())
+    weights = Weights(entry.role, entry.name, found.sha256, "centerface", {}, entry.licence, found.origin, "onnx")
+    return weights, found.path
+
+
+@pytest.fixture(scope="session")
+def detector(centerface_weights: tuple[Weights, Path]) -> CenterFace:
+    return CenterFace(centerface_weights[1])
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    return skimage.data.astronaut()
+
+
+@pytest.fixture(scope="module")
+def small_gfpgan(tmp_path_factory: pytest.TempPathFactory) -> tuple[Weights, Path]:
+    """A random GFPGANv1Clean of the catalog's structure, stored as a job's weights are."""
+    torch.manual_seed(7)
+    module = GFPGAN("small", SMALL_GFPGAN)
+    path = tmp_path_factory.mktemp("gfpgan") / "small.safetensors"
+    save_file({name: values.contiguous() for name, values in module.network.state_dict().items()}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Weights("face", "GFPGANv1.4", sha256, "gfpgan", SMALL_GFPGAN, "Apache-2.0", "test"), path
+
+
+@pytest.fixture
+def spec_and_paths(
+    small_gfpgan: tuple[Weights, Path], centerface_weights: tuple[Weights, Path]
+) -> tuple[Spec, Mapping[str, Path]]:
+    pinned = (small_gfpgan, centerface_weights)
+    spec = Spec("identity", face=Face(), weights=tuple(weights for weights, _ in pinned))
+    return spec, {weights.sha256: path for weights, path in pinned}
+
+
+def test_a_real_face_is_found_and_aligned(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """The astronaut's one face is found; its eyes and mouth come to lie within 5 px of the template's of 512."""
+    [found] = detector(astronaut, 16)
+    assert found.score > 0.8
+    better = points.refined(detector, tensor(astronaut), found)
+    aligned = apply(similarity(better.points, 512), better.points)
+    distance = np.linalg.norm(aligned - TEMPLATE, axis=1)
+    assert distance[[0, 1, 3, 4]].max() < 5
+
+
+def test_alignment_is_facexlibs(astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Template and square agree with FaceRestoreHelper's, made without its detector and parser."""
+    module = compat.load("facexlib.utils.face_restoration_helper")
+    monkeypatch.setattr(module, "init_detection_model", lambda *_, **__: None)
+    monkeypatch.setattr(module, "init_parsing_model", lambda *_, **__: None)
+    helper = module.FaceRestoreHelper(1, device=torch.device("cpu"))
+    assert np.array_equal(helper.face_template, TEMPLATE)
+    exact = apply(np.array([[0.3, -0.05, 120.0], [0.05, 0.3, 40.0]]), TEMPLATE)
+    helper.read_image(np.ascontiguousarray(astronaut[:, :, ::-1]))
+    helper.all_landmarks_5 = [exact]
+    helper.align_warp_face()
+    ours = similarity(exact, 512)
+    assert np.allclose(helper.affine_matrices[0], ours, atol=1e-3)
+    theirs = tensor(helper.cropped_faces[0][:, :, ::-1].astype(np.uint8))
+    assert psnr(crop(tensor(astronaut), ours, 512), theirs) > 35  # theirs is bilinear, ours bicubic
+
+
+def test_coordinates_go_there_and_back() -> None:
+    """An enlarged frame's pixel maps to the same place of the square as the source's, pixel centres counted."""
+    affine = np.array([[1.2, 0.3, -7.0], [-0.3, 1.2, 11.0]])
+    somewhere = np.array([[3.0, 4.0], [100.5, 20.25]])
+    assert np.allclose(apply(inverse(affine), apply(affine, somewhere)), somewhere)
+    large = (somewhere + 0.5) * (4, 3.5) - 0.5
+    assert np.allclose(apply(enlarged(affine, 4, 3.5), large), apply(affine, somewhere))
+
+
+def test_an_identity_restorer_changes_nothing(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """Restoring by doing nothing and pasting back leaves at least 50 dB, and all outside the square bit-equal."""
+    frame = tensor(astronaut)
+    faces = FaceRestorer(detector, Stand(torch.nn.Identity()), Face())
+    result = faces.apply(frame, frame)
+    assert psnr(result, frame) >= 50
+    assert torch.equal(result[..., 300:, :], frame[..., 300:, :])
+    assert faces.record()["restored"] == 1
+
+
+def test_a_change_is_pasted_where_the_face_is_and_by_its_strength(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """A darker face is darker in the middle, by the strength asked for, and fades out to nothing at the square's edge."""
+    frame = tensor(astronaut)
+    large = resize(frame, (1024, 1024))
+    for strength in (1.0, 0.5):
+        faces = FaceRestorer(detector, Stand(Paint()), Face(strength=strength))
+        result = faces.apply(frame, large)
+        ratio = (result / large.clamp_min(1e-3))[0, :, 220:270, 410:480].mean()
+        assert float(ratio) == pytest.approx(1 - 0.1 * strength, abs=0.02)
+        assert torch.equal(result[..., 700:, :], large[..., 700:, :])
+        [face] = faces.record()["faces"]
+        assert face["strength"] == strength
+        assert face["box"][0] < 204 < 247 < face["box"][2]
+        assert not face["departed"]
+        assert faces.notes() == []
+
+
+def test_sixteen_bits_stay_sixteen_bits(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """The pasted face has values between those of 8 bits: nothing on its way is rounded to bytes."""
+    frame = tensor(astronaut) * 0.997 + 0.0013
+    result = FaceRestorer(detector, Stand(Paint()), Face()).apply(frame, frame)
+    inner = result[0, :, 110:135, 205:240] * 255
+    assert float((inner - inner.round()).abs().mean()) > 0.1
+
+
+def test_the_real_architecture_runs_from_its_stored_file(
+    spec_and_paths: tuple[Spec, Mapping[str, Path]], astronaut: np.ndarray
+) -> None:
+    """A small GFPGANv1Clean is loaded by hash and restores; equal frames give equal results; its nonsense is reported."""
+    spec, paths = spec_and_paths
+    faces = load(spec, paths, Settings(device="cpu"))
+    assert faces is not None
+    frame = tensor(astronaut)
+    first = faces.apply(frame, frame)
+    faces.start()
+    assert torch.equal(first, faces.apply(frame, frame))
+    assert not torch.equal(first, frame)
+    [face] = faces.record()["faces"]
+    assert face["departed"]
+    assert "depart from their source" in faces.notes()[0]
+
+
+def test_strength_zero_is_off(spec_and_paths: tuple[Spec, Mapping[str, Path]]) -> None:
+    """With strength 0 or without --face-enhance nothing is loaded, so that not a bit can change."""
+    spec, paths = spec_and_paths
+    off = msgspec.structs.replace(spec, face=Face(strength=0))
+    assert load(off, paths, Settings(device="cpu")) is None
+    assert load(msgspec.structs.replace(spec, face=None), paths, Settings(device="cpu")) is None
+
+
+def test_wrong_weights_are_refused(spec_and_paths: tuple[Spec, Mapping[str, Path]], tmp_path: Path) -> None:
+    """Missing, other and ill-fitting files are errors that name the file."""
+    spec, paths = spec_and_paths
+    settings = Settings(device="cpu")
+    with pytest.raises(WeightsError, match="were not fetched"):
+        load(spec, {}, settings)
+    with pytest.raises(WeightsError, match="pins no weights of a detector"):
+        load(msgspec.structs.replace(spec, weights=spec.weights[:1]), paths, settings)
+    other = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(1)}, other)
+    with pytest.raises(WeightsError, match="have SHA-256"):
+        load(spec, {**paths, spec.weights[0].sha256: other}, settings)
+    sha256 = hashlib.sha256(other.read_bytes()).hexdigest()
+    wrong = msgspec.structs.replace(spec.weights[0], sha256=sha256)
+    with pytest.raises(WeightsError, match="do not fit gfpgan"):
+        load(msgspec.structs.replace(spec, weights=(wrong, spec.weights[1])), {**paths, sha256: other}, settings)
+
+
+def test_faces_can_be_left_alone(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """Small faces, excluded places and, on demand, all but the largest face stay bit-equal."""
+    two = np.zeros((256, 460, 3), np.uint8)
+    two[:, :300] = astronaut[:256, 100:400]
+    two[64:192, 305:455] = cv2.resize(astronaut[:256, 100:400], (150, 128), interpolation=cv2.INTER_AREA)
+    frame = tensor(two)
+
+    def restored(options: Face) -> list[dict[str, object]]:
+        faces = FaceRestorer(detector, Stand(Paint()), options)
+        faces.apply(frame, frame)
+        return faces.record()["faces"]
+
+    assert len(restored(Face())) == 2
+    [largest] = restored(Face(only_largest=True))
+    assert largest["box"][0] < 200
+    [big] = restored(Face(min_size=60))
+    assert big["box"][0] < 200
+    [right] = restored(Face(exclude=((0, 0, 300, 256),)))
+    assert right["box"][0] > 300
+
+
+class Short(torch.nn.Module):
+    """Runs out of memory as CUDA does for more than `most` faces at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        if faces.shape[0] > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory (injected)")
+        return faces * 0.5
+
+
+def test_out_of_memory_restores_fewer_at_once_and_says_so() -> None:
+    """Eight faces that do not fit are restored three halvings later, all of them, and the retry is noted."""
+    restorer = Stand(Short(1), 32)
+    restorer._batch = 8
+    squares = torch.rand(8, 3, 32, 32)
+    assert torch.equal(restorer(squares), squares * 0.5)
+    assert len(restorer.retries) == 3
+
+
+def test_out_of_memory_with_one_face_fails_the_chunk() -> None:
+    """Where a single face does not fit the processor either, it is an error and never an unrestored face."""
+    with pytest.raises(EnhanceError, match="out of memory with a single face"):
+        Stand(Short(0), 32)(torch.rand(1, 3, 32, 32))
+
+
+def test_nan_fails_the_chunk() -> None:
+    """A network that gives NaN is an error, not a black face."""
+
+    class Broken(torch.nn.Module):
+        def forward(self, faces: torch.Tensor) -> torch.Tensor:
+            return faces / 0 * 0
+
+    with pytest.raises(EnhanceError, match="NaN"):
+        Stand(Broken(), 32)(torch.rand(1, 3, 32, 32))
+
+
+def moving(astronaut: np.ndarray, frames: int) -> list[torch.Tensor]:
+    """A short film of the astronaut's head drifting, with noise that shakes the detector."""
+    rng = np.random.default_rng(3)
+    film = []
+    for n in range(frames):
+        shift = np.array([[1, 0, -100.0 - 1.5 * n], [0, 1, 10.0 + 0.5 * n]])
+        frame = cv2.warpAffine(astronaut, shift, (256, 256), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        noisy = frame + rng.normal(0, 8, frame.shape)
+        film.append(tensor(noisy.clip(0, 255).astype(np.uint8)))
+    return film
+
+
+def test_the_same_frames_in_one_chunk_or_many(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """14 frames with a cut, as one chunk and as chunks of 1 to 5 frames with context, are bit-equal."""
+    film = moving(astronaut, 10)
+    film += [frame.flip(3) for frame in moving(astronaut, 4)]
+    faces = FaceRestorer(detector, Stand(Paint(), 64), Face())
+
+    def restored(first: int, count: int) -> list[torch.Tensor]:
+        faces.start(first)
+        for frame in film[max(0, first - faces.context) : first]:
+            faces.observe(frame)
+        return [faces.apply(frame, frame) for frame in film[first : first + count]]
+
+    whole = restored(0, 14)
+    record = faces.record()
+    cut = [frame for first, count in ((0, 3), (3, 1), (4, 5), (9, 3), (12, 2)) for frame in restored(first, count)]
+    assert all(torch.equal(a, b) for a, b in zip(whole, cut, strict=True))
+    assert record["restored"] == 14
+    assert [face["frame"] for face in record["faces"]] == list(range(14))
+    batched = FaceRestorer(detector, Stand(Paint(), 64), Face())
+    parts = [batched.apply(torch.cat(film[n : n + 4]), torch.cat(film[n : n + 4])) for n in (0, 4)]
+    assert torch.equal(torch.cat(parts), torch.cat(whole[:8]))
+
+
+def test_landmarks_are_steadier_along_a_track(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """Smoothed points shake less than half as much as single detections do about the true motion, and do not lag."""
+    film = moving(astronaut, 16)
+    [clean] = detector(astronaut, 16)
+    truth = points.refined(detector, tensor(astronaut), clean).points + np.array([-100, 10])
+    faces = FaceRestorer(detector, Stand(Paint(), 64), Face())
+    smooth, single = [], []
+    for n, frame in enumerate(film):
+        now = truth + n * np.array([-1.5, 0.5])
+        [face] = faces._follow(frame)
+        smooth.append(face.points - now)
+        [found] = detector(points.to_pixels(frame), 16)
+        single.append(found.points - now)
+    settled, raw = np.stack(smooth[WINDOW:]), np.stack(single[WINDOW:])
+    assert settled.std(axis=0).mean() < raw.std(axis=0).mean() / 2
+    assert np.abs(settled.mean(axis=(0, 1))).max() < 0.7
+
+
+def test_faces_fade_in_but_not_after_a_cut(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """A face that appears within a shot gains strength over the window; one that a cut brings has it at once."""
+    film = moving(astronaut, 2)
+    hidden = film[0].clone()
+    hidden[..., :140, 60:190] = 0.62
+    faces = FaceRestorer(detector, Stand(Paint(), 64), Face())
+    for _ in range(3):
+        faces.apply(hidden, hidden)
+    faces.apply(film[0], film[0])
+    faces.apply(tensor(skimage.data.coffee()[:256, :256]), film[0])
+    faces.apply(film[1], film[1])
+    weights = [face["strength"] for face in faces.record()["faces"]]
+    assert weights[0] == pytest.approx(1 / 4, abs=0.01)
+    assert weights[-1] == 1
+
+
+def test_flicker_is_measured_against_the_source(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """A still film flickers as its source does; a restorer that alternates is caught."""
+
+    class Alternating(torch.nn.Module):
+        turn = 0
+
+        def forward(self, face: torch.Tensor) -> torch.Tensor:
+            self.turn += 1
+            return face * (0.9 if self.turn % 2 else 1.0)
+
+    frame = tensor(astronaut[:256, 100:356])
+    flicker = {}
+    for name, module in (("steady", Paint()), ("shaky", Alternating())):
+        faces = FaceRestorer(detector, Stand(module, 64), Face())
+        for _ in range(4):
+            faces.apply(frame, frame)
+        flicker[name] = faces.record()["flicker"]
+    assert flicker["steady"] == {"pairs": 3, "source": 0, "enhanced": 0, "restored": 0}
+    assert flicker["shaky"]["restored"] > 5
+
+
+def test_the_guard_accepts_the_original_and_not_another(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """The clean original of a degraded face passes the guard; a turned face and another pattern of light do not."""
+    frame = tensor(astronaut)
+    for seed in (1, 5, 9):
+        worse = degrade(astronaut, draw(seed), 2)
+        found = points.refined(detector, tensor(worse), detector(worse, 16)[0])
+        affine = similarity(found.points, 512)
+        before = crop(tensor(worse), affine, 512)
+        after = crop(frame, enlarged(affine, 2, 2), 512)
+        assert not guard.judge(detector, before, after).departed
+    turned = cv2.warpAffine(after[0].permute(1, 2, 0).numpy(), cv2.getRotationMatrix2D((256, 300), 25, 1), (512, 512))
+    assert guard.judge(detector, before, torch.from_numpy(turned).permute(2, 0, 1)[None]).departed
+    assert guard.judge(detector, before, 1 - after).departed
+
+
+def test_detection_sees_no_more_pixels_than_it_needs() -> None:
+    """Large frames are made smaller as far as the smallest wanted face allows, small ones stay as they are."""
+    assert detection_scale(480, 640, 16) == 1
+    assert detection_scale(1080, 1920, 16) == 10 / 16
+    assert detection_scale(2160, 3840, 64) == 1024 / 3840
+    assert detection_scale(160, 160, 64) == 1
+
+
+def test_hostile_pictures_have_no_faces(detector: CenterFace) -> None:
+    """One pixel, a thin strip, noise and flat colour give no face and no error."""
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1), (1, 3000), (3000, 2), (64, 64)):
+        noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        assert detector(noise, 16) == []
+        assert detector(np.zeros_like(noise), 16) == []

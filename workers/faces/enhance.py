@@ -1,0 +1,187 @@
+"""The whole way of a face, for frames and pictures alike: found, followed, aligned, restored, judged, blended in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+from safetensors.torch import load_file
+
+from contract.errors import WeightsError
+from contract.job import Face, Spec, Weights
+from contract.settings import Settings
+from contract.storage import file_sha256
+from workers.faces import guard
+from workers.faces.align import Affine, blend, crop, enlarged, similarity
+from workers.faces.centerface import CenterFace
+from workers.faces.detect import Detector
+from workers.faces.flicker import Flicker
+from workers.faces.journal import Journal
+from workers.faces.points import refined, to_pixels
+from workers.faces.restore import Restorer, build
+from workers.faces.retinaface import RetinaFace
+from workers.faces.track import WINDOW, Followed, Tracks
+from workers.generators.lanczos import resize
+from workers.generators.torch_backend import pick_device
+from workers.shots import thumbnail
+
+SMALL = 64
+"""Side of the aligned square in which flicker is measured."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One face to restore: in frame `n` of the batch, aligned as `square`; `there` aligns the enhanced frame."""
+
+    n: int
+    face: Followed
+    there: Affine
+    square: torch.Tensor
+
+
+class FaceRestorer:
+    """Detector and restorer, loaded and held beside the generator. Not thread-safe.
+
+    For a film: `start` at each chunk, `observe` its last `context` frames before the owned ones, then `apply` to the
+    owned ones in order. For a picture: `start`, `apply`. `record` and `notes` tell what happened since `start`.
+    """
+
+    context = WINDOW - 1
+    """Frames before the first owned one that decide about it."""
+
+    def __init__(self, detector: Detector, restorer: Restorer, options: Face) -> None:
+        self.detector, self.restorer, self.options = detector, restorer, options
+        self.start()
+
+    def start(self, first: int = 0) -> None:
+        """Forget all faces. `first` is the number of the first frame to come, for the record."""
+        self._number = first
+        self._tracks = Tracks()
+        self._flicker = Flicker()
+        self._journal = Journal()
+        self.restorer.retries.clear()
+
+    def observe(self, before: torch.Tensor) -> None:
+        """See source frames (N x 3 x H x W, RGB in [0, 1]) that only decide about later ones."""
+        for n in range(before.shape[0]):
+            self._follow(before[n : n + 1])
+
+    def apply(self, before: torch.Tensor, enhanced: torch.Tensor) -> torch.Tensor:
+        """`enhanced` (N x 3 x h x w) with the faces of `before` (N x 3 x H x W) restored; both RGB float32 in [0, 1].
+
+        Frames without a face to restore come back untouched, bit by bit. Raises EnhanceError when a face cannot be restored.
+        """
+        found = [self._follow(before[n : n + 1]) for n in range(before.shape[0])]
+        scale = enhanced.shape[-1] / before.shape[-1], enhanced.shape[-2] / before.shape[-2]
+        work = [self._work(before, n, face, scale) for n, faces in enumerate(found) for face in faces]
+        if not work:
+            self._flicker.next_frame()
+            return enhanced
+        restored = self.restorer(torch.cat([each.square for each in work]))
+        result = enhanced.clone()
+        for n in range(len(found)):
+            self._flicker.next_frame()
+            for at, each in enumerate(work):
+                if each.n == n:
+                    self._paste(result, enhanced, each, restored[at : at + 1])
+        return result
+
+    def _work(self, before: torch.Tensor, n: int, face: Followed, scale: tuple[float, float]) -> _Work:
+        here = similarity(face.points, self.restorer.size)
+        square = crop(before[n : n + 1], here, self.restorer.size)
+        return _Work(n, face, enlarged(here, *scale), square)
+
+    def _follow(self, frame: torch.Tensor) -> list[Followed]:
+        pixels = to_pixels(frame)
+        options = self.options
+        # Much smaller ones cannot reach the wanted size in the mean over the window.
+        seen = [face for face in self.detector(pixels, options.min_size) if face.size >= options.min_size / 2]
+        sure = [refined(self.detector, frame, face) for face in seen]
+        found = self._tracks.add(self._number, sure, thumbnail(pixels))
+        self._number += 1
+        wanted = [face for face in found if face.size >= options.min_size and not self._excluded(face)]
+        if options.only_largest and wanted:
+            wanted = [max(wanted, key=lambda face: face.area)]
+        return wanted
+
+    def _excluded(self, face: Followed) -> bool:
+        x, y = face.points.mean(axis=0)
+        return any(left <= x < right and top <= y < bottom for left, top, right, bottom in self.options.exclude)
+
+    def _paste(self, result: torch.Tensor, enhanced: torch.Tensor, work: _Work, restored: torch.Tensor) -> None:
+        """Blend one restored face into its frame of `result`, in place; judge a new one, and then now and again."""
+        face, affine, size = work.face, work.there, self.restorer.size
+        strength = self.options.strength * face.weight
+        frame = result[work.n : work.n + 1]
+        blend(frame, restored - crop(frame, affine, size), affine, strength)
+        views = (work.square, crop(enhanced[work.n : work.n + 1], affine, size), crop(frame, affine, size))
+        self._flicker.add(face.keys, torch.cat([resize(view, (SMALL, SMALL)) for view in views]))
+        number = self._number - result.shape[0] + work.n
+        new = len(face.keys) == 1
+        judged = guard.judge(self.detector, work.square, restored) if new or number % WINDOW == 0 else None
+        self._journal.add(number, face, strength, judged)
+
+    def record(self) -> dict[str, object]:
+        """Models, the journal of faces since `start`, and how they flicker (mean change in code values of 255)."""
+        return {
+            "detector": self.detector.name,
+            "restorer": self.restorer.name,
+            "device": str(self.restorer.device),
+            "flicker": self._flicker.record(),
+            "retries": list(self.restorer.retries),
+            **self._journal.record(),
+        }
+
+    def notes(self) -> list[str]:
+        """What the user must see: faces that no longer look like their source, and faces restored the slow way."""
+        return [f"faces: {retry}." for retry in self.restorer.retries] + self._journal.notes()
+
+
+def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> FaceRestorer | None:
+    """What restores the faces of a job; None when the job wants none (no --face-enhance, or strength 0).
+
+    `paths` maps the SHA-256 of each of `spec.weights` to a local file. Raises WeightsError when a file is missing, is not
+    the pinned bytes, or does not fit.
+    """
+    if spec.face is None or spec.face.strength == 0:
+        return None
+    device = pick_device(settings.device)
+    if settings.threads:
+        cv2.setNumThreads(settings.threads)
+    entry = _entry(spec, "face")
+    module, size = build(entry.name, entry.architecture, entry.parameters, load_file(_pinned(entry, paths)))
+    return FaceRestorer(_detector(spec, paths, device), Restorer(entry.name, module, size, device), spec.face)
+
+
+def _detector(spec: Spec, paths: Mapping[str, Path], device: torch.device) -> Detector:
+    entry = _entry(spec, "detector")
+    path = _pinned(entry, paths)
+    if entry.architecture == "centerface":
+        return CenterFace(path)
+    if entry.architecture == "retinaface":
+        return RetinaFace(load_file(path), entry.parameters, device)
+    raise WeightsError(
+        f"weights {entry.name} are for {entry.architecture!r}, which is no face detector; use CenterFace."
+    )
+
+
+def _entry(spec: Spec, role: str) -> Weights:
+    for entry in spec.weights:
+        if entry.role == role:
+            return entry
+    raise WeightsError(
+        f"the job restores faces but pins no weights of a {role}; run `respool models fetch`, then submit again."
+    )
+
+
+def _pinned(entry: Weights, paths: Mapping[str, Path]) -> Path:
+    path = paths.get(entry.sha256)
+    if path is None:
+        raise WeightsError(f"weights {entry.name} ({entry.sha256[:12]}) were not fetched; submit the job again.")
+    found = file_sha256(path)
+    if found != entry.sha256:
+        raise WeightsError(f"weights {entry.name} in {path} have SHA-256 {found}, but the job pins {entry.sha256}.")
+    return path
