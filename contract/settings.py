@@ -52,7 +52,8 @@ class Settings:
     """How long Redis or S3 may take to answer at start before it counts as unreachable."""
     lease_ttl_s: float = 30.0
     """A worker that has not renewed its lease for so long has lost it."""
-    lease_renew_s: float = 10.0
+    lease_renew_s: float = 2.0
+    """How often a worker renews its lease, says how far it is, and hears of pause and cancel."""
     max_attempts: int = 4
     """Attempts of a chunk before it is set aside."""
     chunk_soft_limit_s: float = 1800.0

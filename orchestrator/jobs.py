@@ -38,7 +38,7 @@ class ChunkProgress(Struct, frozen=True):
 class JobStatus(Struct, frozen=True):
     """A job as `respool status --json` shows it; fields are only ever added.
 
-    `fps` is over the last two minutes, `eta_s` from it, both None while unknown. `damaged` are the spans of frames
+    `frames.done` counts those of chunks at hand too. `fps` is over the last two minutes, `eta_s` from it, both None while unknown. `damaged` are the spans of frames
     that the source does not give whole.
     """
 
@@ -103,8 +103,11 @@ class Jobs:
             done, failed = self._records.settled(job)
             frames = sum(plan.chunks[n].count for n in done)
             counts = Counts(len(plan.chunks), len(done), len(failed), 0, 0, plan.frames, frames, 0, 0, False, False)
-        fps = self._fps(job)
-        left = counts.frames - counts.frames_done if counts else 0
+        workers = self._ledger.workers()
+        busy = [w for w in workers.values() if w.get("job") == job and not manifest]
+        in_hand = sum(int(str(w["in_hand"])) for w in busy)
+        fps = self._fps(job) or sum(int(str(w["in_hand"])) / max(float(str(w["chunk_s"])), 1e-3) for w in busy)
+        left = counts.frames - counts.frames_done - in_hand if counts else 0
         failures = manifest.failures if manifest else plan.failures if plan else ()
         return JobStatus(
             id=job,
@@ -117,10 +120,12 @@ class Jobs:
             chunks=ChunkProgress(counts.total, counts.done, counts.failed, counts.running)
             if counts
             else ChunkProgress(0, 0, 0, 0),
-            frames=Progress(counts.frames, counts.frames_done) if counts else Progress(0, 0),
+            frames=Progress(counts.frames, min(counts.frames, counts.frames_done + in_hand))
+            if counts
+            else Progress(0, 0),
             fps=round(fps, 3) if fps else None,
             eta_s=round(left / fps, 1) if fps and not manifest else None,
-            workers=len(self._ledger.workers()),
+            workers=len(workers),
             retried=counts.retried if counts else 0,
             handed_back=counts.handed_back if counts else 0,
             damaged=manifest.damage if manifest else (),

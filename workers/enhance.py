@@ -52,6 +52,7 @@ class Worker:
         self.idle.set()
         self._lease: Lease | None = None
         self._label = ""
+        self._taken = 0.0
         self._started = time.time()
         self._frames = 0
         self._fps = 0.0
@@ -80,7 +81,7 @@ class Worker:
         if lease is None:
             return verdict
         self.idle.clear()
-        self._lease = lease
+        self._lease, self._taken = lease, time.monotonic()
         self.pulse.hold(lease)
         self.meter.begin()
         outcome = "crashed"
@@ -248,7 +249,10 @@ class Worker:
             "pid": os.getpid(),
             "started": self._started,
             "seen": time.time(),
+            "job": lease.job if (lease := self._lease) else "",
             "chunk": self._label,
+            "in_hand": self.pulse.in_hand,
+            "chunk_s": time.monotonic() - self._taken,
             "frames": self._frames,
             "fps": round(self._fps, 3),
             "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -5,11 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from contract.errors import Cancelled, Interrupted, LeaseLost, RespoolError, Unreachable
 from contract.ledger import Lease, Ledger, Renewal
 
 logger = logging.getLogger(__name__)
+
+
+class Checkpoint(Protocol):
+    """What long work calls between batches, with the frames that are finished; it raises to stop the work."""
+
+    def __call__(self, frames: int = 0) -> None: ...
 
 
 class Pulse:
@@ -23,6 +30,8 @@ class Pulse:
         self._wake = threading.Event()
         self._ended = False
         self.interrupted = threading.Event()
+        self.in_hand = 0
+        """Frames of the chunk at hand that are finished, for whoever watches."""
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
     def start(self) -> None:
@@ -35,7 +44,7 @@ class Pulse:
     def hold(self, lease: Lease | None) -> None:
         """Keep `lease` from now on; None when there is none to keep."""
         with self._lock:
-            self._lease, self._verdict = lease, "ok"
+            self._lease, self._verdict, self.in_hand = lease, "ok", 0
         self._wake.set()
 
     def interrupt(self) -> None:
@@ -52,8 +61,12 @@ class Pulse:
         except Unreachable as error:
             logger.warning("cannot sign off: %s", error)
 
-    def checkpoint(self) -> None:
-        """Raise when the work at hand is to stop: Interrupted, Cancelled, or LeaseLost; return at once otherwise."""
+    def checkpoint(self, frames: int = 0) -> None:
+        """Raise when the work at hand is to stop: Interrupted, Cancelled, or LeaseLost; return at once otherwise.
+
+        `frames` says how many frames of the chunk are finished by now.
+        """
+        self.in_hand = max(self.in_hand, frames)
         if self.interrupted.is_set():
             raise Interrupted("The worker was told to stop and handed its chunk back.")
         verdict = self._verdict

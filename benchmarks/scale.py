@@ -1,0 +1,178 @@
+"""Scale, simulated honestly: real orchestrator, Redis, S3, broker and task code; only the enhancing is a sleep.
+
+    python -m benchmarks.scale --chunks 100000 --workers 64 --churn 0.1            no-op chunks: what orchestration costs
+    python -m benchmarks.scale --chunks 2000 --workers 64 --seconds 5 10            parallel efficiency
+
+A simulated worker is a thread that takes real messages and runs the real `workers.enhance.Worker` on them: claim, look
+for a commit, (sleep), conditional PUT, ledger. `--churn` is the share of chunks whose worker vanishes without a word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from benchmarks.rig import until
+from contract import job as words
+from contract import keys, tasks
+from contract.job import Chunk, Done, Item, Job, Plan, Spec
+from contract.ledger import Lease, Ledger
+from contract.settings import Settings, load
+from contract.storage import Storage
+from orchestrator.local import start
+from orchestrator.records import Records
+from workers.desk import JobFile
+from workers.enhance import Worker
+
+
+class Vanished(BaseException):
+    """The simulated worker is gone; nothing of it may run any more."""
+
+
+class Simulated(Worker):
+    """A worker whose network is a sleep, and who may vanish while it holds a lease."""
+
+    def __init__(self, settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
+        super().__init__(settings)
+        self.name = self.pulse._worker = name
+        self._seconds, self._churn, self._rng = seconds, churn, random.Random(seed)
+        self._clock = threading.Event()
+
+    def _enhance(self, lease: Lease, file: JobFile, chunk: Chunk) -> Done:
+        del file
+        self._clock.wait(self._rng.uniform(*self._seconds))
+        if self._rng.random() < self._churn:
+            raise Vanished
+        return Done(chunk.n, lease.attempt, self.name, chunk.count, ())
+
+
+def work(settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
+    """Take messages for ever; whoever vanishes comes back as somebody else, its lease left to run out."""
+    app = Celery("simulated", broker=settings.broker)
+    life = 0
+    while True:
+        worker = Simulated(settings, f"{name}.{life}", seconds, churn, seed + life)
+        worker.pulse.start()
+        with app.connection_for_read() as connection, connection.SimpleQueue(tasks.QUEUE) as queue:
+            try:
+                while True:
+                    message = queue.get(block=True)
+                    message.ack()
+                    ring = tasks.from_message(message.payload[0][0])
+                    worker.work(ring.job, ring.chunk)
+            except Vanished:
+                worker.pulse._ended = True
+            except OperationalError:
+                return  # the cluster ended
+        life += 1
+
+
+def crowd(options: argparse.Namespace) -> None:
+    """One process full of simulated workers."""
+    settings = load()
+    for n in range(options.crowd):
+        args = (settings, f"sim{options.seed}-{n}", tuple(options.seconds), options.churn, options.seed * 1000 + n)
+        threading.Thread(target=work, args=args, daemon=True).start()
+    sys.stdin.read()  # until the bench ends
+
+
+def submit_plain(settings: Settings, chunks: int) -> str:
+    """A job of `chunks` chunks that need no input, planned already."""
+    item = Item(0, "image", "simulated", "simulated", "0" * 64, 0)
+    spec = Spec(model="identity", chunk_frames=int(time.time()))
+    job = Job(words.job_id(spec, (item,)), spec, (item,), datetime.now(UTC).isoformat())
+    storage = Storage(settings)
+    plan = Plan(job.id, tuple(Chunk(n, "image", 0, 0, 1, f"simulated {n}") for n in range(chunks)))
+    storage.put(keys.plan(job.id), words.encode(plan))
+    storage.put(keys.job_spec(job.id), words.encode(job))
+    Ledger(settings).announce_job(job.id)
+    return job.id
+
+
+def cpu(processes: dict[str, list[psutil.Process]]) -> dict[str, float]:
+    """CPU seconds by role so far."""
+    return {role: sum(sum(p.cpu_times()[:2]) for p in members if p.is_running()) for role, members in processes.items()}
+
+
+def main() -> int:
+    """Run one simulation and print what it cost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chunks", type=int, default=2000)
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--seconds", type=float, nargs=2, default=[0.0, 0.0], help="a chunk takes between these")
+    parser.add_argument("--churn", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2, help="processes that the simulated workers share")
+    parser.add_argument("--crowd", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.crowd:
+        crowd(options)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
+        base = replace(Settings(state=Path(name)), max_attempts=50)
+        with start(base, workers=0) as cluster:
+            settings = replace(cluster.settings, max_attempts=50)
+            crowds = [
+                subprocess.Popen(
+                    [
+                        *(
+                            sys.executable,
+                            "-m",
+                            "benchmarks.scale",
+                            "--crowd",
+                            str(options.workers // options.processes),
+                        ),
+                        *("--seed", str(options.seed + n), "--churn", str(options.churn)),
+                        *("--seconds", *map(str, options.seconds)),
+                    ],
+                    env={**psutil.Process().environ(), **settings.environment()},
+                    stdin=subprocess.PIPE,
+                )
+                for n in range(options.processes)
+            ]
+            try:
+                ledger = Ledger(settings)
+                until(lambda: len(ledger.workers()) >= options.workers, 120, "simulated workers")
+                roles = {p.role: [psutil.Process(p.pid)] for p in cluster.processes}
+                roles["task code"] = [psutil.Process(p.pid) for p in crowds]
+                before = cpu(roles)
+                began = time.monotonic()
+                job = submit_plain(settings, options.chunks)
+                records = Records(Storage(settings))
+                settled = until(
+                    lambda: (c := ledger.counts(job)) is not None and c.settled and time.monotonic(), 7200, "all chunks"
+                )
+                manifest = until(lambda: records.manifest(job), 3600, "the manifest")
+                after = cpu(roles)
+                memory = {role: max(p.memory_info().rss for p in found) / 2**20 for role, found in roles.items()}
+            finally:
+                for process in crowds:
+                    process.kill()
+                    process.wait()
+    wall = settled - began
+    spent = {role: after[role] - before[role] for role in before}
+    ideal = options.chunks * (sum(options.seconds) / 2) / options.workers
+    print(f"{options.chunks} chunks, {options.workers} workers, churn {options.churn:.0%}: {manifest.state}")
+    print(f"all chunks after {wall:.1f} s, manifest after {time.monotonic() - began:.1f} s")
+    if ideal:
+        print(f"parallel efficiency {ideal / wall:.3f} (ideal {ideal:.1f} s)")
+    print(f"CPU a chunk, all processes: {1000 * sum(spent.values()) / options.chunks:.2f} ms")
+    for role in spent:
+        print(f"  {role:<14} {1000 * spent[role] / options.chunks:7.2f} ms a chunk   {memory[role]:7.1f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
