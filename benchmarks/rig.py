@@ -15,8 +15,8 @@ from typing import TypeVar
 import psutil
 
 from benchmarks.clips import fingerprint, make_film
-from contract import job as words
 from contract import keys
+from contract.errors import TransientError
 from contract.job import Done, Manifest, Spec
 from contract.ledger import Ledger
 from contract.settings import Settings
@@ -81,13 +81,21 @@ class Rig:
         return submit([film], spec, self.settings).job.id
 
     def done(self, job: str) -> int:
-        return self.jobs.status(job).chunks.done
+        return self._patiently(lambda: self.jobs.status(job).chunks.done) or 0
 
     def wait_done(self, job: str, chunks: int, seconds: float = 60) -> None:
         until(lambda: self.done(job) >= chunks, seconds, f"{chunks} chunks of {job}")
 
     def finish(self, job: str, seconds: float = 120) -> Manifest:
-        return until(lambda: self.records.manifest(job), seconds, f"the end of job {job}")
+        return until(lambda: self._patiently(lambda: self.records.manifest(job)), seconds, f"the end of job {job}")
+
+    @staticmethod
+    def _patiently(look: Callable[[], T | None]) -> T | None:
+        """None while a server that was hurt is away."""
+        try:
+            return look()
+        except TransientError:
+            return None
 
     def result(self, job: str, folder: Path) -> list[tuple[int, str]]:
         """The finished film's frames, as (pts, hash)."""
@@ -133,10 +141,6 @@ def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = Tr
 def undisturbed(film: Path) -> list[tuple[int, str]]:
     """What every run must give: the source's own frames, since the job is `identity` into FFV1."""
     return fingerprint(film)
-
-
-def decode_done(data: bytes) -> Done:
-    return words.decode(data, Done, "done.json")
 
 
 def film(folder: Path, frames: int) -> Path:

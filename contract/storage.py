@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from contract.errors import IntegrityError, StorageError, Unreachable
 from contract.reader import Reader
@@ -264,7 +265,7 @@ class Storage:
         for tried in range(_TRIES):
             try:
                 return call()
-            except (ClientError, BotoCoreError, HTTPClientError, IntegrityError, OSError) as error:
+            except (ClientError, BotoCoreError, HTTPError, IntegrityError, OSError) as error:
                 final = tried == _TRIES - 1
                 if isinstance(error, IntegrityError):
                     if final:
@@ -301,11 +302,11 @@ class Storage:
 
 def _streaming(error: Exception) -> bool:
     """True for what breaks in the middle of a body, which botocore does not repeat by itself."""
-    name = type(error).__name__
-    return name in (
+    if isinstance(error, (HTTPError, OSError)):
+        return True
+    return type(error).__name__ in (
         "IncompleteReadError",
         "ResponseStreamingError",
         "ReadTimeoutError",
         "ConnectionClosedError",
-        "HTTPClientError",
-    ) or isinstance(error, OSError)
+    )
