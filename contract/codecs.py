@@ -6,6 +6,7 @@ encoder's headers must not depend on the machine: thread counts and library bann
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import av
@@ -18,10 +19,10 @@ _X26X_PRESETS = (
 )  # fmt: skip
 CONTAINERS = {
     "mp4": "mp4", "m4v": "mp4", "mov": "mov", "qt": "mov", "mkv": "matroska", "webm": "webm", "ts": "mpegts",
-    "m2ts": "mpegts", "mts": "mpegts", "avi": "avi", "nut": "nut", "mxf": "mxf",
+    "m2ts": "mpegts", "mts": "mpegts", "nut": "nut",
 }  # fmt: skip
-"""Muxer by file suffix: containers that we write."""
-SUFFIXES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm", "mpegts": "ts", "nut": "nut", "avi": "avi"}
+"""Muxer by file suffix: containers that hold exact times. AVI and program streams do not, and are not written."""
+SUFFIXES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm", "mpegts": "ts", "nut": "nut"}
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,17 @@ class Encoder:
     presets: tuple[str, ...]
     odd_sizes: bool
     """True when it encodes odd sizes of subsampled formats as they are."""
+    smallest: int = 2
+    largest: int = 16384
+    """Pixels a side that it takes."""
 
 
 ENCODERS: dict[Codec, Encoder] = {
     "x264": Encoder("libx264", 18, "medium", _X26X_PRESETS, odd_sizes=False),
     "x265": Encoder("libx265", 20, "medium", _X26X_PRESETS, odd_sizes=False),
-    "svtav1": Encoder("libsvtav1", 24, "8", tuple(str(n) for n in range(14)), odd_sizes=False),
+    "svtav1": Encoder("libsvtav1", 24, "8", tuple(str(n) for n in range(14)), odd_sizes=False, smallest=64),
     "vp9": Encoder("libvpx-vp9", 24, "4", tuple(str(n) for n in range(9)), odd_sizes=True),
-    "ffv1": Encoder("ffv1", None, None, (), odd_sizes=True),
+    "ffv1": Encoder("ffv1", None, None, (), odd_sizes=True, smallest=1, largest=65535),
     "prores": Encoder("prores_ks", None, None, (), odd_sizes=False),
 }
 
@@ -58,7 +62,13 @@ class PixelClass:
     flat: bool
     """False for semi-planar, packed, float and big-endian layouts, chosen only when the source has the same."""
 
+    @property
+    def model(self) -> str:
+        """rgb, grey or yuv."""
+        return "rgb" if self.rgb else "grey" if self.grey else "yuv"
 
+
+@functools.cache
 def pixel_class(pix_fmt: str) -> PixelClass:
     """Describe FFmpeg's pixel format `pix_fmt`; raise Unsupported for an unknown one."""
     try:
@@ -184,3 +194,21 @@ def encoder_options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
 
 def _deep(pix_fmt: str) -> bool:
     return pixel_class(pix_fmt).depth > 8
+
+
+def same_samples(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
+    """`frame` in `pix_fmt`: untouched where it has it, rearranged where only the layout differs (see `plain_name`),
+    converted by swscale otherwise. Range is never changed."""
+    name = frame.format.name
+    if name == pix_fmt:
+        return frame
+    spread = 2 if name.startswith("yuvj") else frame.color_range
+    same = spread if plain_name(name) == pix_fmt else None
+    return frame.reformat(format=pix_fmt, src_color_range=spread, dst_color_range=same)
+
+
+def result_suffix(source: str) -> str:
+    """The suffix (with its dot) of a result that nobody named, from the source's name: the same container where it is
+    one that is written here, else Matroska."""
+    suffix = source.rsplit("/", 1)[-1].rpartition(".")[2].lower()
+    return f".{suffix}" if suffix in CONTAINERS else ".mkv"

@@ -23,6 +23,11 @@ INDEX_VERSION = 1
 MAX_FRAMES = 20_000_000
 """Nine days of 25 fps: more entries than this in an index are a lie."""
 
+CHUNK_FORMAT, CHUNK_DEMUXER = "matroska", "matroska"
+CHUNK_TICK = Fraction(1, 1000)
+"""An encoded chunk is Matroska, because that holds every codec that is written here, and its times are ordinals: one
+tick of Matroska's clock per frame, so that nothing is ever rounded."""
+
 UNPLACED = -1
 """The position of a packet that gives no frame (discarded by an edit list, hidden, empty)."""
 
@@ -81,6 +86,8 @@ class Encoding(Struct, frozen=True, forbid_unknown_fields=True):
     rate: tuple[Positive, Positive]
     """Nominal frames per second as a fraction; the real times are in the index."""
     options: dict[str, str]
+    colour: Colour
+    """Of the result: the source's, but for the matrix where RGB or grey becomes YUV."""
     sar: tuple[Natural, Natural] = (0, 1)
 
 

@@ -13,6 +13,7 @@ from typing import BinaryIO, NoReturn
 
 import av
 import av.error
+import av.logging
 from av.container import InputContainer
 
 from contract.errors import BadInput, Unsupported
@@ -46,7 +47,7 @@ class _Nameless:
         return self._file.tell()
 
 
-def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
+def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:  # noqa: ARG001 - PyAV's signature
     raise PermissionError(f"a medium may not open {url[:120]!r}")
 
 
@@ -86,3 +87,34 @@ def open_media(source: BinaryIO, what: str, demuxers: tuple[str, ...] = DEMUXERS
 def reason(error: BaseException) -> str:
     """FFmpeg's words for `error`, without the errno and file name that PyAV adds."""
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+class DecoderLog:
+    """Listens to what FFmpeg says at the level of errors: many a broken picture is neither an error nor marked as one.
+
+    A context manager; `take` returns the new messages of one decoder. With `threads`, messages from any thread are heard:
+    only then is it used with a decoder that has threads, and only one such listener may live in a process at a time.
+    """
+
+    def __init__(self, name: str, threads: bool = False) -> None:
+        self._name = name
+        self._capture = av.logging.Capture(local=not threads)
+
+    def __enter__(self) -> DecoderLog:
+        self._level = av.logging.get_level()
+        self._repeated = av.logging.get_skip_repeated()
+        av.logging.set_skip_repeated(False)
+        av.logging.set_level(av.logging.ERROR)
+        self._messages: list[tuple[int, str, str]] = self._capture.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._capture.__exit__(None, None, None)
+        av.logging.set_level(self._level)
+        av.logging.set_skip_repeated(self._repeated)
+
+    def take(self) -> list[str]:
+        """Messages of this decoder since the last call."""
+        found = [message.strip() for _, name, message in self._messages if name == self._name]
+        del self._messages[:]
+        return found

@@ -56,7 +56,6 @@ class RunHeader(Struct, frozen=True, forbid_unknown_fields=True):
     bits_per_coded_sample: Natural = 0
     reorder: Natural = 0
     """has_b_frames, as the demuxer learnt it from the stream's start."""
-    packet_time_base: tuple[Positive, Positive] = (1, 90000)
     scanning: Scanning = Scanning()
     deinterlace: bool = False
     preroll: Natural = 0

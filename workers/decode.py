@@ -14,7 +14,6 @@ from pathlib import Path
 
 import av
 import av.error
-import av.logging
 from av.codec.context import ThreadType
 from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 from av.video.codeccontext import VideoCodecContext
@@ -22,6 +21,7 @@ from av.video.frame import VideoFrame
 
 from contract.errors import Unsupported
 from contract.film import Span
+from contract.media import DecoderLog, reason
 from contract.packets import CORRUPT, KEY, RunHeader, RunPacket, RunReader
 
 REORDER = 16
@@ -115,23 +115,20 @@ class _Attempt:
         self._file = path.open("rb")
         self._reader = RunReader(self._file)
         self._context = open_decoder(self._reader.header, threads)
+        self._log = DecoderLog(self._context.name, threads=True)
         self._settled_at: int | None = None
         self.suspect: dict[int, str] = {}
         self.keys: set[int] = set()
         self.trouble = False
 
     def __enter__(self) -> _Attempt:
-        self._level = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR)
-        self._capture = av.logging.Capture(local=False)
-        self._messages = self._capture.__enter__()
+        self._log.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
         # Threads must be idle before the decoder goes: one that logs needs the interpreter, which would be waiting.
         self._context.flush_buffers()
-        self._capture.__exit__(None, None, None)
-        av.logging.set_level(self._level)
+        self._log.__exit__(*exc)
         self._file.close()
 
     def frames(self) -> Iterator[tuple[int, VideoFrame]]:
@@ -156,12 +153,10 @@ class _Attempt:
         except av.error.EOFError:
             frames = []
         except av.error.FFmpegError as error:
-            self._note(position, f"the decoder refuses its data ({error.strerror})")
+            self._note(position, f"the decoder refuses its data ({reason(error)})")
             frames = []
-        for _, name, message in self._messages:
-            if name == self._context.name:
-                self._note(position, f"the decoder says: {message.strip()}")
-        del self._messages[:]
+        for message in self._log.take():
+            self._note(position, f"the decoder says: {message}")
         for frame in frames:
             place = frame.opaque
             at = place.position if isinstance(place, Place) else position

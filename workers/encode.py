@@ -1,4 +1,4 @@
-"""From frames to an encoded chunk: a NUT file with one stream, whose timestamps are ordinals within the chunk.
+"""From frames to an encoded chunk: a file with one stream, whose timestamps are ordinals within the chunk.
 
 A fresh encoder per chunk, closed groups of pictures, global headers: chunks of one film can be joined by stream copy.
 An ordinal that is left out marks a frame that the source does not give.
@@ -6,14 +6,15 @@ An ordinal that is left out marks a frame that the source does not give.
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 
-from contract.codecs import pixel_class, plain_name
 from contract.errors import EnhanceError
+from contract.film import CHUNK_FORMAT, CHUNK_TICK
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from contract.film import Colour, Encoding
-
-FORMAT = "nut"
-_TAGS = {"rgb": 0, "bt709": 1, "bt601": 6, "bt2020": 9}
+    from contract.film import Encoding
 
 
 class ChunkEncoder:
@@ -34,20 +32,19 @@ class ChunkEncoder:
     `reorder` is the largest distance by which a frame is decoded ahead of its turn (i - ordinal of the i-th packet).
     """
 
-    def __init__(self, out: Path, encoding: Encoding, colour: Colour) -> None:
+    def __init__(self, out: Path, encoding: Encoding) -> None:
         self._out = out
         self._encoding = encoding
-        self._colour = colour
         self._ordinals: list[int] = []
         self._given: list[int] = []
         self.reorder = 0
 
     def __enter__(self) -> ChunkEncoder:
-        # Timestamps are ordinals and must stay so: without this NUT shifts them until the first decode time is 0.
+        # Timestamps are ordinals and must stay so: without this they are shifted until the first decode time is 0.
         self._container: OutputContainer = av.open(
-            str(self._out), "w", format=FORMAT, container_options={"avoid_negative_ts": "disabled"}
+            str(self._out), "w", format=CHUNK_FORMAT, container_options={"avoid_negative_ts": "disabled"}
         )
-        self._stream = open_encoder(self._container, self._encoding, self._colour)
+        self._stream = open_encoder(self._container, self._encoding)
         return self
 
     def write(self, ordinal: int, frame: VideoFrame) -> None:
@@ -77,6 +74,7 @@ class ChunkEncoder:
                     f"{self._encoding.encoder} began a chunk without a key frame; report this as a defect."
                 )
             self._ordinals.append(packet.pts)
+            packet.time_base = CHUNK_TICK  # the encoder counted in frames
             self._container.mux(packet)
 
     def __exit__(
@@ -103,33 +101,22 @@ class ChunkEncoder:
         return len(self._given)
 
 
-def open_encoder(container: OutputContainer, encoding: Encoding, colour: Colour) -> VideoStream:
-    """A stream of `container` that encodes as `encoding` says and carries the colour's tags."""
+def open_encoder(container: OutputContainer, encoding: Encoding) -> VideoStream:
+    """A stream of `container` that encodes as `encoding` says and carries its colour tags."""
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to stderr otherwise
     rate = Fraction(*encoding.rate)
-    stream = container.add_stream(encoding.encoder, rate=rate, options=dict(encoding.options))
+    options = dict(encoding.options)
+    if encoding.colour.chroma_location:
+        options["chroma_sample_location"] = str(encoding.colour.chroma_location)
+    stream: VideoStream = container.add_stream(encoding.encoder, rate=rate, options=options)  # type: ignore[assignment]
     context = stream.codec_context
     context.width, context.height, context.pix_fmt = encoding.width, encoding.height, encoding.pix_fmt
     context.time_base = 1 / rate
     if encoding.sar[0] and encoding.sar[1]:
         context.sample_aspect_ratio = Fraction(*encoding.sar)
-    tag(stream, encoding, colour)
-    return stream
-
-
-def tag(stream: VideoStream, encoding: Encoding, colour: Colour) -> None:
-    """Write the source's colour tags to `stream`; where RGB becomes YUV, say with which matrix."""
-    context = stream.codec_context
-    context.color_range = colour.range or (2 if colour.full else 0)
+    colour = encoding.colour
+    context.color_range = colour.range
     context.color_primaries = colour.primaries
     context.color_trc = colour.transfer
-    rgb = pixel_class(encoding.pix_fmt).rgb
-    context.colorspace = 0 if rgb else colour.space
-
-
-def relabel(frame: VideoFrame, pix_fmt: str) -> VideoFrame:
-    """`frame` in `pix_fmt`: by swscale where samples differ, untouched where they do not."""
-    if frame.format.name == pix_fmt:
-        return frame
-    source_range = 2 if frame.format.name.startswith("yuvj") else frame.color_range
-    target_range = source_range if plain_name(frame.format.name) == pix_fmt else None
-    return frame.reformat(format=pix_fmt, src_color_range=source_range, dst_color_range=target_range)
+    context.colorspace = colour.space
+    return stream

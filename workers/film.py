@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contract.codecs import same_samples
+from contract.codecs import pixel_class, same_samples
 from contract.errors import EnhanceError
 from workers.decode import RunDecoder
 from workers.encode import ChunkEncoder
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from contract.job import Spec
     from contract.packets import RunHeader
     from workers.generators.enhancer import Enhancer
+    from workers.pulse import Checkpoint
 
+Sizes = dict[tuple[int, int], list[int]]
+"""Positions of frames that have another size than the film, by (width, height)."""
 BATCH = 4
 """Frames that go through a network at once: enough to fill a GPU at common sizes, few enough for its memory."""
 
@@ -49,9 +52,7 @@ class Clock:
         return now
 
 
-def enhance_film(
-    run: Path, spec: Spec, enhancer: Enhancer | None, out: Path, checkpoint: Callable[[], None]
-) -> FilmResult:
+def enhance_film(run: Path, spec: Spec, enhancer: Enhancer | None, out: Path, checkpoint: Checkpoint) -> FilmResult:
     """Decode the owned frames of `run`, enhance and encode them into `out`; without an `enhancer` they pass untouched.
 
     `checkpoint` is called between batches and raises to stop. A frame that the source does not give is left out and
@@ -60,9 +61,10 @@ def enhance_film(
     decoder = RunDecoder(run)
     header = decoder.header
     clock = Clock()
-    with ChunkEncoder(out, header.encoding, header.colour) as encoder:
-        for batch in _batches(decoder, clock):
-            checkpoint()
+    sizes: Sizes = {}
+    with ChunkEncoder(out, header.encoding) as encoder:
+        for batch in _batches(decoder, clock, sizes):
+            checkpoint(encoder.frames)
             for ordinal, frame in _enhanced(batch, header, enhancer, clock):
                 now = time.perf_counter()
                 encoder.write(ordinal, frame)
@@ -83,12 +85,17 @@ def enhance_film(
         width=header.encoding.width,
         height=header.encoding.height,
         damage=[(s.first, s.count, s.reason) for s in damage],
+        notes=[
+            f"{len(p)} frames from {p[0]} on are {w}x{h} in the source and are scaled to the film's size"
+            for (w, h), p in sizes.items()
+        ],
         record=record,
     )
 
 
-def _batches(decoder: RunDecoder, clock: Clock) -> Iterator[list[tuple[int, VideoFrame]]]:
-    """Owned frames with their ordinals, a few at a time; frames of one batch have one size and format."""
+def _batches(decoder: RunDecoder, clock: Clock, sizes: Sizes) -> Iterator[list[tuple[int, VideoFrame]]]:
+    """Owned frames with their ordinals, a few at a time; frames of one batch have one size and format. Other sizes than
+    the film's go to `sizes`."""
     header = decoder.header
     batch: list[tuple[int, VideoFrame]] = []
     shape: tuple[int, int, str] | None = None
@@ -107,6 +114,8 @@ def _batches(decoder: RunDecoder, clock: Clock) -> Iterator[list[tuple[int, Vide
         if batch and (look != shape or len(batch) == BATCH):
             yield batch
             batch = []
+        if look[:2] != (header.width, header.height):
+            sizes.setdefault(look[:2], []).append(position)
         shape = look
         batch.append((ordinal, frame))
     if batch:
@@ -119,7 +128,7 @@ def _enhanced(
     encoding = header.encoding
     if enhancer is None or enhancer.identity:
         for ordinal, frame in batch:
-            yield ordinal, same_samples(frame, encoding.pix_fmt)
+            yield ordinal, _as_it_is(frame, header)
         return
     import torch  # identity needs neither: a worker that only copies starts in a second and stays small
 
@@ -132,6 +141,19 @@ def _enhanced(
     clock.spend("enhance", now)
     for i, (ordinal, _) in enumerate(batch):
         now = time.perf_counter()
-        frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, header.colour)
+        frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, encoding.colour)
         clock.spend("from_rgb", now)
         yield ordinal, frame
+
+
+def _as_it_is(frame: VideoFrame, header: RunHeader) -> VideoFrame:
+    """`frame` untouched, but for what the encoding cannot hold: another colour model, or another size than the film's."""
+    encoding = header.encoding
+    if pixel_class(frame.format.name).model != pixel_class(encoding.pix_fmt).model:
+        from workers import colour
+
+        frame = colour.from_rgb(colour.to_rgb(frame, header.colour), encoding.pix_fmt, encoding.colour)
+    frame = same_samples(frame, encoding.pix_fmt)
+    if (frame.width, frame.height) != (encoding.width, encoding.height):
+        frame = frame.reformat(width=encoding.width, height=encoding.height, interpolation="LANCZOS")
+    return frame

@@ -4,22 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
 from av.stream import Discard
 
-from contract.media import reason
+from contract.media import open_media, reason
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
 
     from contract.film import FilmIndex
-    from orchestrator.assemble.mux import Outlet
+    from orchestrator.assemble.mux import Covers, Outlet
 
 _EARLY = Fraction(-(1 << 40))
 """Covers carry no time; they go first."""
+
+
+MIME = {
+    "mjpeg": ("jpg", "image/jpeg"),
+    "png": ("png", "image/png"),
+    "gif": ("gif", "image/gif"),
+    "webp": ("webp", "image/webp"),
+}
+
+
+def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
+    """The pictures of cover streams, where the result takes them as attachments (Matroska)."""
+    wanted = {s.index: s for s in index.streams if s.kind == "cover" and s.copied}
+    found: Covers = {}
+    if index.container != "matroska" or not wanted:
+        return found
+    with open_media(source, "the source") as container:
+        for packet in container.demux([container.streams[i] for i in wanted]):
+            stream = container.streams[packet.stream_index]
+            if packet.size and stream.index not in found:
+                suffix, mime = MIME.get(wanted[stream.index].codec, ("bin", "application/octet-stream"))
+                name = stream.metadata.get("filename") or f"cover.{suffix}"
+                found[stream.index] = (name, stream.metadata.get("mimetype") or mime, bytes(packet))
+            if len(found) == len(wanted):
+                break
+    return found
 
 
 class Copier:

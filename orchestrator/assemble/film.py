@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
-from contract.film import FilmIndex, unpack
+from contract.film import FilmIndex
 from contract.media import open_media
-from orchestrator.assemble.copy import Copier
+from orchestrator.assemble.aspect import set_sample_aspect
+from orchestrator.assemble.copy import Copier, read_covers
 from orchestrator.assemble.join import ChunkJoiner
 from orchestrator.assemble.mux import open_result
+from orchestrator.assemble.tags import lost_tags
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,12 +30,12 @@ def assemble_film(
     read once, one after the other, so each may be gone when the next is asked for. Raises VerifyError when they do not
     belong together.
     """
-    pts = unpack(index.pts)
+    covers = read_covers(source, index)
     with (
-        ChunkJoiner(index, pts, chunks, reorder) as film,
+        ChunkJoiner(index, chunks, reorder) as film,
         open_media(source, "the source") as container,
     ):
-        outlet = open_result(out, index, spec, container, film.template, starts_late=bool(pts[0]))
+        outlet = open_result(out, index, spec, container, film.template, covers)
         with outlet.container:
             copier = Copier(container, outlet, index)
             for packet in film:
@@ -41,4 +43,6 @@ def assemble_film(
                 packet.stream = outlet.film
                 outlet.container.mux(packet)
             copier.rest()
-    return [*index.notes, *film.notes, *copier.notes]
+        if index.container in ("matroska", "webm") and index.sar[0] != index.sar[1] and 0 not in index.sar:
+            set_sample_aspect(out, index.sar)
+        return [*index.notes, *film.notes, *copier.notes, *lost_tags(container, out, index)]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import VerifyError
-from contract.film import FilmIndex, unpack
+from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex, unpack
 from contract.media import open_media
 
 if TYPE_CHECKING:
@@ -28,12 +28,10 @@ class ChunkJoiner:
     far any frame is decoded ahead of its turn; before the first frame it is extrapolated backwards.
     """
 
-    def __init__(
-        self, index: FilmIndex, pts: npt.NDArray[np.int64], chunks: Iterable[BinaryIO], reorder: int | None
-    ) -> None:
+    def __init__(self, index: FilmIndex, chunks: Iterable[BinaryIO], reorder: int | None) -> None:
         self._index = index
-        self._pts = pts
-        self._lasting = lasting(pts, unpack(index.durations))
+        self._pts = unpack(index.pts)
+        self._lasting = lasting(self._pts, unpack(index.durations))
         self._chunks = iter(chunks)
         self._number = -1
         self._reorder = reorder
@@ -64,7 +62,7 @@ class ChunkJoiner:
             if file.read(1):
                 file.seek(0)
                 what = f"encoded chunk {self._number}"
-                return self._stack.enter_context(open_media(file, what, demuxers=("nut",)))
+                return self._stack.enter_context(open_media(file, what, demuxers=(CHUNK_DEMUXER,)))
             self._say_missing(0)
         return None
 
@@ -114,12 +112,11 @@ class ChunkJoiner:
     def _stamped(self, container: InputContainer) -> Iterator[tuple[Packet[VideoStream], int]]:
         """The packets of one chunk with the positions of their frames."""
         chunk = self._index.chunks[self._number]
-        rate = self._index.rate
         seen: set[int] = set()
         for packet in container.demux(_film_of(container)):
             if packet.size == 0:
                 continue
-            ordinal = Fraction(-1) if packet.pts is None else packet.pts * packet.time_base * rate
+            ordinal = Fraction(-1) if packet.pts is None else packet.pts * packet.time_base / CHUNK_TICK
             if ordinal.denominator != 1 or not 0 <= ordinal < chunk.count or int(ordinal) in seen:
                 raise VerifyError(
                     f"chunk {self._number} holds a frame numbered {ordinal}, of {chunk.count}; retry the job."

@@ -16,7 +16,7 @@ from av.stream import Discard
 from contract.errors import VerifyError
 from contract.film import FilmIndex, unpack
 from contract.media import open_media
-from orchestrator.assemble.mux import codec_name
+from orchestrator.containers import codec_name
 
 if TYPE_CHECKING:
     from pathlib import Path

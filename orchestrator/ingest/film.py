@@ -1,27 +1,50 @@
-"""Planning a film: from its packets to a frame index, an encoding and chunks. Nothing is decoded on sound sources."""
+"""Planning a film: from its packets to a frame index, an encoding and chunks. Sound sources are not decoded for it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import CONTAINERS, ENCODERS, choose_pix_fmt, encoder_options, pixel_class
-from contract.errors import Unsupported, UsageError
-from contract.film import Encoding, FilmIndex, Span, pack
+from contract.codecs import SUFFIXES, pixel_class
+from contract.errors import Unsupported
+from contract.film import FilmChunk, FilmIndex, Scanning, Span, pack
 from contract.media import open_media
 from contract.packets import CORRUPT, KEY
-from orchestrator.ingest.chunks import Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
-from orchestrator.ingest.order import Order, find_order
-from orchestrator.ingest.packets import NONE, PacketTable, read_packets
-from orchestrator.ingest.probe import HLG, PQ, Picture, describe_picture, describe_streams, film_stream
+from orchestrator.containers import choose_container, choose_streams
+from orchestrator.ingest.chunks import (
+    MAX_LEAD_IN,
+    Keys,
+    cut_positions,
+    plan_chunks,
+    split_by_bytes,
+    target_frames,
+)
+from orchestrator.ingest.encoding import announced_rates, frame_rate, nominal_step, plan_encoding
+from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
+from orchestrator.ingest.order import Disorder, Order, find_order
+from orchestrator.ingest.packets import PacketTable, read_packets
+from orchestrator.ingest.probe import (
+    HLG,
+    PQ,
+    Picture,
+    describe_picture,
+    describe_streams,
+    display_matrix,
+    film_stream,
+    sample_aspect,
+)
+from orchestrator.ingest.scanning import scan_film
+from orchestrator.ingest.trial import needs_trial, run_trial
 
 if TYPE_CHECKING:
-    from av.video.stream import VideoStream
-
+    from contract.film import SourceStream
     from contract.job import Item, Spec
+
+Column = npt.NDArray[np.int64]
 
 INTRA = frozenset(
     [
@@ -37,20 +60,48 @@ INTRA = frozenset(
         "v410",
         "cfhd",
         "jpeg2000",
-        "png",
-        "tiff",
         "magicyuv",
         "r210",
         "yuv4",
         "v308",
         "v408",
         "y41p",
-        "qtrle",
-        "gif",
-        "apng",
+        "ffv1",
     ]
 )
-"""Codecs of which every packet stands alone (gif, apng and qtrle do not: they are only here when every packet is key)."""
+"""Codecs whose packets stand alone when every packet is a key."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over the source's headers and packets gives."""
+
+    form: str
+    codec: str
+    number: int
+    time_base: Fraction
+    reorder: bool
+    picture: Picture
+    streams: tuple[SourceStream, ...]
+    table: PacketTable
+    rates: list[Fraction]
+    step: int
+    container: str
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How the film is cut, by either way."""
+
+    pts: Column
+    durations: Column
+    positions: Column
+    chunks: list[FilmChunk]
+    joins: tuple[tuple[int, int], ...]
+    damage: list[Span]
+    notes: list[str]
+    lossless: bool
 
 
 def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> FilmIndex:
@@ -61,54 +112,75 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
     for options that do not fit. Nothing has been done by then.
     """
     what = item.name
+    survey = _survey(source, item, spec, what)
+    target = target_frames(survey.picture.width, survey.picture.height, spec)
+    deinterlacing = (spec.model != "identity" and spec.deinterlace == "auto") or spec.deinterlace == "bwdif"
+    try:
+        cuts = _cut_packets(source, survey, spec, target, context=int(deinterlacing), what=what)
+    except Disorder as disorder:
+        cuts = _cut_decoded(source, survey, target, context=int(deinterlacing), why=str(disorder), what=what)
+    rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
+    encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate)
+    index = FilmIndex(
+        format=survey.form,
+        stream=survey.number,
+        codec=survey.codec,
+        width=survey.picture.width,
+        height=survey.picture.height,
+        pix_fmt=survey.picture.pix_fmt,
+        time_base=(survey.time_base.numerator, survey.time_base.denominator),
+        frames=len(cuts.pts),
+        pts=pack(cuts.pts),
+        durations=pack(cuts.durations),
+        positions=pack(cuts.positions),
+        lossless=cuts.lossless,
+        colour=survey.picture.colour,
+        encoding=encoding,
+        container=survey.container,
+        chunks=tuple(cuts.chunks),
+        streams=survey.streams,
+        sar=survey.picture.sar,
+        display_matrix=survey.picture.display_matrix,
+        joins=cuts.joins,
+        damage=tuple(cuts.damage),
+        notes=(*survey.notes, *cuts.notes, *notes),
+    )
+    return _scanned(source, index, cuts, spec, what) if deinterlacing else index
+
+
+def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
     with open_media(source, what) as container:
         stream = film_stream(container, what)
         picture = describe_picture(container, stream, what)
-    _refuse_hdr(picture, spec, what)
-    with open_media(source, what) as container:
-        stream = film_stream(container, what)
-        streams = describe_streams(container, stream)
+        _refuse_hdr(picture, spec, what)
+        found = describe_streams(container, stream)
+        target = choose_container(item, spec)
+        streams, notes = choose_streams(container, found, target, stream.index, spec.codec, what)
         table = read_packets(container, stream, what)
-        reorder = stream.codec_context.has_b_frames
-        time_base = stream.time_base
-        assert time_base is not None
-        step = _nominal_step(stream, table)
-        order = find_order(table, reorder, step)
-        rate = frame_rate(order.pts, order.durations, time_base, _announced(stream))
-        encoding, notes = plan_encoding(picture, spec, network_scale, rate)
-        name = container.format.name
-        codec = stream.codec_context.name
-        number = stream.index
-    keys = usable_keys(table, order)
-    intra = len(keys.ids) == len(order.pts) and codec in INTRA
-    target = target_frames(picture.width, picture.height, spec)
-    frames = len(order.pts)
-    starts = cut_positions(frames, target, keys, exact=bool(spec.chunk_frames))
-    starts = split_by_bytes(starts, frames, _size_before(table, order))
-    return FilmIndex(
-        format=name,
-        stream=number,
-        codec=codec,
-        width=picture.width,
-        height=picture.height,
-        pix_fmt=picture.pix_fmt,
-        time_base=(time_base.numerator, time_base.denominator),
-        frames=frames,
-        pts=pack(order.pts),
-        durations=pack(order.durations),
-        positions=pack(order.positions),
-        lossless=False,
-        colour=picture.colour,
-        encoding=encoding,
-        container=choose_container(item, spec),
-        chunks=tuple(plan_chunks(starts, frames, order.positions, keys, 0, intra)),
-        streams=streams,
-        sar=picture.sar,
-        display_matrix=picture.display_matrix,
-        joins=tuple((s.start, s.shift) for s in order.segments[1:]),
-        damage=tuple(_damage(table, order)),
-        notes=tuple(notes),
-    )
+        picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
+        survey = Survey(
+            form=container.format.name,
+            codec=stream.codec_context.name,
+            number=stream.index,
+            time_base=stream.time_base or Fraction(1, 90000),
+            reorder=stream.codec_context.has_b_frames,
+            picture=picture,
+            streams=streams,
+            table=table,
+            rates=announced_rates(stream),
+            step=nominal_step(stream, table),
+            container=target,
+            notes=notes,
+        )
+    if picture.turned:
+        if target in ("mpegts", "nut", "webm"):
+            raise Unsupported(
+                f"{what} is to be shown rotated, which {SUFFIXES[target]} cannot say; name the result .mkv."
+            )
+        with open_media(source, what) as container:
+            matrix = display_matrix(container, film_stream(container, what))
+            survey = replace(survey, picture=replace(picture, display_matrix=matrix))
+    return survey
 
 
 def _refuse_hdr(picture: Picture, spec: Spec, what: str) -> None:
@@ -120,92 +192,91 @@ def _refuse_hdr(picture: Picture, spec: Spec, what: str) -> None:
         )
 
 
-def _announced(stream: VideoStream) -> list[Fraction]:
-    rates = (stream.average_rate, stream.base_rate, stream.guessed_rate)
-    return [Fraction(r) for r in rates if r and 0 < r <= 1000]
-
-
-def _nominal_step(stream: VideoStream, table: PacketTable) -> int:
-    """Of one frame in time base units, for frames that carry no times: the commonest duration, else the announced rate."""
-    lasting = table.duration[table.duration > 0]
-    if len(lasting):
-        return int(np.bincount(np.minimum(lasting, 1 << 20)).argmax())
-    rates = _announced(stream) or [Fraction(25)]
-    return max(1, round(1 / (rates[0] * (stream.time_base or Fraction(1, 25)))))
-
-
-def frame_rate(
-    pts: npt.NDArray[np.int64], durations: npt.NDArray[np.int64], time_base: Fraction, announced: list[Fraction]
-) -> Fraction:
-    """Nominal frames per second from the times themselves: an announced rate counts only if every frame keeps to it
-    within a tick. Rates in headers lie (soft telecine, transport streams, variable rate)."""
-    if len(pts) == 1:
-        return announced[0] if announced else Fraction(25)
-    ticks = (pts - pts[0]).astype(np.float64)
-    n = np.arange(len(pts), dtype=np.float64)
-    mean = Fraction(len(pts) - 1) / (Fraction(int(pts[-1] - pts[0])) * time_base)
-    near = mean.limit_denominator(1001)
-    for rate in (*announced, Fraction(round(mean * 1001), 1001), Fraction(round(mean)), near):
-        if rate > 0 and np.abs(ticks - n / float(rate * time_base)).max() <= 1.01:
-            return rate
-    del durations
-    return min(max(near, Fraction(1, 1000)), Fraction(1000))
-
-
-def plan_encoding(picture: Picture, spec: Spec, network_scale: int, rate: Fraction) -> tuple[Encoding, list[str]]:
-    """What every chunk is encoded as, and notes on what that changes.
-
-    Size rule: out = even(round(in * scale)) for formats with subsampled chroma, and for all formats where the encoder
-    wants even sides; `identity` never changes a size.
-    """
-    encoder = ENCODERS[spec.codec]
-    pix_fmt, notes = choose_pix_fmt(spec.codec, picture.pix_fmt, spec.pix_fmt)
-    scale = spec.scale if spec.scale is not None else float(network_scale)
-    look = pixel_class(pix_fmt)
-    if spec.model == "identity":
-        if scale != 1:
-            raise UsageError(
-                f"--scale {scale:g} with the model identity, which leaves frames as they are; use lanczos."
+def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, context: int, what: str) -> Cuts:
+    """Cut the source's own packets. Raises Disorder when they do not lend themselves to it."""
+    table = survey.table
+    order = find_order(table, survey.reorder, survey.step)
+    notes: list[str] = []
+    keys = usable_keys(table, order)
+    first_key = int(keys.ids[0]) if len(keys.ids) else -1
+    if needs_trial(survey.form, survey.codec, order, first_key):
+        with open_media(source, what) as container:
+            ungiven = run_trial(container, film_stream(container, what), order, first_key)
+        if ungiven:
+            order = find_order(table, survey.reorder, survey.step, ungiven)
+            keys = usable_keys(table, order)
+            notes.append(
+                f"{len(ungiven)} pictures at the start refer to something before the beginning of {what} and cannot be "
+                "shown by any player; the film begins after them"
             )
-        width, height = picture.width, picture.height
-        if not encoder.odd_sizes and (width % 2 or height % 2):
-            raise Unsupported(f"{spec.codec} cannot encode the odd size {width}x{height} as it is; use --codec ffv1.")
-    else:
-        even = not encoder.odd_sizes
-        width = scaled(picture.width, scale, even or look.chroma[0] > 0)
-        height = scaled(picture.height, scale, even or look.chroma[1] > 0)
-    if spec.codec == "svtav1" and (width < 64 or height < 64):
-        raise Unsupported(
-            f"svtav1 encodes nothing smaller than 64x64, and this is {width}x{height}; use another codec."
+    frames = len(order.pts)
+    intra = len(keys.ids) == frames and survey.codec in INTRA
+    starts = cut_positions(frames, target, keys, exact=bool(spec.chunk_frames))
+    starts = split_by_bytes(starts, frames, np.concatenate(([0], np.cumsum(table.size[order.packet_of]))))
+    chunks = plan_chunks(starts, frames, order.positions, keys, context, intra)
+    longest = max(c.stop - c.start - c.count for c in chunks)
+    if longest > 2 * MAX_LEAD_IN:
+        raise Disorder(
+            f"up to {longest} packets would have to be decoded before a chunk's own: there are too few key frames"
         )
-    encoding = Encoding(
-        codec=spec.codec,
-        encoder=encoder.name,
-        pix_fmt=pix_fmt,
-        width=width,
-        height=height,
-        rate=(rate.numerator, rate.denominator),
-        options=encoder_options(spec.codec, spec, pix_fmt),
-        sar=picture.sar,
+    if len(order.segments) > 1:
+        notes.append(
+            f"the clock of {what} falls back {len(order.segments) - 1} times; the parts are joined without a gap"
+        )
+    return Cuts(
+        pts=order.pts,
+        durations=order.durations,
+        positions=order.positions,
+        chunks=chunks,
+        joins=tuple((s.start, s.shift) for s in order.segments[1:]),
+        damage=_damage(table, order),
+        notes=notes,
+        lossless=False,
     )
-    return encoding, notes
 
 
-def scaled(side: int, scale: float, even: bool) -> int:
-    """A side after scaling: rounded to the nearest integer, then up to an even one if `even`."""
-    size = max(1, round(side * scale))
-    return size + size % 2 if even else size
+def _cut_decoded(source: BinaryIO, survey: Survey, target: int, context: int, why: str, what: str) -> Cuts:
+    """Decode the whole source to find out what it holds."""
+    with open_media(source, what) as container:
+        found: Decoded = decode_all(container, film_stream(container, what), survey.step, what)
+    notes = [f"{what} is cut as losslessly recoded frames, not as its own packets: {why}"]
+    if found.mended:
+        notes.append(f"{found.mended} frames of {what} carry no time of their own; theirs follow from the frame rate")
+    if found.turns:
+        notes.append(f"frames of {what} change their size or format {len(found.turns)} times")
+    look = pixel_class(survey.picture.pix_fmt)
+    frame_bytes = survey.picture.width * survey.picture.height * (2 if look.depth > 8 else 1) * 2
+    frames = len(found.pts)
+    return Cuts(
+        pts=found.pts,
+        durations=found.durations,
+        positions=np.arange(frames, dtype=np.int64),
+        chunks=lossless_chunks(frames, frame_bytes, target, found.turns, context),
+        joins=found.joins,
+        damage=list(found.damage),
+        notes=notes,
+        lossless=True,
+    )
 
 
-def choose_container(item: Item, spec: Spec) -> str:
-    """The result's muxer: what the spec names, else what the result's suffix says, else Matroska."""
-    suffix = spec.container or item.result.rsplit(".", 1)[-1]
-    if suffix.lower() in CONTAINERS:
-        return CONTAINERS[suffix.lower()]
-    if spec.container:
-        known = ", ".join(sorted(CONTAINERS))
-        raise UsageError(f"--container {spec.container!r} is not one that can be written; choose one of {known}.")
-    return "matroska"
+def _scanned(source: BinaryIO, index: FilmIndex, cuts: Cuts, spec: Spec, what: str) -> FilmIndex:
+    """The index with its scanning, and with the order to deinterlace where that is asked for."""
+    import msgspec
+
+    scanning: Scanning = scan_film(source, index, cuts.pts.tolist(), what)
+    if index.lossless:
+        scanning = msgspec.structs.replace(scanning, flagged=False)  # FFV1 runs do not carry the frames' flags
+    woven = scanning.kind not in ("progressive", "unknown")
+    notes = list(index.notes)
+    if scanning.kind == "telecined":
+        notes.append(
+            f"{what} looks telecined (film at 24 frames/s spread over 30): an inverse telecine before restoring it gives "
+            "the film's own frames; as it is, its woven frames are deinterlaced"
+        )
+    elif woven and spec.deinterlace == "auto":
+        notes.append(f"{what} is interlaced ({scanning.kind[-3:]}); bwdif makes one whole frame of each")
+    deinterlace = woven or spec.deinterlace == "bwdif"
+    return msgspec.structs.replace(index, scanning=scanning, deinterlace=deinterlace, notes=tuple(notes))
 
 
 def usable_keys(table: PacketTable, order: Order) -> Keys:
@@ -214,10 +285,6 @@ def usable_keys(table: PacketTable, order: Order) -> Keys:
     positions = order.positions[ids]
     rising = np.concatenate(([True], np.diff(positions) > 0)) if len(ids) else np.zeros(0, dtype=bool)
     return Keys(ids[rising], positions[rising])
-
-
-def _size_before(table: PacketTable, order: Order) -> npt.NDArray[np.int64]:
-    return np.concatenate(([0], np.cumsum(table.size[order.packet_of])))
 
 
 def _damage(table: PacketTable, order: Order) -> list[Span]:
@@ -232,8 +299,5 @@ def _damage(table: PacketTable, order: Order) -> list[Span]:
         else:
             spans.append(Span(position, 1, "the container marks its bytes as incomplete"))
     if table.broken_off:
-        spans.append(Span(len(order.pts), 0, f"the file breaks off here ({table.broken_off})"))
+        spans.append(Span(len(order.pts) - 1, 0, f"the file breaks off here ({table.broken_off})"))
     return spans
-
-
-__all__ = ["NONE", "plan_film"]

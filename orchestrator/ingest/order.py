@@ -7,6 +7,7 @@ order is left to a sequential decode (`Disorder`).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from contract.film import UNPLACED
 from contract.packets import DISCARD, KEY
-from orchestrator.ingest.packets import EMPTY, HIDDEN, NONE, PacketTable
+from orchestrator.ingest.packets import EMPTY, HIDDEN, NONE, SECOND_FIELD, PacketTable
 
 Column = npt.NDArray[np.int64]
 
@@ -46,19 +47,22 @@ class Order:
     @property
     def packet_of(self) -> Column:
         """The id of the packet that gives each position."""
-        placed = np.flatnonzero(self.positions >= 0)
+        placed = np.flatnonzero(self.positions >= 0)[::-1]  # the first of two fields wins
         ids = np.empty(len(self.pts), dtype=np.int64)
         ids[self.positions[placed]] = placed
         return ids
 
 
-def find_order(table: PacketTable, reorder: bool, step: int) -> Order:
+def find_order(table: PacketTable, reorder: bool, step: int, ungiven: frozenset[int] = frozenset()) -> Order:
     """Place the packets of `table`. `reorder` tells that the codec shows frames in another order than it decodes them;
-    `step` is the nominal frame duration in time base units, for frames that carry none.
+    `step` is the nominal frame duration in time base units, for frames that carry none; `ungiven` are ids of packets that
+    a decoder is known to give no frame for.
 
     Raises Disorder when only a decoder can tell.
     """
-    placed = np.flatnonzero((table.flags & (DISCARD | EMPTY | HIDDEN)) == 0)
+    usable = (table.flags & (DISCARD | EMPTY | HIDDEN | SECOND_FIELD)) == 0
+    usable[list(ungiven)] = False
+    placed = np.flatnonzero(usable)
     if not len(placed):
         raise Disorder("every packet is marked as not to be shown")
     pts = table.pts[placed]
@@ -69,11 +73,12 @@ def find_order(table: PacketTable, reorder: bool, step: int) -> Order:
     keys = (table.flags[placed] & KEY) != 0
     bounds = [*_segments(pts, table.dts[placed], keys, reorder), len(placed)]
     positions = np.full(len(table), UNPLACED, dtype=np.int64)
-    times, segments = [], []
+    times: list[Column] = []
+    segments: list[Segment] = []
     durations = table.duration[placed]
-    lasting = []
+    lasting: list[Column] = []
     shift = 0
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in itertools.pairwise(bounds):
         own = pts[start:stop]
         order = np.argsort(own, kind="stable")
         shown = own[order]
@@ -87,6 +92,8 @@ def find_order(table: PacketTable, reorder: bool, step: int) -> Order:
         last = int(placed[stop]) if stop < len(placed) else len(table)
         first = int(placed[start]) if start else 0
         segments.append(Segment(first, last, int(shown[0]), int(shown[-1]), shift))
+    for second in np.flatnonzero((table.flags & SECOND_FIELD) != 0):
+        positions[second] = positions[second - 1]
     return Order(positions, np.concatenate(times), np.concatenate(lasting), tuple(segments))
 
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import av.error
 import numpy as np
 import numpy.typing as npt
 from av.stream import Discard
 
+from contract.bitstream import HEAD, PacketFacts, reader_for
 from contract.errors import BadInput
 from contract.film import MAX_FRAMES
+from contract.media import reason
 from contract.packets import CORRUPT, DISCARD, KEY
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
 NONE = -(1 << 63)
@@ -24,7 +29,10 @@ NONE = -(1 << 63)
 EMPTY = 8
 """A packet without data: a held frame in AVI. It must never reach a decoder, which would take it for the end."""
 HIDDEN = 16
-"""A packet whose picture is only a reference (VP8 and VP9 alternate references outside of a superframe)."""
+"""A packet whose picture is not shown: VP8 and VP9 alternate references outside of a superframe, HEVC pictures that lead
+a random access point at which decoding starts."""
+SECOND_FIELD = 32
+"""A packet that completes the frame which the packet before it began (H.264 field pictures)."""
 
 
 @dataclass
@@ -36,25 +44,54 @@ class PacketTable:
     duration: npt.NDArray[np.int64]
     size: npt.NDArray[np.int64]
     flags: npt.NDArray[np.int64]
-    new_headers: list[int] = field(default_factory=list)
-    """Ids of packets that bring new codec parameters."""
-    broken_off: str = ""
+    broken_off: str
     """Why the demuxer stopped before the end, if it did."""
 
     def __len__(self) -> int:
         return len(self.pts)
 
 
-def packet_flags(packet: Packet[VideoStream], codec: str) -> int:
-    flags = (
-        (KEY if packet.is_keyframe else 0)
-        | (DISCARD if packet.is_discard else 0)
-        | (CORRUPT if packet.is_corrupt else 0)
-        | (EMPTY if packet.size == 0 else 0)
-    )
-    if codec in ("vp8", "vp9") and packet.size and not shown(codec, packet):
-        flags |= HIDDEN
-    return flags
+class Inspector:
+    """Turns packets into flags, following the stream from its start."""
+
+    def __init__(self, codec: str, extradata: bytes) -> None:
+        self._codec = codec
+        self._reader = reader_for(codec, extradata)
+        self._open_field: tuple[int, int] | None = None
+        self._skipping = True
+
+    def flags(self, packet: Packet[VideoStream]) -> int:
+        flags = (
+            (KEY if packet.is_keyframe else 0)
+            | (DISCARD if packet.is_discard else 0)
+            | (CORRUPT if packet.is_corrupt else 0)
+        )
+        if packet.size == 0:
+            return flags | EMPTY
+        if self._codec in ("vp8", "vp9"):
+            return flags if shown(self._codec, packet) else flags | HIDDEN
+        if self._reader is None:
+            return flags
+        facts = self._reader.look(bytes(memoryview(packet)[:HEAD]), packet.is_keyframe)
+        if flags & KEY:
+            self._skipping = self._skipping or facts.fresh
+            if not facts.start:
+                flags &= ~KEY
+        elif facts.leading and self._skipping:
+            flags |= HIDDEN
+        else:
+            self._skipping = False
+        return flags | self._field(facts)
+
+    def _field(self, facts: PacketFacts) -> int:
+        if not facts.field:
+            self._open_field = None
+            return 0
+        if self._open_field == (facts.frame_num, 3 - facts.field):
+            self._open_field = None
+            return SECOND_FIELD
+        self._open_field = (facts.frame_num, facts.field)
+        return 0
 
 
 def shown(codec: str, packet: Packet[VideoStream]) -> bool:
@@ -74,34 +111,45 @@ def shown(codec: str, packet: Packet[VideoStream]) -> bool:
     return bool(first >> 7 - (bit + 2) & 1)
 
 
-def read_packets(container: InputContainer, stream: VideoStream, what: str) -> PacketTable:
-    """Demux `stream` to its end. Raises BadInput when there is nothing in it."""
-    pts, dts, duration, size, flags = (array("q") for _ in range(5))
-    new_headers: list[int] = []
-    codec = stream.codec_context.name
-    for other in container.streams:
-        if other.index != stream.index:
-            other.discard = Discard.all
-    broken_off = ""
-    packets = container.demux(stream)
+def only(container: InputContainer, wanted: set[int]) -> None:
+    """Let the demuxer skip all streams but `wanted`."""
+    for stream in container.streams:
+        if stream.index not in wanted:
+            stream.discard = Discard.all
+
+
+def demux(container: InputContainer, streams: set[int], broken: list[str]) -> Iterator[Packet[Stream]]:
+    """Packets of `streams` to the end; where the file breaks off, the reason is appended to `broken`."""
+    only(container, streams)
+    packets = container.demux([container.streams[i] for i in sorted(streams)])
     while True:
         try:
             packet = next(packets, None)
-        except Exception as error:
-            broken_off = str(error)
-            break
-        if packet is None or (packet.size == 0 and packet.pts is None and packet.dts is None):
-            break
-        if packet.has_sidedata("new_extradata") or packet.has_sidedata("param_change"):
-            new_headers.append(len(pts))
+        except av.error.FFmpegError as error:
+            broken.append(reason(error))
+            return
+        if packet is None:
+            return
+        if packet.size or packet.pts is not None or packet.dts is not None:  # not PyAV's marks of the end
+            yield packet
+
+
+def read_packets(container: InputContainer, stream: VideoStream, what: str) -> PacketTable:
+    """Demux `stream` to its end. Raises BadInput when there is nothing in it."""
+    pts, dts, duration, size, flags = (array("q") for _ in range(5))
+    inspector = Inspector(stream.codec_context.name, stream.codec_context.extradata or b"")
+    broken: list[str] = []
+    for packet in demux(container, {stream.index}, broken):
         pts.append(NONE if packet.pts is None else packet.pts)
         dts.append(NONE if packet.dts is None else packet.dts)
         duration.append(packet.duration or 0)
         size.append(packet.size)
-        flags.append(packet_flags(packet, codec))
+        flags.append(inspector.flags(packet))
         if len(pts) > MAX_FRAMES:
             raise BadInput(f"{what} has more than {MAX_FRAMES} packets of video; cut it into parts.")
     if not pts:
-        raise BadInput(f"{what} holds no picture that can be read; check the file.")
-    columns = [np.frombuffer(c, dtype=np.int64) for c in (pts, dts, duration, size, flags)]
-    return PacketTable(*columns, new_headers=new_headers, broken_off=broken_off)
+        raise BadInput(
+            f"{what} holds no picture that can be read{': ' * bool(broken)}{''.join(broken)}; check the file."
+        )
+    columns = [np.array(c, dtype=np.int64) for c in (pts, dts, duration, size, flags)]
+    return PacketTable(columns[0], columns[1], columns[2], columns[3], columns[4], "".join(broken))

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from contract.codecs import pixel_class
 from contract.errors import BadInput, Unsupported
 from contract.film import Colour, Matrix, SourceStream, StreamKind
+from orchestrator.containers import codec_name
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -40,7 +41,9 @@ class Picture:
     pix_fmt: str
     colour: Colour
     sar: tuple[int, int]
-    display_matrix: Matrix | None
+    turned: bool
+    """Whether a display matrix is announced."""
+    display_matrix: Matrix | None = None
 
 
 def film_stream(container: InputContainer, what: str) -> VideoStream:
@@ -62,7 +65,7 @@ def describe_streams(container: InputContainer, film: VideoStream) -> tuple[Sour
             SourceStream(
                 index=stream.index,
                 kind=kind,
-                codec=stream_codec(stream),
+                codec=codec_name(stream),
                 copied=stream.index != film.index,
                 language=stream.metadata.get("language", ""),
                 title=stream.metadata.get("title", ""),
@@ -70,12 +73,6 @@ def describe_streams(container: InputContainer, film: VideoStream) -> tuple[Sour
             )
         )
     return tuple(found)
-
-
-def stream_codec(stream: Stream) -> str:
-    if stream.codec_context is not None:
-        return stream.codec_context.name
-    return getattr(stream, "name", None) or "unknown" if stream.type == "data" else stream.type
 
 
 def _kind(stream: Stream) -> StreamKind:
@@ -96,13 +93,17 @@ def describe_picture(container: InputContainer, film: VideoStream, what: str) ->
         raise BadInput(
             f"{what} claims frames of {width}x{height}; up to {MAX_SIDE} a side and {MAX_PIXELS} pixels are taken."
         )
-    sar = film.sample_aspect_ratio or Fraction(0)
-    if sar.numerator > 1 << 15 or sar.denominator > 1 << 15:
-        sar = Fraction(0)
     dump = header_dump(container)
     colour = _colour(film, chroma_location(dump, film))
-    matrix = display_matrix(container, dump, film)
-    return Picture(width, height, pix_fmt, colour, (sar.numerator, sar.denominator), matrix)
+    return Picture(width, height, pix_fmt, colour, sample_aspect(film), "Display Matrix" in dump)
+
+
+def sample_aspect(film: VideoStream) -> tuple[int, int]:
+    """The pixels' shape, (0, 1) when it is not said or absurd."""
+    sar = film.sample_aspect_ratio or Fraction(0)
+    if sar.numerator > 1 << 15 or sar.denominator > 1 << 15:
+        return 0, 1
+    return sar.numerator, sar.denominator
 
 
 def _colour(film: VideoStream, chroma: int) -> Colour:
@@ -151,11 +152,8 @@ def chroma_location(dump: str, film: VideoStream) -> int:
     return 0
 
 
-def display_matrix(container: InputContainer, dump: str, film: VideoStream) -> Matrix | None:
-    """The film's display matrix (rotation, mirroring) in FFmpeg's layout, if it has one. Decodes one frame at most,
-    and moves the container's read position."""
-    if "Display Matrix" not in dump:
-        return None
+def display_matrix(container: InputContainer, film: VideoStream) -> Matrix | None:
+    """The film's display matrix (rotation, mirroring) in FFmpeg's layout, if it has one. Decodes up to one frame."""
     try:
         for packet in container.demux(film):
             for frame in film.codec_context.decode(packet if packet.size else None):

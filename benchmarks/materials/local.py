@@ -1,0 +1,71 @@
+"""The whole way of a film in one process, without servers: plan, cut, enhance, assemble, verify."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contract.film import FilmIndex
+from contract.job import Item, Spec
+from orchestrator.assemble.film import assemble_film
+from orchestrator.assemble.verify import verify_film
+from orchestrator.ingest.cut import cut
+from orchestrator.ingest.film import plan_film
+from workers.film import FilmResult, enhance_film
+
+
+@dataclass
+class Restored:
+    """What came of a film."""
+
+    index: FilmIndex
+    data: bytes
+    results: list[FilmResult]
+    notes: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def damage(self) -> list[tuple[int, int, str]]:
+        spans = [(s.first, s.count, s.reason) for s in self.index.damage]
+        return spans + [d for r in self.results for d in r.damage]
+
+
+def restore(
+    source: Path,
+    result: str,
+    spec: Spec,
+    folder: Path,
+    enhancer: object = None,
+    keep: Callable[[int, bytes], None] | None = None,
+) -> Restored:
+    """Restore `source` as `result` (a file name) in `folder`."""
+    clock = time.perf_counter
+    with source.open("rb") as file:
+        item = Item(0, "video", source.name, result, "0" * 64, source.stat().st_size)
+        began = clock()
+        index = plan_film(file, item, spec, 1)
+        planned = clock()
+        results, outs = [], []
+        cutting = 0.0
+        runs = cut(file, index)
+        for n in range(len(index.chunks)):
+            t = clock()
+            run = next(runs)
+            cutting += clock() - t
+            if keep:
+                keep(n, run)
+            (folder / "run").write_bytes(run)
+            outs.append(folder / f"chunk-{n}")
+            results.append(enhance_film(folder / "run", spec, enhancer, outs[-1], lambda *_: None))  # type: ignore[arg-type]
+        assert next(runs, None) is None
+        worked = clock()
+        out = folder / result
+        notes = assemble_film(index, spec, file, (o.open("rb") for o in outs), out, max(r.reorder for r in results))
+        verify_film(out, index, spec, file, sum(r.frames for r in results))
+        seconds = {"plan": planned - began, "cut": cutting, "work": worked - planned, "assemble": clock() - worked}
+    data = out.read_bytes()
+    for path in (*outs, out, folder / "run"):
+        path.unlink(missing_ok=True)
+    return Restored(index, data, results, notes, seconds)

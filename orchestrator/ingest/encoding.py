@@ -1,0 +1,125 @@
+"""What a film is encoded as: rate, size, pixel format. Pure but for the question which formats an encoder takes."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from contract.codecs import ENCODERS, PixelClass, choose_pix_fmt, encoder_options, pixel_class
+from contract.errors import Unsupported, UsageError
+from contract.film import Colour, Encoding
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
+    from contract.job import Spec
+    from orchestrator.ingest.packets import PacketTable
+    from orchestrator.ingest.probe import Picture
+
+MAX_RATE = 1000
+"""Frames per second beyond which a header's rate is a time base in disguise."""
+
+
+def announced_rates(stream: VideoStream) -> list[Fraction]:
+    """The rates that the container and the codec claim."""
+    rates = (stream.average_rate, stream.base_rate, stream.guessed_rate)
+    return [Fraction(r) for r in rates if r and 0 < r <= MAX_RATE]
+
+
+def nominal_step(stream: VideoStream, table: PacketTable) -> int:
+    """Of one frame in time base units, for frames that carry no times: the commonest duration, else the announced rate."""
+    lasting = table.duration[table.duration > 0]
+    if len(lasting):
+        values, counts = np.unique(lasting, return_counts=True)
+        return int(values[counts.argmax()])
+    rates = announced_rates(stream) or [Fraction(25)]
+    return max(1, round(1 / (rates[0] * (stream.time_base or Fraction(1, 25)))))
+
+
+def frame_rate(pts: npt.NDArray[np.int64], time_base: Fraction, announced: list[Fraction]) -> Fraction:
+    """Nominal frames per second from the times themselves: an announced rate counts only if every frame keeps to it
+    within a tick. Rates in headers lie (soft telecine, transport streams, variable rate)."""
+    if len(pts) == 1:
+        return announced[0] if announced else Fraction(25)
+    ticks = (pts - pts[0]).astype(np.float64)
+    n = np.arange(len(pts), dtype=np.float64)
+    mean = Fraction(len(pts) - 1) / (Fraction(int(pts[-1] - pts[0])) * time_base)
+    near = mean.limit_denominator(1001)
+    for rate in (*announced, Fraction(round(mean * 1001 / 1000) * 1000, 1001), Fraction(round(mean)), near):
+        if rate > 0 and np.abs(ticks - n / float(rate * time_base)).max() <= 1.01:
+            return rate
+    return min(max(near, Fraction(1, MAX_RATE)), Fraction(MAX_RATE))
+
+
+def plan_encoding(picture: Picture, spec: Spec, network_scale: int, rate: Fraction) -> tuple[Encoding, list[str]]:
+    """What every chunk is encoded as, and notes on what that changes.
+
+    Size rule: out = even(round(in * scale)) along each side that has subsampled chroma, and along both where the encoder
+    wants even sides; `identity` never changes a size.
+    """
+    encoder = ENCODERS[spec.codec]
+    pix_fmt, notes = choose_pix_fmt(spec.codec, picture.pix_fmt, spec.pix_fmt)
+    scale = spec.scale if spec.scale is not None else float(network_scale)
+    look = pixel_class(pix_fmt)
+    if spec.model == "identity":
+        if scale != 1:
+            raise UsageError(
+                f"--scale {scale:g} with the model identity, which leaves frames as they are; use lanczos."
+            )
+        width, height = picture.width, picture.height
+        if not encoder.odd_sizes and (width % 2 or height % 2):
+            raise Unsupported(f"{spec.codec} cannot encode the odd size {width}x{height} as it is; use --codec ffv1.")
+    else:
+        width = scaled(picture.width, scale, look.chroma[0] > 0 or not encoder.odd_sizes)
+        height = scaled(picture.height, scale, look.chroma[1] > 0 or not encoder.odd_sizes)
+    low = max(encoder.smallest - min(width, height), 0)
+    if low:
+        raise Unsupported(
+            f"{spec.codec} encodes nothing smaller than {encoder.smallest} pixels a side, and this is {width}x{height}; "
+            "use another codec."
+        )
+    if max(width, height) > encoder.largest:
+        raise Unsupported(
+            f"{spec.codec} encodes up to {encoder.largest} pixels a side, and this becomes {width}x{height}; lower --scale "
+            "or use --codec ffv1."
+        )
+    encoding = Encoding(
+        codec=spec.codec,
+        encoder=encoder.name,
+        pix_fmt=pix_fmt,
+        width=width,
+        height=height,
+        rate=(rate.numerator, rate.denominator),
+        options=encoder_options(spec.codec, spec, pix_fmt),
+        colour=result_colour(picture.colour, look, height),
+        sar=picture.sar,
+    )
+    return encoding, notes
+
+
+def result_colour(colour: Colour, look: PixelClass, height: int) -> Colour:
+    """The meaning of the result's code values: the source's, unless it changes between RGB, grey and YUV; then what
+    players assume for the height. Full range is always said, since nobody would assume it."""
+    spread = colour.range or (2 if colour.full else 0)
+    if look.rgb:
+        if colour.matrix == "rgb":
+            return msgspec.structs.replace(colour, range=spread)
+        return msgspec.structs.replace(colour, matrix="rgb", full=True, space=0, range=2)
+    if colour.matrix == "rgb" or (colour.matrix == "grey" and not look.grey):
+        modern = height >= 720
+        return msgspec.structs.replace(
+            colour, matrix="bt709" if modern else "bt601", full=False, space=1 if modern else 6, range=1
+        )
+    if look.grey:
+        return msgspec.structs.replace(colour, matrix="grey", range=spread)
+    return msgspec.structs.replace(colour, range=spread)
+
+
+def scaled(side: int, scale: float, even: bool) -> int:
+    """A side after scaling: rounded to the nearest integer, then up to an even one if `even`."""
+    size = max(1, round(side * scale))
+    return size + size % 2 if even else size

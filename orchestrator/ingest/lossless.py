@@ -1,0 +1,192 @@
+"""The other way of cutting: decode the whole source once, in sequence, and write FFV1 runs.
+
+For sources whose packets do not tell where to cut or in which order frames are shown: bit-exact for every source that
+decodes, but an order of magnitude dearer than cutting packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, BinaryIO
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from contract.codecs import choose_pix_fmt, encoder_options, same_samples
+from contract.errors import BadInput, SourceChanged
+from contract.film import FilmChunk, FilmIndex, Span
+from contract.job import Spec
+from contract.media import open_media
+from contract.packets import KEY, RunHeader, RunPacket, write_run
+from orchestrator.ingest.trial import SequentialDecoder
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+RAW_BYTES = 96 << 20
+"""Uncompressed bytes of a chunk: its FFV1 run, about half, is held in memory while it is written."""
+JITTER = 16
+"""Frames by which a timestamp may be out of place before it counts as a new start of the clock (H.264's largest
+reordering)."""
+
+Column = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a full decode found: `pts` (time base units) and durations of each frame, where the size changes, damage."""
+
+    pts: Column
+    durations: Column
+    turns: tuple[int, ...]
+    """Positions at which size or pixel format change."""
+    joins: tuple[tuple[int, int], ...]
+    damage: tuple[Span, ...]
+    mended: int
+    """Frames whose time had to be made up."""
+
+
+def decode_all(container: InputContainer, stream: VideoStream, step: int, what: str) -> Decoded:
+    """Decode everything once. Raises BadInput when not one frame comes out."""
+    times: list[int | None] = []
+    durations, packets = [], []
+    turns: list[int] = []
+    shape: tuple[int, int, str] | None = None
+    decoder = SequentialDecoder(container, stream)
+    for packet, frame in decoder:
+        look = (frame.width, frame.height, frame.format.name)
+        if shape is not None and look != shape:
+            turns.append(len(times))
+        shape = look
+        times.append(frame.pts)
+        durations.append(int(frame.duration or 0))
+        packets.append(packet)
+    if not times:
+        raise BadInput(f"{what} holds no picture that can be decoded; check the file.")
+    pts, joins, mended = mend_times(times, packets, step)
+    order = {packet: i for i, packet in enumerate(packets)}
+    spans: list[Span] = []
+    for packet, text in sorted(decoder.trouble.items()):
+        at = order.get(packet, min((p for q, p in order.items() if q >= packet), default=len(times) - 1))
+        spans.append(Span(at, 1, text))
+    if decoder.broken:
+        spans.append(Span(len(times) - 1, 0, f"the file breaks off here ({decoder.broken[0]})"))
+    return Decoded(pts, np.array(durations, dtype=np.int64), tuple(turns), joins, tuple(spans), mended)
+
+
+def mend_times(
+    times: list[int | None], packets: list[int], step: int
+) -> tuple[Column, tuple[tuple[int, int], ...], int]:
+    """Rising times for frames in output order, from what their packets carried.
+
+    Times that are merely exchanged among neighbours (AVI stores decode times) are sorted; missing and repeated ones are
+    made up from `step`; where the clock falls back by more than JITTER frames, it goes on from there. Returns times, the
+    joins (packet id, shift) and how many times were made up.
+    """
+    if all(t is None for t in times):
+        return np.arange(len(times), dtype=np.int64) * step, (), len(times)
+    starts, highest = [0], None
+    for i, time in enumerate(times):
+        if time is None:
+            continue
+        if highest is not None and time < highest - JITTER * step:
+            starts.append(i)
+            highest = time
+        highest = time if highest is None else max(highest, time)
+    result: list[int] = []
+    joins: list[tuple[int, int]] = []
+    mended = 0
+    for start, stop in zip(starts, [*starts[1:], len(times)], strict=True):
+        part = times[start:stop]
+        known = [t for t in part if t is not None]
+        if len(known) == len(part) and len(set(known)) == len(known):
+            part = [*sorted(known)]
+        shift = result[-1] + step - known[0] if result else 0
+        if start:
+            joins.append((packets[start], shift))
+        for i, time in enumerate(part):
+            if time is not None and (not result or time + shift > result[-1]):
+                result.append(time + shift)
+                continue
+            mended += 1
+            later = next((t for t in part[i:] if t is not None), 0)
+            result.append(result[-1] + step if result else later - step * (len(part) - len(part[i:]) + 1))
+    return np.array(result, dtype=np.int64), tuple(joins), mended
+
+
+def lossless_chunks(
+    frames: int, frame_bytes: int, target: int, turns: tuple[int, ...], context: int
+) -> list[FilmChunk]:
+    """Chunks of at most `target` frames and RAW_BYTES, none across a change of size."""
+    size = max(1, min(target, RAW_BYTES // frame_bytes))
+    chunks = []
+    bounds = [0, *turns, frames]
+    for low, high in pairwise(bounds):
+        for first in range(low, high, size):
+            count = min(size, high - first)
+            start, stop = max(low, first - context), min(high, first + count + context)
+            chunks.append(FilmChunk(first=first, count=count, start=start, stop=stop))
+    return chunks
+
+
+def cut_lossless(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
+    """One FFV1 run per chunk, in order. Raises SourceChanged when the source gives other frames than when indexed."""
+    with open_media(source, "the source") as container:
+        stream: VideoStream = container.streams[index.stream]  # type: ignore[assignment]
+        frames = enumerate(frame for _, frame in SequentialDecoder(container, stream))
+        held: list[tuple[int, VideoFrame]] = []
+        for chunk in index.chunks:
+            held = [h for h in held if h[0] >= chunk.start]
+            while not held or held[-1][0] < chunk.stop - 1:
+                item = next(frames, None)
+                if item is None:
+                    raise SourceChanged("the source gives fewer frames than when it was indexed; submit it again.")
+                if item[0] >= chunk.start:
+                    held.append(item)
+            yield b"".join(_run(index, chunk, [h for h in held if h[0] < chunk.stop]))
+
+
+def _run(index: FilmIndex, chunk: FilmChunk, frames: list[tuple[int, VideoFrame]]) -> Iterator[bytes]:
+    first = frames[0][1]
+    pix_fmt, _ = choose_pix_fmt("ffv1", first.format.name, None)
+    encoder = _encoder(first.width, first.height, pix_fmt)
+    packets = []
+    for position, frame in frames:
+        plain = same_samples(frame, pix_fmt)
+        plain.pts = position
+        plain.time_base = Fraction(1, 1)
+        plain.pict_type = 0
+        packets += [RunPacket(int(p.pts or 0), KEY, bytes(p)) for p in encoder.encode(plain)]
+    packets += [RunPacket(int(p.pts or 0), KEY, bytes(p)) for p in encoder.encode(None)]
+    header = RunHeader(
+        first=chunk.first,
+        count=chunk.count,
+        frames=index.frames,
+        codec="ffv1",
+        extradata=encoder.extradata or b"",
+        width=first.width,
+        height=first.height,
+        pix_fmt=pix_fmt,
+        colour=index.colour,
+        encoding=index.encoding,
+        scanning=index.scanning,
+        deinterlace=index.deinterlace,
+        context=1 if index.deinterlace else 0,
+    )
+    return write_run(header, packets)
+
+
+def _encoder(width: int, height: int, pix_fmt: str) -> VideoCodecContext:
+    encoder: VideoCodecContext = av.CodecContext.create("ffv1", "w")  # type: ignore[assignment]
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, pix_fmt
+    encoder.time_base = Fraction(1, 1)
+    encoder.options = encoder_options("ffv1", Spec(model="identity", codec="ffv1"), pix_fmt)
+    encoder.open()
+    return encoder

@@ -1,0 +1,141 @@
+"""Whether a film is progressive, interlaced or telecined: its own flags, and FFmpeg's idet over samples of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO
+
+import av.error
+from av.codec.context import ThreadType
+from av.filter import Graph
+
+from contract.film import Scan, Scanning
+from contract.media import open_media
+from orchestrator.ingest.packets import only
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from contract.film import FilmIndex
+
+SPOTS = 4
+"""Places of the film that are looked at."""
+FRAMES = 30
+"""Frames at each: six cycles of a 3:2 pulldown."""
+NEVER_INTERLACED = frozenset(("vp8", "vp9", "av1", "libdav1d", "gif", "apng"))
+ENOUGH = 8
+"""Frames on which idet must have an opinion before it counts: still pictures tell nothing."""
+
+
+@dataclass
+class Sample:
+    """What was seen: idet's verdict on each frame, repeated fields, and the frames' own flags."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    repeated: Counter[str] = field(default_factory=Counter)
+    flagged: int = 0
+    frames: int = 0
+
+
+def look(source: BinaryIO, number: int, times: list[int], what: str) -> Sample:
+    """Decode FRAMES frames at each of `times` (stream time base) of stream `number`, through idet."""
+    sample = Sample()
+    for time in times:
+        with open_media(source, what) as container:
+            stream: VideoStream = container.streams[number]  # type: ignore[assignment]
+            only(container, {number})
+            if time != times[0]:
+                try:
+                    container.seek(time, stream=stream)
+                except av.error.FFmpegError:
+                    continue  # a container that cannot seek shows its beginning only
+            _observe(islice(_frames(container, stream), FRAMES), sample)
+    return sample
+
+
+def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    stream.codec_context.thread_type = ThreadType.AUTO
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            if packet.size or packet.pts is None:
+                yield from stream.codec_context.decode(packet if packet.size else None)
+        except av.error.FFmpegError:
+            continue
+
+
+def _observe(frames: Iterable[VideoFrame], sample: Sample) -> None:
+    graph: Graph | None = None
+    shape: tuple[int, int, str] | None = None
+    for i, frame in enumerate(frames):
+        look_now = (frame.width, frame.height, frame.format.name)
+        if graph is None or look_now != shape:
+            graph, shape = _idet(frame), look_now
+        sample.frames += 1
+        sample.flagged += frame.interlaced_frame
+        frame.pts = i
+        graph.vpush(frame)
+        _collect(graph, sample)
+    if graph is not None:
+        graph.vpush(None)
+        _collect(graph, sample)
+
+
+def _idet(frame: VideoFrame) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25))
+    detect, sink = graph.add("idet"), graph.add("buffersink")
+    source.link_to(detect)
+    detect.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def _collect(graph: Graph, sample: Sample) -> None:
+    while True:
+        try:
+            tags = graph.vpull().metadata
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        sample.verdicts[tags.get("lavfi.idet.multiple.current_frame", "undetermined")] += 1
+        sample.repeated[tags.get("lavfi.idet.repeated.current_frame", "neither")] += 1
+
+
+def judge(sample: Sample) -> Scanning:
+    """A verdict from a sample, with its evidence in words."""
+    seen = sample.verdicts
+    tff, bff, whole = seen["tff"], seen["bff"], seen["progressive"]
+    woven, known = tff + bff, tff + bff + whole
+    repeats = sample.repeated["top"] + sample.repeated["bottom"]
+    evidence = (
+        f"{sample.flagged} of {sample.frames} sampled frames are flagged interlaced; idet sees {tff} top field first, "
+        f"{bff} bottom field first, {whole} progressive, {seen['undetermined']} undetermined, {repeats} with a repeated field"
+    )
+    flagged = sample.flagged * 2 > sample.frames
+    order: Scan = "interlaced-bff" if bff > tff else "interlaced-tff"
+    if known < ENOUGH:
+        kind: Scan = order if flagged else "progressive" if sample.frames else "unknown"
+        return Scanning(kind, evidence, flagged)
+    # 3:2 pulldown repeats the top field of one frame in five and the bottom field of another; idet misses some.
+    if woven and repeats >= 0.15 * sample.frames and min(sample.repeated["top"], sample.repeated["bottom"]) > 1:
+        return Scanning("telecined", evidence, flagged)
+    if woven / known > 0.25:
+        return Scanning(order, evidence, flagged)
+    return Scanning("progressive", evidence, flagged=False)
+
+
+def scan_film(source: BinaryIO, index: FilmIndex, pts: list[int], what: str) -> Scanning:
+    """Look at a planned film. `pts` are the times of its frames."""
+    if index.codec in NEVER_INTERLACED:
+        return Scanning("progressive", f"{index.codec} knows no fields")
+    spots = [pts[len(pts) * i // SPOTS] for i in range(SPOTS)] if len(pts) > SPOTS * FRAMES else [pts[0]]
+    return judge(look(source, index.stream, spots, what))
