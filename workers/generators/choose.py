@@ -26,6 +26,8 @@ PROBE_S = 2.0
 """Seconds that the race may take in all, compilation aside."""
 _PROBE_WORK = 10e9
 """Floating point operations of one lap: some 50 ms on two cores."""
+_PROBE_SIDE = 512
+"""Pixels: the largest probe, for networks that hardly compute anything."""
 _SAFE_DB = 50.0
 """A faster precision must stay this near to fp32, peak signal to noise."""
 
@@ -79,7 +81,7 @@ def choose(
 
 
 def _race(candidates: Sequence[Candidate], architecture: Architecture) -> tuple[Network, _Verdict]:
-    side = max(16, int(math.sqrt(_PROBE_WORK / max(architecture.flops, 1.0))) // 16 * 16)
+    side = min(max(int(math.sqrt(_PROBE_WORK / max(architecture.flops, 1.0))) // 16 * 16, 16), _PROBE_SIDE)
     patch = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(1))
     patch = torch.nn.functional.avg_pool2d(patch, 3, 1, 1)
     best: tuple[float, Candidate, Network] | None = None

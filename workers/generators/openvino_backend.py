@@ -24,8 +24,15 @@ _KEPT_ON_DISK = 24
 """Compiled networks kept on disk; the largest, RealESRGAN_x4plus, takes 65 MB."""
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
+_CHECK = 16
+"""Bytes of the checksum that goes before a compiled network on disk."""
+
 Graph = Callable[[int, int], openvino.Model]
 """Builds the network for a height and width, either of which may be -1 for any; f32 1 x 3 x H x W in and out."""
+
+
+def _check(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_CHECK).digest()
 
 
 def precisions() -> tuple[str, ...]:
@@ -85,10 +92,13 @@ class OpenvinoNetwork:
 
     def _compiled(self, shape: tuple[int, int]) -> openvino.CompiledModel:
         path = self._cache / f"{self._name(shape)}.blob"
-        with contextlib.suppress(OSError, RuntimeError):  # missing, unreadable or cut short: compile again
-            compiled = self._core.import_model(io.BytesIO(path.read_bytes()), "CPU", self._options)
-            os.utime(path)
-            return compiled
+        with contextlib.suppress(OSError, RuntimeError):  # missing, unreadable or of another build: compile again
+            data = path.read_bytes()
+            # OpenVINO does not notice every damaged byte.
+            if data[:_CHECK] == _check(data[_CHECK:]):
+                compiled = self._core.import_model(io.BytesIO(data[_CHECK:]), "CPU", self._options)
+                os.utime(path)
+                return compiled
         compiled = self._core.compile_model(self._graph(*shape), "CPU", self._options)
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
             self._keep(path, compiled.export_model().getvalue())
@@ -102,7 +112,7 @@ class OpenvinoNetwork:
     def _keep(self, path: Path, blob: bytes) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
-        part.write_bytes(blob)
+        part.write_bytes(_check(blob) + blob)
         part.replace(path)
         kept = sorted(self._cache.glob("*.blob"), key=lambda p: p.stat().st_mtime, reverse=True)
         for old in kept[_KEPT_ON_DISK:]:

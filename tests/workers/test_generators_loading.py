@@ -1,0 +1,320 @@
+"""From a spec to a loaded generator: what is refused, what is chosen and why, what is kept on disk, what users bring."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from contract.errors import UsageError, WeightsError
+from contract.job import Spec, Weights
+from contract.settings import Settings
+from workers.generators import choose
+from workers.generators.basicsr_archs import architecture
+from workers.generators.choose import Candidate
+from workers.generators.enhancer import Enhancer
+from workers.generators.lanczos import architecture as plain
+from workers.generators.registry import load
+
+Pinned = tuple[Weights, Path]
+Load = Callable[..., Enhancer]
+COMPACT = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_conv": 2, "upscale": 2, "act_type": "prelu"}
+
+
+def state_of(class_file: str, name: str, **parameters: Any) -> dict[str, np.ndarray]:
+    torch.manual_seed(11)
+    return {k: v.numpy() for k, v in architecture(class_file, name)(**parameters).state_dict().items()}
+
+
+@pytest.fixture
+def compact(written: Any) -> Pinned:
+    """A small SRVGGNetCompact of scale 2."""
+    made: Pinned = written(state_of("srvgg_arch", "SRVGGNetCompact", **COMPACT), "srvgg", COMPACT)
+    return made
+
+
+@pytest.fixture
+def picture() -> torch.Tensor:
+    return torch.rand((1, 3, 24, 20), generator=torch.Generator().manual_seed(4))
+
+
+def test_other_bytes_than_the_pinned_are_refused(compact: Pinned, enhancer: Load) -> None:
+    """A file whose SHA-256 is not the pinned one is not loaded; the error names both hashes."""
+    weights, path = compact
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(WeightsError, match=f"have SHA-256 [0-9a-f]{{64}}, but the job pins {weights.sha256}"):
+        enhancer(compact)
+
+
+def test_a_pinned_pickle_is_refused(compact: Pinned, tmp_path: Path) -> None:
+    """Bytes with the right hash that are no safetensors are refused without being unpickled."""
+    import hashlib
+
+    path = tmp_path / "pickle"
+    path.write_bytes(pickle.dumps({"a": 1}))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    weights = msgspec.structs.replace(compact[0], sha256=sha256)
+    with pytest.raises(WeightsError, match="are not a safetensors file"):
+        load(Spec(model="made", weights=(weights,)), {sha256: path}, Settings(cache=tmp_path, device="cpu"))
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_conv": 3}, "do not fit srvgg"),
+        ({"num_conv": "two"}, "num_conv = 'two'"),
+        ({"upscale": 99}, "upscale = 99"),
+        ({"act_type": "sine"}, "act_type = 'sine'"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_said(
+    backend: str, changes: dict[str, Any], words: str, compact: Pinned, enhancer: Load, picture: torch.Tensor
+) -> None:
+    """A catalog entry whose parameters do not fit the file is an error that names the parameter or the misfit."""
+    weights = msgspec.structs.replace(compact[0], parameters={**COMPACT, **changes})
+    with pytest.raises(WeightsError, match=words):
+        enhancer((weights, compact[1]), backend=backend).frames(picture, (48, 40))
+
+
+def test_an_unknown_architecture_is_said(compact: Pinned, enhancer: Load) -> None:
+    """An architecture that no family builds is refused with the list of those that can be built."""
+    weights = msgspec.structs.replace(compact[0], architecture="gan9000")
+    with pytest.raises(WeightsError, match="'gan9000', which is none of rrdbnet, srvgg, spandrel"):
+        enhancer((weights, compact[1]))
+
+
+def test_missing_weights_are_said(tmp_path: Path) -> None:
+    """A spec without weights, or with weights that were not fetched, is refused in one sentence."""
+    settings = Settings(cache=tmp_path, device="cpu")
+    with pytest.raises(UsageError, match="pins no generator weights"):
+        load(Spec(model="x4plus"), {}, settings)
+    weights = Weights("generator", "x", "0" * 64, "srvgg", {}, "MIT", "")
+    with pytest.raises(WeightsError, match="were not fetched"):
+        load(Spec(model="x", weights=(weights,)), {}, settings)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"precision": "fp16"}, {"backend": "openvino", "precision": "fp16"}, {"backend": "tensorrt"}],
+)
+def test_what_the_machine_cannot_do_is_refused(options: dict[str, str], compact: Pinned, enhancer: Load) -> None:
+    """A precision or backend that the device does not have is refused, never replaced by another."""
+    with pytest.raises(UsageError, match="cannot be had on cpu"):
+        enhancer(compact, **options)
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "abacus"])
+def test_a_device_that_is_not_there_is_refused(device: str, compact: Pinned, enhancer: Load) -> None:
+    """A device that is not there is refused in one sentence; nothing falls back to the CPU unasked."""
+    with pytest.raises(UsageError, match=f"device '{device}' cannot be used"):
+        enhancer(compact, device=device)
+
+
+def test_the_choice_is_in_the_record(compact: Pinned, enhancer: Load, picture: torch.Tensor) -> None:
+    """Backend, precision, device and the reason for them are in the record of the first chunk."""
+    generator = enhancer(compact, backend="torch", precision="fp32")
+    generator.frames(picture, (48, 40))
+    record = generator.record()
+    assert (record["backend"], record["precision"], record["device"]) == ("torch", "fp32", "cpu")
+    assert record["reason"] == generator.reason != ""
+
+
+def test_compiled_networks_are_kept_and_used(
+    compact: Pinned, enhancer: Load, picture: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process finds the network compiled: the graph is not built again, and the picture is the same."""
+    first = enhancer(compact, backend="openvino").frames(picture, (48, 40))
+    assert list((tmp_path / "cache" / "compiled").glob("*.blob"))
+
+    def never(*_: object) -> None:
+        raise AssertionError("the graph was built again")
+
+    again = enhancer(compact, backend="openvino")
+    monkeypatch.setattr(again._network, "_graph", never)
+    assert torch.equal(again.frames(picture, (48, 40)), first)
+
+
+def test_a_broken_cache_costs_only_time(compact: Pinned, enhancer: Load, picture: torch.Tensor, tmp_path: Path) -> None:
+    """Compiled networks that were cut short are compiled and kept again; a cache that cannot be written is done without."""
+    first = enhancer(compact, backend="openvino").frames(picture, (48, 40))
+    (blob,) = (tmp_path / "cache" / "compiled").glob("*.blob")
+    for damaged in (blob.read_bytes()[:-99], blob.read_bytes().replace(b"\x00\x00", b"\x00\x01"), b""):
+        blob.write_bytes(damaged)
+        assert torch.equal(enhancer(compact, backend="openvino").frames(picture, (48, 40)), first)
+        assert blob.read_bytes() != damaged
+    blob.unlink()
+    blob.parent.rmdir()
+    blob.parent.write_text("no folder")
+    assert torch.equal(enhancer(compact, backend="openvino").frames(picture, (48, 40)), first)
+
+
+class Fake:
+    """A network that takes `laps` turns of a counter instead of time and is `error` off."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, backend: str, precision: str, error: float) -> None:
+        self.backend = backend
+        self.precision = precision
+        self.error = error
+
+    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        return rgb + self.error
+
+
+def race(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: dict[str, float], error: float = 0.0
+) -> tuple[str, str]:
+    """Let candidates run that are known to take `seconds`; returns precision and reason of the winner."""
+    monkeypatch.setattr(choose, "_lap", lambda network, *_: seconds[network.precision])
+    candidates = [
+        Candidate("openvino", p, lambda p=p: Fake("openvino", p, error if p == "bf16" else 0.0)) for p in seconds
+    ]
+    network, reason = choose.choose(candidates, plain(2), "key", Settings(cache=tmp_path))
+    return network.precision, reason
+
+
+def test_the_fastest_wins_and_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of several candidates the fastest is taken, with the measured times as the reason; the next worker need not measure."""
+    precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
+    assert precision == "bf16"
+    assert "bf16 10 ms" in reason
+    assert "fp32 25 ms" in reason
+    precision, reason = race(monkeypatch, tmp_path, {"bf16": 9.0, "fp32": 0.025})
+    assert precision == "bf16"
+    assert reason.endswith("(measured before)")
+
+
+def test_a_faster_precision_must_be_safe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A precision under 50 dB from fp32 loses however fast it is."""
+    precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025}, error=0.01)
+    assert precision == "fp32"
+    assert "left out" in reason
+
+
+def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kept outcome that cannot be read, or names what is not on offer, is measured again."""
+    race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
+    (kept,) = (tmp_path / "probes").glob("*.json")
+    kept.write_text("{")
+    assert race(monkeypatch, tmp_path, {"bf16": 0.030, "fp32": 0.025})[0] == "fp32"
+
+
+def test_any_network_that_spandrel_knows(written: Any, enhancer: Load, picture: torch.Tensor) -> None:
+    """A network of another family, in the shape its community trains it in, runs through spandrel with its own scale."""
+    from spandrel.architectures.SPAN import SPAN
+
+    torch.manual_seed(2)
+    network = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=16, upscale=2)
+    state = {k: v.numpy() for k, v in network.state_dict().items()}
+    generator = enhancer(written(state, "spandrel", {"scale": 2, "input_channels": 3, "output_channels": 3}))
+    assert generator.scale == 2
+    assert generator.backend == "torch"
+    assert generator.frames(picture, (48, 40)).shape == (1, 3, 48, 40)
+
+
+def test_a_grey_network_sees_each_channel(written: Any, enhancer: Load, picture: torch.Tensor) -> None:
+    """A network of one channel is shown R, G and B by themselves."""
+    parameters = {**COMPACT, "num_in_ch": 1, "num_out_ch": 1}
+    state = state_of("srvgg_arch", "SRVGGNetCompact", **parameters)
+    generator = enhancer(written(state, "spandrel", {"scale": 2, "input_channels": 1, "output_channels": 1}))
+    network = architecture("srvgg_arch", "SRVGGNetCompact")(**parameters).eval()
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
+    with torch.no_grad():
+        alone = network(picture[:, 1:2]).clamp(0, 1)
+    assert torch.allclose(generator.frames(picture, (48, 40))[:, 1:2], alone, atol=1e-5)
+
+
+def test_a_catalog_entry_with_another_scale_is_refused(written: Any, enhancer: Load) -> None:
+    """A community network whose scale is not the catalog's is refused: the plan was made for another size."""
+    state = state_of("srvgg_arch", "SRVGGNetCompact", **COMPACT)
+    with pytest.raises(WeightsError, match="enlarges by 2, but the catalog says 4"):
+        enhancer(written(state, "spandrel", {"scale": 4}))
+
+
+def inspect(path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "workers.inspect", str(path)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_inspect_says_what_a_file_is(compact: Pinned, tmp_path: Path) -> None:
+    """A checkpoint as upstream's training writes it is described as JSON: architecture, scale, channels, fp16."""
+    path = tmp_path / "net.pth"
+    state = state_of("srvgg_arch", "SRVGGNetCompact", **COMPACT)
+    torch.save({"params_ema": {k: torch.from_numpy(v) for k, v in state.items()}}, path)
+    done = inspect(path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["architecture"] == "RealESRGAN Compact"
+    assert (found["scale"], found["input_channels"], found["output_channels"]) == (2, 3, 3)
+    assert found["half"] is True
+    assert found["parameters"] == sum(v.size for v in state.values())
+
+
+class Evil:
+    """Runs code where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("kind", ["pickle that runs code", "text", "no network", "cut short", "missing"])
+def test_inspect_refuses_in_one_sentence(kind: str, compact: Pinned, tmp_path: Path) -> None:
+    """What is unsafe or no network is refused with exit code 2 and one sentence; no code in it runs."""
+    mark = tmp_path / "mark"
+    path = tmp_path / "file.pth"
+    if kind == "pickle that runs code":
+        torch.save({"params": Evil(mark)}, path)
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "no network":
+        torch.save({"params": {"a": torch.zeros(3)}}, path)
+    elif kind == "cut short":
+        path = tmp_path / "file.safetensors"
+        path.write_bytes(compact[1].read_bytes()[:-9])
+    done = inspect(path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not mark.exists()
+
+
+def test_basicsrs_classes_come_without_basicsr(tmp_path: Path) -> None:
+    """The architectures are basicsr's own, yet its package is not left imported; a later import gets the whole of it."""
+    code = (
+        "import sys; from workers.generators.basicsr_archs import architecture;"
+        "a = architecture('rrdbnet_arch', 'RRDBNet'); b = architecture('srvgg_arch', 'SRVGGNetCompact');"
+        "assert a.__module__ == 'basicsr.archs.rrdbnet_arch', a.__module__;"
+        "assert not [m for m in sys.modules if m.startswith('basicsr')];"
+        "from workers.generators import compat; compat.load('basicsr.archs.srvgg_arch');"
+        "assert 'basicsr.train' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_threads_are_those_of_the_settings(compact: Pinned, enhancer: Load, picture: torch.Tensor) -> None:
+    """The setting `threads` reaches torch and OpenVINO."""
+    before = torch.get_num_threads()
+    try:
+        generator = enhancer(compact, threads=1, backend="openvino")
+        generator.frames(picture, (48, 40))
+        assert torch.get_num_threads() == 1
+        (request,) = generator._network._requests.values()
+        assert request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1
+    finally:
+        torch.set_num_threads(before)
