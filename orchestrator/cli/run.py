@@ -68,7 +68,10 @@ def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManag
         return nullcontext()
     from orchestrator.local import start
 
-    return start(settings, workers)
+    cluster = start(settings, workers)
+    if workers is not None and not cluster.owned:
+        click.echo(f"note: the cluster that runs in {settings.state} is used, with the workers it has.", err=True)
+    return cluster
 
 
 def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:

@@ -201,6 +201,40 @@ def test_a_terminal_gets_a_live_bar(cluster: Cluster, small_film: Path, tmp_path
     assert b"\x1b[" in shown
 
 
+def test_up_keeps_a_cluster_that_run_uses_and_down_ends(
+    respool: Respool, small_film: Path, tmp_path: Path, nobody_left: Callable[[], list[str]]
+) -> None:
+    """`up` lists its processes and stays, `run` leaves it alive, `down` leaves no process, pool processes included."""
+    state = ["--state", tmp_path / "state"]
+    up = respool("up", "--workers", "1", *state)
+    assert [line.split()[0] for line in up.stdout.splitlines()] == ["redis", "s3", "orchestrator", "worker"], up.stderr
+    out = tmp_path / "out.mp4"
+    run = respool("run", small_film, "-o", out, "--model", "identity", "--workers", "3", *state)
+    assert run.returncode == 0, run.stderr
+    assert "with the workers it has" in run.stderr
+    again = respool("up", *state)
+    assert again.stdout == up.stdout
+    assert "already" in again.stderr
+    assert len(nobody_left()) >= 6
+    assert respool("down", *state).returncode == 0
+    assert nobody_left() == []
+    assert "no cluster runs" in respool("down", *state).stderr
+
+
+def test_ctrl_c_while_the_servers_start_leaves_nobody(
+    tmp_path: Path, small_film: Path, nobody_left: Callable[[], list[str]]
+) -> None:
+    """Interrupted before the cluster is even ready, `run` still ends only when all of it is gone."""
+    state = tmp_path / "state"
+    with popen("run", small_film, "-o", tmp_path / "out.mp4", "--model", "identity", "--state", state) as run:
+        while not (state / "cluster.json").exists():
+            assert run.poll() is None
+            time.sleep(0.005)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 4, run.stderr.read()
+    assert nobody_left() == []
+
+
 def test_preview_and_probe(cluster: Cluster, respool: Respool, small_film: Path, tmp_path: Path) -> None:
     """probe tells frames, rate and plan as JSON; preview writes one sheet with a row a frame."""
     facts = json.loads(respool("probe", small_film, "--json", "--model", "lanczos", "-s", "2").stdout)
