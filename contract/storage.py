@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -219,6 +220,17 @@ class Storage:
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def newest(self, prefix: str) -> datetime:
+        """When anything below `prefix` was last written; the beginning of time when nothing is there."""
+        latest = datetime.min.replace(tzinfo=UTC)
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        try:
+            for page in pages:
+                latest = max([latest, *(entry["LastModified"] for entry in page.get("Contents", ()))])
+        except (ClientError, BotoCoreError) as error:
+            raise self._translate(error, prefix) from error
+        return latest
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Names directly below `prefix` that have something below them."""

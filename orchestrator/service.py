@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 
 from contract import job as words
 from contract import keys
@@ -168,7 +169,8 @@ class Service:
         """Close a job that can neither be planned nor assembled, and say why; `respool retry` opens it again."""
         items = self._jobs[job].items
         failures = tuple(words.ItemFailure(item.n, item.name, reason) for item in items)
-        manifest = Manifest(job=job, state="failed", files=(), failures=failures)
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = Manifest(job=job, state="failed", files=(), failures=failures, finished=finished)
         self._storage.put(keys.manifest(job), words.encode(manifest), if_absent=True)
 
     def _ingest(self, job: str, checkpoint: Callable[[], None]) -> None:

@@ -29,12 +29,16 @@ _COMMANDS = {
     "pause": "control",
     "resume": "control",
     "retry": "control",
+    "workers": "workers",
+    "scale": "workers",
     "probe": "probe",
     "preview": "preview",
     "models": "models",
     "worker": "serve",
     "orchestrator": "serve",
+    "flower": "flower",
     "doctor": "doctor",
+    "gc": "gc",
 }
 """Command -> module of this package that has it, in the order of `respool --help`."""
 

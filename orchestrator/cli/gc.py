@@ -1,0 +1,34 @@
+"""respool gc: what the store need not keep."""
+
+from __future__ import annotations
+
+import click
+
+from contract.settings import Settings
+from orchestrator.cli.common import command, connected
+
+
+@command()
+@click.option("--days", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Keep what is younger.")
+@click.option("--results", is_flag=True, help="Let results and records of ended jobs go too.")
+@click.option("--delete", is_flag=True, help="Remove it; without this, only say what would go.")
+def gc(settings: Settings, days: float, results: bool, delete: bool) -> None:
+    """Remove what ended jobs left in the store.
+
+    Says what would go, and removes nothing without --delete.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from contract.storage import Storage
+    from orchestrator import retention
+
+    with connected(settings) as wired:
+        storage = Storage(wired)
+        count = size = 0
+        for sweep in retention.find(storage, timedelta(days=days), results, datetime.now(UTC)):
+            click.echo(f"{sweep.job}  {len(sweep.objects):6} objects  {sweep.size / 1e6:10.1f} MB  {sweep.reason}")
+            count, size = count + len(sweep.objects), size + sweep.size
+            if delete:
+                retention.remove(storage, sweep)
+    verb = "removed" if delete else "would go; --delete removes them"
+    click.echo(f"{count} objects, {size / 1e6:.1f} MB {verb}.", err=True)
