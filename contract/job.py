@@ -30,7 +30,10 @@ Deinterlace = Literal["auto", "off", "bwdif"]
 
 
 class Face(Struct, frozen=True, forbid_unknown_fields=True):
-    """How faces are restored; absent from a spec when `--face-enhance` was not given."""
+    """How faces are restored; absent from a spec when `--face-enhance` was not given.
+
+    `min_size` is the shorter side of a face's box, `exclude` holds (left, top, width, height); both in source pixels.
+    """
 
     model: str = "GFPGANv1.4"
     strength: Annotated[float, Meta(ge=0, le=1)] = 1.0

@@ -69,13 +69,32 @@ def enlarged(affine: Affine, x: float, y: float) -> Affine:
     return np.concatenate([linear @ scale, (linear @ shift + affine[:, 2])[:, None]], axis=1)
 
 
+def shifted(affine: Affine, left: float, top: float) -> Affine:
+    """`affine` for the part of the frame that begins at (`left`, `top`)."""
+    result = affine.copy()
+    result[:, 2] += affine[:, :2] @ np.array([left, top])
+    return result
+
+
+def covered(affine: Affine, size: int, height: int, width: int) -> tuple[int, int, int, int] | None:
+    """(top, left, bottom, right) of the part of a frame that `crop` and `blend` look at; None when it is empty."""
+    back = inverse(affine)
+    corners = apply(back, _corners(size))
+    margin = 2 + math.ceil(max(1.0, 2 * math.hypot(back[0, 0], back[1, 0])))
+    left, top = (max(0, math.floor(v) - margin) for v in corners.min(axis=0))
+    right, bottom = (min(n, math.ceil(v) + margin) for n, v in zip((width, height), corners.max(axis=0), strict=True))
+    return (top, left, bottom, right) if left < right and top < bottom else None
+
+
 def crop(frame: torch.Tensor, affine: Affine, size: int) -> torch.Tensor:
     """The aligned square, 1 x 3 x size x size, of a frame 1 x 3 x H x W, both RGB float32 in [0, 1]."""
+    box = covered(affine, size, *frame.shape[-2:])
+    if box is None:
+        return frame.new_tensor(OUTSIDE).view(1, 3, 1, 1).expand(1, 3, size, size).clone()
+    top, left, bottom, right = box
     back = inverse(affine)
     shrink = math.hypot(back[0, 0], back[1, 0])
-    part, origin = _cut(frame, apply(back, _corners(size)), 2 + math.ceil(shrink))
-    if part is None:
-        return frame.new_tensor(OUTSIDE).view(1, 3, 1, 1).expand(1, 3, size, size).clone()
+    part, origin = frame[..., top:bottom, left:right], (left, top)
     sampled, inside = _sample(part, back, origin, (size, size), shrink)
     return sampled * inside + frame.new_tensor(OUTSIDE).view(1, 3, 1, 1) * (1 - inside)
 
@@ -93,8 +112,7 @@ def blend(frame: torch.Tensor, change: torch.Tensor, affine: Affine, strength: f
     right, bottom = (min(n, math.ceil(v) + 1) for n, v in zip((width, height), corners.max(axis=0), strict=True))
     if left >= right or top >= bottom:
         return
-    local = affine.copy()
-    local[:, 2] += affine[:, :2] @ np.array([left, top])
+    local = shifted(affine, left, top)
     masked = torch.cat([change, mask(size, change.device)], dim=1)
     shrink = math.hypot(affine[0, 0], affine[1, 0])
     back, inside = _sample(masked, local, (0, 0), (bottom - top, right - left), shrink)
@@ -116,16 +134,6 @@ def mask(size: int, device: torch.device) -> torch.Tensor:
 def _corners(size: int) -> Points:
     far = size - 0.5
     return np.array([[-0.5, -0.5], [far, -0.5], [-0.5, far], [far, far]])
-
-
-def _cut(frame: torch.Tensor, corners: Points, margin: int) -> tuple[torch.Tensor | None, tuple[int, int]]:
-    """The part of `frame` that holds `corners` and `margin`, and its left top; None when they miss the frame."""
-    height, width = frame.shape[-2:]
-    left, top = (max(0, math.floor(v) - margin) for v in corners.min(axis=0))
-    right, bottom = (min(n, math.ceil(v) + margin) for n, v in zip((width, height), corners.max(axis=0), strict=True))
-    if left >= right or top >= bottom:
-        return None, (0, 0)
-    return frame[..., top:bottom, left:right], (left, top)
 
 
 def _sample(

@@ -17,7 +17,7 @@ from contract.storage import file_sha256
 from workers.faces import guard
 from workers.faces.align import Affine, blend, crop, enlarged, similarity
 from workers.faces.centerface import CenterFace
-from workers.faces.detect import Detector
+from workers.faces.detect import Detection, Detector, Pixels
 from workers.faces.flicker import Flicker
 from workers.faces.journal import Journal
 from workers.faces.points import refined, to_pixels
@@ -26,14 +26,14 @@ from workers.faces.retinaface import RetinaFace
 from workers.faces.track import WINDOW, Followed, Tracks
 from workers.generators.lanczos import resize
 from workers.generators.torch_backend import pick_device
-from workers.shots import thumbnail
+from workers.shots import Thumbnail, thumbnail
 
 SMALL = 64
 """Side of the aligned square in which flicker is measured."""
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """One face to restore: in frame `n` of the batch, aligned as `square`; `there` aligns the enhanced frame."""
 
     n: int
@@ -86,40 +86,53 @@ class FaceRestorer:
             self._flicker.next_frame()
             for at, each in enumerate(work):
                 if each.n == n:
-                    self._paste(result, enhanced, each, restored[at : at + 1])
+                    number = self._number - len(found) + n
+                    self.paste(result[n : n + 1], enhanced[n : n + 1], each, restored[at : at + 1], number)
         return result
 
-    def _work(self, before: torch.Tensor, n: int, face: Followed, scale: tuple[float, float]) -> _Work:
+    def _work(self, before: torch.Tensor, n: int, face: Followed, scale: tuple[float, float]) -> Work:
         here = similarity(face.points, self.restorer.size)
         square = crop(before[n : n + 1], here, self.restorer.size)
-        return _Work(n, face, enlarged(here, *scale), square)
+        return Work(n, face, enlarged(here, *scale), square)
 
     def _follow(self, frame: torch.Tensor) -> list[Followed]:
         pixels = to_pixels(frame)
-        options = self.options
-        # Much smaller ones cannot reach the wanted size in the mean over the window.
-        seen = [face for face in self.detector(pixels, options.min_size) if face.size >= options.min_size / 2]
-        sure = [refined(self.detector, frame, face) for face in seen]
-        found = self._tracks.add(self._number, sure, thumbnail(pixels))
+        return self.wanted([self.refine(frame, face) for face in self.seen(pixels)], thumbnail(pixels))
+
+    def seen(self, pixels: Pixels, reduced: float = 1.0) -> list[Detection]:
+        """Faces of a frame that was made `reduced` times smaller, but for those far below the wanted size."""
+        # Half of it: what counts is the mean over the window.
+        least = self.options.min_size / reduced
+        return [face for face in self.detector(pixels, least) if face.size >= least / 2]
+
+    def refine(self, frame: torch.Tensor, found: Detection) -> Detection:
+        return refined(self.detector, frame, found)
+
+    def wanted(self, found: list[Detection], small: Thumbnail) -> list[Followed]:
+        """The faces to restore of the next frame, in which `found` were found; `small` is its thumbnail."""
+        followed = self._tracks.add(self._number, found, small)
         self._number += 1
-        wanted = [face for face in found if face.size >= options.min_size and not self._excluded(face)]
-        if options.only_largest and wanted:
+        wanted = [face for face in followed if face.size >= self.options.min_size and not self._excluded(face)]
+        if self.options.only_largest and wanted:
             wanted = [max(wanted, key=lambda face: face.area)]
         return wanted
 
     def _excluded(self, face: Followed) -> bool:
         x, y = face.points.mean(axis=0)
-        return any(left <= x < right and top <= y < bottom for left, top, right, bottom in self.options.exclude)
+        return any(0 <= x - left < width and 0 <= y - top < height for left, top, width, height in self.options.exclude)
 
-    def _paste(self, result: torch.Tensor, enhanced: torch.Tensor, work: _Work, restored: torch.Tensor) -> None:
-        """Blend one restored face into its frame of `result`, in place; judge a new one, and then now and again."""
+    def paste(
+        self, frame: torch.Tensor, enhanced: torch.Tensor, work: Work, restored: torch.Tensor, number: int
+    ) -> None:
+        """Blend a restored face into `frame`, in place; judge a new one, and then now and again.
+
+        `enhanced` is the frame before any face, `number` its number in the film.
+        """
         face, affine, size = work.face, work.there, self.restorer.size
         strength = self.options.strength * face.weight
-        frame = result[work.n : work.n + 1]
         blend(frame, restored - crop(frame, affine, size), affine, strength)
-        views = (work.square, crop(enhanced[work.n : work.n + 1], affine, size), crop(frame, affine, size))
+        views = (work.square, crop(enhanced, affine, size), crop(frame, affine, size))
         self._flicker.add(face.keys, torch.cat([resize(view, (SMALL, SMALL)) for view in views]))
-        number = self._number - result.shape[0] + work.n
         new = len(face.keys) == 1
         judged = guard.judge(self.detector, work.square, restored) if new or number % WINDOW == 0 else None
         self._journal.add(number, face, strength, judged)

@@ -1,0 +1,147 @@
+"""Faces of still images: found on a small copy, restored in the raw result, everything else untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import pyvips
+import skimage.data
+import torch
+
+from contract.errors import Cancelled
+from contract.images.target import Target
+from contract.job import Face
+from contract.settings import Settings
+from weights import catalog, fetch
+from workers.faces.centerface import CenterFace
+from workers.faces.enhance import FaceRestorer
+from workers.faces.pictures import restore_faces
+from workers.faces.restore import Restorer
+from workers.icc import interpret
+
+
+class Darker(torch.nn.Module):
+    """A face-wide change that no detector minds."""
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        return faces * 0.9
+
+
+@pytest.fixture(scope="module")
+def detector() -> CenterFace:
+    return CenterFace(fetch.fetch(catalog.load(Settings()).find("CenterFace", ("detector",)), Settings()).path)
+
+
+def restorer(detector: CenterFace, options: Face | None = None) -> FaceRestorer:
+    return FaceRestorer(detector, Restorer("stand-in", Darker(), 512, torch.device("cpu")), options or Face())
+
+
+def nothing() -> None:
+    pass
+
+
+def vips(pixels: np.ndarray) -> pyvips.Image:
+    return pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
+
+
+def target(pixels: np.ndarray, alpha: bool = False) -> Target:
+    mode = "grey" if pixels.shape[2] - alpha == 1 else "rgb"
+    return Target("png", pixels.shape[1], pixels.shape[0], mode, alpha, pixels.dtype.itemsize * 8, True)
+
+
+def run(faces: FaceRestorer, source: np.ndarray, enhanced: np.ndarray, folder: Path, alpha: bool = False) -> np.ndarray:
+    """Restore the faces of `enhanced`, both H x W x C; gives the result."""
+    raw = folder / "raw"
+    raw.write_bytes(enhanced.tobytes())
+    colours = source.shape[2] - alpha
+    restore_faces(faces, vips(source), colours, raw, target(enhanced, alpha), None, nothing)
+    return np.frombuffer(raw.read_bytes(), enhanced.dtype).reshape(enhanced.shape)
+
+
+def face_of(change: np.ndarray) -> tuple[int, int]:
+    """(x, y) of the middle of what changed."""
+    rows, columns = np.nonzero(change)
+    return int(columns.mean()), int(rows.mean())
+
+
+def test_the_face_of_a_photograph_is_restored_in_place(detector: CenterFace, tmp_path: Path) -> None:
+    """An enlarged photograph is darker at its face and bit-equal elsewhere; the record lists the face in source pixels."""
+    source = skimage.data.astronaut()
+    enhanced = cv2.resize(source, (1024, 1280), interpolation=cv2.INTER_LANCZOS4)
+    faces = restorer(detector)
+    result = run(faces, source, enhanced, tmp_path)
+    change = (result != enhanced).any(axis=2)
+    x, y = face_of(change)
+    assert abs(x - 2 * 224) < 40
+    assert abs(y - 2.5 * 118) < 50
+    assert np.array_equal(result[800:], enhanced[800:])
+    inside = result[280:310, 430:470].astype(float) / np.maximum(enhanced[280:310, 430:470], 1)
+    assert inside.mean() == pytest.approx(0.9, abs=0.01)
+    [face] = faces.record()["faces"]
+    assert face["box"][0] < 203 < 247 < face["box"][2]
+    assert face["departed"] is False
+
+
+def test_sixteen_bit_grey_with_alpha_keeps_its_kind(detector: CenterFace, tmp_path: Path) -> None:
+    """A 16-bit grey image with alpha is restored in 16 bits; its alpha and its other samples are untouched."""
+    grey = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257 - 3
+    source = np.dstack([grey, np.full_like(grey, 40000)])
+    result = run(restorer(detector), source, source, tmp_path, alpha=True)
+    assert np.array_equal(result[..., 1], source[..., 1])
+    middle = result[110:125, 215:235, 0].astype(float) / source[110:125, 215:235, 0]
+    assert middle.mean() == pytest.approx(0.9, abs=0.01)
+    assert len(np.unique(result[100:140, 205:240, 0] % 257)) > 50
+    assert np.array_equal(result[300:], source[300:])
+
+
+def test_a_face_in_a_huge_scan_is_found_by_its_size_there(detector: CenterFace, tmp_path: Path) -> None:
+    """In 6000 x 3000 pixels a small copy is looked at; the face is restored at its place at full size."""
+    source = np.full((3000, 6000, 3), 150, np.uint8)
+    source[1500:2012, 4000:4512] = skimage.data.astronaut()
+    faces = restorer(detector, Face(min_size=40))
+    result = run(faces, source, source, tmp_path)
+    x, y = face_of((result != source).any(axis=2))
+    assert abs(x - 4224) < 20
+    assert abs(y - 1618) < 25
+
+
+def test_pixels_are_restored_as_their_profile_means_them(detector: CenterFace, tmp_path: Path) -> None:
+    """Through a profile, the restorer sees sRGB: a face stored in another gamma gets the change that sRGB would get."""
+    profile = pyvips.Operation.call("profile_load", "p3")
+    found, _ = interpret(profile, 3)
+    assert found is not None
+    plain = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None].float() / 255
+    stored = (found.from_srgb(plain)[0].permute(1, 2, 0).clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
+    raw = tmp_path / "raw"
+    raw.write_bytes(stored.tobytes())
+    restore_faces(restorer(detector), vips(stored), 3, raw, target(stored), found, nothing)
+    result = np.frombuffer(raw.read_bytes(), np.uint16).reshape(stored.shape)
+    seen = found.to_srgb(torch.from_numpy(result.astype(np.float32) / 65535).permute(2, 0, 1)[None])
+    ratio = seen[0, :, 110:125, 215:235] / plain[0, :, 110:125, 215:235].clamp_min(0.01)
+    assert float(ratio.mean()) == pytest.approx(0.9, abs=0.01)
+
+
+def test_no_face_leaves_every_byte(detector: CenterFace, tmp_path: Path) -> None:
+    """A photograph without people comes back as it was, and so does one whose faces are excluded."""
+    coffee = skimage.data.coffee()
+    assert np.array_equal(run(restorer(detector), coffee, coffee, tmp_path), coffee)
+    astronaut = skimage.data.astronaut()
+    excluded = restorer(detector, Face(exclude=((0, 0, 512, 300),)))
+    assert np.array_equal(run(excluded, astronaut, astronaut, tmp_path), astronaut)
+
+
+def test_a_stop_is_heard_between_faces(detector: CenterFace, tmp_path: Path) -> None:
+    """The checkpoint is called before each face and its error goes through."""
+    source = skimage.data.astronaut()
+    raw = tmp_path / "raw"
+    raw.write_bytes(source.tobytes())
+
+    def stop() -> None:
+        raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        restore_faces(restorer(detector), vips(source), 3, raw, target(source), None, stop)
+    assert raw.read_bytes() == source.tobytes()

@@ -1,0 +1,139 @@
+"""Faces of a still image of any size: looked for on a small copy, restored in the raw result, region by region."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyvips
+import torch
+
+from contract.errors import BadInput
+from contract.images import vips
+from contract.images.pixels import sample_type
+from contract.images.target import Target
+from workers.faces.align import covered, crop, enlarged, shifted, similarity
+from workers.faces.detect import Detection
+from workers.faces.enhance import FaceRestorer, Work
+from workers.faces.points import SIDES, to_pixels
+from workers.faces.track import Followed
+from workers.icc import Interpretation
+from workers.rows import to_samples, to_tensor
+from workers.shots import thumbnail
+
+Box = tuple[int, int, int, int]
+"""(top, left, bottom, right) in pixels, bottom and right exclusive."""
+LOOKED_AT = 2048
+"""Longer side of the copy that faces are looked for in: twice what the detector makes of a film's frame."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Samples H x W x C of an image, read in boxes and, where `write` is given, written; `meaning` is their profile's."""
+
+    height: int
+    width: int
+    colours: int
+    read: Callable[[Box], npt.NDArray[np.generic]]
+    meaning: Interpretation | None
+    device: torch.device
+
+    def rgb(self, box: Box) -> torch.Tensor:
+        """The box as 1 x 3 x h x w float32 sRGB in [0, 1]."""
+        colour = to_tensor(self.read(box))[:, : self.colours].to(self.device)
+        seen = colour if self.meaning is None else self.meaning.to_srgb(colour)
+        return seen.clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
+
+    def samples(self, rgb: torch.Tensor) -> torch.Tensor:
+        """sRGB back to the colours of this canvas."""
+        if self.colours == 1:
+            rgb = (rgb * rgb.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return rgb if self.meaning is None else self.meaning.from_srgb(rgb)
+
+
+def restore_faces(
+    faces: FaceRestorer,
+    image: pyvips.Image,
+    colours: int,
+    raw: Path,
+    target: Target,
+    meaning: Interpretation | None,
+    checkpoint: Callable[[], None],
+) -> None:
+    """Restore the faces of `image` (random access; grey or RGB, alpha last) in the raw result `raw` of `target`, in place.
+
+    Samples outside the faces' squares stay as they are, bit by bit. `checkpoint` is called between faces. Raises
+    BadInput when the image cannot be read, EnhanceError when a face cannot be restored.
+    """
+    device = faces.restorer.device
+    bands = (1 if target.mode == "grey" else 3) + target.alpha
+    shape = (target.height, target.width, bands)
+    result: npt.NDArray[Any] = np.memmap(raw, dtype=sample_type(target.depth), mode="r+", shape=shape)
+    source = Canvas(image.height, image.width, colours, _reader(image), meaning, device)
+    after = Canvas(*shape[:2], bands - target.alpha, lambda b: result[b[0] : b[2], b[1] : b[3]], meaning, device)
+    scale = target.width / image.width, target.height / image.height
+    for face in _found(faces, image, source):
+        checkpoint()
+        here = similarity(face.points, faces.restorer.size)
+        box = covered(here, faces.restorer.size, source.height, source.width)
+        there = enlarged(here, *scale)
+        part = covered(there, faces.restorer.size, after.height, after.width)
+        if box is None or part is None:
+            continue
+        square = crop(source.rgb(box), shifted(here, box[1], box[0]), faces.restorer.size)
+        restored = faces.restorer(square)
+        before = after.rgb(part)
+        now = before.clone()
+        faces.paste(now, before, Work(0, face, shifted(there, part[1], part[0]), square), restored, number=0)
+        _write(result, part, after, before, now)
+
+
+def _write(result: npt.NDArray[Any], part: Box, canvas: Canvas, before: torch.Tensor, now: torch.Tensor) -> None:
+    changed = (now != before).any(dim=1)[0].cpu().numpy()
+    samples = to_samples(canvas.samples(now), result.dtype)
+    top, left, bottom, right = part
+    result[top:bottom, left:right, : canvas.colours][changed] = samples[changed]
+
+
+def _found(faces: FaceRestorer, image: pyvips.Image, source: Canvas) -> list[Followed]:
+    """The faces to restore, with points in pixels of the image, refined at full size."""
+    factor = min(1.0, max(LOOKED_AT / max(image.height, image.width), 10 / faces.options.min_size))
+    small = image if factor == 1 else image.resize(factor, kernel="linear")
+    looked = Canvas(small.height, small.width, source.colours, _reader(small), source.meaning, torch.device("cpu"))
+    pixels = to_pixels(looked.rgb((0, 0, small.height, small.width)))
+    x, y = image.width / small.width, image.height / small.height
+    return faces.wanted(
+        [_refined(faces, source, each, x, y) for each in faces.seen(pixels, max(x, y))], thumbnail(pixels)
+    )
+
+
+def _refined(faces: FaceRestorer, source: Canvas, found: Detection, x: float, y: float) -> Detection:
+    """A detection in the small copy as one in the image, with its points read again there."""
+    left, top, right, bottom = found.box
+    at = (found.points + 0.5) * (x, y) - 0.5
+    coarse = Detection((left * x, top * y, right * x, bottom * y), found.score, at)
+    box = covered(similarity(at, SIDES[-1]), SIDES[-1], source.height, source.width)
+    if box is None:
+        return coarse
+    offset = np.array([box[1], box[0]], dtype=np.float64)
+    moved = faces.refine(source.rgb(box), dataclasses.replace(coarse, points=at - offset))
+    return dataclasses.replace(coarse, points=moved.points + offset)
+
+
+def _reader(image: pyvips.Image) -> Callable[[Box], npt.NDArray[np.generic]]:
+    kind = np.dtype({"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}[image.format])
+
+    def read(box: Box) -> npt.NDArray[np.generic]:
+        top, left, bottom, right = box
+        try:
+            data = image.crop(left, top, right - left, bottom - top).write_to_memory()
+        except pyvips.Error as error:
+            raise BadInput(f"a face's surroundings cannot be decoded: {vips.sentence(error)}.") from error
+        return np.frombuffer(data, kind).reshape(bottom - top, right - left, image.bands)
+
+    return read
