@@ -110,7 +110,8 @@ class Chunk(Struct, frozen=True, forbid_unknown_fields=True):
     """One unit of work of the plan.
 
     A video chunk owns `count` frames of item `item`, which are frames `first` .. `first + count - 1` of the
-    item in output order. An image chunk owns the images `items[first : first + count]` of the job.
+    item in output order. An image chunk owns the images `items[first : first + count]` of the job; where `bands`
+    is more than 1, it owns band number `band` of that many of a single large image.
     """
 
     n: Natural
@@ -119,6 +120,8 @@ class Chunk(Struct, frozen=True, forbid_unknown_fields=True):
     first: Natural
     count: Positive
     label: str
+    band: Natural = 0
+    bands: Positive = 1
 
 
 class ItemFailure(Struct, frozen=True, forbid_unknown_fields=True):

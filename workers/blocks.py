@@ -32,28 +32,30 @@ class Block:
     size: tuple[int, int]
 
 
-def blocks(source: tuple[int, int], size: tuple[int, int], enhancer: Enhancer) -> Iterator[Block]:
-    """Cut a result of `size` (height, width) into blocks, row by row from the top.
+def blocks(
+    source: tuple[int, int], size: tuple[int, int], enhancer: Enhancer, rows: tuple[int, int]
+) -> Iterator[Block]:
+    """Cut the rows [top, bottom) of a result of `size` (height, width) into blocks, row by row; `top` lies on GRAIN.
 
     Inner edges lie on the resampler's grain, and those of what is shown on the network's own multiple, so that a block
     is computed as the whole image would be.
     """
     native = (source[0] * enhancer.scale, source[1] * enhancer.scale)
     side = max(SMALLEST, HALOS * enhancer.halo)
-    rows = _cuts(source[0], size[0], side)
-    columns = _cuts(source[1], size[1], side)
-    for top, bottom in rows:
+    columns = _cuts(source[1], size[1], side, (0, size[1]))
+    for top, bottom in _cuts(source[0], size[0], side, rows):
         first, last = _shown(top, bottom, source[0], native[0], size[0], enhancer)
         for left, right in columns:
             west, east = _shown(left, right, source[1], native[1], size[1], enhancer)
             yield Block((top, left, bottom, right), (first, west, last, east), source, native, size)
 
 
-def _cuts(source: int, size: int, side: int) -> list[tuple[int, int]]:
-    """Spans of the result, as equal as the grain allows, each of about `side` source pixels."""
-    count = max(1, round(source / side))
-    step = math.ceil(size / count / GRAIN) * GRAIN
-    return [(start, min(start + step, size)) for start in range(0, size, step)]
+def _cuts(source: int, size: int, side: int, span: tuple[int, int]) -> list[tuple[int, int]]:
+    """`span` of the result in pieces as equal as the grain allows, each of about `side` source pixels."""
+    first, last = span
+    count = max(1, round((last - first) * source / size / side))
+    step = math.ceil((last - first) / count / GRAIN) * GRAIN
+    return [(start, min(start + step, last)) for start in range(first, last, step)]
 
 
 def _shown(start: int, stop: int, source: int, native: int, size: int, enhancer: Enhancer) -> tuple[int, int]:

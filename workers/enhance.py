@@ -172,7 +172,7 @@ class Worker:
         )
 
     def _images(self, lease: Lease, file: JobFile, chunk: Chunk, enhancer: Enhancer, folder: Path) -> Done:
-        from workers.images import enhance_image
+        from workers.images import enhance_band, enhance_image
 
         outputs: list[Output] = []
         failures: list[ItemFailure] = []
@@ -185,7 +185,12 @@ class Worker:
                 found = self.storage.get_file(keys.source(lease.job, item.n), source)
                 if found != item.sha256:
                     raise BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted.")
-                made = enhance_image(source, item.result, file.job.spec, enhancer, out, self.pulse.checkpoint)
+                spec = file.job.spec
+                if chunk.bands > 1:
+                    band = (chunk.band, chunk.bands)
+                    made = enhance_band(source, item.result, spec, enhancer, out, self.pulse.checkpoint, band)
+                else:
+                    made = enhance_image(source, item.result, spec, enhancer, out, self.pulse.checkpoint)
             except PermanentError as error:
                 if isinstance(error, Cancelled):
                     raise

@@ -36,7 +36,7 @@ class Rows:
         if top > self._first:
             self._held = self._held[top - self._first :].copy()
             self._first = top
-        have = self._first + len(self._held)
+        have = max(top, self._first + len(self._held))  # a band of an image begins below its top
         if bottom > have:
             self._held = np.concatenate([self._held, *self._fetch(have, bottom)])
         return self._held[top - self._first : bottom - self._first]

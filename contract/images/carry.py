@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import pyvips
 
 from contract.errors import BadInput
-from contract.images import exif, jpeg_papers, png_papers, tiff, tiff_papers, webp_papers
+from contract.images import exif, jpeg_papers, png_papers, tiff, tiff_papers, vips, webp_papers
 from contract.images.papers import Density, Papers
-from contract.images.picture import Picture
+from contract.images.picture import Page, Picture, opened
+from contract.images.pixels import srgb_profile
 from contract.images.sniff import Format
 from contract.images.target import Target
 from contract.images.tiff import Directory, Tag
 
 
-def read_papers(file: Path, picture: Picture, image: pyvips.Image, page: Directory | None) -> Papers:
+def read_papers(file: Path | BinaryIO, picture: Picture, image: pyvips.Image, page: Directory | None) -> Papers:
     """The papers of a source; `page` is the TIFF directory of the page at hand. AVIF's come from libvips' own fields."""
     if picture.format == "tiff":
         return tiff_papers.read(page or Directory({}))
@@ -26,11 +28,18 @@ def read_papers(file: Path, picture: Picture, image: pyvips.Image, page: Directo
             icc=_field(image, "icc-profile-data"), exif=_bare(_field(image, "exif-data")), xmp=_field(image, "xmp-data")
         )
     reader = {"jpeg": jpeg_papers.read, "png": png_papers.read, "webp": webp_papers.read}[picture.format]
-    with file.open("rb") as opened:
-        papers = reader(opened)
+    with opened(file) as stream:
+        papers = reader(stream)
     if papers.exif is not None and papers.density is None:
         papers = replace(papers, density=_exif_density(papers.exif))
     return papers
+
+
+def papers_for(file: Path | BinaryIO, page: Page, target: Target, name: str) -> tuple[Papers, list[str]]:
+    """Papers for the result of one page of `file`, and notes; raises BadInput naming `name`."""
+    picture = page.picture
+    image = vips.load(file, picture.format, name)
+    return carried(read_papers(file, picture, image, page.directory), picture, target, srgb_profile())
 
 
 def _field(image: pyvips.Image, name: str) -> bytes | None:
@@ -113,18 +122,13 @@ def _maker(page: Directory) -> list[str]:
     return ["the camera's maker note was carried as bytes; offsets inside it may not resolve at its new place"]
 
 
-def attach(form: Format, plain: Path, papers: Papers, target: Target, out: Path) -> list[str]:
+def attach(plain: Path, papers: Papers, target: Target, out: Path) -> list[str]:
     """Make `out` from the encoded pixels `plain` and `papers`; returns what the format could not take."""
-    if form == "tiff":
-        tiff_papers.write([plain], [papers], [(target.width, target.height)], out, big=is_big(plain))
+    if target.format == "tiff":
+        tiff_papers.write([[plain]], [papers], [(target.width, target.height)], out)
         return []
-    if form == "avif":
+    if target.format == "avif":
         plain.rename(out)
         return []
-    writer = {"jpeg": jpeg_papers.write, "png": png_papers.write, "webp": webp_papers.write}[form]
+    writer = {"jpeg": jpeg_papers.write, "png": png_papers.write, "webp": webp_papers.write}[target.format]
     return writer(plain, papers, out)
-
-
-def is_big(path: Path) -> bool:
-    with path.open("rb") as file:
-        return tiff.layout(file, "a page just written")[0].big

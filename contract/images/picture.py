@@ -80,7 +80,7 @@ def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]
     if form != "tiff":
         image = vips.load(file, form, name)
         return [Page(0, describe(image, form, name, file))], []
-    with _opened(file) as stream:
+    with opened(file) as stream:
         chain = list(tiff.directories(stream, name))
     if not chain:
         raise BadInput(f"{name} is a TIFF without any page; copy it again from where it came.")
@@ -123,7 +123,8 @@ def _stranger(head: bytes, name: str) -> BadInput:
 
 
 @contextmanager
-def _opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
+def opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """`file` as a binary stream; one that is a stream already stays open."""
     if isinstance(file, Path):
         with file.open("rb") as stream:
             yield stream

@@ -6,6 +6,8 @@ the depth says (8; 10 to 16; 32), the alpha sample last and never premultiplied.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +35,17 @@ def sample_type(depth: int) -> np.dtype[np.generic]:
     return np.dtype({8: np.uint8, 16: np.uint16, 32: np.float32}[container(depth)])
 
 
-def open_pixels(file: Path, picture: Picture, name: str, strict: bool = True, page: int = 0) -> pyvips.Image:
+def open_pixels(
+    file: Path, picture: Picture, name: str, strict: bool = True, page: int = 0, anywhere: bool = False
+) -> pyvips.Image:
     """The source as upright grey or RGB, with its alpha last, in the raw form of its depth; decoded row by row as asked for.
 
-    `strict` makes a decoder's warning an error. Raises BadInput naming `name`.
+    `strict` makes a decoder's warning an error; `anywhere` lets rows be read in any order, from a decoded copy that
+    libvips keeps (on disk when large). Raises BadInput naming `name`.
     """
     options: dict[str, object] = {
         "fail_on": "warning" if strict else "truncated",
-        "access": "sequential" if picture.orientation in (0, 1, 2) else "random",
+        "access": "sequential" if picture.orientation in (0, 1, 2) and not anywhere else "random",
     }
     if picture.format == "tiff":
         options["page"] = page
@@ -65,21 +70,26 @@ def _from_cmyk(image: pyvips.Image, picture: Picture) -> pyvips.Image:
     return result if alpha is None else result.bandjoin(alpha)
 
 
-def encode(raw: Path, target: Target, like: pyvips.Image, out: Path, name: str) -> None:
-    """Encode raw pixels as `out`, without metadata but for AVIF, which gets the fields of `like`.
+def raw_pixels(raw: Path, target: Target) -> pyvips.Image:
+    """The raw pixels of a result, mapped piece by piece."""
+    bands = (1 if target.mode == "grey" else 3) + target.alpha
+    form, meaning = _FORMATS[container(target.depth)], _interpretation(target)
+    return pyvips.Image.rawload(
+        str(raw), target.width, target.height, bands, format=form, interpretation=meaning, access="sequential"
+    )
+
+
+def joined(bands: Sequence[Path]) -> pyvips.Image:
+    """Bands that `encode` wrote as TIFF, one below the other; decoded as they are asked for."""
+    parts = [pyvips.Image.tiffload(str(band), access="sequential") for band in bands]
+    return reduce(lambda above, below: above.join(below, "vertical"), parts)
+
+
+def encode(image: pyvips.Image, target: Target, like: pyvips.Image, out: Path, name: str) -> None:
+    """Encode the pixels `image` as `out`, without metadata but for AVIF, which gets the fields of `like`.
 
     Raises Unsupported when the encoder refuses; memory is bounded, the file is streamed.
     """
-    bands = (1 if target.mode == "grey" else 3) + target.alpha
-    image = pyvips.Image.rawload(
-        str(raw),
-        target.width,
-        target.height,
-        bands,
-        format=_FORMATS[container(target.depth)],
-        interpretation=_interpretation(target),
-        access="sequential",
-    )
     if target.format == "avif":
         image = image.copy()
         for field in like.get_fields():

@@ -80,6 +80,18 @@ def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: F
     return Target(form, width, height, mode, alpha, depth, lossless, tuple(notes))
 
 
+def choose_for(picture: Picture, name: str, spec: Spec, network_scale: int) -> Target:
+    """What the file called `name` is to hold: as `choose`, in the format of its suffix when that is another one."""
+    target = choose(picture, name, spec, network_scale)
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in OWN_SUFFIXES[target.format]:
+        return target
+    for form, suffixes in OWN_SUFFIXES.items():
+        if suffix in suffixes:
+            return choose(picture, name, spec, network_scale, form)
+    return target
+
+
 def result_name(name: str, target: Target) -> str:
     """`name` with the suffix of what is written; a suffix that already says the format is kept as it is."""
     path = PurePosixPath(name)

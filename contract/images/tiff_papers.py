@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+from contract.errors import IntegrityError
 from contract.images import tiff
 from contract.images.exif import LAYERS, descriptive, resized
 from contract.images.papers import Density, Papers, join_photoshop, split_photoshop
@@ -17,6 +18,9 @@ from contract.images.tiff import Directory, Tag
 ICC, XMP, IPTC, PHOTOSHOP, DNG_VERSION, PHOTOMETRIC = 34675, 700, 33723, 34377, 50706, 262
 RAW_SENSORS = (32803, 34892)
 """Photometric interpretations of camera raw data: colour filter array, linear raw."""
+ROWS_PER_STRIP, STRIP_BYTES = 278, 279
+BIG = 0xF000_0000
+"""Bytes of pixels past which a TIFF gets 64-bit offsets: 4 GB, less room for what pages carry."""
 _UNITS = {1: "none", 2: "inch", 3: "cm"}
 
 
@@ -78,18 +82,19 @@ def density_tags(density: Density) -> dict[int, Tag]:
 
 
 def write(
-    plain: Sequence[Path], papers: Sequence[Papers], sizes: Sequence[tuple[int, int]], out: Path, big: bool
+    pages: Sequence[Sequence[Path]], papers: Sequence[Papers], sizes: Sequence[tuple[int, int]], out: Path
 ) -> None:
-    """Put the pages `plain`, each a little-endian TIFF of one page, into `out`, each with its papers.
+    """Put pages into `out`, each with its papers; 64-bit offsets past 4 GB. Pixels are copied as they are encoded.
 
-    `sizes` are (width, height); `big` means 64-bit offsets. The pages' pixels are copied as they are encoded.
+    A page is one or more bands, from the top, each a little-endian TIFF of one page in strips; all but the last end with a whole
+    strip. `sizes` are (width, height) of the pages.
     """
+    big = sum(path.stat().st_size for bands in pages for path in bands) > BIG
     with out.open("w+b") as target:
         target.write(b"II+\0\x08\0\0\0\0\0\0\0\0\0\0\0" if big else b"II*\0\0\0\0\0")
         link = 8 if big else 4
-        for path, carried, size in zip(plain, papers, sizes, strict=True):
-            with path.open("rb") as source:
-                page = _moved(source, target, big)
+        for bands, carried, size in zip(pages, papers, sizes, strict=True):
+            page = _joined([_moved(path, target) for path in bands], size[1], big)
             at = tiff.append(target, _with(page, carried, size), big)
             target.seek(link)
             target.write(struct.pack("<Q" if big else "<I", at))
@@ -99,19 +104,36 @@ def write(
             link = at + (8 if big else 2) + count * form.entry
 
 
-def _moved(source: BinaryIO, target: BinaryIO, big: bool) -> Directory:
-    """Copy a page's file to the end of `target`; returns its directory with offsets that are right there."""
-    page = next(tiff.directories(source, "a page just written"))
-    base = target.seek(0, 2)
-    base += target.write(b"\0" * (-base % 16))
-    source.seek(0)
-    shutil.copyfileobj(source, target, 1 << 20)
-    tags = dict(page.tags)
-    for tag in (tiff.STRIP_OFFSETS, tiff.TILE_OFFSETS):
-        if tag in tags:
-            moved = [offset + base for offset in tags[tag].numbers()]
-            tags[tag] = Tag(16 if big else 4, len(moved), struct.pack(f"<{len(moved)}{'Q' if big else 'I'}", *moved))
-    return Directory(tags)
+def _moved(band: Path, target: BinaryIO) -> tuple[Directory, int]:
+    """Copy a band's file to the end of `target`; returns its directory, and what its offsets must be raised by."""
+    with band.open("rb") as source:
+        page = next(tiff.directories(source, "a band just written"))
+        base = target.seek(0, 2)
+        base += target.write(b"\0" * (-base % 16))
+        source.seek(0)
+        shutil.copyfileobj(source, target, 1 << 20)
+    return page, base
+
+
+def _joined(bands: Sequence[tuple[Directory, int]], height: int, big: bool) -> Directory:
+    """One directory for bands that follow each other: the strips of all of them."""
+    first = bands[0][0]
+    offsets = [offset + base for page, base in bands for offset in page.tags[tiff.STRIP_OFFSETS].numbers()]
+    counts = [count for page, _ in bands for count in page.tags[STRIP_BYTES].numbers()]
+    rows = first.number(ROWS_PER_STRIP, height)
+    if len(offsets) != -(-height // rows) or any(page.number(ROWS_PER_STRIP, 0) != rows for page, _ in bands):
+        raise IntegrityError(
+            f"bands of an image have {len(offsets)} strips of {rows} rows for {height} rows; retry the job."
+        )
+    code, kind = ("Q", 16) if big else ("I", 4)
+    return Directory(
+        {
+            **first.tags,
+            tiff.HEIGHT: tiff.long(height),
+            tiff.STRIP_OFFSETS: Tag(kind, len(offsets), struct.pack(f"<{len(offsets)}{code}", *offsets)),
+            STRIP_BYTES: Tag(kind, len(counts), struct.pack(f"<{len(counts)}{code}", *counts)),
+        }
+    )
 
 
 def _with(page: Directory, papers: Papers, size: tuple[int, int]) -> Directory:

@@ -17,8 +17,10 @@ from contract.film import FilmIndex
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.settings import Settings
 from orchestrator.assemble.film import assemble_film
+from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
 from orchestrator.records import Records
+from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +41,9 @@ class Assembly:
         """Put every item together and write the manifest, unless somebody else has; returns the one that counts."""
         done, _ = self._records.settled(self._job.id)
         images: list[int] = []
-        films: dict[int, list[int]] = {}
+        films: dict[int, list[int]] = {}  # and images so large that several chunks make one
         for chunk in self._plan.chunks:
-            if chunk.kind == "video":
+            if chunk.kind == "video" or chunk.bands > 1:
                 films.setdefault(chunk.item, []).append(chunk.n)
             elif chunk.n in done:
                 images.append(chunk.n)
@@ -63,7 +65,10 @@ class Assembly:
                 self._failures.append(ItemFailure(item.n, item.name, reason))
                 continue
             try:
-                self._film(item, chunks, checkpoint)
+                if item.kind == "image":
+                    self._large_image(item, chunks, checkpoint)
+                else:
+                    self._film(item, chunks, checkpoint)
             except PermanentError as error:
                 logger.exception("item cannot be put together", extra={"job": self._job.id})
                 self._failures.append(ItemFailure(item.n, item.name, str(error)))
@@ -92,26 +97,58 @@ class Assembly:
             self._storage.copy(output.key, key)
             self._files.append(ResultFile(item.n, item.result, key, output.sha256, output.size))
 
+    def _large_image(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
+        commits = list(self._records.dones(self._job.id, chunks))
+        self._named |= {output.key for commit in commits for output in commit.outputs}
+        failures = [failure for commit in commits for failure in commit.failures]
+        if failures:
+            self._failures.append(failures[0])
+            return
+        with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch()) as folder:
+            out = Path(folder) / f"result{Path(item.result).suffix}"
+            bands = [
+                self._fetched(commit, Path(folder) / f"band{n}.tif", checkpoint) for n, commit in enumerate(commits)
+            ]
+            source = io.BufferedReader(self._storage.open(keys.source(self._job.id, item.n)))
+            scale = network_scale(self._job.spec.model, self._settings)
+            notes = assemble_image(source, item, self._job.spec, scale, bands, out)
+            self._store(item, out)
+        for commit in commits:
+            self._damage += commit.damage
+            notes += [said for note in commit.notes if (said := note.removeprefix(f"{item.name}: ")) not in notes]
+        self._notes += [f"{item.name}: {note}" for note in notes]
+
+    def _scratch(self) -> Path | None:
+        return self._settings.scratch if self._settings.scratch != Path() else None
+
+    def _fetched(self, commit: Done, path: Path, checkpoint: Callable[[], None]) -> Path:
+        """The only output of a commit as a local file; IntegrityError when it is not the committed bytes."""
+        checkpoint()
+        output = commit.outputs[0]
+        found = self._storage.get_file(output.key, path)
+        if found != output.sha256:
+            raise IntegrityError(
+                f"object {output.key} has SHA-256 {found}, but was committed with {output.sha256}; retry the job."
+            )
+        return path
+
+    def _store(self, item: Item, out: Path) -> None:
+        key = keys.result_file(self._job.id, item.result)
+        sha256 = self._storage.put_file(key, out)
+        self._files.append(ResultFile(item.n, item.result, key, sha256, out.stat().st_size))
+
     def _film(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
         index_key = keys.index(self._job.id, item.n)
         index = words.decode(self._storage.get(index_key), FilmIndex, index_key)
         commits = list(self._records.dones(self._job.id, chunks))
         self._named |= {output.key for commit in commits for output in commit.outputs}
-        scratch = self._settings.scratch if self._settings.scratch != Path() else None
-        with tempfile.TemporaryDirectory(prefix="respool-", dir=scratch) as folder:
+        with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch()) as folder:
             out = Path(folder) / f"result{Path(item.result).suffix}"
             part = Path(folder) / "chunk"
 
             def parts() -> Iterator[BinaryIO]:
                 for commit in commits:
-                    checkpoint()
-                    found = self._storage.get_file(commit.outputs[0].key, part)
-                    if found != commit.outputs[0].sha256:
-                        raise IntegrityError(
-                            f"object {commit.outputs[0].key} has SHA-256 {found}, but was committed with "
-                            f"{commit.outputs[0].sha256}; retry the job."
-                        )
-                    with part.open("rb") as stream:
+                    with self._fetched(commit, part, checkpoint).open("rb") as stream:
                         yield stream
 
             source = keys.source(self._job.id, item.n)
@@ -119,9 +156,7 @@ class Assembly:
                 index, self._job.spec, io.BufferedReader(self._storage.open(source)), parts(), out
             )
             verify_film(out, index, self._job.spec, io.BufferedReader(self._storage.open(source)))
-            key = keys.result_file(self._job.id, item.result)
-            sha256 = self._storage.put_file(key, out)
-            self._files.append(ResultFile(item.n, item.result, key, sha256, out.stat().st_size))
+            self._store(item, out)
         for commit in commits:
             self._damage += commit.damage
             self._notes += [note for note in commit.notes if note not in self._notes]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from contract.images.picture import Picture, read_picture
+from contract.images.bands import BAND, band_count
+from contract.images.picture import Picture, read_pages, read_picture
 from contract.images.sniff import HEAD, refused, sniff
-from contract.images.target import choose, result_name
-from contract.job import Spec
+from contract.images.target import choose, choose_for, result_name
+from contract.job import Item, Spec
 
 
 def is_image(path: Path) -> bool:
@@ -36,3 +37,18 @@ def plan_image(
     picture = probe_image(source, name)
     target = choose(picture, name, spec, network_scale)
     return result_name(name, target), picture, target.notes
+
+
+def is_large(item: Item) -> bool:
+    """True for an image that may be shared out between workers; `plan_bands` then says in how many parts."""
+    return item.kind == "image" and item.pixels > 2 * BAND
+
+
+def plan_bands(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> int:
+    """How many bands a large image is worked on in; 1 for one that goes to one worker. Raises as `probe_image`."""
+    pages, _ = read_pages(source, item.name)
+    if len(pages) > 1 or spec.model == "identity":
+        return 1
+    picture = pages[0].picture
+    target = choose_for(picture, item.result, spec, network_scale)
+    return band_count(picture.width, picture.height, target.height)

@@ -16,6 +16,7 @@ from contract.settings import Settings
 from contract.storage import Storage
 from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film
+from orchestrator.ingest.images import is_large, plan_bands
 from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,13 @@ def ingest(job: Job, storage: Storage, settings: Settings, checkpoint: Callable[
 
     for item in job.items:
         checkpoint()
+        if is_large(item):
+            close_group()
+            try:
+                chunks += _bands(job, item, len(chunks), scale, storage)
+            except BadInput as error:
+                failures.append(ItemFailure(item.n, item.name, str(error)))
+            continue
         if item.kind == "image":
             if len(group) == GROUP_IMAGES or sum(i.pixels for i in group) + item.pixels > GROUP_PIXELS:
                 close_group()
@@ -61,6 +69,14 @@ def ingest(job: Job, storage: Storage, settings: Settings, checkpoint: Callable[
     plan = Plan(job.id, tuple(chunks), tuple(failures))
     storage.put(keys.plan(job.id), words.encode(plan), if_absent=True)
     return words.decode(storage.get(keys.plan(job.id)), Plan, keys.plan(job.id))
+
+
+def _bands(job: Job, item: Item, number: int, scale: int, storage: Storage) -> list[Chunk]:
+    """The chunks of one large image, numbered from `number` on."""
+    source = io.BufferedReader(storage.open(keys.source(job.id, item.n)))
+    bands = plan_bands(source, item, job.spec, scale)
+    labels = [f"{item.name} band {k + 1}/{bands}" if bands > 1 else item.name for k in range(bands)]
+    return [Chunk(number + k, "image", item.n, item.n, 1, labels[k], k, bands) for k in range(bands)]
 
 
 def _film(

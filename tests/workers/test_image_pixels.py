@@ -259,14 +259,14 @@ def test_colours_outside_srgb_are_not_cut_off(tmp_path: Path, network: tuple[Spe
         assert np.abs(np.asarray(image).astype(int) - (20, 250, 30)).max() <= 1
 
 
-def test_a_profile_of_tables_goes_both_ways(tmp_path: Path) -> None:
-    """A LUT profile is used in both directions; what the way loses is made good, so that a flat colour stays."""
-    lab = ImageCms.createProfile("LAB")
-    profile = ImageCms.ImageCmsProfile(lab).tobytes()
+def test_a_profile_for_other_pixels_is_said(tmp_path: Path) -> None:
+    """A profile that does not fit the pixels changes nothing, travels on, and is named in a note."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     Image.new("RGB", (20, 20), (200, 40, 90)).save(tmp_path / "a.png", icc_profile=profile)
     made = enhance(tmp_path / "a.png", tmp_path / "b.png")
     assert any("profile" in note for note in made.notes)
     with Image.open(tmp_path / "b.png") as image:
+        assert image.info["icc_profile"] == profile
         assert np.abs(np.asarray(image).astype(int) - (200, 40, 90)).max() <= 1
 
 

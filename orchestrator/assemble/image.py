@@ -1,0 +1,46 @@
+"""A large image from its bands: strips are copied as they are where the result is a TIFF, else encoded once, in a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from contract.errors import VerifyError
+from contract.images import carry, vips
+from contract.images.picture import read_pages
+from contract.images.pixels import encode, joined
+from contract.images.target import choose_for
+from contract.images.tiff_papers import write as write_tiff
+from contract.job import Item, Spec
+
+
+def assemble_image(
+    source: BinaryIO, item: Item, spec: Spec, network_scale: int, bands: Sequence[Path], out: Path
+) -> list[str]:
+    """Put `bands` (from the top, as workers made them) together into `out`, with the papers of `source`; returns notes.
+
+    Memory is bounded. Raises BadInput, Unsupported or IntegrityError for what cannot be put together, VerifyError when the
+    result is not of the planned size.
+    """
+    pages, notes = read_pages(source, item.name)
+    picture = pages[0].picture
+    target = choose_for(picture, item.result, spec, network_scale)
+    papers, said = carry.papers_for(source, pages[0], target, item.name)
+    notes += [*target.notes, *said]
+    size = (target.width, target.height)
+    if target.format == "tiff":
+        write_tiff([bands], [papers], [size], out)
+    else:
+        plain = out.with_name(out.name + ".plain")
+        try:
+            encode(joined(bands), target, vips.load(source, picture.format, item.name), plain, item.name)
+            notes += carry.attach(plain, papers, target, out)
+        finally:
+            plain.unlink(missing_ok=True)
+    made = read_pages(out, item.result)[0][0].picture
+    if (made.width, made.height) != size:
+        raise VerifyError(
+            f"{item.result} came out as {made.width}x{made.height}, not {target.width}x{target.height}; retry the job."
+        )
+    return notes

@@ -1,0 +1,83 @@
+"""Large images in bands: equal to the image done whole, put together without loss, within bounded memory."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from contract.images import tiff_papers
+from contract.images.bands import BAND, STRIP, band_count, band_rows
+from contract.job import Item, Spec
+from contract.settings import Settings
+from orchestrator.assemble.image import assemble_image
+from orchestrator.ingest.images import is_large, plan_bands
+from workers.generators.registry import load
+from workers.images import enhance_band, enhance_image
+
+SIDES = st.integers(100, 200_000)
+
+
+@given(SIDES, SIDES, SIDES)
+def test_bands_cover_every_row_once(width: int, height: int, result: int) -> None:
+    """Bands follow each other from the first row to the last, none is empty, and all but the last end with a strip."""
+    count = band_count(width, height, result)
+    spans = [band_rows(result, band, count) for band in range(count)]
+    assert spans[0][0] == 0
+    assert spans[-1][1] == result
+    assert all(top < bottom for top, bottom in spans)
+    assert all(before[1] == after[0] and before[1] % STRIP == 0 for before, after in pairwise(spans))
+    assert (count == 1) == (width * height <= 2 * BAND) or result <= STRIP
+
+
+def test_small_images_stay_whole() -> None:
+    """Only images of more than two bands' pixels are looked at for sharing out."""
+    item = Item(0, "image", "a.tif", "a.tif", "0" * 64, 1, 2 * BAND)
+    assert not is_large(item)
+    assert is_large(Item(0, "image", "a.tif", "a.tif", "0" * 64, 1, 2 * BAND + 1))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("scale", [2.0, 1.3])
+def test_bands_equal_the_whole(tmp_path: Path, suffix: str, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image enhanced in bands has the pixels and the papers of the image enhanced at once, in every format."""
+    monkeypatch.setattr("contract.images.bands.BAND", 60 * 60)
+    spec = Spec(model="lanczos", scale=scale)
+    enhancer = load(spec, {}, Settings(device="cpu"))
+    source = tmp_path / f"a{suffix}"
+    pixels = np.random.default_rng(4).integers(0, 256, (260, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(source, dpi=(300, 300))
+    enhance_image(source, source.name, spec, enhancer, tmp_path / f"whole{suffix}", lambda: None)
+    item = Item(0, "image", source.name, source.name, "0" * 64, 1, 260 * 90)
+    with source.open("rb") as stream:
+        count = plan_bands(stream, item, spec, enhancer.scale)
+        assert count > 1
+        bands = [tmp_path / f"band{n}" for n in range(count)]
+        for n, band in enumerate(bands):
+            enhance_band(source, source.name, spec, enhancer, band, lambda: None, (n, count))
+        assemble_image(stream, item, spec, enhancer.scale, bands, tmp_path / f"joined{suffix}")
+    with Image.open(tmp_path / f"whole{suffix}") as whole, Image.open(tmp_path / f"joined{suffix}") as joined:
+        assert joined.info.get("dpi") == whole.info.get("dpi")
+        off = np.abs(np.asarray(whole).astype(int) - np.asarray(joined).astype(int))
+    assert off.max() <= 1
+    assert np.count_nonzero(off) < off.size / 1000
+
+
+def test_past_four_gigabytes_offsets_have_64_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TIFF too large for 32-bit offsets is written as BigTIFF, and read by another library."""
+    monkeypatch.setattr(tiff_papers, "BIG", 1000)
+    pixels = np.random.default_rng(4).integers(0, 65536, (50, 60), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, description="large", metadata=None)
+    spec = Spec(model="lanczos", scale=1.0)
+    enhancer = load(spec, {}, Settings(device="cpu"))
+    enhance_image(tmp_path / "a.tif", "a.tif", spec, enhancer, tmp_path / "b.tif", lambda: None)
+    with tifffile.TiffFile(tmp_path / "b.tif") as made:
+        assert made.is_bigtiff
+        assert made.pages[0].description == "large"
+        assert np.array_equal(made.asarray(), pixels)
