@@ -76,6 +76,9 @@ class Settings:
     """Comma-separated SPDX ids; models under other licences are refused. Empty allows all."""
     log_format: str = "text"
     """text or json."""
+    flower_user: str = "respool"
+    flower_password: str = field(default="", repr=False)
+    """Flower's login; `respool flower` does not start without a password."""
     metrics_port: int = 0
     """HTTP port for Prometheus' metrics and the health check; 0 means none."""
     metrics_host: str = "127.0.0.1"

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from contract.errors import Unreachable, UsageError
 from contract.settings import Settings
 from orchestrator.local.members import default_workers
-from orchestrator.local.state import Credentials, Folder, Life, Process, kill_group
+from orchestrator.local.state import MAX_WORKERS, Credentials, Folder, Life, Process, Wanted, kill_group
 
 _START_S = 40.0
 _STOP_S = 30.0
@@ -100,8 +100,8 @@ def start(
     when the folder or a server cannot be used.
     """
     count = default_workers() if workers is None else workers
-    if count < 0 or count > 256:
-        raise UsageError(f"{count} workers asked for; give a number from 0 to 256.")
+    if not 0 <= count <= MAX_WORKERS:
+        raise UsageError(f"{count} workers asked for; give a number from 0 to {MAX_WORKERS}.")
     folder = Folder(settings.state.expanduser().absolute())
     folder.make()
     deadline = time.monotonic() + _START_S
@@ -154,6 +154,7 @@ def _launch(
             line = report.readline()
     except BaseException:
         hold.close()
+        _wait(lambda: not folder.lived_in, _STOP_S, f"the cluster in {folder.path} to end")
         raise
     log_file = folder.logs / "supervisor.log"
     answer: dict[str, str] = json.loads(line) if line else {"error": f"its supervisor ended early; see {log_file}."}
@@ -206,6 +207,28 @@ def stop(settings: Settings) -> bool:
         _wait(lambda: not folder.lived_in, _STOP_S, f"the cluster in {folder.path} to be killed")
         _forget(folder)
     return True
+
+
+def scale(settings: Settings, workers: int) -> None:
+    """Change the number of workers of the cluster that lives in `settings.state`; returns when it is so.
+
+    Workers that leave hand their chunks back first. Raises UsageError when no cluster lives there.
+    """
+    if not 0 <= workers <= MAX_WORKERS:
+        raise UsageError(f"{workers} workers asked for; give a number from 0 to {MAX_WORKERS}.")
+    cluster = attach(settings)
+    if cluster is None:
+        raise UsageError(f"no cluster runs in {settings.state}; start one with `respool up`.")
+    with cluster:
+        supervisor = cluster.life.supervisor
+        assert supervisor is not None
+        cluster.folder.write(cluster.folder.wanted, Wanted(workers))
+        os.kill(supervisor.pid, signal.SIGUSR1)
+        _wait(
+            lambda: sum(process.role == "worker" for process in cluster.processes) == workers,
+            _STOP_S,
+            f"{workers} workers in {cluster.folder.path}",
+        )
 
 
 def _cluster(folder: Folder, settings: Settings, hold: BinaryIO | None, users: BinaryIO | None = None) -> Cluster:

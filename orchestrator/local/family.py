@@ -24,7 +24,10 @@ _BACKOFF_S = 0.5
 
 @dataclass
 class Child:
-    """A member and the process that currently is it; `again_at` is when to start it again after a crash."""
+    """A member and the process that currently is it.
+
+    `again_at` is when to start it again after a crash, `leave_by` when one that was asked to leave for good must be gone.
+    """
 
     member: Member
     process: subprocess.Popen[bytes] | None = None
@@ -32,6 +35,7 @@ class Child:
     born: float = 0.0
     crashes: int = 0
     again_at: float | None = None
+    leave_by: float | None = None
 
     @property
     def running(self) -> bool:
@@ -66,11 +70,25 @@ class Family:
         self._start(child)
         return child
 
+    def retire(self, child: Child) -> None:
+        """Ask a child to leave for good, and do not wait: `tend` buries it, or kills it when it takes too long."""
+        if child.process is None:
+            self.children.remove(child)  # it had crashed; now it is not started again
+            return
+        child.leave_by = time.monotonic() + child.member.stop_s
+        child.process.terminate()
+
     def tend(self) -> bool:
-        """Start again whoever crashed and whose time has come; True when anything changed."""
+        """Start again whoever crashed and whose time has come, bury who left; True when anything changed."""
         now = time.monotonic()
         changed = False
-        for child in self.children:
+        for child in list(self.children):
+            if child.leave_by is not None:
+                if not child.running or child.leave_by <= now:
+                    self._bury(child)
+                    self.children.remove(child)
+                    changed = True
+                continue
             if child.process is not None and not child.running:
                 self._crashed(child, now)
                 changed = True
@@ -83,10 +101,10 @@ class Family:
         return changed
 
     @property
-    def next_start_s(self) -> float | None:
-        """Seconds until a crashed child is to be started again; None when none waits."""
-        times = [child.again_at - time.monotonic() for child in self.children if child.again_at is not None]
-        return max(0.0, min(times)) if times else None
+    def next_act_s(self) -> float | None:
+        """Seconds until a crashed child is to be started again or a leaving one killed; None when none waits."""
+        times = [at for child in self.children for at in (child.again_at, child.leave_by) if at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def end(self, children: Sequence[Child], wait: Callable[[float], None], grace: bool = True) -> None:
         """SIGTERM to each, SIGKILL to the groups of those that take longer than they may. `wait` sleeps or is woken."""

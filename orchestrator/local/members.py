@@ -60,13 +60,7 @@ def flower(settings: Settings, user: str, password: str) -> Member:
     return Member(
         role="flower",
         name="flower",
-        argv=(sys.executable, "-m", "celery", "flower"),
+        argv=(sys.executable, "-m", "orchestrator.cli.main", "flower", f"--host={HOST}", f"--port={port}"),
         port=port,
-        env={
-            **settings.environment(),
-            "CELERY_BROKER_URL": settings.broker,
-            "FLOWER_ADDRESS": HOST,
-            "FLOWER_PORT": str(port),
-            "FLOWER_BASIC_AUTH": f"{user}:{password}",
-        },
+        env={**settings.environment(), "RESPOOL_FLOWER_USER": user, "RESPOOL_FLOWER_PASSWORD": password},
     )

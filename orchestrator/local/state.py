@@ -4,6 +4,7 @@ lock               held (flock) by the supervisor as long as the cluster lives
 users              held shared by each command that uses the cluster, so that nobody ends it under another
 credentials.json   passwords and ports of this life of the cluster, mode 0600
 cluster.json       {"processes": [{"role", "pid", "port", "started"}, ...], ...}
+wanted.json        how many workers `respool scale` asked for; the supervisor reads it at SIGUSR1
 redis/ s3/         the servers' data, which the next life finds again
 scratch/           what workers have at hand; emptied at every start
 logs/              one file a process
@@ -19,14 +20,15 @@ import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from contract.errors import UsageError
 from contract.settings import Settings
 
+MAX_WORKERS = 256
 BUCKET_MIN = 3  # S3's shortest bucket name
 
 
@@ -51,6 +53,12 @@ class Life(Struct, frozen=True):
     watchdog: Process | None = None
     ready: bool = False
     problems: tuple[str, ...] = ()
+
+
+class Wanted(Struct, frozen=True):
+    """wanted.json: how many workers somebody asked for while the cluster lives."""
+
+    workers: Annotated[int, Meta(ge=0, le=MAX_WORKERS)]
 
 
 class Credentials(Struct, frozen=True):
@@ -79,6 +87,10 @@ class Folder:
     @property
     def cluster(self) -> Path:
         return self.path / "cluster.json"
+
+    @property
+    def wanted(self) -> Path:
+        return self.path / "wanted.json"
 
     @property
     def logs(self) -> Path:

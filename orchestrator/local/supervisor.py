@@ -32,7 +32,7 @@ from contract.settings import Settings
 from orchestrator.local import members, servers
 from orchestrator.local.family import Child, Family
 from orchestrator.local.servers import Member
-from orchestrator.local.state import Credentials, Folder, Life, Process, started
+from orchestrator.local.state import Credentials, Folder, Life, Process, Wanted, started
 
 _READY_S = 15.0
 _SERVERS = ("redis", "s3")
@@ -54,7 +54,7 @@ class Supervisor:
 
     def __init__(self, folder: Folder, order: Order, owner: int, report: BinaryIO) -> None:
         self._folder, self._order, self._owner, self._report = folder, order, owner, report
-        self._stopping = self._ownerless = self._ready = False
+        self._stopping = self._ownerless = self._ready = self._rescale = False
         self._listen()
 
     def run(self) -> int:
@@ -128,7 +128,7 @@ class Supervisor:
         """Everybody but the servers. Their credentials are on disk before anybody needs them."""
         order = self._order
         self._folder.write(self._folder.credentials, credentials)
-        wired = self._folder.wire(order.settings)[0]
+        wired = self._wired = self._folder.wire(order.settings)[0]
         if order.orchestrator:
             self._family.bear(members.orchestrator(wired))
         for n in range(order.workers):
@@ -144,14 +144,32 @@ class Supervisor:
     def _live(self) -> None:
         users: BinaryIO | None = None
         while not self._stopping:
-            if self._family.tend():
+            changed = self._family.tend()
+            if self._rescale:
+                self._rescale = False
+                self._scale()
+                changed = True
+            if changed:
                 self._record()
             if self._ownerless:
                 users = self._folder.hold("users", exclusive=True)
                 if users:  # no command uses the cluster, and from now on none can start to
                     self._users = users
                     return
-            self._select(0.1 if self._ownerless else self._family.next_start_s)
+            self._select(0.1 if self._ownerless else self._family.next_act_s)
+
+    def _scale(self) -> None:
+        """As many workers as the wanted file says: the newest leave, and hand their chunks back; new ones take free numbers."""
+        wanted = msgspec.json.decode(self._folder.wanted.read_bytes(), type=Wanted).workers
+        here = [c for c in self._family.children if c.member.role == "worker" and c.leave_by is None]
+        for child in here[wanted:]:
+            self._family.retire(child)
+        names = {c.member.name for c in self._family.children}
+        for member in (members.worker(self._wired, n, wanted) for n in range(len(names) + wanted)):
+            if len(here) >= wanted:
+                break
+            if member.name not in names:
+                here.append(self._family.bear(member))
 
     def _record(self) -> None:
         """Write down who lives."""
@@ -168,7 +186,7 @@ class Supervisor:
         family.end([child for child in family.children if child.member.role not in _SERVERS], self._select)
         family.end([child for child in family.children if child.member.role in _SERVERS], self._select)
         family.dismiss_watchdog()
-        for path in (self._folder.cluster, self._folder.credentials):
+        for path in (self._folder.cluster, self._folder.credentials, self._folder.wanted):
             path.unlink(missing_ok=True)
 
     def _listen(self) -> None:
@@ -177,7 +195,7 @@ class Supervisor:
         for end in (self._wakeup, self._signals):
             end.setblocking(False)
         signal.set_wakeup_fd(self._signals.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             signal.signal(number, lambda *_: None)  # the number arrives through the wakeup socket
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         self._selector.register(self._owner, selectors.EVENT_READ)
@@ -189,6 +207,7 @@ class Supervisor:
                 numbers = self._wakeup.recv(4096)
                 if any(n in numbers for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)):
                     self._stopping = True
+                self._rescale |= signal.SIGUSR1 in numbers
             elif os.read(self._owner, 1) == b"":
                 self._selector.unregister(self._owner)
                 self._ownerless = True
