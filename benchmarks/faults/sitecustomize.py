@@ -77,6 +77,21 @@ def _patch(module: ModuleType) -> None:
             _wrap(module.Worker, "_settle", before=die_once)
         elif name == "before-ack":
             _wrap(module.Worker, "_settle", after=die_once)
+        elif name in ("hang", "hang-hard"):
+
+            def hang(*_: Any, **__: Any) -> None:
+                while _once():
+                    time.sleep(600)
+
+            def hang_hard(*_: Any, **__: Any) -> None:
+                fired = _once()
+                while fired:
+                    try:
+                        time.sleep(600)
+                    except Exception:
+                        sys.stderr.write("the soft limit is ignored\n")
+
+            _wrap(module.Worker, "_film", before=hang if name == "hang" else hang_hard)
         elif name.startswith("poison-"):
 
             def poison(_self: Any, _lease: Any, _file: Any, chunk: Any, *_: Any) -> None:

@@ -201,6 +201,16 @@ def test_a_poison_chunk_is_set_aside(film: Path, folder: Path) -> None:
         assert r.jobs.retry(job) == 1
 
 
+@pytest.mark.parametrize("fault", ["hang", "hang-hard"])
+def test_a_hung_chunk_is_ended_and_done_again(fault: str, film: Path, folder: Path) -> None:
+    """Past the soft limit the attempt fails; one that ignores it is killed at the hard limit, and its worker replaced."""
+    with rig(folder, workers=1, fault=fault, chunk_soft_limit_s=2.0, chunk_hard_limit_s=4.0) as r:
+        job = r.submit(film)
+        check(r, job, film, folder)
+        reasons = "".join(str(bytes(commit.record["attempts"])) for commit in r.commits(job))
+        assert ("SoftTimeLimitExceeded" if fault == "hang" else "lease ran out") in reasons
+
+
 def test_cancel_pause_resume(film: Path, folder: Path) -> None:
     """A paused job stands still and goes on where it was; a cancelled one ends; retry opens it again."""
     with rig(folder, workers=1) as r:
