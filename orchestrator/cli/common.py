@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from contract.settings import Settings
 
 
-_ANSWER_S = 8.0
+ANSWER_S = 8.0
+"""How long Redis and S3 may take to answer somebody who waits at a terminal."""
 
 
 def remember(ctx: click.Context, on: bool) -> None:
@@ -94,7 +95,7 @@ def check_reachable(settings: Settings) -> Settings:
     from contract.ledger import Ledger
     from contract.storage import Storage
 
-    deadline = time.monotonic() + _ANSWER_S
+    deadline = time.monotonic() + ANSWER_S
     waiting: list[tuple[str, Future[None]]] = []
     for what, ask in (
         ("Redis (RESPOOL_REDIS_URL)", lambda: Ledger(settings).ping()),
@@ -107,7 +108,7 @@ def check_reachable(settings: Settings) -> Settings:
         try:
             answer.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as error:
-            raise Unreachable(f"{what} does not answer within {_ANSWER_S:.0f} s; check that it runs.") from error
+            raise Unreachable(f"{what} does not answer within {ANSWER_S:.0f} s; check that it runs.") from error
     return settings
 
 

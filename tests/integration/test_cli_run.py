@@ -69,7 +69,7 @@ def test_one_source_and_a_film_suffix_give_that_file(
         assert film.format.name.startswith("matroska")
         assert len(film.streams.audio) == 1
     assert [p.name for p in out.parent.iterdir()] == ["restored.mkv"], "no partial file stays"
-    assert done.stderr.splitlines()[-2].startswith("done: 24/24 frames")
+    assert any(line.startswith("done: 24/24 frames") for line in done.stderr.splitlines())
 
 
 def test_folders_are_mirrored(cluster: Cluster, respool: Respool, small_film: Path, tmp_path: Path) -> None:
@@ -116,20 +116,32 @@ def test_submit_status_watch_and_fetch(cluster: Cluster, respool: Respool, small
     assert size(out) == (24, 160, 120)
 
 
-def test_pause_resume_cancel_and_retry(cluster: Cluster, respool: Respool, small_film: Path) -> None:
-    """A paused job waits, a resumed one goes on, a cancelled one ends its watcher with 4, and retry finishes it."""
-    state = ["--state", cluster.folder.path]
-    name = respool("submit", small_film, "--model", "lanczos", "-s", "3", "--chunk-frames", "1", *state).stdout.strip()
-    assert respool("pause", name, *state).returncode == 0
-    assert json.loads(respool("status", name, "--json", *state).stdout)["state"] == "paused"
-    assert respool("resume", name, *state).returncode == 0
-    assert respool("cancel", name, *state).returncode == 0
-    watched = respool("watch", name, *state)
+def test_pause_resume_cancel_and_retry(
+    settings: Settings, respool_here: Respool, small_film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paused job waits, a cancelled one ends its watcher with 4 and is opened by retry alone.
+
+    Nobody works here, so that the job stands still whatever the machine does meanwhile.
+    """
+    for name in ("redis_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "s3_bucket"):
+        monkeypatch.setenv(f"RESPOOL_{name.upper()}", getattr(settings, name))
+
+    def state() -> str:
+        return str(json.loads(respool_here("status", job, "--json").stdout)["state"])
+
+    job = respool_here("submit", small_film, "--model", "lanczos").stdout.strip()
+    assert state() == "ingesting"
+    assert respool_here("pause", job).returncode == 0
+    assert state() == "paused"
+    assert respool_here("resume", job).returncode == 0
+    assert state() == "ingesting"
+    assert respool_here("cancel", job).returncode == 0
+    watched = respool_here("watch", job)
     assert watched.returncode == 4
-    assert f"respool retry {name}" in watched.stderr
-    assert respool("resume", name, *state).returncode == 2, "a cancelled job is opened by retry alone"
-    assert respool("retry", name, *state).returncode == 0
-    assert respool("watch", name, *state).returncode == 0
+    assert f"respool retry {job}" in watched.stderr
+    assert respool_here("resume", job).returncode == 2
+    assert respool_here("retry", job).returncode == 0
+    assert state() == "ingesting"
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
@@ -150,7 +162,7 @@ def test_run_resumes_after_any_interruption(
         assert "the same command goes on from there" in rest
         assert "Traceback" not in rest
         assert nobody_left() == []
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while left := nobody_left():
         assert time.monotonic() < deadline, left
         time.sleep(0.1)

@@ -56,7 +56,7 @@ def everybody(cluster: Cluster) -> list[int]:
     return [p.pid for p in (*life.processes, life.supervisor, life.watchdog)]
 
 
-def wait(condition: Callable[[], bool], seconds: float = 20) -> bool:
+def wait(condition: Callable[[], bool], seconds: float = 60) -> bool:
     """Whether `condition` came true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
