@@ -29,7 +29,6 @@ from contract.errors import UsageError
 from contract.settings import Settings
 
 MAX_WORKERS = 256
-BUCKET_MIN = 3  # S3's shortest bucket name
 
 
 class Process(Struct, frozen=True):
