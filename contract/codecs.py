@@ -158,8 +158,22 @@ def choose_pix_fmt(codec: Codec, source: str, wanted: str | None) -> tuple[str, 
     return best, notes
 
 
-def encoder_options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
-    """FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know."""
+PROGRESSIVE = 1
+"""FFmpeg's AV_FIELD_PROGRESSIVE."""
+
+
+def encoder_options(codec: Codec, spec: Spec, pix_fmt: str, field_order: int = PROGRESSIVE) -> dict[str, str]:
+    """FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know.
+
+    Films that stay interlaced (`field_order` above PROGRESSIVE) are encoded as such where the encoder can.
+    """
+    options = _options(codec, spec, pix_fmt)
+    if field_order > PROGRESSIVE and codec in ("x264", "prores"):
+        options["flags"] = "+ildct"
+    return options
+
+
+def _options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
     encoder = ENCODERS[codec]
     if spec.crf is not None and encoder.crf is None:
         raise UsageError(f"--crf {spec.crf:g} means nothing to {codec}; leave it out.")

@@ -28,6 +28,9 @@ CHUNK_TICK = Fraction(1, 1000)
 """An encoded chunk is Matroska, because that holds every codec that is written here, and its times are ordinals: one
 tick of Matroska's clock per frame, so that nothing is ever rounded."""
 
+MAX_TIMESCALE = (1 << 31) - 1
+"""The finest clock of mp4 and mov, in ticks a second."""
+
 UNPLACED = -1
 """The position of a packet that gives no frame (discarded by an edit list, hidden, empty)."""
 
@@ -71,6 +74,11 @@ class SourceStream(Struct, frozen=True, forbid_unknown_fields=True):
     language: str = ""
     title: str = ""
     disposition: Natural = 0
+    packets: Natural = 0
+    size: Natural = 0
+    """Bytes of all payloads."""
+    crc: Natural = 0
+    """CRC-32 of all payloads in order."""
     note: str = ""
 
 
@@ -88,6 +96,8 @@ class Encoding(Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, str]
     colour: Colour
     """Of the result: the source's, but for the matrix where RGB or grey becomes YUV."""
+    field_order: Natural = 1
+    """FFmpeg's AVFieldOrder: 1 progressive, 2 and 4 top field first, 3 and 5 bottom field first."""
     sar: tuple[Natural, Natural] = (0, 1)
 
 

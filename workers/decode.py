@@ -55,7 +55,7 @@ class RunDecoder:
         self.low = max(0, header.first - header.context)
         self.high = min(header.frames, header.first + header.count + header.context)
         self._suspect: dict[int, str] = {}
-        self._keys: set[int] = set()
+        self._decode_order: list[tuple[int, bool]] = []
         self._seen: set[int] = set()
 
     def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
@@ -84,7 +84,7 @@ class RunDecoder:
                         yield position, frame
                 else:
                     if threads == 1 or not attempt.trouble:
-                        self._suspect, self._keys = attempt.suspect, attempt.keys
+                        self._suspect, self._decode_order = attempt.suspect, attempt.order
                         return
 
     @property
@@ -95,14 +95,20 @@ class RunDecoder:
 
     @property
     def damage(self) -> list[Span]:
-        """What to tell about the owned frames, frames that build on a damaged one included."""
+        """What to tell about the owned frames, those included that are decoded from a damaged one."""
         reasons: dict[int, str] = {}
-        for position in sorted(self._suspect):
-            reasons.setdefault(position, self._suspect[position])
-            follower = position + 1
-            while follower not in self._keys and follower < self.high and follower not in self._suspect:
-                reasons.setdefault(follower, BUILDS_ON)
-                follower += 1
+        following = False
+        since: int | None = None
+        for position, key in self._decode_order:
+            if key:
+                since, following = (position, following) if following else (None, False)
+            elif since is not None and position > since:
+                since, following = None, False  # past the pictures that lead the key and may still look back
+            if position in self._suspect:
+                following, since = True, None
+            elif following and not key:
+                reasons[position] = BUILDS_ON
+        reasons.update(self._suspect)
         reasons.update(dict.fromkeys(self.missing, NO_PICTURE))
         first, after = self.header.first, self.header.first + self.header.count
         return spans({p: r for p, r in reasons.items() if first <= p < after})
@@ -118,7 +124,7 @@ class _Attempt:
         self._log = DecoderLog(self._context.name, threads=True)
         self._settled_at: int | None = None
         self.suspect: dict[int, str] = {}
-        self.keys: set[int] = set()
+        self.order: list[tuple[int, bool]] = []
         self.trouble = False
 
     def __enter__(self) -> _Attempt:
@@ -140,8 +146,7 @@ class _Attempt:
             position = stored.position
             if number >= preroll and self._settled_at is None and position >= 0:
                 self._settled_at = position
-            if stored.flags & KEY:
-                self.keys.add(position)
+            self.order.append((position, bool(stored.flags & KEY)))
             if stored.flags & CORRUPT:
                 self._note(position, "bytes of it are missing in the container")
             yield from self._feed(_to_packet(stored), position)

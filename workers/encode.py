@@ -114,6 +114,7 @@ def open_encoder(container: OutputContainer, encoding: Encoding) -> VideoStream:
     context.time_base = 1 / rate
     if encoding.sar[0] and encoding.sar[1]:
         context.sample_aspect_ratio = Fraction(*encoding.sar)
+    context.field_order = encoding.field_order
     colour = encoding.colour
     context.color_range = colour.range
     context.color_primaries = colour.primaries

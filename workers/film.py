@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from contract.codecs import pixel_class, same_samples
 from contract.errors import EnhanceError
 from workers.decode import RunDecoder
+from workers.deinterlace import deinterlaced
 from workers.encode import ChunkEncoder
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _batches(decoder: RunDecoder, clock: Clock, sizes: Sizes) -> Iterator[list[t
     header = decoder.header
     batch: list[tuple[int, VideoFrame]] = []
     shape: tuple[int, int, str] | None = None
-    frames = iter(decoder)
+    frames = deinterlaced(decoder, header.scanning) if header.deinterlace else iter(decoder)
     while True:
         now = time.perf_counter()
         item = next(frames, None)

@@ -10,6 +10,7 @@ import av.error
 from av.stream import Discard
 
 from contract.media import open_media, reason
+from orchestrator.assemble.verify import Track
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -55,6 +56,7 @@ class Copier:
         self._outlet = outlet
         self._index = index
         self._last: dict[int, int] = {}
+        self._given: dict[int, Track] = {}
         self._refused: dict[int, tuple[int, str]] = {}
         self._moved: dict[int, int] = {}
         self._broken = ""
@@ -126,11 +128,19 @@ class Copier:
                     packet.pts = packet.dts
                 self._moved[number] = self._moved.get(number, 0) + 1
             self._last[number] = packet.dts
+        given = self._given.setdefault(number, Track(packet.time_base))
         try:
+            given.add(packet)
             self._outlet.container.mux(packet)
         except av.error.FFmpegError as error:
+            given.pts.pop()
             count, first = self._refused.get(number, (0, reason(error)))
             self._refused[number] = (count + 1, first)
+
+    @property
+    def copied(self) -> dict[int, tuple[int, Track]]:
+        """By source stream: the stream of the result, and what was given to the muxer."""
+        return {n: (self._outlet.others[n].index, track) for n, track in self._given.items() if n not in self._refused}
 
     @property
     def notes(self) -> list[str]:
@@ -143,6 +153,15 @@ class Copier:
             f"stream {number}: {count} packets carried the time of the one before and were moved on by a tick"
             for number, count in self._moved.items()
         ]
+        for known in self._index.streams:
+            count = len(self._given[known.index].pts) if known.index in self._given else 0
+            if (
+                known.copied
+                and known.index in self._outlet.others
+                and known.packets != count
+                and known.kind != "attachment"
+            ):
+                found.append(f"stream {known.index}: {count} packets are copied, {known.packets} were seen at first")
         if self._broken:
             found.append(f"the source breaks off while sound and subtitles are copied ({self._broken})")
         return found

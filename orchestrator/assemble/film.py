@@ -13,6 +13,7 @@ from orchestrator.assemble.copy import Copier, read_covers
 from orchestrator.assemble.join import ChunkJoiner
 from orchestrator.assemble.mux import open_result
 from orchestrator.assemble.tags import lost_tags
+from orchestrator.assemble.verify import check_copies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,8 @@ def assemble_film(
                 packet.stream = outlet.film
                 outlet.container.mux(packet)
             copier.rest()
+            copied = copier.copied
         if index.container in ("matroska", "webm") and index.sar[0] != index.sar[1] and 0 not in index.sar:
             set_sample_aspect(out, index.sar)
+        check_copies(out, index, copied)
         return [*index.notes, *film.notes, *copier.notes, *lost_tags(container, out, index)]

@@ -11,7 +11,7 @@ import av.error
 
 from contract.codecs import SUFFIXES
 from contract.errors import Unsupported
-from contract.film import FilmIndex, unpack
+from contract.film import MAX_TIMESCALE, FilmIndex, unpack
 from contract.media import reason
 from orchestrator.assemble.tags import MP4_TAGS, carried_tags
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from contract.job import Spec
 
-MAX_TIMESCALE = (1 << 31) - 1
 Covers = dict[int, tuple[str, str, bytes]]
 """Cover streams that the container takes as attachments: file name, MIME type and picture by source stream."""
 
@@ -122,6 +121,7 @@ def _dress(film: VideoStream, index: FilmIndex) -> None:
     if index.sar[0] and index.sar[1]:
         context.sample_aspect_ratio = Fraction(*index.sar)
     context.framerate = index.rate
+    context.field_order = index.encoding.field_order
     if index.display_matrix is not None:
         film.set_display_matrix(index.display_matrix)
     film.time_base = Fraction(*index.time_base)

@@ -4,98 +4,127 @@ from __future__ import annotations
 
 import zlib
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
-import av.error
 import numpy as np
 import numpy.typing as npt
-from av.stream import Discard
 
 from contract.errors import VerifyError
-from contract.film import FilmIndex, unpack
+from contract.film import MAX_TIMESCALE, FilmIndex, unpack
 from contract.media import open_media
-from orchestrator.containers import codec_name
+from orchestrator.ingest.packets import demux
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
 
     from contract.job import Spec
 
-TOLERANCE = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "mpegts": Fraction(1, 45000)}
-"""Seconds by which a container's own clock may round a time: half a tick to either side; mp4, mov and nut are exact
-where their time scale can be the source's."""
+NO_TIME = -(1 << 62)
+CLOCK = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
+"""Ticks of containers with a clock of their own, in seconds, to which times are rounded; mp4, mov and nut are exact."""
+SYNC = Fraction(1, 1000)
+"""By how much sound and subtitles may move against the film."""
+REWRITTEN = frozenset(("aac", "opus", "libopus", "h264", "hevc", "av1", "libdav1d", "dvbsub", "wavpack"))
+"""Codecs whose packets look different in different containers (ADTS and Opus headers, start codes): muxers rewrite
+them, so bytes are only comparable between containers of one kind."""
 
 
 @dataclass
 class Track:
-    """One stream as read back: times in seconds' fractions, and a checksum of all payloads."""
+    """The packets of one stream: times in `time_base`, and the CRC-32 of all payloads."""
 
-    codec: str
     time_base: Fraction
     pts: array[int] = field(default_factory=lambda: array("q"))
     crc: int = 0
-    size: int = 0
+
+    def add(self, packet: Packet[Stream]) -> None:
+        self.pts.append(NO_TIME if packet.pts is None else packet.pts)
+        self.crc = zlib.crc32(packet, self.crc)
 
 
 def read_tracks(container: InputContainer, wanted: set[int]) -> dict[int, Track]:
     """Demux the streams in `wanted` to the end."""
-    tracks = {s.index: Track(codec_name(s), Fraction(s.time_base or 1)) for s in container.streams if s.index in wanted}
-    for stream in container.streams:
-        if stream.index not in wanted:
-            stream.discard = Discard.all
-    packets = container.demux([container.streams[i] for i in sorted(wanted)]) if wanted else iter(())
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:
-            break
-        if packet is None:
-            break
-        if packet.size == 0 and packet.pts is None:
-            continue
-        track = tracks[packet.stream_index]
-        track.pts.append(packet.pts if packet.pts is not None else -(1 << 62))
-        track.crc = zlib.crc32(packet, track.crc)
-        track.size += packet.size
+    tracks = {i: Track(Fraction(container.streams[i].time_base or 1)) for i in wanted}
+    for packet in demux(container, wanted, []):
+        tracks[packet.stream_index].add(packet)
     return tracks
 
 
 def verify_film(out: Path, index: FilmIndex, spec: Spec, source: BinaryIO, frames: int | None = None) -> None:
-    """Raise VerifyError unless `out` holds what the plan promised: every frame at its time, every copied stream.
+    """Raise VerifyError unless `out` holds the film that was planned: size, chapters, every frame at its time.
 
-    `frames` is how many the chunks delivered, when damage has cost some; by default all of the index.
+    `frames` is how many the chunks delivered, when damage has cost some; by default all of the index. Copied streams
+    are checked where they are copied (`check_copies`).
     """
     expected = unpack(index.pts)
+    with open_media(source, "the source") as original:
+        chapters = len(original.chapters())
     with out.open("rb") as file, open_media(file, "the result") as result:
-        film = next((s for s in result.streams.video if not int(s.disposition) & 1 << 10), None)
-        if film is None:
-            raise VerifyError("the result has no film in it.")
-        shape = (film.codec_context.width, film.codec_context.height)
+        number = film_number(result)
+        context = result.streams[number].codec_context
+        shape = (context.width, context.height)  # type: ignore[attr-defined]
         if shape != (index.encoding.width, index.encoding.height):
-            raise VerifyError(
-                f"the result's frames are {shape[0]}x{shape[1]}, planned were {index.encoding.width}x{index.encoding.height}."
-            )
-        number = film.index
-        found = read_tracks(result, {s.index for s in result.streams if s.type in ("video", "audio", "subtitle")})
-    _check_times(found[number], expected, index, len(expected) if frames is None else frames)
-    del spec, source
+            planned = f"{index.encoding.width}x{index.encoding.height}"
+            raise VerifyError(f"the result's frames are {shape[0]}x{shape[1]}, planned were {planned}.")
+        if len(result.chapters()) != chapters:
+            raise VerifyError(f"the result has {len(result.chapters())} chapters, the source {chapters}.")
+        found = read_tracks(result, {number})[number]
+    _check_times(found, expected, index, len(expected) if frames is None else frames)
+    if spec.strict and frames is not None and frames != len(expected):
+        raise VerifyError(f"the source gives {frames} of {len(expected)} frames; run without --strict to keep those.")
+
+
+def film_number(container: InputContainer) -> int:
+    """The index of the film's stream: the first video that is no cover."""
+    for stream in container.streams.video:
+        if not int(stream.disposition) & 1 << 10:
+            return stream.index
+    raise VerifyError("the result has no film in it.")
+
+
+def check_copies(out: Path, index: FilmIndex, copied: Mapping[int, tuple[int, Track]]) -> None:
+    """Raise VerifyError unless the streams in `copied` (source stream: result stream and what was given to the muxer) have
+    arrived: every packet, its bytes, its time."""
+    with out.open("rb") as file, open_media(file, "the result") as result:
+        found = read_tracks(result, {number for number, _ in copied.values()})
+    alike = index.container in index.format.split(",")
+    known = {s.index: s for s in index.streams}
+    for source, (number, given) in copied.items():
+        real = found[number]
+        what = f"stream {source} ({known[source].kind}, {known[source].codec})"
+        if len(real.pts) != len(given.pts):
+            raise VerifyError(f"{what} has {len(real.pts)} packets in the result, {len(given.pts)} were copied.")
+        if real.crc != given.crc and (alike or known[source].codec not in REWRITTEN):
+            raise VerifyError(f"{what} has other bytes in the result than in the source.")
+        before, after = np.array(given.pts, dtype=np.int64), np.array(real.pts, dtype=np.int64)
+        timed = (before != NO_TIME) & (after != NO_TIME)
+        moved = after[timed] * float(real.time_base) - before[timed] * float(given.time_base)
+        if known[source].kind != "cover" and len(moved) and np.abs(moved).max() > float(SYNC) + 1e-9:
+            raise VerifyError(f"{what} is out of sync by {np.abs(moved).max() * 1000:.2f} ms in the result.")
 
 
 def _check_times(track: Track, expected: npt.NDArray[np.int64], index: FilmIndex, frames: int) -> None:
-    times = np.sort(np.frombuffer(track.pts, dtype=np.int64)) if track.pts else np.zeros(0, dtype=np.int64)
+    times = np.sort(np.array(track.pts, dtype=np.int64))
     if len(times) != frames:
         raise VerifyError(f"the result has {len(times)} frames, promised were {frames}.")
-    allowed = float(TOLERANCE.get(index.container, Fraction(0))) / 2 + 1e-9
+    clock = CLOCK.get(index.container, Fraction(0))
+    if index.container in ("mp4", "mov") and index.time_base[1] > MAX_TIMESCALE:
+        clock = Fraction(1, 1000)
+    allowed = float(clock) / 2 + 1e-9
     planned = expected * float(Fraction(*index.time_base))
     real = times * float(track.time_base)
     at = np.clip(np.searchsorted(planned, real - allowed), 0, len(planned) - 1)
-    wrong = np.abs(planned[at] - real) > allowed
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
+    off = np.abs(planned[at] - real)
+    if off.max(initial=0) > allowed:
+        worst = int(off.argmax())
         raise VerifyError(
-            f"frame {first} of the result is shown at {real[first]:.6f} s, but the nearest planned time is {planned[at[first]]:.6f} s."
+            f"frame {worst} of the result is shown at {real[worst]:.6f} s, but the nearest planned time is "
+            f"{planned[at[worst]]:.6f} s."
         )

@@ -55,7 +55,9 @@ def frame_rate(pts: npt.NDArray[np.int64], time_base: Fraction, announced: list[
     return min(max(near, Fraction(1, MAX_RATE)), Fraction(MAX_RATE))
 
 
-def plan_encoding(picture: Picture, spec: Spec, network_scale: int, rate: Fraction) -> tuple[Encoding, list[str]]:
+def plan_encoding(
+    picture: Picture, spec: Spec, network_scale: int, rate: Fraction, field_order: int
+) -> tuple[Encoding, list[str]]:
     """What every chunk is encoded as, and notes on what that changes.
 
     Size rule: out = even(round(in * scale)) along each side that has subsampled chroma, and along both where the encoder
@@ -94,8 +96,9 @@ def plan_encoding(picture: Picture, spec: Spec, network_scale: int, rate: Fracti
         width=width,
         height=height,
         rate=(rate.numerator, rate.denominator),
-        options=encoder_options(spec.codec, spec, pix_fmt),
+        options=encoder_options(spec.codec, spec, pix_fmt, field_order),
         colour=result_colour(picture.colour, look, height),
+        field_order=field_order,
         sar=picture.sar,
     )
     return encoding, notes

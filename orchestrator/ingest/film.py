@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import SUFFIXES, pixel_class
+from contract.codecs import PROGRESSIVE, SUFFIXES, encoder_options, pixel_class
 from contract.errors import Unsupported
 from contract.film import FilmChunk, FilmIndex, Scanning, Span, pack
 from contract.media import open_media
@@ -26,7 +27,7 @@ from orchestrator.ingest.chunks import (
 from orchestrator.ingest.encoding import announced_rates, frame_rate, nominal_step, plan_encoding
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
 from orchestrator.ingest.order import Disorder, Order, find_order
-from orchestrator.ingest.packets import PacketTable, read_packets
+from orchestrator.ingest.packets import PacketTable, Tally, read_packets
 from orchestrator.ingest.probe import (
     HLG,
     PQ,
@@ -88,6 +89,7 @@ class Survey:
     step: int
     container: str
     notes: list[str]
+    field_order: int
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
     except Disorder as disorder:
         cuts = _cut_decoded(source, survey, target, context=int(deinterlacing), why=str(disorder), what=what)
     rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
-    encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate)
+    encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate, survey.field_order)
     index = FilmIndex(
         format=survey.form,
         stream=survey.number,
@@ -156,7 +158,8 @@ def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
         found = describe_streams(container, stream)
         target = choose_container(item, spec)
         streams, notes = choose_streams(container, found, target, stream.index, spec.codec, what)
-        table = read_packets(container, stream, what)
+        tallies = {s.index: Tally() for s in streams if s.kind != "attachment" and s.index != stream.index}
+        table = read_packets(container, stream, tallies, what)
         picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
         survey = Survey(
             form=container.format.name,
@@ -165,13 +168,16 @@ def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
             time_base=stream.time_base or Fraction(1, 90000),
             reorder=stream.codec_context.has_b_frames,
             picture=picture,
-            streams=streams,
+            streams=tuple(_counted(s, tallies) for s in streams),
             table=table,
             rates=announced_rates(stream),
             step=nominal_step(stream, table),
             container=target,
             notes=notes,
+            field_order=stream.codec_context.field_order,
         )
+    if survey.table.broken_off:
+        survey = _survey_film_alone(source, survey, what)
     if picture.turned:
         if target in ("mpegts", "nut", "webm"):
             raise Unsupported(
@@ -181,6 +187,19 @@ def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
             matrix = display_matrix(container, film_stream(container, what))
             survey = replace(survey, picture=replace(picture, display_matrix=matrix))
     return survey
+
+
+def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:
+    tally = tallies.get(known.index, Tally())
+    return msgspec.structs.replace(known, packets=tally.packets, size=tally.size, crc=tally.crc)
+
+
+def _survey_film_alone(source: BinaryIO, survey: Survey, what: str) -> Survey:
+    """A file that breaks off in some other stream may still hold more of the film."""
+    with open_media(source, what) as container:
+        table = read_packets(container, film_stream(container, what), {}, what)
+    note = f"{what} breaks off ({survey.table.broken_off}) after {len(survey.table)} of {len(table)} pictures"
+    return replace(survey, table=table, notes=[*survey.notes, note])
 
 
 def _refuse_hdr(picture: Picture, spec: Spec, what: str) -> None:
@@ -261,8 +280,6 @@ def _cut_decoded(source: BinaryIO, survey: Survey, target: int, context: int, wh
 
 def _scanned(source: BinaryIO, index: FilmIndex, cuts: Cuts, spec: Spec, what: str) -> FilmIndex:
     """The index with its scanning, and with the order to deinterlace where that is asked for."""
-    import msgspec
-
     scanning: Scanning = scan_film(source, index, cuts.pts.tolist(), what)
     if index.lossless:
         scanning = msgspec.structs.replace(scanning, flagged=False)  # FFV1 runs do not carry the frames' flags
@@ -275,8 +292,14 @@ def _scanned(source: BinaryIO, index: FilmIndex, cuts: Cuts, spec: Spec, what: s
         )
     elif woven and spec.deinterlace == "auto":
         notes.append(f"{what} is interlaced ({scanning.kind[-3:]}); bwdif makes one whole frame of each")
-    deinterlace = woven or spec.deinterlace == "bwdif"
-    return msgspec.structs.replace(index, scanning=scanning, deinterlace=deinterlace, notes=tuple(notes))
+    if not woven and spec.deinterlace != "bwdif":
+        return msgspec.structs.replace(index, scanning=scanning, notes=tuple(notes))
+    encoding = msgspec.structs.replace(
+        index.encoding,
+        field_order=PROGRESSIVE,
+        options=encoder_options(spec.codec, spec, index.encoding.pix_fmt, PROGRESSIVE),
+    )
+    return msgspec.structs.replace(index, scanning=scanning, deinterlace=True, encoding=encoding, notes=tuple(notes))
 
 
 def usable_keys(table: PacketTable, order: Order) -> Keys:

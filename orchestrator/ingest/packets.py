@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ def only(container: InputContainer, wanted: set[int]) -> None:
 def demux(container: InputContainer, streams: set[int], broken: list[str]) -> Iterator[Packet[Stream]]:
     """Packets of `streams` to the end; where the file breaks off, the reason is appended to `broken`."""
     only(container, streams)
+    if not streams:
+        return  # PyAV would take no streams for all streams
     packets = container.demux([container.streams[i] for i in sorted(streams)])
     while True:
         try:
@@ -134,17 +137,36 @@ def demux(container: InputContainer, streams: set[int], broken: list[str]) -> It
             yield packet
 
 
-def read_packets(container: InputContainer, stream: VideoStream, what: str) -> PacketTable:
-    """Demux `stream` to its end. Raises BadInput when there is nothing in it."""
+@dataclass
+class Tally:
+    """What another stream holds: packets, their bytes, and the CRC-32 of all payloads in order."""
+
+    packets: int = 0
+    size: int = 0
+    crc: int = 0
+
+    def add(self, packet: Packet[Stream]) -> None:
+        self.packets += 1
+        self.size += packet.size
+        self.crc = zlib.crc32(packet, self.crc)
+
+
+def read_packets(container: InputContainer, stream: VideoStream, tallies: dict[int, Tally], what: str) -> PacketTable:
+    """Demux the film's `stream` to its end, and the streams in `tallies` with it. Raises BadInput when there is no film
+    in it."""
     pts, dts, duration, size, flags = (array("q") for _ in range(5))
     inspector = Inspector(stream.codec_context.name, stream.codec_context.extradata or b"")
     broken: list[str] = []
-    for packet in demux(container, {stream.index}, broken):
+    film = stream.index
+    for packet in demux(container, {film, *tallies}, broken):
+        if packet.stream_index != film:
+            tallies[packet.stream_index].add(packet)
+            continue
         pts.append(NONE if packet.pts is None else packet.pts)
         dts.append(NONE if packet.dts is None else packet.dts)
         duration.append(packet.duration or 0)
         size.append(packet.size)
-        flags.append(inspector.flags(packet))
+        flags.append(inspector.flags(packet))  # type: ignore[arg-type]
         if len(pts) > MAX_FRAMES:
             raise BadInput(f"{what} has more than {MAX_FRAMES} packets of video; cut it into parts.")
     if not pts:
