@@ -23,9 +23,8 @@ import psutil
 from redis import Redis
 
 from benchmarks.clips import make_film
-from benchmarks.rig import Rig, differences, rig, undisturbed, until
+from benchmarks.rig import Rig, differences, rig, through, undisturbed, until
 from benchmarks.s3_proxy import Proxy
-from contract.errors import RespoolError
 from orchestrator.announce import Announcer
 
 
@@ -224,35 +223,25 @@ def storm(seed: int, seconds: float) -> Score:
         "kill orchestrator": killer("orchestrator"),
         "duplicate": duplicate,
     }
-    with folder() as place, rig(place, workers=0, orchestrator=False) as servers:
+    with (
+        folder() as place,
+        rig(place, workers=2, fault="storm-0.3", max_attempts=50) as servers,
+        Proxy(servers.settings.s3_endpoint, seed, errors=0.1, resets=0.05, cuts=0.05) as proxy,
+        through(servers, proxy.url, 1, "storm-0.3", max_attempts=50) as r,
+    ):
+        # Half of the workers and one of two orchestrators see an S3 that misbehaves, and are not hurt otherwise.
         film = make_film(place / "film.mp4", 1000, seed=seed)
-        keys = {
-            "s3_access_key": servers.settings.s3_access_key,
-            "s3_secret_key": servers.settings.s3_secret_key,
-        }
-        with (
-            Proxy(servers.settings.s3_endpoint, seed, errors=0.05, resets=0.03, cuts=0.02) as proxy,
-            rig(place / "2", workers=3, fault="storm-0.3", max_attempts=50, s3_endpoint=proxy.url, **keys) as r,
-        ):
-            job = until(lambda: _patiently(lambda: r.submit(film)), 120, "the submission")
-            ends = time.monotonic() + seconds
-            while time.monotonic() < ends and not r.records.manifest(job):
-                name = rng.choice(sorted(acts))
-                sys.stderr.write(f"{name}, {r.done(job)} done\n")
-                acts[name](r, job, rng)
-                score.trials += 1
-                threading.Event().wait(rng.uniform(1, 6))
-            judge(score, r, job, film, place, 600)
-            score.remark += f"proxy: {proxy.injected}"
+        job = until(lambda: r.patiently(lambda: r.submit(film)), 120, "the submission")
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends and not servers.patiently(lambda: servers.records.manifest(job)):
+            name = rng.choice(sorted(acts))
+            sys.stderr.write(f"{name}, {servers.done(job)} done\n")
+            acts[name](servers, job, rng)
+            score.trials += 1
+            threading.Event().wait(rng.uniform(1, 6))
+        judge(score, servers, job, film, place, 600)
+        score.remark += f"proxy: {proxy.injected}"
     return score
-
-
-def _patiently(act: Callable[[], str]) -> str:
-    """What `act` gives, or an empty string when S3's faults outlasted its patience."""
-    try:
-        return act()
-    except RespoolError:
-        return ""
 
 
 def table(seed: int, scale: float) -> list[Score]:

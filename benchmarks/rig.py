@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -81,16 +83,16 @@ class Rig:
         return submit([film], spec, self.settings).job.id
 
     def done(self, job: str) -> int:
-        return self._patiently(lambda: self.jobs.status(job).chunks.done) or 0
+        return self.patiently(lambda: self.jobs.status(job).chunks.done) or 0
 
     def wait_done(self, job: str, chunks: int, seconds: float = 60) -> None:
         until(lambda: self.done(job) >= chunks, seconds, f"{chunks} chunks of {job}")
 
     def finish(self, job: str, seconds: float = 120) -> Manifest:
-        return until(lambda: self._patiently(lambda: self.records.manifest(job)), seconds, f"the end of job {job}")
+        return until(lambda: self.patiently(lambda: self.records.manifest(job)), seconds, f"the end of job {job}")
 
     @staticmethod
-    def _patiently(look: Callable[[], T | None]) -> T | None:
+    def patiently(look: Callable[[], T | None]) -> T | None:
         """None while a server that was hurt is away."""
         try:
             return look()
@@ -136,6 +138,24 @@ def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = Tr
                 os.environ[name] = value
     with cluster:
         yield Rig(cluster, replace(cluster.settings, **changes))  # type: ignore[arg-type]
+
+
+@contextmanager
+def through(servers: Rig, endpoint: str, workers: int, fault: str = "", **changes: object) -> Iterator[Rig]:
+    """An orchestrator and workers beside the servers of another rig, reaching S3 at `endpoint`."""
+    settings = replace(servers.settings, s3_endpoint=endpoint, **changes)  # type: ignore[arg-type]
+    environment = {**os.environ, **settings.environment()}
+    if fault:
+        environment |= {"PYTHONPATH": str(FAULTS), "RESPOOL_FAULT": f"{fault}:{settings.state}"}
+    commands = [("-m", "orchestrator.cli.main", "orchestrator"), *[("-m", "workers.main")] * workers]
+    running = [subprocess.Popen([sys.executable, *command], env=environment) for command in commands]
+    try:
+        yield Rig(servers.cluster, settings)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(30)
 
 
 def undisturbed(film: Path) -> list[tuple[int, str]]:

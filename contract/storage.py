@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
 _TRIES = 5
 _ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 _REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-_BUSY = {"409", "ConditionalRequestConflict", "OperationAborted"}
+_BUSY = {
+    "409",
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "SlowDown",
+    "503",
+    "ServiceUnavailable",
+    "InternalError",
+}
 R = TypeVar("R")
 
 
@@ -165,14 +174,17 @@ class Storage:
         digest = sha256 or file_sha256(path)
 
         def write() -> None:
-            self._client.upload_file(
-                str(path),
-                self.bucket,
-                key,
-                ExtraArgs={"Metadata": {"sha256": digest}},
-                Config=self._transfer,
-                Callback=progress,
-            )
+            try:
+                self._client.upload_file(
+                    str(path),
+                    self.bucket,
+                    key,
+                    ExtraArgs={"Metadata": {"sha256": digest}},
+                    Config=self._transfer,
+                    Callback=progress,
+                )
+            except S3UploadFailedError as error:  # it wraps what went wrong in one of the parts
+                raise error.__context__ or error from None
 
         self._again(key, write)
         return digest

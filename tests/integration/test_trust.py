@@ -171,22 +171,14 @@ def test_two_orchestrators(film: Path, folder: Path) -> None:
 
 def test_a_misbehaving_s3(film: Path, folder: Path) -> None:
     """20% of requests answered 503, 10% reset, some bodies cut: it finishes with the same output."""
-    with rig(folder, workers=0, orchestrator=False) as servers:
-        real = servers.settings.s3_endpoint
-        with (
-            Proxy(real, seed=7, errors=0.2, resets=0.1, cuts=0.05) as proxy,
-            rig(
-                folder / "2",
-                workers=1,
-                s3_endpoint=proxy.url,
-                s3_access_key=servers.settings.s3_access_key,
-                s3_secret_key=servers.settings.s3_secret_key,
-                redis_url=servers.settings.redis_url,
-            ) as r,
-        ):
-            job = r.submit(film)
-            check(r, job, film, folder)
-            assert min(proxy.injected.values()) > 3
+    with (
+        rig(folder, workers=0, orchestrator=False) as servers,
+        Proxy(servers.settings.s3_endpoint, seed=7, errors=0.2, resets=0.1, cuts=0.05) as proxy,
+        rigs.through(servers, proxy.url, workers=1, max_attempts=20) as r,
+    ):
+        job = until(lambda: r.patiently(lambda: r.submit(film)), 60, "a whole submission")
+        check(r, job, film, folder)
+        assert min(proxy.injected.values()) > 3
 
 
 def test_a_poison_chunk_is_set_aside(film: Path, folder: Path) -> None:
