@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 
 import click
 
@@ -29,7 +30,8 @@ def flower(settings: Settings, host: str, port: int) -> None:
 
     from contract import address
 
-    with connected(settings) as wired:
+    # Of a real cluster Flower needs the broker alone, and so no keys to S3.
+    with connected(settings) if settings.embedded else nullcontext(settings) as wired:
         app = Celery("respool")
         app.conf.update(**address.broker(wired).conf, broker_connection_retry_on_startup=True)
         # By environment, not by option: options stand in the list of processes.

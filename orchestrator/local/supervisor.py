@@ -8,6 +8,7 @@ signals the children (Linux). Single-threaded: every wait is one select over pip
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import secrets
@@ -165,11 +166,9 @@ class Supervisor:
         for child in here[wanted:]:
             self._family.retire(child)
         names = {c.member.name for c in self._family.children}
-        for member in (members.worker(self._wired, n, wanted) for n in range(len(names) + wanted)):
-            if len(here) >= wanted:
-                break
-            if member.name not in names:
-                here.append(self._family.bear(member))
+        free = (n for n in itertools.count() if f"worker-{n}" not in names)
+        for _ in range(wanted - len(here)):
+            self._family.bear(members.worker(self._wired, next(free), wanted))
 
     def _record(self) -> None:
         """Write down who lives."""

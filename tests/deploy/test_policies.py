@@ -1,0 +1,153 @@
+"""The S3 policies in deploy/s3, on a real server: each role can do its work and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from contract import keys
+from contract.errors import StorageError, Unreachable
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.local.servers import HOST, Member, seaweed
+
+ROOT = Path(__file__).parents[2]
+JOB = "00000000000000a1"
+ATTEMPT = keys.attempt(JOB, 0, "1-00000000")
+WEIGHTS = keys.weights("0" * 64)
+ROLES = ("orchestrator", "worker", "submitter")
+
+
+@contextmanager
+def living(member: Member, log: Path) -> Iterator[None]:
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            list(member.argv), cwd=member.cwd, env={**os.environ, **member.env}, stdout=stream, stderr=stream
+        )
+    try:
+        while not member.ready():
+            assert server.poll() is None, log.read_text()[-2000:]
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def stores() -> Iterator[dict[str, Storage]]:
+    """The bucket as each role sees it, with a whole job in it."""
+    with tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        secrets = folder / "secrets"
+        secrets.mkdir()
+        for role in ROLES:
+            (secrets / f"{role}_s3_access_key").write_text(f"{role}-access")
+            (secrets / f"{role}_s3_secret_key").write_text(f"{role}-secret-of-some-length")
+        member = seaweed(folder / "s3", folder, "archive", "admin-access", "admin-secret-of-some-length")
+        made = subprocess.run(
+            [ROOT / "deploy/s3/identities.sh", "archive", secrets], capture_output=True, text=True, check=True
+        ).stdout
+        (folder / "s3" / "s3.json").write_text(made)
+        with living(member, folder / "log"):
+            yield {
+                role: Storage(
+                    Settings(
+                        state=folder,
+                        s3_endpoint=f"http://{HOST}:{member.port}",
+                        s3_bucket="archive",
+                        s3_access_key=f"{role}-access",
+                        s3_secret_key=f"{role}-secret-of-some-length",
+                    )
+                )
+                for role in ROLES
+            }
+
+
+def test_each_role_can_do_its_work(stores: dict[str, Storage], tmp_path: Path) -> None:
+    """A job from submission to removal, each step by the role that takes it in production, large uploads included."""
+    orchestrator, worker, submitter = (stores[role] for role in ROLES)
+    for store in stores.values():
+        store.ensure_bucket()
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(17 << 20))  # more than one part
+    submitter.put(WEIGHTS, b"weights")
+    submitter.put_file(keys.source(JOB, 0), source)
+    assert submitter.put(keys.job_spec(JOB), b"{}", if_absent=True)
+    submitter.put(keys.control(JOB), b"{}")
+
+    assert list(orchestrator.folders("jobs/")) == [JOB]
+    assert orchestrator.get(keys.job_spec(JOB)) == b"{}"
+    orchestrator.put_file(keys.chunk_input(JOB, 0), source)
+    assert orchestrator.put(keys.plan(JOB), b"{}", if_absent=True)
+
+    assert worker.get(keys.plan(JOB)) == b"{}"
+    worker.get_file(WEIGHTS, tmp_path / "weights")
+    worker.verify(keys.chunk_input(JOB, 0), worker.put_file(ATTEMPT, source))
+    assert worker.put(keys.done(JOB, 0), b"{}", if_absent=True)
+    assert not worker.put(keys.done(JOB, 0), b"other", if_absent=True)
+    assert [key for key, _ in worker.list(ATTEMPT)] == [ATTEMPT]
+    worker.delete(ATTEMPT)
+
+    orchestrator.put(keys.result_file(JOB, "film.mp4"), b"film")
+    assert orchestrator.put(keys.manifest(JOB), b"{}", if_absent=True)
+    submitter.get_file(keys.result_file(JOB, "film.mp4"), tmp_path / "film.mp4")
+    submitter.delete(keys.manifest(JOB))
+
+
+@pytest.mark.parametrize(
+    ("role", "key"),
+    [
+        ("worker", keys.job_spec(JOB)),
+        ("worker", keys.plan(JOB)),
+        ("worker", keys.control(JOB)),
+        ("worker", keys.source(JOB, 0)),
+        ("worker", keys.manifest(JOB)),
+        ("worker", keys.result_file(JOB, "film.mp4")),
+        ("worker", WEIGHTS),
+        ("worker", "elsewhere"),
+        ("orchestrator", WEIGHTS),
+        ("orchestrator", "elsewhere"),
+        ("submitter", keys.done(JOB, 1)),
+        ("submitter", keys.attempt(JOB, 1, "1-00000000")),
+        ("submitter", keys.chunk_input(JOB, 1)),
+        ("submitter", keys.manifest(JOB)),
+        ("submitter", "elsewhere"),
+    ],
+)
+def test_no_role_can_write_where_another_does(stores: dict[str, Storage], role: str, key: str) -> None:
+    """A stolen key of one role changes nothing that another role is trusted for."""
+    with pytest.raises((Unreachable, StorageError), match="refused|AccessDenied"):
+        stores[role].put(key, b"forged")
+
+
+@pytest.mark.parametrize(
+    ("role", "key"),
+    [
+        ("worker", keys.done(JOB, 0)),
+        ("worker", keys.chunk_input(JOB, 0)),
+        ("worker", keys.source(JOB, 0)),
+        ("submitter", keys.source(JOB, 0)),
+        ("submitter", WEIGHTS),
+        ("orchestrator", WEIGHTS),
+    ],
+)
+def test_no_role_can_remove_what_it_need_not(stores: dict[str, Storage], role: str, key: str) -> None:
+    """Sources, commits and weights stay, whoever's key was stolen."""
+    with pytest.raises((Unreachable, StorageError), match="refused|AccessDenied"):
+        stores[role].delete(key)
+
+
+def test_a_stranger_sees_nothing(stores: dict[str, Storage]) -> None:
+    """Wrong keys are refused with a sentence that names the settings, and no key."""
+    settings = Settings(
+        s3_endpoint=stores["worker"].endpoint, s3_bucket="archive", s3_access_key="worker-access", s3_secret_key="guess"
+    )
+    with pytest.raises(Unreachable, match="RESPOOL_S3_SECRET_KEY") as refused:
+        Storage(settings).ensure_bucket()
+    assert "guess" not in str(refused.value)
