@@ -120,13 +120,18 @@ class Rig:
         return sum(int(commit.attempt.split("-")[0]) for commit in self.commits(job))
 
 
+def _fault_path() -> str:
+    """PYTHONPATH with the faults first, so that their sitecustomize is the one."""
+    return os.pathsep.join(filter(None, (str(FAULTS), os.environ.get("PYTHONPATH", ""))))
+
+
 @contextmanager
 def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = True, **changes: object) -> Iterator[Rig]:
     """A cluster in `folder` with short leases; `fault` is a line of benchmarks/faults, `changes` are settings."""
     settings = replace(Settings(state=folder / "state", lease_ttl_s=4.0, lease_renew_s=1.0, preload=False), **changes)  # type: ignore[arg-type]
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RESPOOL_FAULT")}
     if fault:
-        os.environ["PYTHONPATH"] = str(FAULTS)
+        os.environ["PYTHONPATH"] = _fault_path()
         os.environ["RESPOOL_FAULT"] = f"{fault}:{folder}"
     try:
         cluster = start(settings, workers=workers, orchestrator=orchestrator)
@@ -146,7 +151,7 @@ def through(servers: Rig, endpoint: str, workers: int, fault: str = "", **change
     settings = replace(servers.settings, s3_endpoint=endpoint, **changes)  # type: ignore[arg-type]
     environment = {**os.environ, **settings.environment()}
     if fault:
-        environment |= {"PYTHONPATH": str(FAULTS), "RESPOOL_FAULT": f"{fault}:{settings.state}"}
+        environment |= {"PYTHONPATH": _fault_path(), "RESPOOL_FAULT": f"{fault}:{settings.state}"}
     commands = [("-m", "orchestrator.cli.main", "orchestrator"), *[("-m", "workers.main")] * workers]
     running = [subprocess.Popen([sys.executable, *command], env=environment) for command in commands]
     try:
