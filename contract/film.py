@@ -101,6 +101,10 @@ class Encoding(Struct, frozen=True, forbid_unknown_fields=True):
     sar: tuple[Natural, Natural] = (0, 1)
 
 
+FACE_CONTEXT = 7
+"""Frames before a frame that decide about its faces: a third of a second of film to smooth and to fade in over."""
+
+
 class FilmChunk(Struct, frozen=True, forbid_unknown_fields=True):
     """Frames `first` .. `first + count - 1` (positions), decodable from packets `start` .. `stop - 1` (ids), of which
     the first `preroll` only settle the decoder."""
@@ -149,6 +153,8 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     display_matrix: Matrix | None = None
     scanning: Scanning = Scanning()
     deinterlace: bool = False
+    face_context: Natural = 0
+    """Frames before the owned ones that faces are followed through."""
     joins: tuple[tuple[int, int], ...] = ()
     """Where the source's clock falls back: (packet id from which, time base units added to all timestamps from there on)."""
     damage: tuple[Span, ...] = ()

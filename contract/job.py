@@ -78,6 +78,11 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     hdr: bool = False
     strict: bool = False
 
+    @property
+    def faces(self) -> Face | None:
+        """How faces are restored; None when that would change nothing."""
+        return self.face if self.face is not None and self.face.strength > 0 else None
+
 
 class Item(Struct, frozen=True, forbid_unknown_fields=True):
     """One source file. `name` is its relative path in the submission, `result` the relative path of what is made of it.

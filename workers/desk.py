@@ -22,6 +22,7 @@ from contract.settings import Settings
 from contract.storage import Storage, file_sha256
 
 if TYPE_CHECKING:
+    from workers.faces.enhance import FaceRestorer
     from workers.generators.enhancer import Enhancer
 
 _JOBS = 4
@@ -49,6 +50,8 @@ class Desk:
         self._jobs: OrderedDict[str, JobFile] = OrderedDict()
         self._enhancer: Enhancer | None = None
         self._enhancer_key = b""
+        self._faces: FaceRestorer | None = None
+        self._faces_key = b""
         self.scratch = settings.scratch if settings.scratch != Path() else Path(tempfile.gettempdir())
         self.scratch.mkdir(parents=True, exist_ok=True)
         self._sweep()
@@ -92,6 +95,19 @@ class Desk:
             self._enhancer = load(spec, paths, self._settings)
             self._enhancer_key = key
         return self._enhancer
+
+    def faces(self, spec: Spec) -> FaceRestorer | None:
+        """What restores the faces of `spec`, loaded beside the generator; None when it wants none."""
+        pinned = [weights for weights in spec.weights if weights.role in ("face", "detector")]
+        key = msgspec.json.encode((spec.faces, pinned))
+        if spec.faces is not None and (self._faces is None or key != self._faces_key):
+            from workers.faces.enhance import load
+
+            paths = {weights.sha256: self._weights(weights) for weights in pinned}
+            self._faces = None
+            self._faces = load(spec, paths, self._settings)
+            self._faces_key = key
+        return self._faces if spec.faces is not None else None
 
     def _weights(self, weights: Weights) -> Path:
         """A local file with exactly the pinned bytes; WeightsError when the store does not give them."""

@@ -12,6 +12,8 @@ import resource
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ from contract import keys
 from contract.errors import BadInput, Cancelled, Interrupted, LeaseLost, PermanentError, Unreachable
 from contract.job import Chunk, Damage, Done, Failed, ItemFailure, Output
 from contract.ledger import Lease, Ledger
+from contract.provenance import making
 from contract.settings import Settings
 from contract.storage import Storage
 from workers.desk import Desk, JobFile
@@ -118,9 +121,11 @@ class Worker:
     # Enhancing
 
     def _enhance(self, lease: Lease, file: JobFile, chunk: Chunk) -> Done:
-        began = time.monotonic()
-        passes = chunk.kind == "video" and file.job.spec.model == "identity"
-        enhancer = None if passes else self.desk.enhancer(file.job.spec)  # nothing is loaded to copy frames
+        began, started = time.monotonic(), datetime.now(UTC)
+        spec = file.job.spec
+        passes = chunk.kind == "video" and spec.model == "identity" and spec.faces is None
+        enhancer = None if passes else self.desk.enhancer(spec)  # nothing is loaded to copy frames
+        self.desk.faces(spec)
         loaded = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"respool-{os.getpid()}-", dir=self.desk.scratch) as folder:
             if enhancer is None or chunk.kind == "video":
@@ -139,6 +144,9 @@ class Worker:
             "backend": words.raw(enhancer.backend if enhancer else "none"),
             "reason": words.raw(enhancer.reason if enhancer else "frames are not touched"),
             "seconds": words.raw({name: round(value, 4) for name, value in seconds.items()}),
+            "started": words.raw(started.isoformat(timespec="seconds")),
+            "finished": words.raw(datetime.now(UTC).isoformat(timespec="seconds")),
+            "versions": words.raw(_versions()),
             "peak_memory": words.raw(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
             "attempts": words.raw(self.ledger.reasons(lease.job, lease.chunk)),
         }
@@ -151,7 +159,8 @@ class Worker:
         began = time.monotonic()
         self.storage.get_file(keys.chunk_input(lease.job, chunk.n), run)
         fetched = time.monotonic()
-        made = enhance_film(run, file.job.spec, enhancer, out, self.pulse.checkpoint)
+        spec = file.job.spec
+        made = enhance_film(run, spec, enhancer, out, self.pulse.checkpoint, self.desk.faces(spec))
         enhanced = time.monotonic()
         key = keys.attempt(lease.job, chunk.n, lease.attempt)
         sha256 = self.storage.put_file(key, out)
@@ -269,3 +278,19 @@ class Worker:
 
 def _about(lease: Lease) -> dict[str, object]:
     return {"job": lease.job, "chunk": lease.chunk, "attempt": lease.attempt}
+
+
+_PACKAGES = ("respool", "torch", "openvino", "numpy", "av", "pyvips-binary", "opencv-python")
+"""What the pixels of a result depend on."""
+
+
+@lru_cache
+def _versions() -> dict[str, str]:
+    """Versions of the packages that made a result, for its record."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # a worker may be installed without it
+    return found

@@ -15,10 +15,12 @@ from workers.deinterlace import deinterlaced
 from workers.encode import ChunkEncoder
 
 if TYPE_CHECKING:
+    import torch
     from av.video.frame import VideoFrame
 
     from contract.job import Spec
     from contract.packets import RunHeader
+    from workers.faces.enhance import FaceRestorer
     from workers.generators.enhancer import Enhancer
     from workers.pulse import Checkpoint
 
@@ -53,9 +55,17 @@ class Clock:
         return now
 
 
-def enhance_film(run: Path, spec: Spec, enhancer: Enhancer | None, out: Path, checkpoint: Checkpoint) -> FilmResult:
+def enhance_film(
+    run: Path,
+    spec: Spec,
+    enhancer: Enhancer | None,
+    out: Path,
+    checkpoint: Checkpoint,
+    faces: FaceRestorer | None = None,
+) -> FilmResult:
     """Decode the owned frames of `run`, enhance and encode them into `out`; without an `enhancer` they pass untouched.
 
+    With `faces`, which needs an enhancer, the faces of the enhanced frames are restored.
     `checkpoint` is called between batches and raises to stop. A frame that the source does not give is left out and
     reported; with `spec.strict` any damage raises EnhanceError. `out` is empty when no frame came at all.
     """
@@ -63,10 +73,12 @@ def enhance_film(run: Path, spec: Spec, enhancer: Enhancer | None, out: Path, ch
     header = decoder.header
     clock = Clock()
     sizes: Sizes = {}
+    if faces is not None:
+        faces.start(header.first)
     with ChunkEncoder(out, header.encoding) as encoder:
-        for batch in _batches(decoder, clock, sizes):
+        for batch in _batches(decoder, clock, sizes, faces):
             checkpoint(encoder.frames)
-            for ordinal, frame in _enhanced(batch, header, enhancer, clock):
+            for ordinal, frame in _enhanced(batch, header, enhancer, faces, clock):
                 now = time.perf_counter()
                 encoder.write(ordinal, frame)
                 clock.spend("encode", now)
@@ -79,6 +91,7 @@ def enhance_film(run: Path, spec: Spec, enhancer: Enhancer | None, out: Path, ch
     record: dict[str, object] = {
         "seconds": {k: round(v, 4) for k, v in clock.seconds.items()},
         **(enhancer.record() if enhancer else {}),
+        **({"faces": faces.record()} if faces else {}),
     }
     return FilmResult(
         frames=encoder.frames,
@@ -89,14 +102,17 @@ def enhance_film(run: Path, spec: Spec, enhancer: Enhancer | None, out: Path, ch
         notes=[
             f"{len(p)} frames from {p[0]} on are {w}x{h} in the source and are scaled to the film's size"
             for (w, h), p in sizes.items()
-        ],
+        ]
+        + (faces.notes() if faces else []),
         record=record,
     )
 
 
-def _batches(decoder: RunDecoder, clock: Clock, sizes: Sizes) -> Iterator[list[tuple[int, VideoFrame]]]:
+def _batches(
+    decoder: RunDecoder, clock: Clock, sizes: Sizes, faces: FaceRestorer | None
+) -> Iterator[list[tuple[int, VideoFrame]]]:
     """Owned frames with their ordinals, a few at a time; frames of one batch have one size and format. Other sizes than
-    the film's go to `sizes`."""
+    the film's go to `sizes`, and the frames before the owned ones that decide about their faces to `faces`."""
     header = decoder.header
     batch: list[tuple[int, VideoFrame]] = []
     shape: tuple[int, int, str] | None = None
@@ -109,6 +125,10 @@ def _batches(decoder: RunDecoder, clock: Clock, sizes: Sizes) -> Iterator[list[t
             break
         position, frame = item
         ordinal = position - header.first
+        if faces is not None and -faces.context <= ordinal < 0:
+            now = time.perf_counter()
+            faces.observe(_rgb(frame, header, faces.device))
+            clock.spend("faces", now)
         if not 0 <= ordinal < header.count:
             continue
         look = (frame.width, frame.height, frame.format.name)
@@ -124,10 +144,14 @@ def _batches(decoder: RunDecoder, clock: Clock, sizes: Sizes) -> Iterator[list[t
 
 
 def _enhanced(
-    batch: list[tuple[int, VideoFrame]], header: RunHeader, enhancer: Enhancer | None, clock: Clock
+    batch: list[tuple[int, VideoFrame]],
+    header: RunHeader,
+    enhancer: Enhancer | None,
+    faces: FaceRestorer | None,
+    clock: Clock,
 ) -> Iterator[tuple[int, VideoFrame]]:
     encoding = header.encoding
-    if enhancer is None or enhancer.identity:
+    if enhancer is None or (enhancer.identity and faces is None):
         for ordinal, frame in batch:
             yield ordinal, _as_it_is(frame, header)
         return
@@ -136,15 +160,24 @@ def _enhanced(
     from workers import colour
 
     now = time.perf_counter()
-    rgb = torch.cat([colour.to_rgb(frame, header.colour, enhancer.device) for _, frame in batch])
+    rgb = torch.cat([_rgb(frame, header, enhancer.device) for _, frame in batch])
     now = clock.spend("to_rgb", now)
     larger = enhancer.frames(rgb, (encoding.height, encoding.width))
-    clock.spend("enhance", now)
+    now = clock.spend("enhance", now)
+    if faces is not None:
+        larger = faces.apply(rgb, larger)
+        clock.spend("faces", now)
     for i, (ordinal, _) in enumerate(batch):
         now = time.perf_counter()
         frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, encoding.colour)
         clock.spend("from_rgb", now)
         yield ordinal, frame
+
+
+def _rgb(frame: VideoFrame, header: RunHeader, device: str) -> torch.Tensor:
+    from workers import colour
+
+    return colour.to_rgb(frame, header.colour, device)
 
 
 def _as_it_is(frame: VideoFrame, header: RunHeader) -> VideoFrame:

@@ -21,6 +21,8 @@ WORK_FLOP = 60e12
 """Of network per chunk: two CPU cores at 0.5 TFLOP/s take two minutes, a data-centre GPU a second or two."""
 OVERHEAD_FLOP = 40_000.0
 """Per input pixel for decoding, converting and encoding, in the same currency: chunks of `identity` end somewhere too."""
+FACE_FLOP = 396e9
+"""Of GFPGAN for a face; how many a frame shows is not known beforehand, so one is counted."""
 MIN_FRAMES, MAX_FRAMES = 4, 3000
 MAX_RUN_BYTES = 48 << 20
 """A run is held in memory while it is cut."""
@@ -41,9 +43,10 @@ def work_per_pixel(spec: Spec) -> float:
     flop = OVERHEAD_FLOP
     for weights in spec.weights:
         numbers = weights.parameters
-        if weights.architecture == "RRDBNet":
-            flop += 35.85e6 * float(numbers.get("num_block", 23)) / 23 / float(numbers.get("shuffle", 1)) ** 2
-        elif weights.architecture == "SRVGGNetCompact":
+        if weights.architecture == "rrdbnet":
+            shuffle = {1: 4, 2: 2}.get(int(numbers.get("scale", 4)), 1)
+            flop += 35.85e6 * float(numbers.get("num_block", 23)) / 23 / shuffle**2
+        elif weights.architecture == "srvgg":
             flop += 1.24e6 * float(numbers.get("num_conv", 16)) / 16
     return flop
 
@@ -52,7 +55,8 @@ def target_frames(width: int, height: int, spec: Spec) -> int:
     """Frames per chunk that are about right for the work they make."""
     if spec.chunk_frames:
         return spec.chunk_frames
-    return max(MIN_FRAMES, min(MAX_FRAMES, round(WORK_FLOP / (width * height * work_per_pixel(spec)))))
+    work = width * height * work_per_pixel(spec) + (FACE_FLOP if spec.faces else 0)
+    return max(MIN_FRAMES, min(MAX_FRAMES, round(WORK_FLOP / work)))
 
 
 def cut_positions(frames: int, target: int, keys: Keys, exact: bool) -> list[int]:

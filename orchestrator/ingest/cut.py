@@ -81,7 +81,7 @@ def _header(index: FilmIndex, chunk: FilmChunk, stream: VideoStream) -> RunHeade
         preroll=chunk.preroll,
         scanning=index.scanning,
         deinterlace=index.deinterlace,
-        context=1 if index.deinterlace else 0,
+        context=index.face_context + (1 if index.deinterlace else 0),
     )
 
 

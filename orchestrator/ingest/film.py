@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from contract.codecs import PROGRESSIVE, SUFFIXES, encoder_options, pixel_class
 from contract.errors import Unsupported
-from contract.film import FilmChunk, FilmIndex, Scanning, Span, pack
+from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span, pack
 from contract.media import open_media
 from contract.packets import CORRUPT, KEY
 from orchestrator.containers import choose_container, choose_streams
@@ -117,10 +117,12 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
     survey = _survey(source, item, spec, what)
     target = target_frames(survey.picture.width, survey.picture.height, spec)
     deinterlacing = (spec.model != "identity" and spec.deinterlace == "auto") or spec.deinterlace == "bwdif"
+    face_context = FACE_CONTEXT if spec.faces else 0
+    context = face_context + int(deinterlacing)
     try:
-        cuts = _cut_packets(source, survey, spec, target, context=int(deinterlacing), what=what)
+        cuts = _cut_packets(source, survey, spec, target, context, what=what)
     except Disorder as disorder:
-        cuts = _cut_decoded(source, survey, target, context=int(deinterlacing), why=str(disorder), what=what)
+        cuts = _cut_decoded(source, survey, target, context, why=str(disorder), what=what)
     rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
     encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate, survey.field_order)
     index = FilmIndex(
@@ -144,6 +146,7 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
         sar=survey.picture.sar,
         display_matrix=survey.picture.display_matrix,
         joins=cuts.joins,
+        face_context=face_context,
         damage=tuple(cuts.damage),
         notes=(*survey.notes, *cuts.notes, *notes),
     )

@@ -178,7 +178,7 @@ def _run(index: FilmIndex, chunk: FilmChunk, frames: list[tuple[int, VideoFrame]
         encoding=index.encoding,
         scanning=index.scanning,
         deinterlace=index.deinterlace,
-        context=1 if index.deinterlace else 0,
+        context=index.face_context + (1 if index.deinterlace else 0),
     )
     return write_run(header, packets)
 

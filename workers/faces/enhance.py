@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from contract.errors import WeightsError
+from contract.film import FACE_CONTEXT
 from contract.job import Face, Spec, Weights
 from contract.settings import Settings
 from contract.storage import file_sha256
@@ -49,11 +50,12 @@ class FaceRestorer:
     owned ones in order. For a picture: `start`, `apply`. `record` and `notes` tell what happened since `start`.
     """
 
-    context = WINDOW - 1
+    context = FACE_CONTEXT
     """Frames before the first owned one that decide about it."""
 
     def __init__(self, detector: Detector, restorer: Restorer, options: Face) -> None:
         self.detector, self.restorer, self.options = detector, restorer, options
+        self.device = str(restorer.device)
         self.start()
 
     def start(self, first: int = 0) -> None:
@@ -142,7 +144,7 @@ class FaceRestorer:
         return {
             "detector": self.detector.name,
             "restorer": self.restorer.name,
-            "device": str(self.restorer.device),
+            "device": self.device,
             "flicker": self._flicker.record(),
             "retries": list(self.restorer.retries),
             **self._journal.record(),
@@ -159,14 +161,14 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> FaceResto
     `paths` maps the SHA-256 of each of `spec.weights` to a local file. Raises WeightsError when a file is missing, is not
     the pinned bytes, or does not fit.
     """
-    if spec.face is None or spec.face.strength == 0:
+    if spec.faces is None:
         return None
     device = pick_device(settings.device)
     if settings.threads:
         cv2.setNumThreads(settings.threads)
     entry = _entry(spec, "face")
     module, size = build(entry.name, entry.architecture, entry.parameters, load_file(_pinned(entry, paths)))
-    return FaceRestorer(_detector(spec, paths, device), Restorer(entry.name, module, size, device), spec.face)
+    return FaceRestorer(_detector(spec, paths, device), Restorer(entry.name, module, size, device), spec.faces)
 
 
 def _detector(spec: Spec, paths: Mapping[str, Path], device: torch.device) -> Detector:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from contract.film import FACE_CONTEXT
 from workers.faces.detect import Detection, Points, overlap
 from workers.shots import Thumbnail, is_cut
 
-WINDOW = 8
-"""Frames, a third of a second of film: long enough to smooth points and to fade a face in."""
+WINDOW = FACE_CONTEXT + 1
+"""Frames, the newest included."""
 GAP = 2
 """Frames for which a face that the detector misses is still followed."""
 LEAST_OVERLAP = 0.3
