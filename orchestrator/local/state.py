@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -29,6 +30,8 @@ from contract.errors import UsageError
 from contract.settings import Settings
 
 MAX_WORKERS = 256
+TEMPORARY = "respool-"
+"""How the temporary folders of clusters begin; nothing else is ever removed by name."""
 
 
 class Process(Struct, frozen=True):
@@ -45,13 +48,14 @@ class Process(Struct, frozen=True):
 
 
 class Life(Struct, frozen=True):
-    """cluster.json. `problems` are sentences about processes that keep crashing."""
+    """cluster.json. `problems` are sentences about processes that keep crashing, `temporary` a folder outside ours."""
 
     processes: tuple[Process, ...] = ()
     supervisor: Process | None = None
     watchdog: Process | None = None
     ready: bool = False
     problems: tuple[str, ...] = ()
+    temporary: str = ""
 
 
 class Wanted(Struct, frozen=True):
@@ -179,6 +183,8 @@ class Folder:
             for process in (life.processes + ((life.watchdog,) if life.watchdog else ())) if life else ():
                 if process.alive:
                     kill_group(process.pid)
+            if life and Path(life.temporary).name.startswith(TEMPORARY):
+                shutil.rmtree(life.temporary, ignore_errors=True)
         self.cluster.unlink(missing_ok=True)
 
 

@@ -33,7 +33,7 @@ from contract.settings import Settings
 from orchestrator.local import members, servers
 from orchestrator.local.family import Child, Family
 from orchestrator.local.servers import Member
-from orchestrator.local.state import Credentials, Folder, Life, Process, Wanted, started
+from orchestrator.local.state import TEMPORARY, Credentials, Folder, Life, Process, Wanted, started
 
 _READY_S = 15.0
 _SERVERS = ("redis", "s3")
@@ -67,7 +67,7 @@ class Supervisor:
         self._folder.sweep()
         shutil.rmtree(self._folder.scratch, ignore_errors=True)
         self._folder.make()
-        self._family = Family(self._folder.logs, Path(tempfile.mkdtemp(prefix="respool-")))
+        self._family = Family(self._folder.logs, Path(tempfile.mkdtemp(prefix=TEMPORARY)))
         try:
             self._family.guard()
             self._start(self._start_servers())
@@ -176,7 +176,7 @@ class Supervisor:
         family = self._family
         self._folder.write(
             self._folder.cluster,
-            Life(family.processes, me, family.watchdog, self._ready, tuple(family.problems)),
+            Life(family.processes, me, family.watchdog, self._ready, tuple(family.problems), str(family.temporary)),
         )
 
     def _end(self) -> None:

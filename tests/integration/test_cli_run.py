@@ -218,17 +218,22 @@ def test_up_keeps_a_cluster_that_run_uses_and_down_ends(
 ) -> None:
     """`up` lists its processes and stays, `run` leaves it alive, `down` leaves no process, pool processes included."""
     state = ["--state", tmp_path / "state"]
-    up = respool("up", "--workers", "1", *state)
-    assert [line.split()[0] for line in up.stdout.splitlines()] == ["redis", "s3", "orchestrator", "worker"], up.stderr
-    out = tmp_path / "out.mp4"
-    run = respool("run", small_film, "-o", out, "--model", "identity", "--workers", "3", *state)
-    assert run.returncode == 0, run.stderr
-    assert "with the workers it has" in run.stderr
-    again = respool("up", *state)
-    assert again.stdout == up.stdout
-    assert "already" in again.stderr
-    assert len(nobody_left()) >= 6
-    assert respool("down", *state).returncode == 0
+    try:
+        up = respool("up", "--workers", "1", *state)
+        assert [line.split()[0] for line in up.stdout.splitlines()] == ["redis", "s3", "orchestrator", "worker"], (
+            up.stderr
+        )
+        out = tmp_path / "out.mp4"
+        run = respool("run", small_film, "-o", out, "--model", "identity", "--workers", "3", *state)
+        assert run.returncode == 0, run.stderr
+        assert "with the workers it has" in run.stderr
+        again = respool("up", *state)
+        assert again.stdout == up.stdout
+        assert "already" in again.stderr
+        assert len(nobody_left()) >= 6
+    finally:
+        down = respool("down", *state)
+    assert down.returncode == 0
     assert nobody_left() == []
     assert "no cluster runs" in respool("down", *state).stderr
 

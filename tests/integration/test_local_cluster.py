@@ -162,7 +162,8 @@ def test_kill_9_of_everything_at_once_loses_no_stored_object(state: Settings) ->
     storage = Storage(cluster.settings)
     for n in range(20):
         storage.put(f"kept/{n}", bytes([n]) * 10_000)
-    pids = everybody(cluster)
+    pids, temporary = everybody(cluster), Path(cluster.life.temporary)
+    assert temporary.is_dir()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     assert wait(lambda: gone(pids))
@@ -170,6 +171,7 @@ def test_kill_9_of_everything_at_once_loses_no_stored_object(state: Settings) ->
     assert (cluster.folder.path / "cluster.json").exists()
     with servers(state) as again:
         assert again.owned
+        assert not temporary.exists()
         stored = Storage(again.settings)
         assert all(stored.get(f"kept/{n}") == bytes([n]) * 10_000 for n in range(20))
 
