@@ -10,6 +10,7 @@ jobs/<job>/chunks/<n>/attempt-<a>      a result, of nobody's until committed (a 
 jobs/<job>/chunks/<n>/done.json        THE commit
 jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
 jobs/<job>/results/manifest.json       the job's single commit: what the user gets, with hashes
+jobs/<job>/results/records.jsonl       how each result was made, one record a line
 jobs/<job>/results/files/<name>        what the user gets
 weights/<sha256>.safetensors           what workers load
 """
@@ -103,6 +104,10 @@ def results_prefix(job: str) -> str:
 
 def manifest(job: str) -> str:
     return results_prefix(job) + "manifest.json"
+
+
+def records(job: str) -> str:
+    return results_prefix(job) + "records.jsonl"
 
 
 def result_file(job: str, name: str) -> str:

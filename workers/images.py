@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyvips
@@ -24,10 +25,14 @@ from contract.images.pixels import encode, open_pixels, raw_pixels, sample_type
 from contract.images.target import Target, choose_for
 from contract.images.tiff_papers import write as write_tiff
 from contract.job import Spec
+from contract.provenance import Making
 from workers.blocks import blocks
 from workers.generators.enhancer import Enhancer
-from workers.paint import Painter
+from workers.paint import Painter, meaning
 from workers.rows import Rows, to_samples
+
+if TYPE_CHECKING:
+    from workers.faces.enhance import FaceRestorer
 
 
 @dataclass(frozen=True)
@@ -50,20 +55,31 @@ class _Work:
     enhancer: Enhancer
     out: Path
     checkpoint: Callable[[], None]
+    made: Making | None = None
+    faces: FaceRestorer | None = None
+    face_records: list[dict[str, object]] = field(default_factory=list)
 
 
 def enhance_image(
-    source: Path, name: str, spec: Spec, enhancer: Enhancer, out: Path, checkpoint: Callable[[], None]
+    source: Path,
+    name: str,
+    spec: Spec,
+    enhancer: Enhancer,
+    out: Path,
+    checkpoint: Callable[[], None],
+    made: Making | None = None,
+    faces: FaceRestorer | None = None,
 ) -> ImageResult:
     """Enhance the image in `source` into `out`, in the format that the suffix of `name` says.
 
-    `checkpoint` is called between blocks and raises to stop. Raises BadInput or Unsupported naming `name` for an
+    `made` is what the result says about itself in XMP; a file that is copied byte for byte says nothing. With `faces`, the faces of
+    the enhanced image are restored. `checkpoint` is called between blocks and raises to stop. Raises BadInput or Unsupported naming `name` for an
     image that cannot be restored, EnhanceError for one that the device cannot do, StorageError when scratch space is short.
     """
     pages, notes = read_pages(source, name)
     targets = [choose_for(page.picture, name, spec, enhancer.scale) for page in pages]
-    work = _Work(source, name, spec, enhancer, out, checkpoint)
-    if enhancer.identity and unchanged(pages[0].picture, targets[0]):
+    work = _Work(source, name, spec, enhancer, out, checkpoint, made, faces)
+    if enhancer.identity and faces is None and unchanged(pages[0].picture, targets[0]):
         shutil.copyfile(source, out)
         notes.append("the file was copied byte for byte")
     else:
@@ -105,6 +121,7 @@ def _result(work: _Work, pages: list[Page], targets: list[Target], height: int, 
         "pages": [msgspec.to_builtins(page.picture) for page in pages],
         "targets": [msgspec.to_builtins(target) for target in targets],
         **work.enhancer.record(),
+        **({"faces": work.face_records} if work.faces else {}),
     }
     return ImageResult(targets[0].width, height, notes, record)
 
@@ -121,6 +138,9 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
             said = [*target.notes, *_painted(work, page, target, (0, target.height), kept, plain[-1]), *said]
             papers.append(kept)
             notes += [f"page {number}: {note}" for note in said] if len(pages) > 1 else said
+        if targets[0].format != "avif":
+            papers[0], said = carry.told(papers[0], work.made, plain)
+            notes += said
         if len(pages) == 1:
             notes += carry.attach(plain[0], papers[0], targets[0], work.out)
         else:
@@ -131,9 +151,7 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
     return notes
 
 
-def _painted(
-    work: _Work, page: Page, target: Target, rows: tuple[int, int], papers: Papers, plain: Path
-) -> list[str]:
+def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], papers: Papers, plain: Path) -> list[str]:
     """Enhance the result's rows [top, bottom) of one page, whose profile is in `papers`, into `plain`; returns notes.
 
     A decoder's warning makes the page start again with leniency, and is told.
@@ -157,10 +175,28 @@ def _painted(
             lenient = open_pixels(work.source, picture, work.name, strict=False, page=page.index)
             _paint(work, painter, lenient, target, rows, raw)
             notes.append(f"the source is damaged and was restored as far as it can be read ({error})")
-        encode(raw_pixels(raw, part), part, header, plain, work.name)
+        if work.faces is not None:
+            anywhere = open_pixels(work.source, picture, work.name, strict=False, page=page.index, anywhere=True)
+            notes += _with_faces(work, work.faces, anywhere, target, profile, raw)
+        packet = carry.told(papers, work.made, [])[0].xmp if part.format == "avif" else None
+        encode(raw_pixels(raw, part), part, header, packet, plain, work.name)
     finally:
         raw.unlink(missing_ok=True)
     return notes + painter.notes
+
+
+def _with_faces(
+    work: _Work, faces: FaceRestorer, image: pyvips.Image, target: Target, profile: bytes | None, raw: Path
+) -> list[str]:
+    """Restore the faces of a page in its raw result; returns notes."""
+    from workers.faces.pictures import restore_faces  # brings OpenCV, of no use where no faces are restored
+
+    colours = 1 if target.mode == "grey" else 3
+    seen = meaning(profile, colours)[0] if profile is not None else None
+    faces.start()
+    restore_faces(faces, image, colours, raw, target, seen, work.checkpoint)
+    work.face_records.append(faces.record())
+    return faces.notes()
 
 
 def _paint(

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 import pyvips
+from msgspec import structs
 
 from contract.errors import BadInput
-from contract.images import exif, jpeg_papers, png_papers, tiff, tiff_papers, vips, webp_papers
+from contract.images import exif, jpeg_papers, png_papers, tiff, tiff_papers, vips, webp_papers, xmp
+from contract.images.content import content_sha256
 from contract.images.papers import Density, Papers
 from contract.images.picture import Page, Picture, opened
 from contract.images.pixels import srgb_profile
 from contract.images.sniff import Format
 from contract.images.target import Target
 from contract.images.tiff import Directory, Tag
+from contract.provenance import Making
+
+
+def told(papers: Papers, made: Making | None, plain: Sequence[Path]) -> tuple[Papers, list[str]]:
+    """`papers` that say how the result was made, and notes; as they are for a `made` of None.
+
+    `plain` are the encoded pixels of all pages, whose hash is said too; none where they are not encoded yet (AVIF).
+    """
+    if made is None:
+        return papers, []
+    made = structs.replace(made, content=content_sha256(plain) if plain else "")
+    packet, notes = xmp.told(papers.xmp, made)
+    return replace(papers, xmp=packet), notes
 
 
 def read_papers(file: Path | BinaryIO, picture: Picture, image: pyvips.Image, page: Directory | None) -> Papers:
@@ -74,8 +90,8 @@ def carried(papers: Papers, picture: Picture, target: Target, srgb: bytes) -> tu
     if target.format == "webp" and resolution and block is None:
         block = tiff.block(Directory(resolution))
     icc = srgb if picture.mode == "cmyk" else papers.icc
-    xmp = exif.updated_xmp(papers.xmp, size) if papers.xmp else None
-    kept = replace(papers, icc=icc, exif=block, xmp=xmp, density=density, page=page, notes=())
+    packet = exif.updated_xmp(papers.xmp, size) if papers.xmp else None
+    kept = replace(papers, icc=icc, exif=block, xmp=packet, density=density, page=page, notes=())
     if target.format != "png":
         if papers.colour and not papers.icc and not any(kind == b"sRGB" for kind, _ in papers.colour):
             notes.append("the PNG's gamma and primaries were left out: the result's format cannot hold them")

@@ -85,16 +85,18 @@ def joined(bands: Sequence[Path]) -> pyvips.Image:
     return reduce(lambda above, below: above.join(below, "vertical"), parts)
 
 
-def encode(image: pyvips.Image, target: Target, like: pyvips.Image, out: Path, name: str) -> None:
-    """Encode the pixels `image` as `out`, without metadata but for AVIF, which gets the fields of `like`.
+def encode(image: pyvips.Image, target: Target, like: pyvips.Image, xmp: bytes | None, out: Path, name: str) -> None:
+    """Encode the pixels `image` as `out`, without metadata but for AVIF, which gets the fields of `like` and `xmp`.
 
     Raises Unsupported when the encoder refuses; memory is bounded, the file is streamed.
     """
     if target.format == "avif":
         image = image.copy()
         for field in like.get_fields():
-            if field.startswith("exif-") or field in ("icc-profile-data", "xmp-data"):
+            if field.startswith("exif-") or field == "icc-profile-data":
                 image.set_type(like.get_typeof(field), field, like.get(field))
+        if xmp is not None:
+            image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
     try:
         _encode(image, target, out)
     except pyvips.Error as error:

@@ -13,13 +13,21 @@ from contract.images.pixels import encode, joined
 from contract.images.target import choose_for
 from contract.images.tiff_papers import write as write_tiff
 from contract.job import Item, Spec
+from contract.provenance import Making
 
 
 def assemble_image(
-    source: BinaryIO, item: Item, spec: Spec, network_scale: int, bands: Sequence[Path], out: Path
+    source: BinaryIO,
+    item: Item,
+    spec: Spec,
+    network_scale: int,
+    bands: Sequence[Path],
+    out: Path,
+    made: Making | None = None,
 ) -> list[str]:
     """Put `bands` (from the top, as workers made them) together into `out`, with the papers of `source`; returns notes.
 
+    `made` is what the result says about itself in XMP.
     Memory is bounded. Raises BadInput, Unsupported or IntegrityError for what cannot be put together, VerifyError when the
     result is not of the planned size.
     """
@@ -30,17 +38,23 @@ def assemble_image(
     notes += [*target.notes, *said]
     size = (target.width, target.height)
     if target.format == "tiff":
+        papers, said = carry.told(papers, made, bands)
+        notes += said
         write_tiff([bands], [papers], [size], out)
     else:
         plain = out.with_name(out.name + ".plain")
         try:
-            encode(joined(bands), target, vips.load(source, picture.format, item.name), plain, item.name)
+            packet = carry.told(papers, made, [])[0].xmp if target.format == "avif" else None
+            encode(joined(bands), target, vips.load(source, picture.format, item.name), packet, plain, item.name)
+            if target.format != "avif":
+                papers, said = carry.told(papers, made, [plain])
+                notes += said
             notes += carry.attach(plain, papers, target, out)
         finally:
             plain.unlink(missing_ok=True)
-    made = read_pages(out, item.result)[0][0].picture
-    if (made.width, made.height) != size:
+    result = read_pages(out, item.result)[0][0].picture
+    if (result.width, result.height) != size:
         raise VerifyError(
-            f"{item.result} came out as {made.width}x{made.height}, not {target.width}x{target.height}; retry the job."
+            f"{item.result} came out as {result.width}x{result.height}, not {target.width}x{target.height}; retry the job."
         )
     return notes

@@ -10,19 +10,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from contract import job as words
 from contract import keys
 from contract.errors import IntegrityError, PermanentError
 from contract.film import FilmIndex
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
+from contract.provenance import making
 from contract.settings import Settings
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
+from orchestrator.provenance.record import records, to_lines
 from orchestrator.records import Records
 from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)
+
+_MADE_ON = ("device", "precision", "backend")
 
 
 class Assembly:
@@ -111,7 +117,9 @@ class Assembly:
             ]
             source = io.BufferedReader(self._storage.open(keys.source(self._job.id, item.n)))
             scale = network_scale(self._job.spec.model, self._settings)
-            notes = assemble_image(source, item, self._job.spec, scale, bands, out)
+            first = {name: msgspec.json.decode(value) for name, value in commits[0].record.items() if name in _MADE_ON}
+            says = making(self._job, item, **first)
+            notes = assemble_image(source, item, self._job.spec, scale, bands, out, says)
             self._store(item, out)
         for commit in commits:
             self._damage += commit.damage
@@ -161,6 +169,13 @@ class Assembly:
             self._damage += commit.damage
             self._notes += [note for note in commit.notes if note not in self._notes]
 
+    def _write_records(self, manifest: Manifest) -> None:
+        """How each result came to be, beside the manifest and before it: a job that ended has its records."""
+        done, _ = self._records.settled(self._job.id)
+        dones = {commit.chunk: commit for commit in self._records.dones(self._job.id, sorted(done))}
+        lines = to_lines(records(self._job, self._plan, dones, manifest))
+        self._storage.put(keys.records(self._job.id), b"".join(lines))
+
     def _close(self) -> Manifest:
         if self._job.spec.strict and self._damage:
             hurt = {d.item: d for d in reversed(self._damage)}
@@ -179,6 +194,7 @@ class Assembly:
             notes=tuple(self._notes),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        self._write_records(manifest)
         self._storage.put(keys.manifest(self._job.id), words.encode(manifest), if_absent=True)
         key = keys.manifest(self._job.id)
         return words.decode(self._storage.get(key), Manifest, key)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 
+from contract.errors import BadInput
 from contract.images.papers import join_photoshop
-from contract.job import Spec
+from contract.job import Item, Job, Spec, Weights
+from contract.provenance import making
 from contract.settings import Settings
+from orchestrator.provenance.verify import embedded, verify
 from workers.generators.registry import load
 from workers.images import ImageResult, enhance_image
 
@@ -207,3 +212,57 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     assert any("thumbnail" in note for note in made.notes)
     with Image.open(tmp_path / "u.jpg") as result:
         assert not result.getexif().get_ifd(1)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_a_result_says_what_it_is_and_can_be_held_to_it(tmp_path: Path, suffix: str) -> None:
+    """XMP names source, weights and generated detail; a changed picture is found out, changed metadata is not one."""
+    weights = Weights("generator", "net", "c" * 64, "srvgg", {}, "CC0-1.0", "test")
+    item = Item(0, "image", f"a{suffix}", f"b{suffix}", "d" * 64, 10)
+    job = Job(
+        "0123456789abcdef", Spec(model="net", scale=2.0, weights=(weights,)), (item,), "2026-01-02T03:04:05+00:00"
+    )
+    source, out = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    if suffix == ".avif":
+        Image.new("RGB", (40, 30), "red").save(source)
+    else:
+        photograph(source)
+    spec = Spec(model="lanczos", scale=2.0)
+    made = making(job, item, "cpu", "fp32", "torch")
+    enhance_image(source, out.name, spec, load(spec, {}, Settings(device="cpu")), out, lambda: None, made)
+    told = embedded(out)
+    assert told is not None
+    assert msgspec.structs.replace(told, content="") == made
+    with Image.open(out) as image:
+        xmp = image.info.get("xmp") or image.tag_v2[700]
+    assert b"generated detail" in xmp
+    assert b"compositeWithTrainedAlgorithmicMedia" in xmp
+    assert (b"Archiv M\xc3\xbcnchen" in xmp) == (suffix != ".avif")
+    if suffix == ".avif":
+        assert "cannot be reached" in verify(out, lambda _: [])[0].fault
+        return
+    assert not verify(out, lambda _: [])[0].fault
+    data = bytearray(out.read_bytes())
+    at = data.find(b"Archiv")
+    data[at : at + 6] = b"ARCHIV"
+    if suffix == ".png":  # the text's checksum goes with it; readers may drop the chunk, the picture is the same
+        length = data.rfind(b"iTXt")
+        end = length + 4 + int.from_bytes(data[length - 4 : length], "big")
+        data[end : end + 4] = zlib.crc32(bytes(data[length:end])).to_bytes(4, "big")
+    out.write_bytes(data)
+    assert not verify(out, lambda _: [])[0].fault
+    for place in range(len(data) - 40, 0, -1):  # from the end: most formats end with the picture
+        hurt = bytearray(data)
+        hurt[place] ^= 1
+        out.write_bytes(hurt)
+        try:
+            findings = verify(out, lambda _: [])
+        except BadInput:
+            continue
+        if findings[0].fault:
+            break
+    else:
+        pytest.fail("no flipped byte was found out")
+    source.write_bytes(b"another")
+    out.write_bytes(data)
+    assert "made from" in verify(out, lambda _: [], source)[0].fault

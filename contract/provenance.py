@@ -1,0 +1,115 @@
+"""What a result says about itself: which bytes it was made of, by which model, and that detail in it was generated."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from contract.job import Item, Job, JobId, Natural, Sha256, Spec
+
+CLASSICAL = ("identity", "lanczos")
+"""Generators that resample and invent nothing."""
+
+
+class Ingredient(Struct, frozen=True, forbid_unknown_fields=True):
+    """Weights that took part: what they were for, their name, their bytes' hash and their licence (SPDX)."""
+
+    role: str
+    name: str
+    sha256: Sha256
+    licence: str
+
+
+class Making(Struct, frozen=True, forbid_unknown_fields=True):
+    """How one result was made, as far as it is known when its file is written; carried inside the file.
+
+    `content` is the SHA-256 of the encoded picture without metadata (see `contract.images.content`); empty for films, whose
+    hash is in the job's records. `device`, `precision` and `backend` are the worker's, the first one's where several took part.
+    """
+
+    software: str
+    job: JobId
+    item: Natural
+    source: str
+    source_sha256: Sha256
+    model: str
+    scale: float | None
+    faces: str
+    ingredients: tuple[Ingredient, ...]
+    created: str
+    device: str = ""
+    precision: str = ""
+    backend: str = ""
+    content: str = ""
+    version: Literal[1] = 1
+
+    @property
+    def generated(self) -> bool:
+        """True when a network made detail that no source showed."""
+        return self.model not in CLASSICAL or bool(self.faces)
+
+    @property
+    def statement(self) -> str:
+        """One sentence for people, in every result."""
+        name = self.model + (f" at {self.scale:g}x" if self.scale else "")
+        if self.generated:
+            faces = f", faces with {self.faces}" if self.faces else ""
+            return f"Enhanced with {name}{faces} by {self.software}: generated detail, not evidence of what was there."
+        if self.model == "identity":
+            return f"Passed through {self.software} unchanged."
+        return f"Resampled with {name} by {self.software}: no detail was generated."
+
+
+def software() -> str:
+    """The program's name and version."""
+    return f"Respool {version('respool')}"
+
+
+def ingredients(spec: Spec) -> tuple[Ingredient, ...]:
+    return tuple(Ingredient(w.role, w.name, w.sha256, w.licence) for w in spec.weights)
+
+
+def making(job: Job, item: Item, device: str = "", precision: str = "", backend: str = "") -> Making:
+    """What a result of `item` says of itself."""
+    spec = job.spec
+    return Making(
+        software=software(),
+        job=job.id,
+        item=item.n,
+        source=item.name,
+        source_sha256=item.sha256,
+        model=spec.model,
+        scale=spec.scale,
+        faces=spec.face.model if spec.face else "",
+        ingredients=ingredients(spec),
+        created=job.created,
+        device=device,
+        precision=precision,
+        backend=backend,
+    )
+
+
+COMMENT, RECORD = "comment", "RESPOOL"
+"""Tags of a film: the sentence for people, which every container has a place for, and the record for machines."""
+
+
+def film_tags(made: Making, comment: str = "") -> dict[str, str]:
+    """Container tags for a film whose source's own comment is `comment`: the sentence is added to it, never put in its place."""
+    said = f"{comment.rstrip()} {made.statement}" if comment.strip() else made.statement
+    return {COMMENT: said, RECORD: text(made)}
+
+
+def text(made: Making) -> str:
+    """`made` as canonical JSON."""
+    return msgspec.json.encode(made, order="deterministic").decode()
+
+
+def read(record: str | bytes) -> Making | None:
+    """The Making that `text` wrote; None for anything else, such as another program's tag of the same name."""
+    try:
+        return msgspec.json.decode(record, type=Making)
+    except msgspec.DecodeError:
+        return None

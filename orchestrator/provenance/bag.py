@@ -1,0 +1,66 @@
+"""A job's results as a BagIt 1.0 bag (RFC 8493): payload, records and PREMIS, each with its SHA-256."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import bagit
+
+from contract import keys
+from contract.errors import IntegrityError, UsageError
+from contract.provenance import software
+from contract.storage import file_sha256
+from orchestrator.provenance.premis import premis
+from orchestrator.provenance.record import Record, to_lines
+
+RECORDS, PREMIS = "respool-records.jsonl", "premis.xml"
+"""Tag files of every bag: they speak about the payload, and are no part of it."""
+
+
+def write_bag(
+    folder: Path, records: Sequence[Record], fetch: Callable[[Record, Path], None], contact: str = ""
+) -> Path:
+    """Make `folder`, which must not exist or be empty, a bag of the results that `records` tell of.
+
+    `fetch` writes one result to the path it is given. Raises UsageError for a folder that is in use or no records,
+    IntegrityError when a file is not the recorded bytes. A bag that could not be finished is removed.
+    """
+    if not records:
+        raise UsageError("the job has no results yet; a bag needs at least one. See `respool status`.")
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; name a new folder for the bag.")
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        for record in records:
+            path = part / keys.check_name(record.result.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fetch(record, path)
+            found = file_sha256(path)
+            if found != record.result.sha256:
+                raise IntegrityError(
+                    f"{record.result.name} has SHA-256 {found}, but its record says {record.result.sha256}; fetch it again."
+                )
+        bag = bagit.make_bag(str(part), _info(records, contact), processes=1, checksums=["sha256"])
+        (part / RECORDS).write_bytes(b"".join(to_lines(iter(records))))
+        (part / PREMIS).write_bytes(premis(records))
+        bag.save()
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _info(records: Sequence[Record], contact: str) -> dict[str, str]:
+    info = {
+        "Bag-Software-Agent": software(),
+        "External-Identifier": f"respool:{records[0].job}",
+        "External-Description": records[0].statement,
+        "Bagging-Date": records[0].finished[:10],
+    }
+    return info | ({"Contact-Name": contact} if contact else {})

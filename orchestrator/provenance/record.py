@@ -1,0 +1,155 @@
+"""One record for every result: from which bytes, by which model, on which worker, with which damage. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from contract.job import Chunk, Damage, Done, Item, Job, Kind, Manifest, Natural, Plan, Sha256
+from contract.provenance import Ingredient, ingredients, making, software
+
+
+class FileFacts(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file by name, hash and size."""
+
+    name: str
+    sha256: Sha256
+    size: Natural
+
+
+class ChunkFacts(Struct, frozen=True, forbid_unknown_fields=True):
+    """The attempt that made a chunk, where and how; `failed_before` are the reasons of the attempts that did not."""
+
+    chunk: Natural
+    attempt: str
+    worker: str
+    device: str = ""
+    precision: str = ""
+    backend: str = ""
+    reason: str = ""
+    started: str = ""
+    finished: str = ""
+    seconds: dict[str, float] = {}
+    failed_before: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """How one result came to be. `parameters` is the job's spec without its weights, which are `ingredients`."""
+
+    job: str
+    item: Natural
+    kind: Kind
+    source: FileFacts
+    result: FileFacts
+    statement: str
+    generated: bool
+    software: str
+    parameters: dict[str, Any]
+    ingredients: tuple[Ingredient, ...]
+    chunks: tuple[ChunkFacts, ...]
+    damage: tuple[Damage, ...]
+    notes: tuple[str, ...]
+    submitted: str
+    finished: str
+    details: dict[str, Any] = {}
+    version: int = 1
+
+
+def records(job: Job, plan: Plan, dones: Mapping[int, Done], manifest: Manifest) -> Iterator[Record]:
+    """A record for each file of `manifest`, in its order; `dones` are the commits by chunk."""
+    by_item = _chunks_by_item(job, plan)
+    damage: dict[int, list[Damage]] = {}
+    for hurt in manifest.damage:
+        damage.setdefault(hurt.item, []).append(hurt)
+    notes = _notes_by_name(job.items, manifest.notes)
+    for file in manifest.files:
+        item = job.items[file.item]
+        made = making(job, item)
+        yield Record(
+            job=job.id,
+            item=item.n,
+            kind=item.kind,
+            source=FileFacts(item.name, item.sha256, item.size),
+            result=FileFacts(file.name, file.sha256, file.size),
+            statement=made.statement,
+            generated=made.generated,
+            software=software(),
+            parameters={k: v for k, v in msgspec.to_builtins(job.spec).items() if k != "weights"},
+            ingredients=ingredients(job.spec),
+            chunks=tuple(_facts(dones[n]) for n in by_item.get(item.n, []) if n in dones),
+            damage=tuple(damage.get(item.n, ())),
+            notes=tuple(notes.get(item.n, ())),
+            submitted=job.created,
+            finished=manifest.finished,
+            details=_details(item, by_item.get(item.n, []), dones),
+        )
+
+
+def _chunks_by_item(job: Job, plan: Plan) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for chunk in plan.chunks:
+        for n in _items(chunk):
+            if n < len(job.items):
+                found.setdefault(n, []).append(chunk.n)
+    return found
+
+
+def _items(chunk: Chunk) -> range:
+    return range(chunk.item, chunk.item + 1) if chunk.kind == "video" else range(chunk.first, chunk.first + chunk.count)
+
+
+def _notes_by_name(items: Sequence[Item], notes: Sequence[str]) -> dict[int, list[str]]:
+    """Notes of the job that begin with an item's name; in a job of one item, all of them."""
+    if len(items) == 1:
+        return {items[0].n: list(notes)}
+    by_name = {item.name: item.n for item in items}
+    found: dict[int, list[str]] = {}
+    for note in notes:
+        name, colon, said = note.partition(": ")
+        if colon and name in by_name:
+            found.setdefault(by_name[name], []).append(said)
+    return found
+
+
+def _facts(done: Done) -> ChunkFacts:
+    known = {name: msgspec.json.decode(value) for name, value in done.record.items()}
+    return ChunkFacts(
+        chunk=done.chunk,
+        attempt=done.attempt,
+        worker=done.worker,
+        device=known.get("device", ""),
+        precision=known.get("precision", ""),
+        backend=known.get("backend", ""),
+        reason=known.get("reason", ""),
+        started=known.get("started", ""),
+        finished=known.get("finished", ""),
+        seconds=known.get("seconds", {}),
+        failed_before=tuple(known.get("attempts", ())),
+        versions=known.get("versions", {}),
+    )
+
+
+def _details(item: Item, chunks: Sequence[int], dones: Mapping[int, Done]) -> dict[str, Any]:
+    """What the worker noted of an image: header, target, tiles; nothing for films, whose chunks say it."""
+    for n in chunks:
+        if item.kind == "image" and n in dones and "images" in dones[n].record:
+            images: dict[str, Any] = msgspec.json.decode(dones[n].record["images"])
+            if str(item.n) in images:
+                details: dict[str, Any] = images[str(item.n)]
+                return details
+    return {}
+
+
+def to_lines(found: Iterator[Record]) -> Iterator[bytes]:
+    """Records as JSON, one a line: what a job keeps of them in the store."""
+    for record in found:
+        yield msgspec.json.encode(record, order="deterministic") + b"\n"
+
+
+def from_lines(data: bytes) -> list[Record]:
+    """What `to_lines` wrote; raises msgspec.DecodeError for anything else."""
+    return [msgspec.json.decode(line, type=Record) for line in data.splitlines() if line]

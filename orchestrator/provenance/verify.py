@@ -1,0 +1,120 @@
+"""An old result against its record: is it still what was delivered, and made from what it says?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import bagit
+
+from contract.errors import BadInput
+from contract.images import jpeg_papers, png_papers, tiff, tiff_papers, webp_papers, xmp
+from contract.images.content import content_sha256
+from contract.images.sniff import HEAD, sniff
+from contract.media import open_media
+from contract.provenance import RECORD, Making, read
+from contract.storage import file_sha256
+from orchestrator.provenance.bag import RECORDS
+from orchestrator.provenance.record import Record, from_lines
+
+Recorded = Callable[[str], list[Record]]
+"""Records of a job id, from wherever they can be had; empty when they cannot."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came out for one file. `how` says against what it was held; `fault` is empty for a file that stood the test."""
+
+    path: Path
+    how: str
+    fault: str = ""
+    made: Making | None = None
+
+
+def verify(path: Path, recorded: Recorded, source: Path | None = None) -> list[Finding]:
+    """Check a result, a folder of results, or a bag; `source`, when given, against what the result says it was made of.
+
+    Raises BadInput for a path that does not exist or holds nothing that Respool made.
+    """
+    if not path.exists():
+        raise BadInput(f"{path} does not exist; name a result, a folder of results or a bag.")
+    if (path / "bagit.txt").is_file():
+        return _bag(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    findings = [finding for file in files if (finding := _file(file, recorded, source)) is not None]
+    if not findings:
+        raise BadInput(
+            f"{path} carries no record of Respool; fetch it again with --bag, or name a file that Respool made."
+        )
+    return findings
+
+
+def _bag(path: Path) -> list[Finding]:
+    """A bag by its manifests, then every file of it by its record."""
+    try:
+        bagit.Bag(str(path)).validate(processes=1)
+    except bagit.BagError as error:
+        return [Finding(path, "the bag's manifests", " ".join(str(error).split()))]
+    records = path / RECORDS
+    if not records.is_file():
+        return [Finding(path, "the bag's manifests")]
+    return [_whole(path / "data" / record.result.name, record) for record in from_lines(records.read_bytes())]
+
+
+def _whole(path: Path, record: Record) -> Finding:
+    how = "its record's SHA-256"
+    if not path.is_file():
+        return Finding(path, how, "the file is missing")
+    found = file_sha256(path)
+    fault = "" if found == record.result.sha256 else f"it has SHA-256 {found}, but {record.result.sha256} was delivered"
+    return Finding(path, how, fault)
+
+
+def _file(path: Path, recorded: Recorded, source: Path | None) -> Finding | None:
+    made = embedded(path)
+    if made is None:
+        return None
+    if source is not None and file_sha256(source) != made.source_sha256:
+        return Finding(path, "the source", f"it was made from {made.source_sha256}, which {source} is not", made)
+    for record in recorded(made.job):
+        if record.item == made.item:
+            whole = _whole(path, record)
+            return Finding(path, whole.how, whole.fault, made)
+    if not made.content:
+        return Finding(
+            path, "nothing", "its record cannot be reached; start the cluster that made it, or fetch a bag", made
+        )
+    try:
+        found = content_sha256([path])
+    except BadInput as error:
+        return Finding(path, "its picture's SHA-256", str(error), made)
+    fault = "" if found == made.content else f"its picture has SHA-256 {found}, but {made.content} was written"
+    return Finding(path, "its picture's SHA-256, as the file itself says", fault, made)
+
+
+def embedded(path: Path) -> Making | None:
+    """What a file says about how it was made; None for a file that says nothing. Never raises for broken files."""
+    with path.open("rb") as file:
+        form = sniff(file.read(HEAD))
+        try:
+            if form == "tiff":
+                page = next(tiff.directories(file, path.name), None)
+                return xmp.found(tiff_papers.read(page).xmp) if page else None
+            reader = {"jpeg": jpeg_papers.read, "png": png_papers.read, "webp": webp_papers.read}.get(form or "")
+            if reader is not None:
+                return xmp.found(reader(file).xmp)
+        except BadInput:
+            return None
+    if form == "avif":
+        return xmp.found(path.read_bytes())
+    return _film(path)
+
+
+def _film(path: Path) -> Making | None:
+    try:
+        with path.open("rb") as file, open_media(file, path.name) as container:
+            tags = {name.upper(): value for name, value in container.metadata.items()}
+    except BadInput:
+        return None
+    return read(tags[RECORD]) if RECORD in tags else None
