@@ -67,7 +67,7 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     backend: str = "auto"
-    """auto, torch or openvino."""
+    """auto, torch, openvino or native (our own kernels for CPUs)."""
     threads: int = 0
     """Threads a worker computes with; 0 means all cores."""
     preload: bool = True

@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 PROBE_S = 2.0
 """Seconds that the race may take in all, compilation aside."""
-_PROBE_WORK = 10e9
-"""Floating point operations of one lap: some 50 ms on two cores."""
+_PROBE_WORK = 60e9
+"""Floating point operations of one lap: a third of a second on two cores."""
 _PROBE_SIDE = 512
 """Pixels: the largest probe, for networks that hardly compute anything."""
 _SAFE_DB = 50.0
@@ -34,10 +34,11 @@ _SAFE_DB = 50.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to run the network."""
+    """One way to run the network, and the architecture as it is then: halo and memory are the backend's."""
 
     backend: str
     precision: str
+    architecture: Architecture
     make: Callable[[], Network]
 
     def __str__(self) -> str:
@@ -54,34 +55,35 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def choose(
-    candidates: Sequence[Candidate], architecture: Architecture, key: str, settings: Settings
-) -> tuple[Network, str]:
-    """The network of the best candidate, and why it was chosen. `candidates` are in order of expectation.
+def choose(candidates: Sequence[Candidate], key: str, settings: Settings) -> tuple[Architecture, Network, str]:
+    """The best candidate's architecture and network, and why it was chosen. `candidates` are in order of expectation.
 
     `key` names all that a race's outcome depends on; outcomes are kept in `settings.cache`, so that only the first
     worker on a machine runs it.
     """
     if len(candidates) == 1:
-        return candidates[0].make(), f"{candidates[0]}: nothing else fits this machine and the settings"
+        only = candidates[0]
+        return only.architecture, only.make(), f"{only}: nothing else fits this machine and the settings"
     path = settings.cache / "probes" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         verdict = msgspec.json.decode(path.read_bytes(), type=_Verdict)
         for candidate in candidates:
             if (candidate.backend, candidate.precision) == (verdict.backend, verdict.precision):
-                return candidate.make(), f"{verdict.reason} (measured before)"
-    network, verdict = _race(candidates, architecture)
-    _log.info("generator %s runs in %s %s: %s", architecture.name, verdict.backend, verdict.precision, verdict.reason)
+                return candidate.architecture, candidate.make(), f"{verdict.reason} (measured before)"
+    winner, network, verdict = _race(candidates)
+    _log.info("generator %s: %s", winner.architecture.name, verdict.reason)
     with contextlib.suppress(OSError):  # without a cache the next worker measures again
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
         part.write_bytes(msgspec.json.encode(verdict))
         part.replace(path)
-    return network, verdict.reason
+    return winner.architecture, network, verdict.reason
 
 
-def _race(candidates: Sequence[Candidate], architecture: Architecture) -> tuple[Network, _Verdict]:
-    side = min(max(int(math.sqrt(_PROBE_WORK / max(architecture.flops, 1.0))) // 16 * 16, 16), _PROBE_SIDE)
+def _race(candidates: Sequence[Candidate]) -> tuple[Candidate, Network, _Verdict]:
+    side = min(
+        max(int(math.sqrt(_PROBE_WORK / max(candidates[0].architecture.flops, 1.0))) // 16 * 16, 16), _PROBE_SIDE
+    )
     patch = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(1))
     patch = torch.nn.functional.avg_pool2d(patch, 3, 1, 1)
     best: tuple[float, Candidate, Network] | None = None
@@ -104,7 +106,7 @@ def _race(candidates: Sequence[Candidate], architecture: Architecture) -> tuple[
             best = (seconds, candidate, network)
     assert best is not None, "fp32 is always among the candidates, or there is one candidate alone"
     reason = f"{best[1]}: fastest on a {side}x{side} probe ({', '.join(words)})"
-    return best[2], _Verdict(best[1].backend, best[1].precision, reason)
+    return best[1], best[2], _Verdict(best[1].backend, best[1].precision, reason)
 
 
 def _lap(network: Network, patch: torch.Tensor, budget: float) -> float:

@@ -25,6 +25,8 @@ from workers.generators.torch_backend import TorchNetwork, pick_device
 if TYPE_CHECKING:
     import openvino
 
+    from workers.generators.native.program import Program
+
 
 @dataclass(frozen=True)
 class Family:
@@ -36,12 +38,13 @@ class Family:
     describe: Callable[[str, Parameters], Architecture]
     module: Callable[[str, Parameters, State], torch.nn.Module]
     graph: Callable[[str, Parameters, State, int, int], openvino.Model]
+    program: Callable[[str, Parameters, State], Program]
     any_shape: bool
 
 
 FAMILIES = {
-    "rrdbnet": Family(rrdbnet.describe, rrdbnet.module, rrdbnet.graph, any_shape=False),
-    "srvgg": Family(srvgg.describe, srvgg.module, srvgg.graph, any_shape=True),
+    "rrdbnet": Family(rrdbnet.describe, rrdbnet.module, rrdbnet.graph, rrdbnet.program, any_shape=False),
+    "srvgg": Family(srvgg.describe, srvgg.module, srvgg.graph, srvgg.program, any_shape=True),
 }
 """By the catalog's name of the architecture; ``spandrel`` besides, for all that community.py takes."""
 
@@ -70,24 +73,11 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
         raise WeightsError(
             f"weights {entry.name} are for {entry.architecture!r}, which is none of {known}; choose another model."
         )
-    architecture = family.describe(entry.name, entry.parameters)
     candidates = _candidates(family, spec, entry, state, device, settings)
-    key = cache_key(
-        entry.architecture,
-        sorted(entry.parameters.items()),
-        machine(),
-        torch.__version__,
-        settings.threads,
-        *candidates,
-    )
-    network, reason = choose(candidates, architecture, key, settings)
-    return Enhancer(
-        architecture,
-        network,
-        reason,
-        spec.tile,
-        exact=_exact(network, lambda: _torch(family, entry, state, device, "fp32")),
-    )
+    facts = (entry.architecture, sorted(entry.parameters.items()), machine(), torch.__version__, settings.threads)
+    architecture, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
+    exact = _exact(network, lambda: _torch(family, entry, state, device, "fp32"))
+    return Enhancer(architecture, network, reason, spec.tile, exact=exact)
 
 
 def _exact(network: Network, make: Callable[[], Network]) -> Callable[[], Network] | None:
@@ -98,31 +88,62 @@ def _candidates(
     family: Family, spec: Spec, entry: Weights, state: State, device: torch.device, settings: Settings
 ) -> list[Candidate]:
     """Every way to run the network that device, settings and spec allow, in order of expectation; raise UsageError if none."""
-    ways: list[tuple[str, str]]
-    if device.type == "cpu":
-        ways = [("torch", "fp32")]
-        if installed("openvino"):
-            from workers.generators.openvino_backend import precisions
+    plain = family.describe(entry.name, entry.parameters)
 
-            native = [("openvino", p) for p in precisions()]
-            # torch is behind OpenVINO wherever both run the same network on a CPU, so it only runs when asked for.
-            ways = native + ways if settings.backend == "torch" or not native else native
-        if spec.precision == "bf16" and ("openvino", "bf16") not in ways:
-            ways.append(("torch", "bf16"))
+    def in_torch(precision: str) -> Candidate:
+        return Candidate("torch", precision, plain, lambda: _torch(family, entry, state, device, precision))
+
+    if device.type == "cpu":
+        ways = _on_cpu(family, spec, entry, state, settings, plain)
+        # torch is behind the others wherever they run the same network on a CPU, so it only runs when asked for.
+        if settings.backend == "torch" or not ways:
+            ways.append(in_torch("fp32"))
+        if spec.precision == "bf16" and all(w.precision != "bf16" for w in ways):
+            ways.append(in_torch("bf16"))
     else:
-        ways = [("torch", "fp16"), ("torch", "bf16"), ("torch", "fp32")]
-        if spec.precision == "auto":
-            ways = ways[:1]
-    chosen = [(b, p) for b, p in ways if settings.backend in ("auto", b) and spec.precision in ("auto", p)]
+        ways = [in_torch("fp16")] if spec.precision == "auto" else [in_torch(p) for p in ("fp16", "bf16", "fp32")]
+    chosen = [w for w in ways if settings.backend in ("auto", w.backend) and spec.precision in ("auto", w.precision)]
     if not chosen:
         raise refuse(settings.backend, spec.precision, device)
+    return chosen
 
-    def maker(backend: str, precision: str) -> Callable[[], Network]:
-        if backend == "openvino":
-            return lambda: _openvino(family, spec, entry, state, settings, precision)
-        return lambda: _torch(family, entry, state, device, precision)
 
-    return [Candidate(b, p, maker(b, p)) for b, p in chosen]
+def _on_cpu(
+    family: Family, spec: Spec, entry: Weights, state: State, settings: Settings, plain: Architecture
+) -> list[Candidate]:
+    ways = []
+    if installed("llvmlite"):
+        from workers.generators.native.machine import vectors
+        from workers.generators.native.program import adapted, suits
+
+        found = vectors()
+        program = _program(family, entry, state) if found else None
+        if found and program and suits(program, found[0]):
+            own = adapted(plain, program)
+            ways.append(Candidate("native", "fp32", own, lambda: _native(program, settings)))
+    if installed("openvino"):
+        from workers.generators.openvino_backend import precisions
+
+        for precision in precisions():
+
+            def make(precision: str = precision) -> Network:
+                return _openvino(family, spec, entry, state, settings, precision)
+
+            ways.append(Candidate("openvino", precision, plain, make))
+    return ways
+
+
+def _program(family: Family, entry: Weights, state: State) -> Program:
+    try:
+        return family.program(entry.name, entry.parameters, state)
+    except KeyError as error:
+        raise _misfit(entry, f"{error} is missing.") from error
+
+
+def _native(program: Program, settings: Settings) -> Network:
+    from workers.generators.native.network import NativeNetwork
+
+    return NativeNetwork(program, settings.threads, settings.cache)
 
 
 def _torch(family: Family, entry: Weights, state: State, device: torch.device, precision: str) -> Network:

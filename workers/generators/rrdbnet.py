@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from workers.generators.basicsr_archs import architecture
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import openvino
 
     from workers.generators.graph import Node
+    from workers.generators.native.program import Program
 
 
 HALO = 64
@@ -88,3 +90,68 @@ def _dense(x: Node, state: State, name: str) -> Node:
     for layer in (1, 2, 3, 4):
         parts.append(leaky(named(join(parts), state, f"{name}.conv{layer}"), _SLOPE))
     return scaled_sum(named(join(parts), state, f"{name}.conv5"), _RESIDUAL, x)
+
+
+def program(name: str, parameters: Parameters, state: State) -> Program:
+    """The same network for our own convolutions; imported here because no other backend needs it.
+
+    A dense block's own channels (x) and those it grows lie in two buffers, so that nothing is concatenated. The factor 0.2 of a
+    residual goes into the weights before it, which no activation follows.
+    """
+    from workers.generators.native.program import Convolution, Program, Slice
+
+    scale = whole(name, parameters, "scale", 1, 4, default=4)
+    features = whole(name, parameters, "num_feat", 1, 256, default=64)
+    growth = whole(name, parameters, "num_grow_ch", 1, 256, default=32)
+    factor = _UNSHUFFLE.get(scale, 1)
+
+    def step(
+        key: str, inputs: tuple[Slice, ...], output: Slice, gain: float = 1.0, slope: float | None = None,
+        residuals: tuple[tuple[Slice, float], ...] = (), double: bool = False,
+    ) -> Convolution:  # fmt: skip
+        slopes = None if slope is None else np.full(output.channels, slope, np.float32)
+        weight, bias = state[f"{key}.weight"] * np.float32(gain), state[f"{key}.bias"] * np.float32(gain)
+        return Convolution(inputs, output, weight, bias, slopes, residuals, double)
+
+    held = [Slice(f"x{i}", 0, features) for i in range(3)]
+    first = Slice("first", 0, features)
+    body = [step("conv_first", (Slice("in", 0, 3 * factor * factor),), first)]
+    now = first
+    for block in range(whole(name, parameters, "num_block", 1, 64)):
+        start = now
+        for dense in (1, 2, 3):
+            key = f"body.{block}.rdb{dense}"
+            for layer in range(4):
+                grown = (Slice("grown", 0, layer * growth),) if layer else ()
+                body.append(
+                    step(f"{key}.conv{layer + 1}", (now, *grown), Slice("grown", layer * growth, growth), 1.0, _SLOPE)
+                )
+            free = next(s for s in held if s not in (now, start))
+            inputs = (now, Slice("grown", 0, 4 * growth))
+            if dense < 3:
+                body.append(step(f"{key}.conv5", inputs, free, _RESIDUAL, residuals=((now, 1.0),)))
+            else:
+                rest = ((now, _RESIDUAL), (start, 1.0))
+                body.append(step(f"{key}.conv5", inputs, free, _RESIDUAL * _RESIDUAL, residuals=rest))
+            now = free
+    free = next(s for s in held if s != now)
+    body.append(step("conv_body", (now,), free, residuals=((first, 1.0),)))
+    up1, up2, fine, out = (
+        Slice("up1", 0, features),
+        Slice("up2", 0, features),
+        Slice("fine", 0, features),
+        Slice("out", 0, 3),
+    )
+    tail = (
+        step("conv_up1", (free,), up1, slope=_SLOPE, double=True),
+        step("conv_up2", (up1,), up2, slope=_SLOPE, double=True),
+        step("conv_hr", (up2,), fine, slope=_SLOPE),
+        step("conv_last", (fine,), out),
+    )
+    channels = {s.buffer: s.channels for s in (*held, first, up1, up2, fine, out)}
+    channels |= {"in": 3 * factor * factor, "grown": 4 * growth}
+    return Program(scale, channels, tuple(body), tail, _TAIL_REACH, factor)
+
+
+_TAIL_REACH = 2
+"""Rows of the trunk's size that the tail's four convolutions reach: 1/2 + 1/4 + 1/4 + 1/4 and the doubling's rounding."""

@@ -14,6 +14,8 @@ from workers.generators.network import Architecture, Parameters, State, whole
 if TYPE_CHECKING:
     import openvino
 
+    from workers.generators.native.program import Program
+
 
 def describe(name: str, parameters: Parameters) -> Architecture:
     """The architecture from basicsr's own argument names; raise WeightsError for values that make no network."""
@@ -74,3 +76,31 @@ def _activation(name: str, parameters: Parameters) -> str:
             f"weights {name} say act_type = {kind!r}, but prelu, relu or leakyrelu is needed; correct the catalog entry."
         )
     return str(kind)
+
+
+def program(name: str, parameters: Parameters, state: State) -> Program:
+    """The same network for our own convolutions; imported here because no other backend needs it."""
+    from workers.generators.native.program import Convolution, Program, Slice
+
+    convolutions = whole(name, parameters, "num_conv", 1, 256)
+    features = whole(name, parameters, "num_feat", 1, 1024)
+    scale = whole(name, parameters, "upscale", 1, 8)
+    activation = _activation(name, parameters)
+    steps = []
+    source = Slice("in", 0, 3)
+    for layer in range(convolutions + 2):
+        last = layer == convolutions + 1
+        target = Slice("out", 0, 3 * scale * scale) if last else Slice("ab"[layer % 2], 0, features)
+        slopes = None
+        if not last:
+            slopes = (
+                np.full(features, _SLOPES[activation], np.float32)
+                if activation != "prelu"
+                else state[f"body.{2 * layer + 1}.weight"]
+            )
+        steps.append(
+            Convolution((source,), target, state[f"body.{2 * layer}.weight"], state[f"body.{2 * layer}.bias"], slopes)
+        )
+        source = target
+    channels = {"in": 3, "a": features, "b": features, "out": 3 * scale * scale}
+    return Program(scale, channels, tuple(steps), shuffle=scale, base=True)

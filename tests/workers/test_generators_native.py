@@ -1,0 +1,198 @@
+"""Our own convolutions: right to the last bits that fp32 has, at every size, shape and number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from contract.job import Weights
+from workers.generators import rrdbnet, srvgg
+from workers.generators.basicsr_archs import architecture
+from workers.generators.enhancer import Enhancer
+from workers.generators.native import winograd
+from workers.generators.native.machine import vectors
+from workers.generators.native.network import NativeNetwork
+from workers.generators.native.program import Convolution, Program, Slice, suits
+
+Pinned = tuple[Weights, Path]
+
+pytestmark = pytest.mark.skipif(vectors() is None, reason="this processor has no fused multiply-add on vectors")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Machine code is kept from test to test, as from process to process."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def near(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    """Equal to what fp32 can hold of sums of products: errors at most 3e-5 of the largest value, on average a tenth of that."""
+    peak, error = float(theirs.abs().max()), (ours.double() - theirs.double()).abs()
+    return float(error.max()) <= 3e-5 * peak and float(error.mean()) <= 3e-6 * peak
+
+
+RANDOM = np.random.default_rng(8)
+
+
+def random(*shape: int) -> Any:
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+def test_the_transforms_are_a_convolution() -> None:
+    """A^T [(G g G^T) * (B^T d B)] A is the 3x3 correlation of d with g, as the defining identity says."""
+    d, g = RANDOM.standard_normal((6, 6)), random(1, 1, 3, 3)
+    op = winograd.Arithmetic(np.add, np.subtract, lambda x, c, y: x * c + (0 if y is None else y))
+
+    def twice(grid: Any, transform: Any) -> Any:
+        columns = np.array([transform(list(c)) for c in grid.T]).T
+        return np.array([transform(list(r)) for r in columns])
+
+    spread = twice(d, lambda c: winograd.input_rows(c, winograd.ALL, op))
+    product = spread * winograd.weights(g, winograd.ALL, 1, 1).reshape(6, 6)
+    made = twice(product, lambda c: winograd.output_rows(c, winograd.ALL, op))
+    expected = [[(d[i : i + 3, j : j + 3] * g[0, 0]).sum() for j in range(4)] for i in range(4)]
+    assert np.allclose(made, expected, atol=1e-5)
+
+
+def network(tmp_path: Path, convolution: Convolution, channels: dict[str, int], threads: int = 2) -> NativeNetwork:
+    """A program of a pass-through, one convolution of up to 64 channels, and a shuffle of its first three."""
+    first = Convolution(
+        (Slice("in", 0, 3),), Slice("a", 0, channels["a"]), random(channels["a"], 3, 3, 3), random(channels["a"])
+    )
+    last = Convolution(
+        (convolution.output,), Slice("out", 0, 3), random(3, convolution.output.channels, 3, 3) * 0.05, random(3)
+    )
+    return NativeNetwork(Program(1, {**channels, "in": 3, "out": 3}, (first, convolution, last)), threads, tmp_path)
+
+
+def reference(network: NativeNetwork, picture: torch.Tensor) -> torch.Tensor:
+    """The same program in torch, in float64."""
+    buffers = {"in": picture.double()}
+    for c in network._program.body:
+        x = torch.cat([buffers[s.buffer][:, s.first : s.first + s.channels] for s in c.inputs], 1)
+        weight, bias = torch.from_numpy(c.weight).double(), torch.from_numpy(c.bias).double()
+        y = torch.nn.functional.conv2d(x, weight, bias, padding=1)
+        if c.slopes is not None:
+            y = torch.nn.functional.prelu(y, torch.from_numpy(c.slopes).double())
+        for s, factor in c.residuals:
+            y = y + factor * buffers[s.buffer][:, s.first : s.first + s.channels]
+        held = buffers.get(c.output.buffer)
+        if held is None:
+            held = torch.zeros((1, network._program.channels[c.output.buffer], *y.shape[-2:]), dtype=torch.float64)
+        held = held.clone()
+        held[:, c.output.first : c.output.first + c.output.channels] = y
+        buffers[c.output.buffer] = held
+    return buffers["out"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 4), (5, 7), (33, 130), (16, 97)])
+@pytest.mark.parametrize("kind", ["plain", "leaky", "two inputs", "one residual", "two residuals"])
+def test_one_layer_is_torchs(height: int, width: int, kind: str, cache: Path) -> None:
+    """Every kind of layer equals torch's in float64 to fp32's own rounding, on sizes that are no whole tiles and on one pixel."""
+    a = Slice("a", 0, 64)
+    inputs = (a, Slice("a", 16, 32)) if kind == "two inputs" else (a,)
+    outputs = 32 if kind == "leaky" else 64
+    count = sum(s.channels for s in inputs)
+    residuals = {"one residual": ((a, 0.7),), "two residuals": ((a, -0.3), (a, 1.0))}.get(kind, ())
+    layer = Convolution(
+        inputs,
+        Slice("b", 0, outputs),
+        random(outputs, count, 3, 3) * 0.05,
+        random(outputs),
+        np.abs(random(outputs)) if kind == "leaky" else None,
+        residuals,
+    )
+    picture = torch.from_numpy(random(1, 3, height, width))
+    for threads in (1, 3):
+        made = network(cache, layer, {"a": 64, "b": outputs}, threads)
+        for _ in range(2):  # the second time with memory that was used
+            assert near(made(picture), reference(made, picture))
+
+
+def test_memory_of_a_larger_frame_does_not_shine_through(cache: Path) -> None:
+    """After a large frame a small one gives what it gives alone: borders are zero again."""
+    layer = Convolution((Slice("a", 0, 16),), Slice("b", 0, 16), random(16, 16, 3, 3), random(16))
+    made = network(cache, layer, {"a": 16, "b": 16})
+    small = torch.from_numpy(random(1, 3, 9, 11))
+    alone = made(small)
+    made(torch.full((1, 3, 40, 50), 1e6))
+    assert torch.equal(made(small), alone)
+
+
+RRDB = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 32, "num_block": 2, "num_grow_ch": 16}
+
+
+@pytest.mark.parametrize("scale", [4, 2, 1])
+@pytest.mark.parametrize(("height", "width"), [(20, 12), (72, 36), (44, 40)])
+def test_rrdbnet_is_basicsrs(scale: int, height: int, width: int, cache: Path) -> None:
+    """RRDBNet with its doublings, residuals and unshuffle equals basicsr's, over the seams of the strips of its tail too."""
+    parameters = {**RRDB, "scale": scale}
+    torch.manual_seed(5)
+    theirs = architecture("rrdbnet_arch", "RRDBNet")(**parameters).eval()
+    state = {k: v.numpy() * 3 for k, v in theirs.state_dict().items()}
+    theirs.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
+    ours = NativeNetwork(rrdbnet.program("made", parameters, state), 2, cache)
+    picture = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = theirs(picture)
+    assert expected.abs().max() > 0.1
+    assert near(ours(picture), expected)
+
+
+@pytest.mark.parametrize("activation", ["prelu", "relu", "leakyrelu"])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_srvgg_is_basicsrs(activation: str, scale: int, cache: Path) -> None:
+    """SRVGGNetCompact with each activation and scale equals basicsr's, for a batch too."""
+    parameters = {
+        "num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_conv": 3, "upscale": scale, "act_type": activation,
+    }  # fmt: skip
+    torch.manual_seed(6)
+    theirs = architecture("srvgg_arch", "SRVGGNetCompact")(**parameters).eval()
+    state = {k: v.numpy() for k, v in theirs.state_dict().items()}
+    ours = NativeNetwork(srvgg.program("made", parameters, state), 2, cache)
+    pictures = torch.rand((2, 3, 18, 31), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        assert near(ours(pictures), theirs(pictures))
+
+
+@pytest.mark.parametrize("tile", [44])
+def test_tiled_equals_untiled_exactly(
+    tile: int, pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
+) -> None:
+    """With its own, wider halo the native backend's tiles too give the bits of the untiled frame."""
+    picture = photo[..., 90:151, 150:321].contiguous()
+    size = (picture.shape[-2] * 4, picture.shape[-1] * 4)
+    whole = enhancer(pinned("realesr-animevideov3"), backend="native").frames(picture, size)
+    tiled = enhancer(pinned("realesr-animevideov3"), backend="native", tile=tile).frames(picture, size)
+    assert torch.equal(whole, tiled)
+
+
+def test_networks_of_odd_widths_are_left_to_others() -> None:
+    """A network whose channels do not fill vectors is not offered; it would read what is not its own."""
+    parameters = {"num_feat": 24, "num_conv": 2, "upscale": 2}
+    state = {
+        k: v.numpy()
+        for k, v in architecture("srvgg_arch", "SRVGGNetCompact")(3, 3, 24, 2, 2, "prelu").state_dict().items()
+    }
+    assert not suits(srvgg.program("odd", parameters, state), 16)
+    assert suits(srvgg.program("odd", parameters, state), 8)
+
+
+def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
+    """The second process loads machine code from disk; damaged code is never run but made again."""
+    layer = Convolution((Slice("a", 0, 16),), Slice("b", 0, 16), random(16, 16, 3, 3), random(16))
+    made = network(tmp_path, layer, {"a": 16, "b": 16})
+    picture = torch.from_numpy(random(1, 3, 9, 11))
+    first = made(picture)
+    (kept,) = (tmp_path / "compiled").glob("*.native")
+    data = bytearray(kept.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    kept.write_bytes(bytes(data))
+    again = NativeNetwork(made._program, 1, tmp_path)
+    assert torch.equal(again(picture), first)
+    assert kept.read_bytes() != bytes(data)

@@ -1,0 +1,78 @@
+"""From LLVM code to functions of this process, by LLVM itself; machine code is kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+Layer = Callable[[int, int, int], None]
+"""A layer: addresses of its fields and of a thread's own room for inputs and products. Lets go of the interpreter's lock."""
+
+_CHECK = 16
+
+
+def vectors() -> tuple[int, int] | None:
+    """Floats in a vector and vector registers of this processor; None for processors without fused multiply-add."""
+    able = llvm.get_host_cpu_features()
+    if able.get("avx512f"):
+        return 16, 32
+    if able.get("avx2") and able.get("fma"):
+        return 8, 16
+    if "neon" in able or os.uname().machine in ("aarch64", "arm64"):
+        return 4, 32
+    return None
+
+
+class Machine:
+    """Compiles one module. Keep it as long as any of its functions is used."""
+
+    def __init__(self, code: str, names: list[str], cache: Path) -> None:
+        """Compile `code` and find the functions `names`; the result is kept below `cache`."""
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+        # LLVM avoids 512-bit vectors on processors where a few of them slow the clock; here nearly all are.
+        features += ",-prefer-256-bit" if "avx512f" in features else ""
+        target = llvm.Target.from_default_triple().create_target_machine(
+            cpu=cpu, features=features, opt=3, reloc="static"
+        )
+        module = llvm.parse_assembly(code)
+        module.triple = llvm.get_default_triple()
+        module.data_layout = str(target.target_data)
+        key = hashlib.sha256("|".join((code, cpu, features, str(llvm.llvm_version_info))).encode()).hexdigest()
+        path = cache / "compiled" / f"{key[:24]}.native"
+        self._engine = llvm.create_mcjit_compiler(module, target)
+        self._engine.set_object_cache(lambda _, data: _keep(path, data), lambda _: _kept(path))
+        if not path.exists():
+            _optimise(module, target)
+        self._engine.finalize_object()
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+        self.functions: dict[str, Layer] = {n: kind(self._engine.get_function_address(n)) for n in names}
+
+
+def _optimise(module: llvm.ModuleRef, target: llvm.TargetMachine) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
+
+
+def _kept(path: Path) -> bytes | None:
+    with contextlib.suppress(OSError):
+        data = path.read_bytes()
+        if data[:_CHECK] == hashlib.blake2b(data[_CHECK:], digest_size=_CHECK).digest():
+            return data[_CHECK:]
+    return None
+
+
+def _keep(path: Path, data: bytes) -> None:
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_bytes(hashlib.blake2b(data, digest_size=_CHECK).digest() + data)
+        part.replace(path)

@@ -1,0 +1,79 @@
+"""A network as a list of 3x3 convolutions between buffers: what the families write and the native backend runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.generators.native.winograd import OUTPUT
+from workers.generators.network import Architecture
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Channels `first` .. `first + channels - 1` of a buffer."""
+
+    buffer: str
+    first: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """output = activation(weight * inputs + bias) + the sum of residuals, each times its factor.
+
+    `weight` is O x I x 3 x 3, I the channels of all `inputs` (one or two) together. `slopes` (one for each channel) make a
+    leaky activation; None is none. `double` repeats every pixel of the input first, for an output of twice the size.
+    """
+
+    inputs: tuple[Slice, ...]
+    output: Slice
+    weight: Array
+    bias: Array
+    slopes: Array | None = None
+    residuals: tuple[tuple[Slice, float], ...] = ()
+    double: bool = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network of `scale`.
+
+    The frame, pixel-unshuffled by `unshuffle`, is in the buffer ``in``; the result is in ``out``, to be
+    pixel-shuffled by `shuffle`, and the frame with every pixel repeated is added to it if `base`. `body` works at the
+    size of ``in``; `tail` comes after, at sizes up to `scale` times that, and is run in strips of rows, each with `reach` rows of the
+    body's size more on either side than it owns.
+    """
+
+    scale: int
+    channels: dict[str, int]
+    body: tuple[Convolution, ...]
+    tail: tuple[Convolution, ...] = ()
+    reach: int = 0
+    unshuffle: int = 1
+    shuffle: int = 1
+    base: bool = False
+
+
+def suits(program: Program, width: int) -> bool:
+    """Whether all that lies between input and output fills whole vectors of `width` floats."""
+    between = {n: c for n, c in program.channels.items() if n not in ("in", "out")}
+    parts = [s for c in (*program.body, *program.tail) for s in (*c.inputs, c.output) if s.buffer in between]
+    return all(s.channels % width == 0 and s.first % width == 0 for s in parts)
+
+
+def adapted(architecture: Architecture, program: Program) -> Architecture:
+    """The architecture as this backend runs it.
+
+    Each Winograd tile of 4 x 4 pixels is reckoned from the same 6 x 6, so rounding, though nothing that shows, spreads by 4 pixels with
+    every convolution and not by 1: an exact halo is four times as wide. Memory is that of the body and the result.
+    """
+    own = {c.output.buffer for c in program.tail}
+    body = sum(-(-c // 16) * 16 for n, c in program.channels.items() if n not in own)
+    memory = body // program.unshuffle**2 + 2 * 3 * program.scale**2
+    halo = OUTPUT * len(program.body) if architecture.exact else architecture.halo
+    return replace(architecture, halo=halo, memory=memory)
