@@ -10,7 +10,7 @@ from contract.job import Spec
 from workers.blocks import Block
 from workers.generators.enhancer import Enhancer
 from workers.generators.lanczos import Kernel, resize_window
-from workers.icc import interpret
+from workers.icc import Interpretation, interpret
 from workers.profiles import tables
 from workers.rows import Pixels, to_tensor
 
@@ -28,9 +28,7 @@ class Painter:
         self._meaning = None
         self.notes: list[str] = []
         if profile is not None and not enhancer.identity:
-            self._meaning, reason = interpret(profile, self._colours)
-            if reason == "tables":
-                self._meaning, reason = tables(profile)
+            self._meaning, reason = meaning(profile, self._colours)
             if reason:
                 self.notes.append(reason)
 
@@ -73,6 +71,12 @@ class Painter:
         else:
             native = resize_window(native, (top * s, left * s), block.native, block.size, block.out).clamp(0, 1)
         return native + _plain(outside, block, "lanczos") if bool(outside.any()) else native
+
+
+def meaning(profile: bytes, colours: int) -> tuple[Interpretation | None, str]:
+    """How to read pixels of `colours` channels through `profile`, by curves or by tables; None, perhaps with a reason, for sRGB."""
+    found, reason = interpret(profile, colours)
+    return tables(profile) if reason == "tables" else (found, reason)
 
 
 _LOST = 1 / 4 / 65535

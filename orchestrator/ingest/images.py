@@ -47,8 +47,8 @@ def is_large(item: Item) -> bool:
 def plan_bands(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> int:
     """How many bands a large image is worked on in; 1 for one that goes to one worker. Raises as `probe_image`."""
     pages, _ = read_pages(source, item.name)
-    if len(pages) > 1 or spec.model == "identity":
-        return 1
+    if len(pages) > 1 or spec.model == "identity" or spec.faces is not None:
+        return 1  # a face may lie across the border of two bands
     picture = pages[0].picture
     target = choose_for(picture, item.result, spec, network_scale)
     return band_count(picture.width, picture.height, target.height)

@@ -13,14 +13,16 @@ import torch
 
 from contract.errors import Cancelled
 from contract.images.target import Target
-from contract.job import Face
+from contract.job import Face, Spec
 from contract.settings import Settings
 from weights import catalog, fetch
 from workers.faces.centerface import CenterFace
 from workers.faces.enhance import FaceRestorer
 from workers.faces.pictures import restore_faces
 from workers.faces.restore import Restorer
+from workers.generators.registry import load
 from workers.icc import interpret
+from workers.images import enhance_image
 
 
 class Darker(torch.nn.Module):
@@ -145,3 +147,21 @@ def test_a_stop_is_heard_between_faces(detector: CenterFace, tmp_path: Path) -> 
     with pytest.raises(Cancelled):
         restore_faces(restorer(detector), vips(source), 3, raw, target(source), None, stop)
     assert raw.read_bytes() == source.tobytes()
+
+
+def test_an_image_file_goes_the_whole_way(detector: CenterFace, tmp_path: Path) -> None:
+    """A JPEG with a face, restored without a generator, comes out darker at the face; its record lists it."""
+    source, out = tmp_path / "astronaut.jpg", tmp_path / "out.png"
+    vips(skimage.data.astronaut()).jpegsave(str(source), Q=95)
+    spec = Spec("identity", face=Face(), image_format="png")
+    enhancer = load(spec, {}, Settings(device="cpu"))
+    made = enhance_image(source, "out.png", spec, enhancer, out, nothing, faces=restorer(detector))
+    plain = enhance_image(source, "out.png", spec, enhancer, tmp_path / "plain.png", nothing)
+    result, before = (
+        pyvips.Image.new_from_file(str(path)).numpy().astype(float) for path in (out, tmp_path / "plain.png")
+    )
+    assert (result[110:125, 215:235] / before[110:125, 215:235]).mean() == pytest.approx(0.9, abs=0.01)
+    assert np.array_equal(result[320:], before[320:])
+    [record] = made.record["faces"]
+    assert record["restored"] == 1
+    assert "faces" not in plain.record
