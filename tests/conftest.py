@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from contract.storage import Storage
 from orchestrator.local import Cluster, start
 
 _databases = itertools.count(1)
+_TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
+"""Validators of the deployment files, put there by deploy/tools.sh."""
 
 
 def _start(folder: Path, workers: int, orchestrator: bool) -> Cluster:
@@ -28,6 +31,19 @@ def _start(folder: Path, workers: int, orchestrator: bool) -> Cluster:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], str]:
+    """Finds a program that is no Python package of ours; without it, skip on a laptop and fail in CI."""
+
+    def find(program: str) -> str:
+        found = shutil.which(program, path=os.pathsep.join((str(_TOOLS), os.environ.get("PATH", ""), "/usr/sbin")))
+        if found is None and os.environ.get("CI"):
+            pytest.fail(f"{program} is not installed; deploy/tools.sh installs it in CI.")
+        return found or pytest.skip(f"{program} is not installed; see deploy/tools.sh")
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -122,7 +122,7 @@ def test_each_role_can_do_its_work(stores: dict[str, Storage], tmp_path: Path) -
 )
 def test_no_role_can_write_where_another_does(stores: dict[str, Storage], role: str, key: str) -> None:
     """A stolen key of one role changes nothing that another role is trusted for."""
-    with pytest.raises((Unreachable, StorageError), match="refused|AccessDenied"):
+    with pytest.raises((Unreachable, StorageError), match=r"refused|AccessDenied"):
         stores[role].put(key, b"forged")
 
 
@@ -139,7 +139,7 @@ def test_no_role_can_write_where_another_does(stores: dict[str, Storage], role: 
 )
 def test_no_role_can_remove_what_it_need_not(stores: dict[str, Storage], role: str, key: str) -> None:
     """Sources, commits and weights stay, whoever's key was stolen."""
-    with pytest.raises((Unreachable, StorageError), match="refused|AccessDenied"):
+    with pytest.raises((Unreachable, StorageError), match=r"refused|AccessDenied"):
         stores[role].delete(key)
 
 

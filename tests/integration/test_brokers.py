@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,16 +35,6 @@ from orchestrator.submit import submit
 
 _RABBITS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/sbin/rabbitmq-server")
 """Debian's own wrapper in /usr/sbin changes to another user, who may not write here; the program behind it does not."""
-
-
-def need(program: str) -> str:
-    """The program's path; without it, skip on a laptop and fail in CI."""
-    found = shutil.which(program, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
-    if found:
-        return found
-    if os.environ.get("CI"):
-        pytest.fail(f"{program} is not installed; .ci/run installs it.")
-    pytest.skip(f"{program} is not installed")
 
 
 @contextmanager
@@ -141,7 +130,7 @@ def tls_door(target: tuple[str, int], certificate: Path, key: Path) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def certificates(tmp_path_factory: pytest.TempPathFactory, need: Callable[[str], str]) -> Path:
     """A folder with ca.pem, and cert.pem with key.pem for localhost alone."""
     openssl = need("openssl")
     folder = tmp_path_factory.mktemp("tls")
@@ -238,7 +227,7 @@ def _answers(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def rabbit(tmp_path_factory: pytest.TempPathFactory, need: Callable[[str], str]) -> Iterator[str]:
     """The amqp:// address of a RabbitMQ of our own."""
     need("rabbitmq-server")
     server = next(p for p in map(Path, _RABBITS) if p.exists())

@@ -1,0 +1,197 @@
+"""Respool's workers under a real Slurm: an array that grows and shrinks, preemption, and the end of a time limit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from contract.job import Spec
+from contract.ledger import Counts, Ledger
+from contract.settings import Settings
+from orchestrator.jobs import Jobs
+from orchestrator.local.servers import free_ports
+from orchestrator.scale import Slurm
+from orchestrator.submit import submit
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def running(argv: list[str], log: Path, environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as stream:
+        process = subprocess.Popen(argv, stdout=stream, stderr=stream, env=environ, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Cluster:
+    """One node with two places and two partitions, of which `urgent` takes places from `spare`."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    def call(self, *argv: str) -> str:
+        done = subprocess.run(argv, env=self.environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (argv, done.stderr)
+        return done.stdout.strip()
+
+    def script(self) -> Path:
+        """deploy/slurm/worker.sbatch for this node: no GPU, small, its log here."""
+        text = (ROOT / "deploy/slurm/worker.sbatch").read_text()
+        for old, new in (
+            ("#SBATCH --cpus-per-task=8", "#SBATCH --cpus-per-task=1"),
+            ("#SBATCH --mem=24G", "#SBATCH --partition=spare"),
+            ("#SBATCH --gres=gpu:1\n", ""),
+            ("respool-worker-%A_%a.log", f"{self.folder}/worker-%A_%a.log"),
+            ("${RESPOOL_ENV:-$HOME/.config/respool/respool.env}", str(self.folder / "respool.env")),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        script = self.folder / "worker.sbatch"
+        script.write_text(text)
+        return script
+
+
+@pytest.fixture
+def slurm(need: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    if os.getuid() != 0 and not os.environ.get("CI"):
+        pytest.skip("slurmd wants to be root")
+    programs = {name: need(name) for name in ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")}
+    host = os.uname().nodename.split(".")[0]
+    with tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)
+        control, node = free_ports(2)
+        key = folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        socket = folder / "munge.socket"
+        conf = folder / "slurm.conf"
+        conf.write_text(
+            f"ClusterName=test\nSlurmctldHost={host}(127.0.0.1)\nSlurmUser=root\nSlurmdUser=root\n"
+            f"SlurmctldPort={control}\nSlurmdPort={node}\nAuthType=auth/munge\nAuthInfo=socket={socket}\n"
+            f"StateSaveLocation={folder}/state\nSlurmdSpoolDir={folder}/spool\n"
+            f"SlurmctldPidFile={folder}/ctld.pid\nSlurmdPidFile={folder}/slurmd.pid\n"
+            "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nSwitchType=switch/none\nMpiDefault=none\n"
+            "ReturnToService=2\nSelectType=select/cons_tres\nSelectTypeParameters=CR_CPU\n"
+            "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\nKillWait=30\nSchedulerTimeSlice=5\n"
+            "SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1\nSlurmdParameters=config_overrides\n"
+            "MessageTimeout=30\nAccountingStorageType=accounting_storage/none\nJobAcctGatherType=jobacct_gather/none\n"
+            f"NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN\n"
+            f"PartitionName=spare Nodes={host} Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=20 MaxTime=60\n"
+            f"PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF MaxTime=60\n"
+        )
+        (folder / "state").mkdir()
+        (folder / "spool").mkdir()
+        environ = {**os.environ, "SLURM_CONF": str(conf)}
+        monkeypatch.setenv("SLURM_CONF", str(conf))
+        munge = ["--foreground", "--force", f"--key-file={key}", f"--socket={socket}", f"--seed-file={folder}/seed"]
+        munge += [f"--pid-file={folder}/munge.pid", f"--log-file={folder}/munge.log"]
+        stack.enter_context(running([programs["munged"], *munge], folder / "munge.out", environ))
+        until(socket.exists, "munged")
+        stack.enter_context(running([programs["slurmctld"], "-D", "-f", str(conf)], folder / "ctld.log", environ))
+        stack.enter_context(
+            running([programs["slurmd"], "-D", "-N", host, "-f", str(conf)], folder / "slurmd.log", environ)
+        )
+        made = Cluster(folder, environ)
+
+        def idle() -> bool:
+            done = subprocess.run(["sinfo", "-h", "-o", "%t"], env=environ, capture_output=True, text=True, check=False)
+            return "idle" in done.stdout
+
+        until(idle, f"the node; {(folder / 'ctld.log').read_text()[-500:]}")
+        try:
+            yield made
+        finally:
+            subprocess.run(["scancel", "--full", "--signal=KILL", "--me"], env=environ, check=False)
+            subprocess.run(["scancel", "--me"], env=environ, check=False)
+
+
+def tasks(cluster: Cluster) -> dict[str, str]:
+    """State of each task of the workers' arrays."""
+    lines = cluster.call(
+        "squeue", "--me", "--array", "--noheader", "--name=respool-worker", "--format=%i %T"
+    ).splitlines()
+    return dict(line.split() for line in lines)
+
+
+def test_workers_of_an_array_are_preempted_and_the_job_is_right(
+    slurm: Cluster, settings: Settings, tmp_path: Path
+) -> None:
+    """Two workers, one of them taken away by an urgent job in mid-chunk: it hands its chunk back and queues again."""
+    wired = replace(settings, device="cpu", threads=1)
+    values = {**wired.environment(), "RESPOOL_COMMAND": str(Path(sys.executable).with_name("respool"))}
+    (slurm.folder / "respool.env").write_text("".join(f"export {k}='{v}'\n" for k, v in values.items() if v))
+    sources = tmp_path / "in"
+    sources.mkdir()
+    for n in range(24):
+        Image.linear_gradient("L").rotate(n).resize((320, 240)).convert("RGB").save(sources / f"{n}.png")
+    scheduler = Slurm(slurm.script())
+    orchestrator = [sys.executable, "-m", "orchestrator.cli.main", "orchestrator"]
+    with running(orchestrator, tmp_path / "orchestrator.log", {**os.environ, **wired.environment()}):
+        scheduler.scale(2)
+        jobs, ledger = Jobs(wired), Ledger(wired)
+        until(lambda: len(jobs.workers()) == 2, f"two workers; {list(slurm.folder.glob('*.log'))}", 120)
+        job = submit([sources], Spec(model="lanczos", scale=4.0), wired).job.id
+        until(lambda: (ledger.counts(job) or _NOTHING).running == 2, "both at work")
+        slurm.call("sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 600")
+        until(lambda: "RUNNING" in slurm.call("squeue", "-h", "-p", "urgent", "-o", "%T"), "the urgent job", 120)
+        assert sorted(tasks(slurm).values()) == ["PENDING", "RUNNING"]
+        assert len(scheduler.tasks()) == 2
+        last = _NOTHING
+        while jobs.status(job).state not in ("done", "failed"):
+            last = ledger.counts(job) or last
+            time.sleep(0.1)
+        status = jobs.status(job)
+        assert (status.state, status.chunks.done) == ("done", status.chunks.total)
+        assert (last.retried, last.lapsed) == (0, 0)  # nobody died with a lease
+        assert last.handed_back >= 1
+        scheduler.scale(0)
+        until(lambda: not tasks(slurm) and not jobs.workers(), "the workers to leave")
+
+
+def test_a_worker_whose_time_is_over_queues_itself_again(slurm: Cluster, settings: Settings) -> None:
+    """The signal that Slurm sends before the end of the time makes the script end its worker and requeue the task."""
+    wired = replace(settings, device="cpu", threads=1)
+    values = {**wired.environment(), "RESPOOL_COMMAND": str(Path(sys.executable).with_name("respool"))}
+    (slurm.folder / "respool.env").write_text("".join(f"export {k}='{v}'\n" for k, v in values.items() if v))
+    scheduler = Slurm(slurm.script())
+    scheduler.scale(1)
+    ledger = Ledger(wired)
+    until(lambda: len(ledger.workers()) == 1, "the worker", 120)
+    (task,) = tasks(slurm)
+    slurm.call("scancel", "--batch", "--signal=USR1", task)  # what --signal=B:USR1@120 does two minutes before the end
+    until(lambda: not ledger.workers(), "the worker to leave")
+    until(lambda: tasks(slurm).get(task) in ("PENDING", "CONFIGURING", "RUNNING"), "the task in the queue again")
+    assert "Restarts=1" in slurm.call("scontrol", "show", "job", task)
+    scheduler.scale(0)
+    until(lambda: not tasks(slurm), "an empty queue")
+
+
+_NOTHING = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0, False, False)
