@@ -1,0 +1,128 @@
+"""Before and after: an image and its result, or frames of a film and the same moments of its result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av.error
+import pyvips
+
+from contract.errors import BadInput, VerifyError
+from contract.images.picture import read_pages
+from contract.images.pixels import open_pixels
+from contract.media import open_media, reason
+from orchestrator.ingest.images import is_image
+from orchestrator.ingest.probe import film_stream
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+SIDE = 8192
+"""Pixels. A sheet or a page shows nothing larger; larger pictures are shown as a window from their middle."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same picture before and after, both 8-bit sRGB without alpha; `label` says which file and which moment."""
+
+    label: str
+    before: pyvips.Image
+    after: pyvips.Image
+
+
+def pairs(before: Path, after: Path, count: int, label: str = "") -> Iterator[Pair]:
+    """Pairs from a source and its result: one of an image, up to `count` of a film, evenly spread over its time.
+
+    Raises BadInput for files that cannot be read, VerifyError when one is a film and the other is not.
+    """
+    if is_image(before) != is_image(after):
+        raise VerifyError(
+            f"{before.name} and {after.name} are not a picture and its result; name a source and what came of it."
+        )
+    label = label or before.name
+    if is_image(before):
+        yield Pair(label, picture(before), picture(after))
+        return
+    moments = _moments(before, count)
+    for moment, old, new in zip(moments, _frames(before, moments), _frames(after, moments), strict=True):
+        yield Pair(f"{label} at {float(moment):.2f} s", old, new)
+
+
+def picture(path: Path) -> pyvips.Image:
+    """The first page of an image as it is looked at: 8-bit sRGB, upright, on white."""
+    pages, _ = read_pages(path, path.name)
+    image = open_pixels(path, pages[0].picture, path.name, strict=False, page=pages[0].index)
+    return displayed(image.copy_memory() if image.width * image.height <= SIDE * SIDE else image)
+
+
+def displayed(image: pyvips.Image) -> pyvips.Image:
+    """Any grey or RGB picture as 8-bit sRGB without alpha; floats are read with white at 1."""
+    if image.format == "float":
+        image = (image * 255).cast("uchar")
+    elif image.format == "ushort":
+        image = (image >> 8).cast("uchar")
+    bands = image.bands
+    image = image.copy(interpretation="srgb" if bands >= 3 else "b-w")
+    if bands in (2, 4):
+        image = image.flatten(background=255)
+    return image if image.bands == 3 else image.bandjoin([image, image])
+
+
+def _moments(path: Path, count: int) -> list[Fraction]:
+    """Times of up to `count` frames, evenly spread, in seconds from the first frame; none is shown twice."""
+    with path.open("rb") as stream, open_media(stream, path.name) as container:
+        film = film_stream(container, path.name)
+        times = sorted({p.pts * p.time_base for p in container.demux(film) if p.pts is not None and p.size})
+    if not times:
+        raise BadInput(f"{path.name} gives no picture; check the file with `respool probe`.")
+    chosen = sorted({(2 * n + 1) * len(times) // (2 * count) for n in range(count)})
+    return [Fraction(times[n] - times[0]) for n in chosen if n < len(times)]
+
+
+def _frames(path: Path, moments: list[Fraction]) -> Iterator[pyvips.Image]:
+    """The frames shown at `moments`, which rise; decoded from the key frame before each."""
+    with path.open("rb") as stream, open_media(stream, path.name) as container:
+        film = film_stream(container, path.name)
+        film.thread_type = "AUTO"
+        start: Fraction | None = None
+        for moment in moments:
+            try:
+                frame, start = _frame_at(container, film, moment, start)
+            except av.error.FFmpegError as error:
+                raise BadInput(
+                    f"{path.name} cannot be decoded ({reason(error)}); check it with `respool probe`."
+                ) from error
+            if frame is None:
+                raise BadInput(f"{path.name} ends before {float(moment):.2f} s; its source does not.")
+            rgb = frame.to_ndarray(format="rgb24")
+            image = pyvips.Image.new_from_memory(rgb.tobytes(), rgb.shape[1], rgb.shape[0], 3, "uchar")
+            yield image.copy(interpretation="srgb")
+
+
+def _frame_at(
+    container: InputContainer, film: VideoStream, moment: Fraction, start: Fraction | None
+) -> tuple[VideoFrame | None, Fraction | None]:
+    """The frame nearest to `moment`, and when the film begins (found with the first frame, which is at moment 0 or later)."""
+    base = film.time_base or Fraction(1, 1000)
+    if start is None:
+        first = next(container.decode(film), None)
+        if first is None or first.pts is None:
+            return None, None
+        start = first.pts * base
+    container.seek(int((start + moment) / base), stream=film)
+    best: VideoFrame | None = None
+    for frame in container.decode(film):
+        if frame.pts is None:
+            continue
+        away = abs(frame.pts * base - start - moment)
+        if best is None or best.pts is None or away < abs(best.pts * base - start - moment):
+            best = frame
+        if frame.pts * base - start >= moment:
+            break
+    return best, start

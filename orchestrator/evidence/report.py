@@ -1,0 +1,120 @@
+"""A job's report: one HTML page that needs no network, no server and no other file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib import resources
+from string import Template
+
+import pyvips
+
+from contract.job import Job, Manifest
+from orchestrator.evidence.change import VISIBLE, change
+from orchestrator.evidence.pairs import Pair
+from orchestrator.evidence.plots import durations, timeline
+from orchestrator.provenance.record import ChunkFacts, Record
+
+SIDE = 1000
+"""Pixels. A pair is shown at most so wide: five pairs make a page of about a megabyte."""
+ROWS = 500
+"""Lines of a table; a page of a 10,000-file batch stays readable, and the rest is in the job's records."""
+
+
+def report(job: Job, manifest: Manifest, records: Sequence[Record], pairs: Iterable[Pair]) -> bytes:
+    """The page, UTF-8. `pairs` are shown with sliders and change maps in their order; names are escaped, nothing is loaded."""
+    chunks = {chunk.chunk: chunk for record in records for chunk in record.chunks}
+    ordered = [chunks[n] for n in sorted(chunks)]
+    template = Template(resources.files("orchestrator.evidence").joinpath("page.html").read_text(encoding="utf-8"))
+    shown = "".join(_pair(pair, n) for n, pair in enumerate(pairs))
+    page = template.substitute(
+        job=job.id,
+        title=escape(_title(job)),
+        summary=escape(_summary(job, manifest, ordered)),
+        statement=escape(records[0].statement if records else "No result was made."),
+        pairs=shown or "<p class='soft'>There is nothing to show.</p>",
+        plots=timeline(ordered) + durations(ordered) or "<p class='soft'>No chunk was finished.</p>",
+        faults=_faults(job, manifest),
+        provenance=_provenance(records),
+    )
+    return page.encode()
+
+
+def _title(job: Job) -> str:
+    first = job.items[0].name
+    return first if len(job.items) == 1 else f"{first} and {len(job.items) - 1} more"
+
+
+def _summary(job: Job, manifest: Manifest, chunks: Sequence[ChunkFacts]) -> str:
+    scale = f" at {job.spec.scale:g}x" if job.spec.scale else ""
+    workers = len({chunk.worker for chunk in chunks})
+    again = sum(bool(chunk.failed_before) for chunk in chunks)
+    return (
+        f"Job {job.id}, {manifest.state}. {job.spec.model}{scale}. {len(manifest.files)} of {len(job.items)} items, "
+        f"{len(chunks)} chunks on {workers} workers, {again} chunks needed another attempt. "
+        f"Submitted {job.created}, finished {manifest.finished}."
+    )
+
+
+def _pair(pair: Pair, number: int) -> str:
+    found = change(pair)
+    width = min(SIDE, pair.after.width)
+    before, after, heat = (_embedded(image, width) for image in (pair.before, pair.after, found.map))
+    told = (
+        f"{pair.label}: {pair.before.width}x{pair.before.height} became {pair.after.width}x{pair.after.height}. Against Lanczos, "
+        f"{found.share:.1%} of pixels differ by more than {VISIBLE} of 255 levels; {found.mean:.2f} in the mean, {found.most:.0f} at most but for 0.1%."
+    )
+    return (
+        f'<figure><div class="pair" style="--at: 50%"><img alt="after" src="{after}"><img class="before" alt="before" src="{before}">'
+        f'<img class="map" alt="change map" src="{heat}"></div>'
+        f'<input type="range" min="0" max="100" value="50" aria-label="before and after" id="slider{number}">'
+        f'<figcaption>{escape(told)} <label><input type="checkbox" id="map{number}"> change map</label></figcaption></figure>'
+    )
+
+
+def _embedded(image: pyvips.Image, width: int) -> str:
+    """A picture `width` pixels wide as a data URI."""
+    kernel = "lanczos3" if width <= image.width else "nearest"  # what was not there is not smoothed over
+    data = image.resize(width / image.width, kernel=kernel).webpsave_buffer(Q=88, keep="none")
+    return "data:image/webp;base64," + base64.b64encode(data).decode()
+
+
+def _faults(job: Job, manifest: Manifest) -> str:
+    rows = [(f.name, "failed", f.reason) for f in manifest.failures]
+    rows += [
+        (job.items[d.item].name, "damaged", f"frames {d.first} to {d.first + d.count - 1}: {d.reason}")
+        for d in manifest.damage
+    ]
+    rows += [("", "note", note) for note in manifest.notes]
+    if not rows:
+        return "<p>Nothing failed, nothing was damaged, nothing is to be noted.</p>"
+    body = "".join(
+        f"<tr><td>{escape(name)}</td><td{' class=bad' if kind == 'failed' else ''}>{kind}</td><td>{escape(said)}</td></tr>"
+        for name, kind, said in rows[:ROWS]
+    )
+    return _table("<th>Item</th><th></th><th>What</th>", body, len(rows))
+
+
+def _provenance(records: Sequence[Record]) -> str:
+    if not records:
+        return "<p class='soft'>There are no records.</p>"
+    weights = "".join(
+        f"<tr><td>{escape(w.role)}</td><td>{escape(w.name)}</td><td>{escape(w.licence)}</td><td><code>{w.sha256}</code></td></tr>"
+        for w in records[0].ingredients
+    )
+    files = "".join(
+        f"<tr><td>{escape(r.source.name)}<br><code>{r.source.sha256}</code></td>"
+        f"<td>{escape(r.result.name)}<br><code>{r.result.sha256}</code></td></tr>"
+        for r in records[:ROWS]
+    )
+    made = _table("<th>Part</th><th>Weights</th><th>Licence</th><th>SHA-256</th>", weights, 0) if weights else ""
+    versions = sorted({f"{k} {v}" for r in records for c in r.chunks for k, v in c.versions.items()})
+    where = sorted({f"{c.worker} ({c.device}, {c.backend} {c.precision})" for r in records for c in r.chunks})
+    told = f"<p>{escape(records[0].software)}; {escape(', '.join(versions))}.</p><p>{escape('; '.join(where[:50]))}</p>"
+    return made + told + _table("<th>Source, SHA-256</th><th>Result, SHA-256</th>", files, len(records))
+
+
+def _table(head: str, body: str, total: int) -> str:
+    more = f"<p class='soft'>{total - ROWS} more are in the job's records.</p>" if total > ROWS else ""
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}"
