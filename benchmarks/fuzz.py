@@ -1,6 +1,6 @@
 """Seeded corruptions of every kind of film: each must come out exact, or flagged, or be refused in one sentence.
 
-    python benchmarks/fuzz.py [--count 500] [--first 0]
+    python -m benchmarks.fuzz [--count 500] [--first 0]
 
 Never silently different, never a hang, never a crash. A case is named by its number, which seeds everything about it.
 """
@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from materials.catalog import by_name
-from materials.check import compare
-from materials.damage import APPLY
-from materials.local import restore
 
+from benchmarks.materials.catalog import by_name
+from benchmarks.materials.check import compare
+from benchmarks.materials.damage import APPLY
+from benchmarks.materials.local import restore
 from contract.errors import RespoolError
 from contract.job import Spec
 

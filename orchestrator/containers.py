@@ -9,11 +9,12 @@ import av
 import av.error
 import msgspec
 
-from contract.codecs import CONTAINERS, ENCODERS, SUFFIXES
+from contract.codecs import CONTAINERS, SUFFIXES
 from contract.errors import Unsupported, UsageError
 from contract.media import reason
 
 if TYPE_CHECKING:
+    from av.codec.context import CodecContext
     from av.container import InputContainer
     from av.stream import Stream
 
@@ -160,9 +161,7 @@ def _try_header(source: InputContainer, streams: list[SourceStream], container: 
 
 def codec_name(stream: Stream) -> str:
     """FFmpeg's name for what is in `stream`."""
-    if stream.codec_context is not None:
-        return stream.codec_context.name
-    return str(getattr(stream, "name", None) or stream.type) if stream.type == "data" else str(stream.type)
-
-
-__all__ = ["ENCODERS", "can_hold", "choose_container", "choose_streams", "codec_name"]
+    context: CodecContext | None = stream.codec_context  # None where there is no decoder, whatever the stubs say
+    if context is not None:
+        return context.name
+    return (stream.name if stream.type == "data" else None) or str(stream.type)

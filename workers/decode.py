@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import av.error
@@ -23,6 +24,9 @@ from contract.errors import Unsupported
 from contract.film import Span
 from contract.media import DecoderLog, reason
 from contract.packets import CORRUPT, KEY, RunHeader, RunPacket, RunReader
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
 
 REORDER = 16
 """Frames held back while one that should come earlier is missing: the largest decoded picture buffer of H.264."""
@@ -152,7 +156,7 @@ class _Attempt:
             yield from self._feed(_to_packet(stored), position)
         yield from self._feed(None, position)
 
-    def _feed(self, packet: Packet | None, position: int) -> Iterator[tuple[int, VideoFrame]]:
+    def _feed(self, packet: Packet[VideoStream] | None, position: int) -> Iterator[tuple[int, VideoFrame]]:
         try:
             frames = self._context.decode(packet)
         except av.error.EOFError:
@@ -200,12 +204,15 @@ def open_decoder(header: RunHeader, threads: int) -> VideoCodecContext:
     return context
 
 
-def _to_packet(stored: RunPacket) -> Packet:
-    packet = Packet(len(stored.data))  # allocated by FFmpeg with its padding; Packet(bytes) has none
+def _to_packet(stored: RunPacket) -> Packet[VideoStream]:
+    packet: Packet[VideoStream] = Packet(
+        len(stored.data)
+    )  # allocated by FFmpeg with its padding; Packet(bytes) has none
     packet.update(stored.data)
     packet.opaque = Place(stored.position)
     for kind, data in stored.side:
-        side = PacketSideData(packet_sidedata_type_from_literal(kind), len(data))
+        number = packet_sidedata_type_from_literal(kind)  # type: ignore[arg-type]  # checked by the lookup
+        side = PacketSideData(number, len(data))  # type: ignore[call-arg]  # PyAV's stubs leave the constructor out
         side.update(data)
         packet.set_sidedata(side, move=True)
     return packet

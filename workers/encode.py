@@ -66,7 +66,7 @@ class ChunkEncoder:
         self._given.append(ordinal)
         self._mux(self._stream.encode(frame))
 
-    def _mux(self, packets: list[av.Packet]) -> None:
+    def _mux(self, packets: list[av.Packet[VideoStream]]) -> None:
         for packet in packets:
             assert packet.pts is not None
             if not self._ordinals and not packet.is_keyframe:

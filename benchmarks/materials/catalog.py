@@ -14,9 +14,9 @@ from fractions import Fraction
 import av
 
 from contract.job import Codec
-from materials import damage, paff
-from materials.draw import frame, picture
-from materials.write import Film, Sound, remux, text_stream, write
+from benchmarks.materials import damage, paff
+from benchmarks.materials.draw import frame, picture
+from benchmarks.materials.write import Film, Sound, remux, text_stream, write
 
 SRT = """1
 00:00:00,200 --> 00:00:00,900

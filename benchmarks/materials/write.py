@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from materials.draw import frame
+from benchmarks.materials.draw import frame
 
 
 @dataclass

@@ -15,6 +15,8 @@ from orchestrator.assemble.verify import Track
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
+    from av.stream import Stream
+    from av.video.stream import VideoStream
 
     from contract.film import FilmIndex
     from orchestrator.assemble.mux import Covers, Outlet
@@ -69,7 +71,7 @@ class Copier:
         self._packets = self._demux(source, wanted) if wanted - {index.stream} else iter(())
         self._next = next(self._packets, None)
 
-    def _demux(self, source: InputContainer, wanted: set[int]) -> Iterator[tuple[Fraction, Packet]]:
+    def _demux(self, source: InputContainer, wanted: set[int]) -> Iterator[tuple[Fraction, Packet[Stream]]]:
         """(time in seconds, packet) with the clock's falls mended."""
         film, number, now = self._index.stream, 0, Fraction(0)
         base = Fraction(*self._index.time_base)
@@ -100,7 +102,7 @@ class Copier:
                 time += shift * base
             yield time, packet
 
-    def up_to(self, film: Packet) -> None:
+    def up_to(self, film: Packet[VideoStream]) -> None:
         """Copy what belongs before the film's packet."""
         assert film.dts is not None
         limit = film.dts * film.time_base
@@ -113,7 +115,7 @@ class Copier:
             self._copy(self._next[1])
             self._next = next(self._packets, None)
 
-    def _copy(self, packet: Packet) -> None:
+    def _copy(self, packet: Packet[Stream]) -> None:
         number = packet.stream_index
         target = self._outlet.others[number]
         if packet.dts is None:

@@ -184,7 +184,7 @@ def _run(index: FilmIndex, chunk: FilmChunk, frames: list[tuple[int, VideoFrame]
 
 
 def _encoder(width: int, height: int, pix_fmt: str) -> VideoCodecContext:
-    encoder: VideoCodecContext = av.CodecContext.create("ffv1", "w")  # type: ignore[assignment]
+    encoder: VideoCodecContext = av.CodecContext.create("ffv1", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, pix_fmt
     encoder.time_base = Fraction(1, 1)
     encoder.options = encoder_options("ffv1", Spec(model="identity", codec="ffv1"), pix_fmt)

@@ -137,7 +137,7 @@ def header_dump(container: InputContainer) -> str:
     before = av.logging.get_level()
     av.logging.set_level(av.logging.VERBOSE)
     try:
-        return container.dumps_format()
+        return str(container.dumps_format())  # type: ignore[attr-defined]  # PyAV's stubs leave it out
     finally:
         av.logging.set_level(before)
 
@@ -157,11 +157,11 @@ def display_matrix(container: InputContainer, film: VideoStream) -> Matrix | Non
     try:
         for packet in container.demux(film):
             for frame in film.codec_context.decode(packet if packet.size else None):
-                for side in frame.side_data:
-                    if side.type == Type.DISPLAYMATRIX:
-                        a, b, c, d, e, f, g, h, i = struct.unpack("<9i", bytes(side)[:36])
-                        return (a, b, c, d, e, f, g, h, i)
-                return None
+                side = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+                if side is None:
+                    return None
+                a, b, c, d, e, f, g, h, i = struct.unpack("<9i", bytes(side)[:36])
+                return (a, b, c, d, e, f, g, h, i)
     except av.error.FFmpegError:
         return None
     return None
