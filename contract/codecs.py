@@ -19,10 +19,10 @@ _X26X_PRESETS = (
 )  # fmt: skip
 CONTAINERS = {
     "mp4": "mp4", "m4v": "mp4", "mov": "mov", "qt": "mov", "mkv": "matroska", "webm": "webm", "ts": "mpegts",
-    "m2ts": "mpegts", "mts": "mpegts", "nut": "nut",
+    "m2ts": "mpegts", "mts": "mpegts",
 }  # fmt: skip
 """Muxer by file suffix: containers that hold exact times. AVI and program streams do not, and are not written."""
-SUFFIXES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm", "mpegts": "ts", "nut": "nut"}
+SUFFIXES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm", "mpegts": "ts"}
 
 
 @dataclass(frozen=True)
@@ -219,10 +219,3 @@ def same_samples(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
     spread = 2 if name.startswith("yuvj") else frame.color_range
     same = spread if plain_name(name) == pix_fmt else None
     return frame.reformat(format=pix_fmt, src_color_range=spread, dst_color_range=same)
-
-
-def result_suffix(source: str) -> str:
-    """The suffix (with its dot) of a result that nobody named, from the source's name: the same container where it is
-    one that is written here, else Matroska."""
-    suffix = source.rsplit("/", 1)[-1].rpartition(".")[2].lower()
-    return f".{suffix}" if suffix in CONTAINERS else ".mkv"

@@ -79,6 +79,8 @@ class SourceStream(Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes of all payloads."""
     crc: Natural = 0
     """CRC-32 of all payloads in order."""
+    start: float = 0.0
+    """Seconds at which its first packet is to be decoded."""
     note: str = ""
 
 

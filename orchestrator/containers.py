@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import av
@@ -55,63 +56,106 @@ _FILM: dict[str, tuple[Codec, ...]] = {
     "matroska": ("x264", "x265", "svtav1", "vp9", "ffv1", "prores"),
     "webm": ("svtav1", "vp9"),
     "mpegts": ("x264", "x265"),
-    "nut": ("x264", "x265", "svtav1", "vp9", "ffv1"),
 }
-_CHOICES = ("matroska", "mov", "mp4", "mpegts", "nut")
+_CHOICES = ("matroska", "mov", "mp4", "mpegts")
 """Containers that are proposed, in this order."""
 _STAND_IN = {"webm": "vp9"}
 """A film codec for trying a header with, mpeg4 where not named: it needs no headers of its own."""
 
 
-def choose_container(item: Item, spec: Spec) -> str:
-    """The result's muxer: what the spec names, else what the result's suffix says, else Matroska."""
-    suffix = (spec.container or item.result.rsplit(".", 1)[-1]).lower()
+@dataclass(frozen=True)
+class Choice:
+    """A container, the source's streams with the decision on each, and notes for the user."""
+
+    container: str
+    streams: tuple[SourceStream, ...]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """The question what can hold a film with all that belongs to it. `turned`: it is to be shown rotated or mirrored."""
+
+    source: InputContainer
+    streams: tuple[SourceStream, ...]
+    film: int
+    codec: Codec
+    turned: bool
+    what: str
+
+    def choose(self, item: Item, spec: Spec) -> Choice:
+        """The container that the spec or the result's name asks for, if it holds everything.
+
+        Where nobody asked (the result is called as the source is), another one is taken and noted. Data streams that no
+        film container knows are left behind with a note. Raises Unsupported, proposing a container by name.
+        """
+        wanted, asked = asked_container(item, spec)
+        problem = self._problem(wanted)
+        notes: list[str] = []
+        if problem is not None:
+            able = [c for c in _CHOICES if c != wanted and self._problem(c) is None]
+            if asked or not able:
+                advice = (
+                    f"name the result .{SUFFIXES[able[0]]}" if able else "and nor can any other that is written here"
+                )
+                raise Unsupported(f"{problem}; {advice}.")
+            notes.append(f"the result of {self.what} is .{SUFFIXES[able[0]]}: {problem}")
+            wanted = able[0]
+        kept = []
+        for known in self.streams:
+            if known.index == self.film or self._needed(known) or can_hold(wanted, self.source.streams[known.index]):
+                kept.append(known)
+                continue
+            note = f"stream {known.index} of {self.what} ({known.kind}, {known.codec}) is left behind: {_why(known)}"
+            notes.append(note)
+            kept.append(msgspec.structs.replace(known, copied=False, note=note))
+        return Choice(wanted, tuple(kept), notes)
+
+    def _needed(self, known: SourceStream) -> bool:
+        return known.index != self.film and known.kind not in ("data", "other")
+
+    def _problem(self, container: str) -> str | None:
+        """What `container` cannot hold, in half a sentence."""
+        suffix = SUFFIXES[container]
+        if self.codec not in _FILM[container]:
+            return f"a film encoded with {self.codec} is what {suffix} cannot hold"
+        for known in self.streams:
+            if self._needed(known) and not can_hold(container, self.source.streams[known.index]):
+                return f"{self.what} has a {known.kind} stream ({known.codec}), which {suffix} cannot hold"
+        if container == "mpegts" and self.source.chapters():
+            return f"{self.what} has chapters, which {suffix} cannot hold"
+        if self.turned and container in ("mpegts", "webm"):
+            return f"{self.what} is to be shown rotated, which {suffix} cannot say"
+        return self._header_problem(container)
+
+    def _header_problem(self, container: str) -> str | None:
+        """Write the header that the result will have, to nowhere: some muxers only then say what they cannot do."""
+        with av.open(io.BytesIO(), "w", format=container) as probe:
+            try:
+                for known in self.streams:
+                    original = self.source.streams[known.index]
+                    if known.index == self.film:
+                        probe.add_mux_stream(_STAND_IN.get(container, "mpeg4"), width=64, height=64, rate=25)
+                    elif self._needed(known):
+                        stream = probe.add_stream_from_template(original, opaque=True)
+                        stream.disposition = original.disposition
+                probe.start_encoding()
+            except (ValueError, av.error.FFmpegError) as error:
+                return f"{SUFFIXES[container]} cannot hold the streams of {self.what} ({reason(error)})"
+        return None
+
+
+def asked_container(item: Item, spec: Spec) -> tuple[str, bool]:
+    """The result's muxer, and whether somebody asked for it: what the spec names, else what the result's suffix says, else
+    Matroska. A result that is called as its source is nobody's wish."""
+    suffix = (spec.container or item.result.rpartition(".")[2]).lower()
+    asked = spec.container is not None or item.result != item.name
     if suffix in CONTAINERS:
-        return CONTAINERS[suffix]
+        return CONTAINERS[suffix], asked
     if spec.container:
         known = ", ".join(sorted(CONTAINERS))
         raise UsageError(f"--container {spec.container!r} is not one that can be written; choose one of {known}.")
-    return "matroska"
-
-
-def choose_streams(
-    source: InputContainer, streams: tuple[SourceStream, ...], container: str, film: int, codec: Codec, what: str
-) -> tuple[tuple[SourceStream, ...], list[str]]:
-    """Decide what of `streams` goes into `container`. Sound, subtitles, covers and attachments all must: where one does
-    not fit, Unsupported proposes by name a container that holds everything. Data streams that no film container knows are
-    left behind with a note."""
-    others = [s for s in streams if s.index != film]
-    needed = [s for s in others if s.kind not in ("data", "other")]
-    homeless = [s for s in needed if not can_hold(container, source.streams[s.index])]
-    if container == "mpegts" and source.chapters():
-        raise Unsupported(f"{what} has chapters, which ts cannot hold; name the result .mkv.")
-    if homeless or codec not in _FILM[container]:
-        able = [
-            SUFFIXES[c]
-            for c in _CHOICES
-            if codec in _FILM[c] and all(can_hold(c, source.streams[s.index]) for s in needed)
-        ]
-        problem = (
-            f"{what} has a {homeless[0].kind} stream ({homeless[0].codec})"
-            if homeless
-            else f"film encoded with {codec} is"
-        )
-        verb = "that " if homeless else "what "
-        advice = (
-            f"name the result .{able[0]}" if able else "none that is written here holds all streams; extract it first"
-        )
-        raise Unsupported(f"{problem} {verb}{SUFFIXES[container]} cannot hold; {advice}.")
-    notes: list[str] = []
-    kept = []
-    for known in streams:
-        if known.index != film and known not in needed and not can_hold(container, source.streams[known.index]):
-            note = f"stream {known.index} of {what} ({known.kind}, {known.codec}) is left behind: {_why(known)}"
-            notes.append(note)
-            kept.append(msgspec.structs.replace(known, copied=False, note=note))
-        else:
-            kept.append(known)
-    _try_header(source, kept, container, film, what)
-    return tuple(kept), notes
+    return "matroska", False
 
 
 def _why(known: SourceStream) -> str:
@@ -131,32 +175,12 @@ def can_hold(container: str, stream: Stream) -> bool:
         return False
     if (container == "mpegts" and name not in _MPEGTS) or (container == "webm" and name not in _WEBM):
         return False
-    if container == "nut" and stream.type == "subtitle":
-        return False
     with av.open(io.BytesIO(), "w", format=container) as probe:
         try:
             probe.add_stream_from_template(stream, opaque=True)
         except (ValueError, av.error.FFmpegError):
             return False
     return True
-
-
-def _try_header(source: InputContainer, streams: list[SourceStream], container: str, film: int, what: str) -> None:
-    """Write the header that the result will have, to nowhere: some muxers only then say what they cannot do."""
-    with av.open(io.BytesIO(), "w", format=container) as probe:
-        try:
-            for known in streams:
-                if known.index == film:
-                    probe.add_mux_stream(_STAND_IN.get(container, "mpeg4"), width=64, height=64, rate=25)
-                elif known.copied:
-                    original = source.streams[known.index]
-                    stream = probe.add_stream_from_template(original, opaque=True)
-                    stream.disposition = original.disposition
-            probe.start_encoding()
-        except (ValueError, av.error.FFmpegError) as error:
-            raise Unsupported(
-                f"{SUFFIXES[container]} cannot hold the streams of {what} ({reason(error)}); name the result .mkv."
-            ) from error
 
 
 def codec_name(stream: Stream) -> str:

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
 import av.error
@@ -205,9 +205,8 @@ def open_decoder(header: RunHeader, threads: int) -> VideoCodecContext:
 
 
 def _to_packet(stored: RunPacket) -> Packet[VideoStream]:
-    packet: Packet[VideoStream] = Packet(
-        len(stored.data)
-    )  # allocated by FFmpeg with its padding; Packet(bytes) has none
+    # Allocated by FFmpeg with its padding; Packet(bytes) has none.
+    packet = cast("Packet[VideoStream]", Packet(len(stored.data)))
     packet.update(stored.data)
     packet.opaque = Place(stored.position)
     for kind, data in stored.side:

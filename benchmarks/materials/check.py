@@ -204,6 +204,8 @@ def _alike(name: str, old: object, new: object) -> bool:
             abs(a[0] - b[0]) < 2e-3 and abs(a[1] - b[1]) < 2e-3 and a[2] == b[2]
             for a, b in zip(old, new, strict=True)  # type: ignore[call-overload]
         )
+    if name == "disposition":
+        return int(old) & ~1 == int(new) & ~1  # type: ignore[call-overload]  # mp4 calls its first track the default
     if name == "language":
         return old == new or {old, new} == {"und", "eng"}
     return old == new
@@ -214,6 +216,9 @@ def _times(before: list[Picture], after: list[Picture], form: str, problems: lis
     if None not in planned:
         planned = sorted(planned)  # type: ignore[type-var]
     pairs = [(a, b.time) for a, b in zip(planned, after, strict=False) if a is not None and b.time is not None]
+    if form == "mpegts" and pairs:  # a transport stream has no times before 0 and may start later as a whole
+        late = pairs[0][1] - pairs[0][0]
+        pairs = [(a, b - late) for a, b in pairs]
     if not pairs:
         return "none in the source"
     worst = max(abs(a - b) for a, b in pairs)

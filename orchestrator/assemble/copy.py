@@ -54,9 +54,10 @@ def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
 class Copier:
     """Takes packets from the source and gives them to the result when the film has got as far."""
 
-    def __init__(self, source: InputContainer, outlet: Outlet, index: FilmIndex) -> None:
+    def __init__(self, source: InputContainer, outlet: Outlet, index: FilmIndex, shift: int) -> None:
         self._outlet = outlet
         self._index = index
+        self._shift = shift * Fraction(*index.time_base)
         self._last: dict[int, int] = {}
         self._given: dict[int, Track] = {}
         self._refused: dict[int, tuple[int, str]] = {}
@@ -94,12 +95,14 @@ class Copier:
                 now = time + shift * base if stamp is not None else now
                 number += 1
                 continue
+            move = self._shift
             if self._index.joins and stamp is not None:
-                shift = min((s for _, s in joins), key=lambda s: abs(time + s * base - now))
-                ticks = round(shift * base / packet.time_base)
+                move += min((s * base for _, s in joins), key=lambda s: abs(time + s - now))
+            if move and stamp is not None:
+                ticks = round(move / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts + ticks
                 packet.dts = None if packet.dts is None else packet.dts + ticks
-                time += shift * base
+                time += move
             yield time, packet
 
     def up_to(self, film: Packet[VideoStream]) -> None:

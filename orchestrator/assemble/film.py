@@ -38,7 +38,7 @@ def assemble_film(
     ):
         outlet = open_result(out, index, spec, container, film.template, covers)
         with outlet.container:
-            copier = Copier(container, outlet, index)
+            copier = Copier(container, outlet, index, film.shift)
             for packet in film:
                 copier.up_to(packet)
                 packet.stream = outlet.film

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
 
 class ChunkJoiner:
-    """Iterate for the film's packets in decode order, stamped in the index's time base; `template` describes the stream.
+    """Iterate for the film's packets in decode order, stamped in the index's time base; `template` describes the stream, and `shift` is what is
+    added to all times, sound and subtitles included.
 
     The i-th packet's decode time is the presentation time of the frame shown i - D frames into the film, where D is how
     far any frame is decoded ahead of its turn; before the first frame it is extrapolated backwards.
     """
 
     def __init__(self, index: FilmIndex, chunks: Iterable[BinaryIO], reorder: int | None) -> None:
+        self.shift = 0
         self._index = index
         self._pts = unpack(index.pts)
         self._lasting = lasting(self._pts, unpack(index.durations))
@@ -48,7 +51,22 @@ class ChunkJoiner:
         self._extradata = self.template.codec_context.extradata
         if self._reorder is None:
             self._reorder = self.template.codec_context.reorder_depth
+        self.shift = self._late()
         return self
+
+    def _late(self) -> int:
+        """Time base units by which everything starts later in a container that knows no time before 0."""
+        if self._index.container != "mpegts":
+            return 0
+        base = Fraction(*self._index.time_base)
+        first = (int(self._pts[0]) - (self._reorder or 0) * int(self._lasting[0])) * base
+        earliest = min([first, *(Fraction(s.start) for s in self._index.streams if s.copied)])
+        shift = max(0, math.ceil(-earliest / base))
+        if shift:
+            self.notes.append(
+                f"ts has no times before 0: picture and sound alike start {float(shift * base):.3f} s later"
+            )
+        return shift
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
@@ -91,7 +109,7 @@ class ChunkJoiner:
                     raise VerifyError(
                         f"frame {position} is decoded more than {depth} frames ahead of its turn, which no chunk announced."
                     )
-                packet.pts, packet.dts = pts, dts
+                packet.pts, packet.dts = pts + self.shift, dts + self.shift
                 packet.duration = int(self._lasting[position])
                 packet.time_base = Fraction(*self._index.time_base)
                 yield packet

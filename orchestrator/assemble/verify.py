@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from contract.job import Spec
 
 NO_TIME = -(1 << 62)
+LATEST_START = 10.0
+"""Seconds by which a transport stream may start later as a whole."""
 CLOCK = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
 """Ticks of containers with a clock of their own, in seconds, to which times are rounded; mp4, mov and nut are exact."""
 SYNC = Fraction(1, 1000)
@@ -120,6 +122,8 @@ def _check_times(track: Track, expected: npt.NDArray[np.int64], index: FilmIndex
     allowed = float(clock) / 2 + 1e-9
     planned = expected * float(Fraction(*index.time_base))
     real = times * float(track.time_base)
+    if index.container == "mpegts" and len(real) and planned[0] < real[0] <= planned[0] + LATEST_START:
+        real = real - (real[0] - planned[0])  # it may start later as a whole, see ChunkJoiner.shift
     at = np.clip(np.searchsorted(planned, real - allowed), 0, len(planned) - 1)
     off = np.abs(planned[at] - real)
     if off.max(initial=0) > allowed:

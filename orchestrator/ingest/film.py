@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import PROGRESSIVE, SUFFIXES, encoder_options, pixel_class
+from contract.codecs import PROGRESSIVE, encoder_options, pixel_class
 from contract.errors import Unsupported
 from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span, pack
 from contract.media import open_media
 from contract.packets import CORRUPT, KEY
-from orchestrator.containers import choose_container, choose_streams
+from orchestrator.containers import Holding
 from orchestrator.ingest.chunks import (
     MAX_LEAD_IN,
     Keys,
@@ -159,9 +159,9 @@ def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
         picture = describe_picture(container, stream, what)
         _refuse_hdr(picture, spec, what)
         found = describe_streams(container, stream)
-        target = choose_container(item, spec)
-        streams, notes = choose_streams(container, found, target, stream.index, spec.codec, what)
-        tallies = {s.index: Tally() for s in streams if s.kind != "attachment" and s.index != stream.index}
+        holding = Holding(container, found, stream.index, spec.codec, picture.turned, what)
+        choice = holding.choose(item, spec)
+        tallies = {s.index: Tally() for s in found if s.kind != "attachment" and s.index != stream.index}
         table = read_packets(container, stream, tallies, what)
         picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
         survey = Survey(
@@ -171,21 +171,17 @@ def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
             time_base=stream.time_base or Fraction(1, 90000),
             reorder=stream.codec_context.has_b_frames,
             picture=picture,
-            streams=tuple(_counted(s, tallies) for s in streams),
+            streams=tuple(_counted(s, tallies) for s in choice.streams),
             table=table,
             rates=announced_rates(stream),
             step=nominal_step(stream, table),
-            container=target,
-            notes=notes,
+            container=choice.container,
+            notes=choice.notes,
             field_order=stream.codec_context.field_order,
         )
     if survey.table.broken_off:
         survey = _survey_film_alone(source, survey, what)
     if picture.turned:
-        if target in ("mpegts", "nut", "webm"):
-            raise Unsupported(
-                f"{what} is to be shown rotated, which {SUFFIXES[target]} cannot say; name the result .mkv."
-            )
         with open_media(source, what) as container:
             matrix = display_matrix(container, film_stream(container, what))
             survey = replace(survey, picture=replace(picture, display_matrix=matrix))
@@ -194,7 +190,7 @@ def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
 
 def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:
     tally = tallies.get(known.index, Tally())
-    return msgspec.structs.replace(known, packets=tally.packets, size=tally.size, crc=tally.crc)
+    return msgspec.structs.replace(known, packets=tally.packets, size=tally.size, crc=tally.crc, start=tally.start)
 
 
 def _survey_film_alone(source: BinaryIO, survey: Survey, what: str) -> Survey:

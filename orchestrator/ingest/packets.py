@@ -144,8 +144,12 @@ class Tally:
     packets: int = 0
     size: int = 0
     crc: int = 0
+    start: float = 0.0
 
     def add(self, packet: Packet[Stream]) -> None:
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        if not self.packets and stamp is not None:
+            self.start = float(stamp * packet.time_base)
         self.packets += 1
         self.size += packet.size
         self.crc = zlib.crc32(packet, self.crc)
