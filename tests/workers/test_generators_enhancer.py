@@ -222,17 +222,18 @@ def test_tiled_srvgg_equals_untiled_exactly(
     assert torch.equal(whole, tiled)
 
 
+@pytest.mark.parametrize("backend", ["openvino", "native"])
 def test_patched_srvgg_equals_whole_exactly(
-    pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
+    backend: str, pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
 ) -> None:
     """A frame of which only the changed part was computed has the bits of the frame computed alone."""
-    picture = photo[..., :192, :256].contiguous()
+    picture = photo[..., :192, :448].contiguous()
     other = picture.clone()
-    other[..., 130:150, 200:230] = photo[..., 300:320, 300:330]
-    moving = enhancer(pinned("realesr-animevideov3"), precision="fp32")
-    moving.frames(picture, (768, 1024))
-    patched = moving.frames(other, (768, 1024))
-    alone = enhancer(pinned("realesr-animevideov3"), precision="fp32").frames(other, (768, 1024))
+    other[..., 160:180, 410:440] = photo[..., 300:320, 300:330]
+    moving = enhancer(pinned("realesr-animevideov3"), backend=backend, precision="fp32")
+    moving.frames(picture, (768, 1792))
+    patched = moving.frames(other, (768, 1792))
+    alone = enhancer(pinned("realesr-animevideov3"), backend=backend, precision="fp32").frames(other, (768, 1792))
     record = moving.record()
     assert record["frames_patched"] == 1
     assert torch.equal(patched, alone)

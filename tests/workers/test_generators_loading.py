@@ -105,7 +105,7 @@ def test_missing_weights_are_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"precision": "fp16"}, {"backend": "openvino", "precision": "fp16"}, {"backend": "tensorrt"}],
+    [{"precision": "fp16", "backend": "auto"}, {"backend": "openvino", "precision": "fp16"}, {"backend": "tensorrt"}],
 )
 def test_what_the_machine_cannot_do_is_refused(options: dict[str, str], compact: Pinned, enhancer: Load) -> None:
     """A precision or backend that the device does not have is refused, never replaced by another."""
@@ -178,9 +178,10 @@ def race(
     """Let candidates run that are known to take `seconds`; returns precision and reason of the winner."""
     monkeypatch.setattr(choose, "_lap", lambda network, *_: seconds[network.precision])
     candidates = [
-        Candidate("openvino", p, lambda p=p: Fake("openvino", p, error if p == "bf16" else 0.0)) for p in seconds
+        Candidate("openvino", p, plain(2), lambda p=p: Fake("openvino", p, error if p == "bf16" else 0.0))
+        for p in seconds
     ]
-    network, reason = choose.choose(candidates, plain(2), "key", Settings(cache=tmp_path))
+    _, network, reason = choose.choose(candidates, "key", Settings(cache=tmp_path))
     return network.precision, reason
 
 
@@ -217,7 +218,9 @@ def test_any_network_that_spandrel_knows(written: Any, enhancer: Load, picture: 
     torch.manual_seed(2)
     network = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=16, upscale=2)
     state = {k: v.numpy() for k, v in network.state_dict().items()}
-    generator = enhancer(written(state, "spandrel", {"scale": 2, "input_channels": 3, "output_channels": 3}))
+    generator = enhancer(
+        written(state, "spandrel", {"scale": 2, "input_channels": 3, "output_channels": 3}), backend="auto"
+    )
     assert generator.scale == 2
     assert generator.backend == "torch"
     assert generator.frames(picture, (48, 40)).shape == (1, 3, 48, 40)
@@ -227,7 +230,9 @@ def test_a_grey_network_sees_each_channel(written: Any, enhancer: Load, picture:
     """A network of one channel is shown R, G and B by themselves."""
     parameters = {**COMPACT, "num_in_ch": 1, "num_out_ch": 1}
     state = state_of("srvgg_arch", "SRVGGNetCompact", **parameters)
-    generator = enhancer(written(state, "spandrel", {"scale": 2, "input_channels": 1, "output_channels": 1}))
+    generator = enhancer(
+        written(state, "spandrel", {"scale": 2, "input_channels": 1, "output_channels": 1}), backend="auto"
+    )
     network = architecture("srvgg_arch", "SRVGGNetCompact")(**parameters).eval()
     network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     with torch.no_grad():
@@ -239,7 +244,7 @@ def test_a_catalog_entry_with_another_scale_is_refused(written: Any, enhancer: L
     """A community network whose scale is not the catalog's is refused: the plan was made for another size."""
     state = state_of("srvgg_arch", "SRVGGNetCompact", **COMPACT)
     with pytest.raises(WeightsError, match="enlarges by 2, but the catalog says 4"):
-        enhancer(written(state, "spandrel", {"scale": 4}))
+        enhancer(written(state, "spandrel", {"scale": 4}), backend="auto")
 
 
 def inspect(path: Path) -> subprocess.CompletedProcess[str]:

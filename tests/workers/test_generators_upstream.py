@@ -62,7 +62,7 @@ def test_fp32_is_upstreams_picture(name: str, pinned: Pin, enhancer: Load, upstr
     picture = piece(photo, SIZES[name])
     reference = upstream(network(weights), 4, path)
     theirs, _ = reference.enhance(bgr(picture))
-    for backend in ("torch", "openvino"):
+    for backend in ("torch", "openvino", "native"):
         generator = enhancer((weights, path), backend=backend, precision="fp32")
         ours = generator.frames(picture, (SIZES[name] * 4, SIZES[name] * 4))
         assert np.abs(codes(ours) - theirs.astype(np.int64)).max() <= 1
@@ -76,7 +76,7 @@ def test_bf16_stays_above_50_db(name: str, pinned: Pin, enhancer: Load, upstream
     picture = piece(photo, 24)
     reference = upstream(network(weights), 4, path)
     reference.enhance(bgr(picture))
-    ours = enhancer((weights, path), precision="bf16")
+    ours = enhancer((weights, path), backend="auto", precision="bf16")
     result = ours.frames(picture, (96, 96))
     assert ours.precision == "bf16"
     assert decibels(result, reference.output.clamp(0, 1), 1.0) >= 50
@@ -153,12 +153,12 @@ def test_smaller_outscale_averages_what_upstream_drops(
 
 
 @pytest.mark.parametrize(("scale", "sides"), [(2, (33, 46)), (1, (35, 42))])
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("backend", ["torch", "openvino", "native"])
 def test_pixel_unshuffle_pads_as_upstream(
     scale: int, sides: tuple[int, int], backend: str, written: Any, enhancer: Load, upstream: Any, photo: torch.Tensor
 ) -> None:
     """x2 and x1 networks, which see the picture pixel-unshuffled, give upstream's result on sizes that do not divide."""
-    parameters = {"num_in_ch": 3, "num_out_ch": 3, "scale": scale, "num_feat": 16, "num_block": 1, "num_grow_ch": 8}
+    parameters = {"num_in_ch": 3, "num_out_ch": 3, "scale": scale, "num_feat": 32, "num_block": 1, "num_grow_ch": 16}
     torch.manual_seed(7)
     made = architecture("rrdbnet_arch", "RRDBNet")(**parameters)
     weights, path = written({k: v.numpy() for k, v in made.state_dict().items()}, "rrdbnet", parameters)

@@ -27,7 +27,10 @@ def changed(before: torch.Tensor, now: torch.Tensor, halo: int) -> list[Box] | N
     squares = torch.nn.functional.max_pool2d(marks, GRAIN, GRAIN, ceil_mode=True)[0, 0] > 0
     boxes = _boxes([(int(y), int(x)) for y, x in squares.nonzero().tolist()])
     pixels = [(t * GRAIN, le * GRAIN, min(b * GRAIN, height), min(r * GRAIN, width)) for t, le, b, r in boxes]
-    work = sum((b - t + 2 * halo) * (r - le + 2 * halo) for t, le, b, r in pixels)
+    work = sum(
+        (min(b + halo, height) - max(t - halo, 0)) * (min(r + halo, width) - max(le - halo, 0))
+        for t, le, b, r in pixels
+    )
     return pixels if work <= _WORTH * height * width else None
 
 
