@@ -138,11 +138,15 @@ class ItemFailure(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
-    """plan.json: the chunks of the whole job in order, and the items that ingest had to refuse."""
+    """plan.json: the chunks of the whole job in order, and the items that ingest had to refuse.
+
+    `duplicates` are pairs (item, earlier item of the same bytes): the later one is not computed, it gets the earlier one's result.
+    """
 
     job: JobId
     chunks: tuple[Chunk, ...]
     failures: tuple[ItemFailure, ...] = ()
+    duplicates: tuple[tuple[Natural, Natural], ...] = ()
     version: Literal[1] = 1
 
     @property

@@ -12,12 +12,10 @@ from av.video.frame import VideoFrame
 
 from contract.errors import BadInput
 from contract.media import open_media, reason
+from orchestrator.evidence.pairs import Pair, picture
+from orchestrator.evidence.sheet import write_sheet
 from orchestrator.ingest.images import is_image
 from orchestrator.ingest.probe import film_stream
-
-_ROW = 480
-"""Height in pixels of a row of the sheet, at most: eight rows fit a screen and a mail."""
-_GAP = 8
 
 
 def pick(source: Path, count: int, folder: Path) -> list[Path]:
@@ -72,28 +70,6 @@ def _frame_at(container: Any, film: Any, target: int) -> VideoFrame | None:
     return last
 
 
-def sheet(pairs: Sequence[tuple[Path, Path]], out: Path) -> None:
-    """Write a PNG with a row for each (before, after) pair, the left one enlarged to the right one's size."""
-    rows = []
-    for before, after in pairs:
-        right = _upright(after)
-        if right.height > _ROW:
-            right = right.resize(_ROW / right.height)
-        left = _upright(before)
-        left = left.resize(right.width / left.width, vscale=right.height / left.height, kernel="cubic")
-        rows.append(left.join(right, "horizontal", shim=_GAP, background=[255], align="low", expand=True))
-    joined = pyvips.Image.arrayjoin(rows, across=1, shim=_GAP, background=[255], halign="low")
-    part = out.with_name(f".{out.name}.part")
-    try:
-        joined.pngsave(str(part))
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _upright(path: Path) -> Any:
-    """8-bit sRGB without alpha, as it is looked at."""
-    image = pyvips.Image.new_from_file(str(path)).autorot()
-    if image.hasalpha():
-        image = image.flatten(background=255)
-    return image.colourspace("srgb").cast("uchar")
+def sheet(before_after: Sequence[tuple[Path, Path]], out: Path) -> None:
+    """Write a PNG that shows each (before, after) pair: nearest, Lanczos and enhanced, and the detail that changed most."""
+    write_sheet([Pair(before.stem, picture(before), picture(after)) for before, after in before_after], out)

@@ -78,6 +78,7 @@ class Assembly:
             except PermanentError as error:
                 logger.exception("item cannot be put together", extra={"job": self._job.id})
                 self._failures.append(ItemFailure(item.n, item.name, str(error)))
+        self._twins()
         manifest = self._close()
         self._sweep()
         return manifest
@@ -102,6 +103,20 @@ class Assembly:
             key = keys.result_file(self._job.id, item.result)
             self._storage.copy(output.key, key)
             self._files.append(ResultFile(item.n, item.result, key, output.sha256, output.size))
+
+    def _twins(self) -> None:
+        """Give items whose bytes an earlier item has too that item's result, damage or failure."""
+        files = {file.item: file for file in self._files}
+        damage, failures = list(self._damage), list(self._failures)
+        for twin, first in self._plan.duplicates:
+            item, same = self._job.items[twin], self._job.items[first]
+            if first in files:
+                key = keys.result_file(self._job.id, item.result)
+                self._storage.copy(files[first].key, key)
+                self._files.append(ResultFile(twin, item.result, key, files[first].sha256, files[first].size))
+                self._notes.append(f"{item.name}: the same bytes as {same.name}, computed once")
+            self._damage += [msgspec.structs.replace(hurt, item=twin) for hurt in damage if hurt.item == first]
+            self._failures += [ItemFailure(twin, item.name, f.reason) for f in failures if f.item == first]
 
     def _large_image(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
         commits = list(self._records.dones(self._job.id, chunks))

@@ -63,17 +63,26 @@ def watch(settings: Settings, job: str) -> int:
     help="File, or folder that mirrors the sources.",
 )
 @click.option("--force", is_flag=True, help="Replace files that stand in OUT already.")
-def fetch(settings: Settings, job: str, out: Path, force: bool) -> int:
+@click.option("--bag", is_flag=True, help="Make OUT a BagIt bag, with records and PREMIS beside the results.")
+@click.option("--change-map", is_flag=True, help="Write maps of where results differ from plain resampling.")
+def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, change_map: bool) -> int:
     """Bring a finished job's results here.
 
-    Each file comes whole or not at all.
+    Each file comes whole or not at all. Into a folder, what failed is listed in failures.csv.
     """
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude
+    from orchestrator.cli.output import write_beside
     from orchestrator.jobs import Jobs
+    from orchestrator.provenance.trail import Trail
 
     with connected(settings) as wired, display() as show:
         jobs = Jobs(wired)
+        if bag:
+            if change_map:
+                raise UsageError("--change-map does not go with --bag: a bag holds the results alone; fetch twice.")
+            click.echo(Trail(wired).bag(job, out))
+            return conclude(jobs.status(job))
         submitted, manifest = jobs.job(job), jobs.manifest(job)
         if manifest is None:
             raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
@@ -83,6 +92,7 @@ def fetch(settings: Settings, job: str, out: Path, force: bool) -> int:
         output.approve(submitted.items, manifest, [])
         paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
         last = jobs.status(job)
+        paths += write_beside(output, paths, last.failures, Trail(wired) if change_map else None, job)
     for path in paths:
         click.echo(path)
     for note in output.notes:

@@ -12,7 +12,8 @@ from contract.errors import UsageError
 from orchestrator.cli.options import one_file
 
 if TYPE_CHECKING:
-    from contract.job import Item, Manifest, ResultFile
+    from contract.job import Item, ItemFailure, Manifest, ResultFile
+    from orchestrator.provenance.trail import Trail
 
 
 @dataclass
@@ -81,3 +82,18 @@ class Output:
         if asked == suffix or any({asked, suffix} <= names for names in same):
             return self.path
         return self.path.with_suffix(suffix)
+
+
+def write_beside(
+    output: Output, paths: Sequence[Path], failures: Sequence[ItemFailure], trail: Trail | None, job: str
+) -> list[Path]:
+    """What goes beside the results `paths` of a job: failures.csv in a folder, and change maps where `trail` is given."""
+    from orchestrator.failures import write_failures
+
+    made = []
+    if not output.single and (listed := write_failures(output.path, failures)):
+        made.append(listed)
+    if trail is not None:
+        for record, path in zip(trail.records(job), paths, strict=True):
+            made += trail.change_map(record, path)
+    return made

@@ -36,9 +36,16 @@ class WorkersGone(RespoolError):
 )
 @job_options
 @click.option("--force", is_flag=True, help="Replace files that stand in OUT already.")
+@click.option("--change-map", is_flag=True, help="Write maps of where results differ from plain resampling.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (default: one a GPU, else one).")
 def run(
-    settings: Settings, sources: tuple[Path, ...], out: Path, force: bool, workers: int | None, **options: Any
+    settings: Settings,
+    sources: tuple[Path, ...],
+    out: Path,
+    force: bool,
+    change_map: bool,
+    workers: int | None,
+    **options: Any,
 ) -> int:
     """Restore films and photographs from start to finish.
 
@@ -54,7 +61,7 @@ def run(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with display() as show, cluster_for(settings, workers) as cluster:
         wired = cluster.settings if cluster else settings
-        return _restore(wired, checked, spec, output, options["priority"], show, watch_over(cluster))
+        return _restore(wired, checked, spec, output, options["priority"], show, watch_over(cluster), change_map)
 
 
 def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:
@@ -96,9 +103,12 @@ def _restore(
     priority: int,
     show: Display,
     look: Callable[[], None] | None,
+    change_map: bool,
 ) -> int:
     from orchestrator.cli.follow import conclude, follow
+    from orchestrator.cli.output import write_beside
     from orchestrator.jobs import Jobs
+    from orchestrator.provenance.trail import Trail
     from orchestrator.submit import submit
 
     jobs = Jobs(settings)
@@ -114,7 +124,8 @@ def _restore(
         status = follow(jobs, job, show, look)
         if status.state != "cancelled":
             paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
-            for path in paths if output.single else []:
+            beside = write_beside(output, paths, status.failures, Trail(settings) if change_map else None, job)
+            for path in [*paths, *beside] if output.single else beside:
                 click.echo(path)
             if not output.single:
                 click.echo(f"{len(paths)} of {status.items} files in {output.path}")

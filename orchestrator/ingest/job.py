@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import PurePosixPath
 
 from contract import job as words
 from contract import keys
@@ -45,8 +46,12 @@ def ingest(job: Job, storage: Storage, settings: Settings, checkpoint: Callable[
             chunks.append(Chunk(len(chunks), "image", group[0].n, group[0].n, len(group), label))
             group.clear()
 
+    twins = duplicates(job.items)
     for item in job.items:
         checkpoint()
+        if item.n in twins:
+            close_group()
+            continue
         if is_large(item):
             close_group()
             try:
@@ -66,9 +71,20 @@ def ingest(job: Job, storage: Storage, settings: Settings, checkpoint: Callable[
             logger.warning("item refused: %s", error, extra={"job": job.id})
             failures.append(ItemFailure(item.n, item.name, str(error)))
     close_group()
-    plan = Plan(job.id, tuple(chunks), tuple(failures))
+    plan = Plan(job.id, tuple(chunks), tuple(failures), tuple(sorted(twins.items())))
     storage.put(keys.plan(job.id), words.encode(plan), if_absent=True)
     return words.decode(storage.get(keys.plan(job.id)), Plan, keys.plan(job.id))
+
+
+def duplicates(items: Sequence[Item]) -> dict[int, int]:
+    """Items whose bytes an earlier item has too, and which become a file of the same kind: item -> the first such item."""
+    first: dict[tuple[str, str, str], int] = {}
+    found = {}
+    for item in items:
+        key = (item.sha256, item.kind, PurePosixPath(item.result).suffix.lower())
+        if first.setdefault(key, item.n) != item.n:
+            found[item.n] = first[key]
+    return found
 
 
 def _bands(job: Job, item: Item, number: int, scale: int, storage: Storage) -> list[Chunk]:

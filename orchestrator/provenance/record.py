@@ -61,7 +61,8 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
 
 def records(job: Job, plan: Plan, dones: Mapping[int, Done], manifest: Manifest) -> Iterator[Record]:
     """A record for each file of `manifest`, in its order; `dones` are the commits by chunk."""
-    by_item = _chunks_by_item(job, plan)
+    first = dict(plan.duplicates)
+    by_item = _twins(plan, _chunks_by_item(job, plan))
     damage: dict[int, list[Damage]] = {}
     for hurt in manifest.damage:
         damage.setdefault(hurt.item, []).append(hurt)
@@ -85,7 +86,7 @@ def records(job: Job, plan: Plan, dones: Mapping[int, Done], manifest: Manifest)
             notes=tuple(notes.get(item.n, ())),
             submitted=job.created,
             finished=manifest.finished,
-            details=_details(item, by_item.get(item.n, []), dones),
+            details=_details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones),
         )
 
 
@@ -96,6 +97,11 @@ def _chunks_by_item(job: Job, plan: Plan) -> dict[int, list[int]]:
             if n < len(job.items):
                 found.setdefault(n, []).append(chunk.n)
     return found
+
+
+def _twins(plan: Plan, found: dict[int, list[int]]) -> dict[int, list[int]]:
+    """The chunks of items that were computed once are those of the first of them."""
+    return found | {twin: found.get(first, []) for twin, first in plan.duplicates}
 
 
 def _items(chunk: Chunk) -> range:
@@ -133,13 +139,13 @@ def _facts(done: Done) -> ChunkFacts:
     )
 
 
-def _details(item: Item, chunks: Sequence[int], dones: Mapping[int, Done]) -> dict[str, Any]:
-    """What the worker noted of an image: header, target, tiles; nothing for films, whose chunks say it."""
+def _details(item: Item, number: int, chunks: Sequence[int], dones: Mapping[int, Done]) -> dict[str, Any]:
+    """What the worker noted of an image under `number`: header, target, tiles; nothing for films, whose chunks say it."""
     for n in chunks:
         if item.kind == "image" and n in dones and "images" in dones[n].record:
             images: dict[str, Any] = msgspec.json.decode(dones[n].record["images"])
-            if str(item.n) in images:
-                details: dict[str, Any] = images[str(item.n)]
+            if str(number) in images:
+                details: dict[str, Any] = images[str(number)]
                 return details
     return {}
 

@@ -1,0 +1,130 @@
+"""respool verify, compare, report: what became of a picture, and whether it is still what was delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from contract.errors import RespoolError, UsageError
+from contract.settings import Settings
+from orchestrator.cli.common import command, connected
+from orchestrator.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from orchestrator.provenance.record import Record
+    from orchestrator.provenance.verify import Finding
+
+
+@command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="OUT...")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The file OUT was made of, to check that too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are only ever added to.")
+def verify(settings: Settings, paths: tuple[Path, ...], source: Path | None, as_json: bool) -> int:
+    """Check old results against their records.
+
+    OUT is a result, a folder of results, or a bag. A picture carries the hash of its pixels in itself; a film is held
+    against the records of the cluster that made it, or those in its bag.
+    """
+    import msgspec
+
+    from orchestrator.provenance.verify import verify as check
+
+    findings = [finding for path in paths for finding in check(path, _recorded(settings), source)]
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode([_facts(finding) for finding in findings]), indent=2))
+    else:
+        for finding in findings:
+            said = f"NOT VERIFIED: {finding.fault}" if finding.fault else f"verified by {finding.how}"
+            click.echo(f"{finding.path}: {said}")
+            if finding.made is not None and not finding.fault:
+                click.echo(f"  {finding.made.statement} Source {finding.made.source_sha256}.")
+    return Exit.FAILED if any(finding.fault for finding in findings) else Exit.DONE
+
+
+def _recorded(settings: Settings) -> Callable[[str], list[Record]]:
+    """Records of a job from the cluster, where one can be reached; a cluster that is away is no fault of the file."""
+
+    def find(job: str) -> list[Record]:
+        from orchestrator.provenance.trail import Trail
+
+        try:
+            with connected(settings) as wired:
+                return Trail(wired).known(job)
+        except RespoolError:
+            return []
+
+    return find
+
+
+def _facts(finding: Finding) -> dict[str, object]:
+    import msgspec
+
+    made = None if finding.made is None else msgspec.to_builtins(finding.made)
+    return {
+        "path": str(finding.path),
+        "verified": not finding.fault,
+        "by": finding.how,
+        "fault": finding.fault,
+        "made": made,
+    }
+
+
+@command()
+@click.argument("before", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("after", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="PNG file to write.")
+@click.option("--frames", type=click.IntRange(1, 64), default=4, show_default=True, help="Frames of a film to show.")
+@click.option("--force", is_flag=True, help="Replace the file that stands there already.")
+def compare(settings: Settings, before: Path, after: Path, out: Path, frames: int, force: bool) -> int:
+    """Show a source and its result side by side.
+
+    BEFORE is a film or an image, AFTER what came of it. The sheet is a PNG: nearest, Lanczos and enhanced, and the detail
+    that changed most.
+    """
+    from orchestrator.evidence.pairs import pairs
+    from orchestrator.evidence.sheet import write_sheet
+
+    del settings
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"{out} is no PNG; give -o a name that ends in .png.")
+    _free(out, force)
+    write_sheet(list(pairs(before, after, frames)), out)
+    click.echo(out)
+    return Exit.DONE
+
+
+@command()
+@click.argument("job")
+@click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="HTML file to write.")
+@click.option(
+    "--pairs", type=click.IntRange(0, 64), default=6, show_default=True, help="Pictures to show before and after."
+)
+@click.option("--force", is_flag=True, help="Replace the file that stands there already.")
+def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> int:
+    """Write a job's report as one self-contained page.
+
+    Before and after with sliders and change maps, time by chunk and worker, damage, failures and provenance; it opens
+    from disk without a network.
+    """
+    from orchestrator.provenance.trail import Trail
+
+    _free(out, force)
+    with connected(settings) as wired:
+        page = Trail(wired).report(job, pairs)
+    part = out.with_name(f".{out.name}.part")
+    part.write_bytes(page)
+    part.replace(out)
+    click.echo(out)
+    return Exit.DONE
+
+
+def _free(out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise UsageError(f"{out} stands there already; name another -o, or add --force.")

@@ -1,0 +1,107 @@
+"""A finished job's paper trail, out of the store: its records, its sources and results, its bag and its report."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from contract import keys
+from contract.errors import BadInput, IntegrityError, UsageError
+from contract.job import Manifest
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.evidence.change import change
+from orchestrator.evidence.pairs import Pair, pairs
+from orchestrator.evidence.report import report
+from orchestrator.provenance.bag import write_bag
+from orchestrator.provenance.record import Record, from_lines
+from orchestrator.records import Records
+
+
+class Trail:
+    """Reads one store; holds nothing. Results and sources are held against their hashes as they are fetched."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._storage = Storage(settings)
+        self._records = Records(self._storage)
+        self._scratch = settings.scratch if settings.scratch != Path() else None
+
+    def records(self, job: str) -> list[Record]:
+        """How each result of a job came to be; UsageError for a job that has not ended or is unknown."""
+        data = self._storage.find(keys.records(job))
+        if data is None:
+            self._manifest(job)
+            raise UsageError(
+                f"job {job} has no records: it was finished by an older Respool; `respool retry` makes none either."
+            )
+        return from_lines(data)
+
+    def known(self, job: str) -> list[Record]:
+        """As `records`, but empty where there are none."""
+        data = self._storage.find(keys.records(job))
+        return [] if data is None else from_lines(data)
+
+    def bag(self, job: str, folder: Path) -> Path:
+        """Make `folder` a BagIt bag of the job's results."""
+        return write_bag(folder, self.records(job), self.fetch_result)
+
+    def report(self, job: str, count: int) -> bytes:
+        """The job's report page, with up to `count` pairs: one of each image, several of a job's only film."""
+        told = self.records(job)
+        with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch) as folder:
+            return report(self._records.job(job), self._manifest(job), told, self._pairs(told, count, Path(folder)))
+
+    def change_map(self, record: Record, result: Path) -> list[Path]:
+        """Write PNG maps of where `result` differs from plain resampling beside it: one of an image, four of a film."""
+        made = []
+        with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch) as folder:
+            source = Path(folder) / "source"
+            self.fetch_source(record, source)
+            found = list(pairs(source, result, 4, record.source.name))
+            for n, pair in enumerate(found, 1):
+                number = f".{n}" if len(found) > 1 else ""
+                path = result.with_name(f"{result.name}.change{number}.png")
+                part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+                try:
+                    change(pair).map.pngsave(str(part), keep="none")
+                    part.replace(path)
+                finally:
+                    part.unlink(missing_ok=True)
+                made.append(path)
+        return made
+
+    def fetch_result(self, record: Record, path: Path) -> None:
+        found = self._storage.get_file(keys.result_file(record.job, record.result.name), path)
+        if found != record.result.sha256:
+            raise IntegrityError(
+                f"result {record.result.name} has SHA-256 {found}, but was finished with {record.result.sha256}; retry the job."
+            )
+
+    def fetch_source(self, record: Record, path: Path) -> None:
+        found = self._storage.get_file(keys.source(record.job, record.item), path)
+        if found != record.source.sha256:
+            raise IntegrityError(
+                f"the stored source of {record.source.name} has SHA-256 {found}, not {record.source.sha256} as submitted."
+            )
+
+    def _manifest(self, job: str) -> Manifest:
+        self._records.job(job)
+        manifest = self._records.manifest(job)
+        if manifest is None:
+            raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
+        return manifest
+
+    def _pairs(self, told: list[Record], count: int, folder: Path) -> Iterator[Pair]:
+        """Evenly spread over the job's results; a result that cannot be shown (its source is broken) is passed over."""
+        chosen = told if len(told) <= count else [told[n * len(told) // count] for n in range(count)]
+        each = max(1, count // max(1, len(chosen)))
+        for record in chosen:
+            source, result = folder / "source", folder / "result"
+            self.fetch_source(record, source)
+            self.fetch_result(record, result)
+            try:
+                yield from pairs(source, result, each, record.source.name)
+            except BadInput:
+                continue

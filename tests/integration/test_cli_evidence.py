@@ -1,0 +1,121 @@
+"""The paper trail on the command line: bags, verification, reports, change maps and the list of failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import bagit
+import numpy as np
+import pytest
+from PIL import Image
+
+from orchestrator.local import Cluster
+
+NAMES = ("写真/雪.png", "a 'quoted' name.jpg", "b.tif")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three photographs in odd places, one of them twice, and one that is cut off."""
+    folder = tmp_path_factory.mktemp("photographs")
+    y, x = np.mgrid[:60, :80]
+    for n, name in enumerate(NAMES):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        rgb = np.stack([x * 3 + n, y * 4, (x + y + 40 * n) % 256], -1).astype(np.uint8)
+        Image.fromarray(rgb).save(folder / name)
+    (folder / "twice.tif").write_bytes((folder / "b.tif").read_bytes())
+    whole = (folder / NAMES[0]).read_bytes()
+    (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def test_a_batch_leaves_a_paper_trail(cluster: Cluster, respool, photographs: Path, tmp_path: Path) -> None:
+    """The rest completes, failures.csv names the bad file, maps lie beside results, and verify holds them to their records."""
+    state = ["--state", cluster.folder.path]
+    out = tmp_path / "out"
+    job = [photographs, "--model", "lanczos", "-s", "2"]
+    done = respool("run", *job, "-o", out, "--change-map", *state)
+    assert done.returncode == 1, done.stderr
+    with (out / "failures.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["file", "reason"]
+    assert [row[0] for row in rows[1:]] == ["cut.png"]
+    assert "cut.png" in rows[1][1]
+    for name in NAMES:
+        with Image.open(out / name) as image:
+            assert image.size == (160, 120)
+        with Image.open(out / f"{name}.change.png") as image:
+            assert image.size == (160, 120)
+    assert (out / "b.tif").read_bytes() == (out / "twice.tif").read_bytes()
+    assert "computed once" in done.stderr
+
+    checked = respool("verify", out, "--json", *state)
+    assert checked.returncode == 0, checked.stderr
+    facts = json.loads(checked.stdout)
+    assert len(facts) == 4
+    assert all(fact["verified"] and fact["by"] == "its record's SHA-256" for fact in facts)
+    hurt = bytearray((out / "b.tif").read_bytes())
+    hurt[len(hurt) // 2] ^= 1
+    (out / "b.tif").write_bytes(hurt)
+    checked = respool("verify", out / "b.tif", *state)
+    assert checked.returncode == 1
+    assert "NOT VERIFIED" in checked.stdout
+    away = respool("verify", out / NAMES[0], "--state", tmp_path / "nowhere", "--source", photographs / NAMES[0])
+    assert away.returncode == 0, away.stderr
+    assert "as the file itself says" in away.stdout
+    swapped = respool("verify", out / NAMES[0], "--state", tmp_path / "nowhere", "--source", photographs / "b.tif")
+    assert swapped.returncode == 1
+
+    name = respool("submit", *job, *state).stdout.strip()
+    bag = tmp_path / "bag"
+    fetched = respool("fetch", name, "-o", bag, "--bag", *state)
+    assert fetched.returncode == 1, "an item failed"
+    assert bagit.Bag(str(bag)).is_valid()
+    assert {*NAMES, "twice.tif"} == {
+        p.relative_to(bag / "data").as_posix() for p in (bag / "data").rglob("*") if p.is_file()
+    }
+    assert respool("verify", bag, "--state", tmp_path / "nowhere").returncode == 0
+    page = tmp_path / "report.html"
+    assert respool("report", name, "-o", page, *state).returncode == 0
+    text = page.read_text()
+    assert text.count("<figure>") == 4
+    assert "cut.png" in text
+    assert "雪" in text
+
+
+def test_a_film_has_a_trail_too(cluster: Cluster, respool, small_film: Path, tmp_path: Path) -> None:
+    """A film's report shows moments of it, its bag validates, its sheet has a row for each frame asked for."""
+    state = ["--state", cluster.folder.path]
+    name = respool("submit", small_film, "--model", "lanczos", "-s", "2", *state).stdout.strip()
+    assert respool("watch", name, *state).returncode == 0
+    bag, page, sheet = tmp_path / "bag", tmp_path / "report.html", tmp_path / "sheet.png"
+    assert respool("fetch", name, "-o", bag, "--bag", *state).returncode == 0
+    assert bagit.Bag(str(bag)).is_valid()
+    assert b"eventType" in (bag / "premis.xml").read_bytes()
+    assert respool("report", name, "-o", page, "--pairs", "3", *state).returncode == 0
+    assert page.read_text().count("<figure>") == 3
+    (result,) = (bag / "data").iterdir()
+    compared = respool("compare", small_film, result, "-o", sheet, "--frames", "2")
+    assert compared.returncode == 0, compared.stderr
+    with Image.open(sheet) as image:
+        assert image.width > 1200
+    again = respool("compare", small_film, result, "-o", sheet)
+    assert again.returncode == 2
+    assert "stands there" in again.stderr
+
+
+def test_what_is_not_ours_is_refused(respool_here, tmp_path: Path) -> None:
+    """verify and compare say in one sentence why they cannot do it, with exit code 2."""
+    (tmp_path / "a.png").write_bytes(b"")
+    for words in (
+        ["verify", tmp_path / "missing"],
+        ["verify", tmp_path],
+        ["compare", tmp_path / "a.png", tmp_path / "missing", "-o", tmp_path / "s.png"],
+        ["compare", tmp_path / "a.png", tmp_path / "a.png", "-o", tmp_path / "s.txt"],
+    ):
+        done = respool_here(*words)
+        assert done.returncode == 2, (words, done)
+        assert done.stderr
+    assert not (tmp_path / "s.png").exists()
