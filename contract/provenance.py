@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.metadata import version
 from typing import Literal
 
@@ -92,14 +93,24 @@ def making(job: Job, item: Item, device: str = "", precision: str = "", backend:
     )
 
 
-COMMENT, RECORD = "comment", "RESPOOL"
-"""Tags of a film: the sentence for people, which every container has a place for, and the record for machines."""
+RECORD = "RESPOOL"
+"""The tag of a film that holds `text`, where its container takes tags of any name."""
+MP4_RECORD = "synopsis"
+"""The same in mp4 and mov: with a name of our own, every tag of the file would be written where few players look."""
+_SENTENCE = ("comment", "description")
 
 
-def film_tags(made: Making, comment: str = "") -> dict[str, str]:
-    """Container tags for a film whose source's own comment is `comment`: the sentence is added to it, never put in its place."""
-    said = f"{comment.rstrip()} {made.statement}" if comment.strip() else made.statement
-    return {COMMENT: said, RECORD: text(made)}
+def film_tags(made: Making, container: str, taken: Collection[str]) -> dict[str, str]:
+    """Tags for a film in FFmpeg's format `container`, whose source's own tags are `taken`: none of those is replaced.
+
+    The sentence for people goes into the first of comment and description that is free. A transport stream holds no tags.
+    """
+    if container == "mpegts":
+        return {}
+    used = {name.lower() for name in taken}
+    tags = {name: made.statement for name in _SENTENCE if name not in used}
+    record = MP4_RECORD if container in ("mp4", "mov") else RECORD
+    return dict(list(tags.items())[:1]) | ({record: text(made)} if record.lower() not in used else {})
 
 
 def text(made: Making) -> str:

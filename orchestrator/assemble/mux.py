@@ -13,6 +13,7 @@ from contract.codecs import SUFFIXES
 from contract.errors import Unsupported
 from contract.film import MAX_TIMESCALE, FilmIndex, unpack
 from contract.media import reason
+from contract.provenance import film_tags
 from orchestrator.assemble.tags import MP4_TAGS, carried_tags
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from contract.job import Spec
+    from contract.provenance import Making
 
 Covers = dict[int, tuple[str, str, bytes]]
 """Cover streams that the container takes as attachments: file name, MIME type and picture by source stream."""
@@ -59,14 +61,22 @@ def container_options(index: FilmIndex, spec: Spec, starts_late: bool, tags: dic
 
 
 def open_result(
-    out: Path, index: FilmIndex, spec: Spec, source: InputContainer, template: VideoStream, covers: Covers
+    out: Path,
+    index: FilmIndex,
+    spec: Spec,
+    source: InputContainer,
+    template: VideoStream,
+    covers: Covers,
+    made: Making | None = None,
 ) -> Outlet:
     """Open `out` with all streams in the source's order; `template` is the encoded film's stream of a chunk, `covers` are
-    the pictures of the source's cover streams.
+    the pictures of the source's cover streams, `made` is what the film says about itself in tags.
 
     Raises Unsupported when the container refuses one of them.
     """
     tags = carried_tags(source.metadata, film=False)
+    if made is not None:
+        tags |= film_tags(made, index.container, tags)
     starts_late = bool(unpack(index.pts)[0])
     container = av.open(
         str(out),

@@ -13,7 +13,7 @@ from contract.images import jpeg_papers, png_papers, tiff, tiff_papers, webp_pap
 from contract.images.content import content_sha256
 from contract.images.sniff import HEAD, sniff
 from contract.media import open_media
-from contract.provenance import RECORD, Making, read
+from contract.provenance import MP4_RECORD, RECORD, Making, read
 from contract.storage import file_sha256
 from orchestrator.provenance.bag import RECORDS
 from orchestrator.provenance.record import Record, from_lines
@@ -117,4 +117,7 @@ def _film(path: Path) -> Making | None:
             tags = {name.upper(): value for name, value in container.metadata.items()}
     except BadInput:
         return None
-    return read(tags[RECORD]) if RECORD in tags else None
+    for name in (RECORD, MP4_RECORD.upper()):
+        if name in tags and (made := read(tags[name])):
+            return made
+    return None
