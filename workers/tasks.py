@@ -27,10 +27,14 @@ logger = logging.getLogger(__name__)
 HAND_BACK = signal.SIGUSR2
 """What the parent sends its pool process when the worker is to end: give the chunk back now."""
 
+_END = {HAND_BACK, signal.SIGTERM}
+"""Slurm and systemd send SIGTERM to every process at once, not to the parent alone; here it means the same."""
+
 _GRACE_S = 15.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _worker: Worker | None = None
 _resources = ExitStack()
+_ended = threading.Event()
 
 
 def _die_with_parent() -> None:
@@ -44,18 +48,21 @@ def _die_with_parent() -> None:
 
 def _listen(worker: Worker) -> None:
     """Wait for HAND_BACK in a thread: the main thread may sit in a long call and would hear it too late."""
-    signal.sigwait({HAND_BACK})
+    heard = signal.sigwait(_END)
     worker.hand_back()
     worker.idle.wait(_GRACE_S)
     if not worker.idle.is_set():
         os._exit(0)  # a batch that outlasts the grace period; its chunk is somebody else's already
+    if heard == signal.SIGTERM and not _ended.wait(_GRACE_S):
+        worker.end()  # the signal was for this process alone, and nobody else will end it
+        os._exit(0)
 
 
 @worker_process_init.connect
 def _setup(**_: Any) -> None:
     """Load torch and what the process holds here, never in the parent."""
     global _worker
-    signal.pthread_sigmask(signal.SIG_BLOCK, {HAND_BACK})
+    signal.pthread_sigmask(signal.SIG_BLOCK, _END)
     _die_with_parent()
     settings = load()
     log.configure(settings)
@@ -80,6 +87,7 @@ def _teardown(**_: Any) -> None:
     if _worker is not None:
         _worker.end()
     _resources.close()
+    _ended.set()
 
 
 @shared_task(name=tasks.ENHANCE)

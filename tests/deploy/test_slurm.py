@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
-from PIL import Image
 
 from contract.job import Spec
 from contract.ledger import Counts, Ledger
@@ -104,8 +106,8 @@ def slurm(need: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterat
             "SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1\nSlurmdParameters=config_overrides\n"
             "MessageTimeout=30\nAccountingStorageType=accounting_storage/none\nJobAcctGatherType=jobacct_gather/none\n"
             f"NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN\n"
-            f"PartitionName=spare Nodes={host} Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=20 MaxTime=60\n"
-            f"PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF MaxTime=60\n"
+            f"PartitionName=spare Nodes={host} Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=20\n"
+            f"PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF\n"
         )
         (folder / "state").mkdir()
         (folder / "spool").mkdir()
@@ -131,6 +133,8 @@ def slurm(need: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterat
         finally:
             subprocess.run(["scancel", "--full", "--signal=KILL", "--me"], env=environ, check=False)
             subprocess.run(["scancel", "--me"], env=environ, check=False)
+            for log in folder.glob("*.log"):  # pytest shows it when a test failed
+                print(f"== {log.name}", log.read_text(errors="replace")[-3000:], sep="\n")
 
 
 def tasks(cluster: Cluster) -> dict[str, str]:
@@ -148,21 +152,25 @@ def test_workers_of_an_array_are_preempted_and_the_job_is_right(
     wired = replace(settings, device="cpu", threads=1)
     values = {**wired.environment(), "RESPOOL_COMMAND": str(Path(sys.executable).with_name("respool"))}
     (slurm.folder / "respool.env").write_text("".join(f"export {k}='{v}'\n" for k, v in values.items() if v))
-    sources = tmp_path / "in"
-    sources.mkdir()
-    for n in range(24):
-        Image.linear_gradient("L").rotate(n).resize((320, 240)).convert("RGB").save(sources / f"{n}.png")
+    film = tmp_path / "film.mkv"
+    with av.open(str(film), "w") as out:
+        stream = out.add_stream("libx264", rate=Fraction(24), options={"g": "12"})
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        noise = np.random.default_rng(5).integers(0, 255, (96, 160, 3), dtype=np.uint8)
+        for n in range(144):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(noise, n, axis=1), format="rgb24")))
+        out.mux(stream.encode())
     scheduler = Slurm(slurm.script())
     orchestrator = [sys.executable, "-m", "orchestrator.cli.main", "orchestrator"]
     with running(orchestrator, tmp_path / "orchestrator.log", {**os.environ, **wired.environment()}):
         scheduler.scale(2)
         jobs, ledger = Jobs(wired), Ledger(wired)
         until(lambda: len(jobs.workers()) == 2, f"two workers; {list(slurm.folder.glob('*.log'))}", 120)
-        job = submit([sources], Spec(model="lanczos", scale=4.0), wired).job.id
+        job = submit([film], Spec(model="lanczos", scale=3.0, codec="ffv1", chunk_frames=12), wired).job.id
         until(lambda: (ledger.counts(job) or _NOTHING).running == 2, "both at work")
         slurm.call("sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 600")
         until(lambda: "RUNNING" in slurm.call("squeue", "-h", "-p", "urgent", "-o", "%T"), "the urgent job", 120)
-        assert sorted(tasks(slurm).values()) == ["PENDING", "RUNNING"]
+        until(lambda: sorted(tasks(slurm).values()) == ["PENDING", "RUNNING"], "the other worker to queue again")
         assert len(scheduler.tasks()) == 2
         last = _NOTHING
         while jobs.status(job).state not in ("done", "failed"):
