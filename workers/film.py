@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from contract.errors import EnhanceError
 from workers.decode import RunDecoder
 from workers.deinterlace import deinterlaced
 from workers.encode import ChunkEncoder
+from workers.pipeline import Behind, ahead
 
 if TYPE_CHECKING:
     import torch
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer
     from workers.generators.enhancer import Enhancer
     from workers.pulse import Checkpoint
+    from workers.streams import Handed
 
 Sizes = dict[tuple[int, int], list[int]]
 """Positions of frames that have another size than the film, by (width, height)."""
 BATCH = 4
-"""Frames that go through a network at once: enough to fill a GPU at common sizes, few enough for its memory."""
+"""Frames that go through a GPU's network at once: enough to fill it at common sizes, few enough for its memory."""
+DEPTH = 2
+"""Batches that wait between two stages: one being worked on by the next stage, one ready, so that none waits for long."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class FilmResult:
 
 @dataclass
 class Clock:
-    """Seconds per stage."""
+    """Seconds that each stage worked; stages work at the same time, and each spends on its own names."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -68,6 +72,7 @@ def enhance_film(
     With `faces`, which needs an enhancer, the faces of the enhanced frames are restored.
     `checkpoint` is called between batches and raises to stop. A frame that the source does not give is left out and
     reported; with `spec.strict` any damage raises EnhanceError. `out` is empty when no frame came at all.
+    Decoding, enhancing and encoding go on at the same time, a few batches apart.
     """
     decoder = RunDecoder(run)
     header = decoder.header
@@ -75,21 +80,31 @@ def enhance_film(
     sizes: Sizes = {}
     if faces is not None:
         faces.start(header.first)
+    began = time.perf_counter()
     with ChunkEncoder(out, header.encoding) as encoder:
-        for batch in _batches(decoder, clock, sizes, faces):
-            checkpoint(encoder.frames)
-            for ordinal, frame in _enhanced(batch, header, enhancer, faces, clock):
-                now = time.perf_counter()
-                encoder.write(ordinal, frame)
-                clock.spend("encode", now)
+        if enhancer is None or (enhancer.identity and faces is None):
+            for batch in _batches(decoder, clock, sizes, None, BATCH):
+                checkpoint(encoder.frames)
+                for ordinal, frame in batch:
+                    encoder.write(ordinal, _as_it_is(frame, header))
+        else:
+            network = NetworkStages(header, enhancer, faces, clock)
+            size = 1 if enhancer.device == "cpu" else BATCH
+            shown = network.shown(_batches(decoder, clock, sizes, faces, size))
+            with ahead(shown, DEPTH) as inputs, Behind(network.encoded(encoder), DEPTH) as outputs:
+                for ordinals, rgb in inputs:
+                    checkpoint(encoder.frames)
+                    outputs.put((ordinals, network.enhanced(rgb)))
         now = time.perf_counter()
-    clock.spend("encode", now)
+    ended = clock.spend("encode", now)
     damage = decoder.damage
     if spec.strict and damage:
         span = damage[0]
         raise EnhanceError(f"frame {span.first} is damaged ({span.reason}); run without --strict to restore the rest.")
     record: dict[str, object] = {
         "seconds": {k: round(v, 4) for k, v in clock.seconds.items()},
+        "wall": round(ended - began, 4),
+        "network_busy": round(clock.seconds.get("network", 0.0) / max(ended - began, 1e-9), 4),
         **(enhancer.record() if enhancer else {}),
         **({"faces": faces.record()} if faces else {}),
     }
@@ -109,9 +124,9 @@ def enhance_film(
 
 
 def _batches(
-    decoder: RunDecoder, clock: Clock, sizes: Sizes, faces: FaceRestorer | None
+    decoder: RunDecoder, clock: Clock, sizes: Sizes, faces: FaceRestorer | None, most: int
 ) -> Iterator[list[tuple[int, VideoFrame]]]:
-    """Owned frames with their ordinals, a few at a time; frames of one batch have one size and format. Other sizes than
+    """Owned frames with their ordinals, at most `most` at a time; frames of one batch have one size and format. Other sizes than
     the film's go to `sizes`, and the frames before the owned ones that decide about their faces to `faces`."""
     header = decoder.header
     batch: list[tuple[int, VideoFrame]] = []
@@ -132,7 +147,7 @@ def _batches(
         if not 0 <= ordinal < header.count:
             continue
         look = (frame.width, frame.height, frame.format.name)
-        if batch and (look != shape or len(batch) == BATCH):
+        if batch and (look != shape or len(batch) == most):
             yield batch
             batch = []
         if look[:2] != (header.width, header.height):
@@ -143,35 +158,61 @@ def _batches(
         yield batch
 
 
-def _enhanced(
-    batch: list[tuple[int, VideoFrame]],
-    header: RunHeader,
-    enhancer: Enhancer | None,
-    faces: FaceRestorer | None,
-    clock: Clock,
-) -> Iterator[tuple[int, VideoFrame]]:
-    encoding = header.encoding
-    if enhancer is None or (enhancer.identity and faces is None):
-        for ordinal, frame in batch:
-            yield ordinal, _as_it_is(frame, header)
-        return
-    import torch  # identity needs neither: a worker that only copies starts in a second and stays small
+class NetworkStages:
+    """What is done to a batch on its way, each stage by a thread of its own."""
 
-    from workers import colour
+    def __init__(self, header: RunHeader, enhancer: Enhancer, faces: FaceRestorer | None, clock: Clock) -> None:
+        self._header = header
+        self._enhancer = enhancer
+        self._faces = faces
+        self._clock = clock
 
-    now = time.perf_counter()
-    rgb = torch.cat([_rgb(frame, header, enhancer.device) for _, frame in batch])
-    now = clock.spend("to_rgb", now)
-    larger = enhancer.frames(rgb, (encoding.height, encoding.width))
-    now = clock.spend("enhance", now)
-    if faces is not None:
-        larger = faces.apply(rgb, larger)
-        clock.spend("faces", now)
-    for i, (ordinal, _) in enumerate(batch):
+    def shown(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Handed]]:
+        """Frames as the network is shown them: ordinals, and N x 3 x H x W on the device."""
+        import torch
+
+        from workers.streams import hand, own_stream
+
+        with own_stream(self._enhancer.device):
+            for batch in batches:
+                now = time.perf_counter()
+                rgb = torch.cat([_rgb(frame, self._header, self._enhancer.device) for _, frame in batch])
+                self._clock.spend("to_rgb", now)
+                yield [ordinal for ordinal, _ in batch], hand(rgb)
+
+    def enhanced(self, shown: Handed) -> Handed:
+        """The network's results, in the size of the encoding, with their faces restored."""
+        from workers.streams import hand, take
+
         now = time.perf_counter()
-        frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, encoding.colour)
-        clock.spend("from_rgb", now)
-        yield ordinal, frame
+        rgb = take(shown)
+        larger = self._enhancer.frames(rgb, (self._header.encoding.height, self._header.encoding.width))
+        now = self._clock.spend("network", now)
+        if self._faces is not None:
+            larger = self._faces.apply(rgb, larger)
+            self._clock.spend("faces", now)
+        return hand(larger)
+
+    def encoded(self, encoder: ChunkEncoder) -> Callable[[tuple[list[int], Handed]], None]:
+        """Encodes batches of results."""
+        from workers import colour
+        from workers.streams import own_stream, take
+
+        encoding = self._header.encoding
+        stream = own_stream(self._enhancer.device)
+
+        def encode(batch: tuple[list[int], Handed]) -> None:
+            ordinals, made = batch
+            with stream:
+                larger = take(made)
+                for i, ordinal in enumerate(ordinals):
+                    now = time.perf_counter()
+                    frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, encoding.colour)
+                    now = self._clock.spend("from_rgb", now)
+                    encoder.write(ordinal, frame)
+                    self._clock.spend("encode", now)
+
+        return encode
 
 
 def _rgb(frame: VideoFrame, header: RunHeader, device: str) -> torch.Tensor:
