@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install demo test check chaos reliability clean
+.PHONY: install demo test check tools sbom chaos fidelity reliability clean
 
 install: $(VENV)/.installed
 
@@ -26,12 +26,22 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Validators of the deployment files; the tests that need them are skipped without.
+tools: install
+	deploy/tools.sh
+
+sbom: tools
+	.tools/bin/cyclonedx-py environment $(BIN)/python --output-reproducible --of JSON -o sbom.json
+
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
 
 SEED ?= 1
 chaos: install
 	$(BIN)/python -m benchmarks.chaos --seed $(SEED)
+
+fidelity: install
+	$(BIN)/python -m benchmarks.fidelity
 
 reliability: install
 	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --table docs/reliability.md

@@ -173,13 +173,13 @@ class Damage(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Output(Struct, frozen=True, forbid_unknown_fields=True):
-    """One stored object of an attempt: a chunk of video, or one finished image."""
+    """One stored object of an attempt: a chunk of video (empty when its source gave no frame), or one finished image."""
 
     item: Natural
     key: str
     sha256: Sha256
     size: Natural
-    frames: Positive
+    frames: Natural
     width: Positive
     height: Positive
 

@@ -1,0 +1,161 @@
+"""Every kind of film, restored with `--model identity` and held against its source: `make fidelity` writes the page.
+
+Each material goes the local way (plan, cut, decode, encode, assemble, verify in one process) as one, three and many
+chunks, and once through a running cluster, where all of them are one job.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.materials.catalog import MATERIALS, Material
+from benchmarks.materials.check import compare
+from benchmarks.materials.local import restore
+from benchmarks.rig import Rig, rig
+from contract.errors import RespoolError
+from contract.job import Spec
+from orchestrator.submit import submit
+
+CHUNK_FRAMES = (10_000, 16, 4)
+"""One chunk, about three, and many: the materials have about 48 frames."""
+
+
+@dataclass
+class Outcome:
+    """What became of one material one way. `problems` are differences that nobody said."""
+
+    frames: int = 0
+    chunks: int = 0
+    timing: str = "-"
+    streams: str = "-"
+    problems: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    refused: str = ""
+
+    def as_expected(self, expect: str) -> bool:
+        """Whether this is what `expect` of a material promises."""
+        if expect == "refused":
+            return bool(self.refused)
+        if self.refused:
+            return False
+        return not self.problems or (expect == "damaged" and bool(self.said))
+
+
+def judge(material: Material, source: bytes, result: bytes, said: list[str], chunks: int) -> Outcome:
+    lossless = material.codec == "ffv1"
+    verdict = compare(source, result, lossless, material.codec, joined=material.expect == "joined")
+    return Outcome(verdict.frames, chunks, verdict.timing, verdict.streams, verdict.problems, said)
+
+
+def local(material: Material, folder: Path, chunk_frames: int) -> Outcome:
+    """One material through the local harness."""
+    data = material.make()
+    source = folder / f"{material.name}.{material.suffix}"
+    source.write_bytes(data)
+    spec = Spec(model="identity", codec=material.codec, chunk_frames=chunk_frames)
+    try:
+        done = restore(source, f"result.{material.target}", spec, folder)
+    except RespoolError as error:
+        return Outcome(refused=str(error))
+    said = done.notes + [f"frames from {f}: {r}" for f, _, r in done.damage]
+    return judge(material, data, done.data, said, len(done.index.chunks))
+
+
+def system(r: Rig, materials: Sequence[Material], folder: Path) -> dict[str, Outcome]:
+    """All `materials` of one codec and target as one job through a running cluster, in chunks of 16 frames."""
+    outcomes: dict[str, Outcome] = {}
+    kinds = sorted({(m.codec, m.target) for m in materials})
+    for codec, target in kinds:
+        group = [m for m in materials if (m.codec, m.target) == (codec, target)]
+        sources = folder / f"{codec}-{target}"
+        sources.mkdir()
+        for material in group:
+            (sources / f"{material.name}.{material.suffix}").write_bytes(material.make())
+        spec = Spec(model="identity", codec=codec, chunk_frames=16, container=target)
+        job = submit([sources], spec, r.settings).job
+        manifest = r.finish(job.id, 600)
+        paths = {p.stem: p for p in r.jobs.fetch(job.id, lambda file: folder / "results" / file.name)}
+        failures = {Path(f.name).stem: f.reason for f in manifest.failures}
+        plan = r.records.plan(job.id)
+        assert plan is not None
+        for item in job.items:
+            name = Path(item.name).stem
+            material = next(m for m in group if m.name == name)
+            said = [
+                note
+                for note in manifest.notes
+                if item.name in note or not note.startswith(tuple(i.name for i in job.items))
+            ]
+            said += [d.reason for d in manifest.damage if d.item == item.n]
+            if name in paths:
+                chunks = sum(c.item == item.n for c in plan.chunks)
+                data = (sources / item.name).read_bytes()
+                outcomes[name] = judge(material, data, paths[name].read_bytes(), said, chunks)
+            else:
+                outcomes[name] = Outcome(refused=failures.get(name, ""))
+    return outcomes
+
+
+HEAD = """# What goes in comes out: films
+
+Written by `make fidelity`. Each material (made by code: `benchmarks/materials`) is restored with `--model identity`, into FFV1
+where its container takes it, and compared with a one-thread sequential decode of the source: samples of every frame,
+timestamps (exact in mp4 and mov, half a tick in mkv and ts), payloads and times of every other stream, chapters, languages,
+dispositions, tags, pixel shape, rotation and colour tags. Four ways each: as one chunk, about three and many in one
+process, and through a running cluster. "said" names what the user is told.
+
+| material | from, to | frames | outcome | times | other streams | chunks |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def row(material: Material, outcomes: list[Outcome]) -> tuple[str, bool]:
+    """A line of the table, and whether all ways gave what is expected."""
+    good = all(o.as_expected(material.expect) for o in outcomes)
+    first = outcomes[0]
+    if not good:
+        bad = next(o for o in outcomes if not o.as_expected(material.expect))
+        words = "**WRONG**: " + "; ".join(bad.problems or [bad.refused or "not refused"])
+    elif first.refused:
+        words = f"refused: {first.refused}"
+    elif any(o.problems for o in outcomes):
+        words = "flagged: " + "; ".join(dict.fromkeys(first.said))
+    else:
+        words = "exact" + (f"; said: {'; '.join(dict.fromkeys(first.said))}" if first.said else "")
+    words = words.replace("|", "/")[:300]
+    chunks = ", ".join(str(o.chunks) for o in outcomes)
+    kinds = f"{material.suffix}, {material.target}"
+    return (
+        f"| {material.name} | {kinds} | {first.frames} | {words} | {first.timing} | {first.streams} | {chunks} |",
+        good,
+    )
+
+
+def main() -> int:
+    """Write the page; exit 1 when any material is not as expected."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/fidelity.md"))
+    options = parser.parse_args()
+    lines, wrong = [], 0
+    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
+        place = Path(name)
+        with rig(place, workers=1, lease_ttl_s=30.0) as r:
+            whole = system(r, MATERIALS, place)
+        for material in MATERIALS:
+            outcomes = [local(material, place, n) for n in CHUNK_FRAMES]
+            line, good = row(material, [*outcomes, whole[material.name]])
+            wrong += not good
+            lines.append(line)
+            sys.stderr.write(line + "\n")
+    options.out.write_text(HEAD + "\n".join(lines) + "\n")
+    print(f"{len(MATERIALS)} materials, {wrong} not as expected: {options.out}")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
