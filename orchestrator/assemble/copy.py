@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
-from av.stream import Discard
 
 from contract.media import open_media, reason
 from orchestrator.assemble.verify import Track
+from orchestrator.ingest.packets import demux
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from contract.film import FilmIndex
     from orchestrator.assemble.mux import Covers, Outlet
+    from orchestrator.assemble.spool import Spool
 
 _EARLY = Fraction(-(1 << 40))
 """Covers carry no time; they go first."""
@@ -51,75 +51,70 @@ def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
     return found
 
 
-class Copier:
-    """Takes packets from the source and gives them to the result when the film has got as far."""
+class Copies:
+    """Everything but the film: read from the source once, set aside, and given to the result when the film has got as
+    far. `move` is what is added to all times, in seconds."""
 
-    def __init__(self, source: InputContainer, outlet: Outlet, index: FilmIndex, shift: int) -> None:
-        self._outlet = outlet
-        self._index = index
-        self._shift = shift * Fraction(*index.time_base)
+    def __init__(self, index: FilmIndex, outlet: Outlet, spool: Spool, move: Fraction) -> None:
+        self._index, self._outlet, self._spool, self._move = index, outlet, spool, move
         self._last: dict[int, int] = {}
         self._given: dict[int, Track] = {}
         self._refused: dict[int, tuple[int, str]] = {}
-        self._moved: dict[int, int] = {}
-        self._broken = ""
-        wanted = {i for i in outlet.others if source.streams[i].type != "attachment"}
-        if index.joins:
-            wanted.add(index.stream)
-        for stream in source.streams:
-            if stream.index not in wanted:
-                stream.discard = Discard.all
-        self._packets = self._demux(source, wanted) if wanted - {index.stream} else iter(())
-        self._next = next(self._packets, None)
+        self._nudged: dict[int, int] = {}
+        self._broken: list[str] = []
 
-    def _demux(self, source: InputContainer, wanted: set[int]) -> Iterator[tuple[Fraction, Packet[Stream]]]:
-        """(time in seconds, packet) with the clock's falls mended."""
+    def read(self, source: InputContainer) -> None:
+        """Set aside the source's packets, with the falls of its clock mended."""
+        wanted = {i for i in self._outlet.others if source.streams[i].type != "attachment"}
+        if not wanted:
+            return
         film, number, now = self._index.stream, 0, Fraction(0)
         base = Fraction(*self._index.time_base)
-        joins = ((0, 0), *self._index.joins)
-        packets = source.demux([source.streams[i] for i in sorted(wanted)])
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError as error:
-                self._broken = reason(error)
-                return
-            if packet is None:
-                return
-            if packet.size == 0 and packet.pts is None and packet.dts is None:
-                continue
+        joins = [(0, Fraction(0)), *((i, shift * base) for i, shift in self._index.joins)]
+        mended = len(joins) > 1
+        for packet in demux(source, wanted | {film} if mended else wanted, self._broken):
             stamp = packet.dts if packet.dts is not None else packet.pts
-            time = _EARLY if stamp is None else stamp * packet.time_base
+            if stamp is None:
+                if packet.stream_index != film:
+                    self._spool.write(packet.stream_index, _EARLY, packet)
+                continue
+            time = stamp * packet.time_base
             if packet.stream_index == film:
-                shift = next(s for i, s in reversed(joins) if number >= i)
-                now = time + shift * base if stamp is not None else now
+                now = time + next(move for i, move in reversed(joins) if number >= i)
                 number += 1
                 continue
-            move = self._shift
-            if self._index.joins and stamp is not None:
-                move += min((s * base for _, s in joins), key=lambda s: abs(time + s - now))
-            if move and stamp is not None:
+            move = self._move
+            if mended:  # the part of the film that this belongs to is the one that it is nearest to
+                move += min((m for _, m in joins), key=lambda m: abs(time + m - now))
+            if move:
                 ticks = round(move / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts + ticks
                 packet.dts = None if packet.dts is None else packet.dts + ticks
-                time += move
-            yield time, packet
+            self._spool.write(packet.stream_index, time + move, packet)
+
+    def __enter__(self) -> Copies:
+        self._packets = iter(self._spool)
+        self._next = next(self._packets, None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        while kind is None and self._next is not None:
+            self._give()
 
     def up_to(self, film: Packet[VideoStream]) -> None:
-        """Copy what belongs before the film's packet."""
+        """Give what belongs before the film's packet; leaving the context gives the rest."""
         assert film.dts is not None
         limit = film.dts * film.time_base
-        while self._next is not None and self._next[0] <= limit:
-            self._copy(self._next[1])
-            self._next = next(self._packets, None)
+        while self._next is not None and self._next[1] <= limit:
+            self._give()
 
-    def rest(self) -> None:
-        while self._next is not None:
-            self._copy(self._next[1])
-            self._next = next(self._packets, None)
+    def _give(self) -> None:
+        assert self._next is not None
+        number, _, packet = self._next
+        self._next = next(self._packets, None)
+        self._copy(number, packet)
 
-    def _copy(self, packet: Packet[Stream]) -> None:
-        number = packet.stream_index
+    def _copy(self, number: int, packet: Packet[Stream]) -> None:
         target = self._outlet.others[number]
         if packet.dts is None:
             packet.dts = packet.pts
@@ -131,7 +126,7 @@ class Copier:
                 packet.dts = last + 1
                 if packet.pts is not None and packet.pts < packet.dts:
                     packet.pts = packet.dts
-                self._moved[number] = self._moved.get(number, 0) + 1
+                self._nudged[number] = self._nudged.get(number, 0) + 1
             self._last[number] = packet.dts
         given = self._given.setdefault(number, Track(packet.time_base))
         try:
@@ -156,7 +151,7 @@ class Copier:
         ]
         found += [
             f"stream {number}: {count} packets carried the time of the one before and were moved on by a tick"
-            for number, count in self._moved.items()
+            for number, count in self._nudged.items()
         ]
         for known in self._index.streams:
             count = len(self._given[known.index].pts) if known.index in self._given else 0
@@ -168,5 +163,5 @@ class Copier:
             ):
                 found.append(f"stream {known.index}: {count} packets are copied, {known.packets} were seen at first")
         if self._broken:
-            found.append(f"the source breaks off while sound and subtitles are copied ({self._broken})")
+            found.append(f"the source breaks off while sound and subtitles are copied ({self._broken[0]})")
         return found

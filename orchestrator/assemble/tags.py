@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from av.stream import Disposition
+
+from contract.codecs import SUFFIXES
 from contract.media import open_media
 
 if TYPE_CHECKING:
@@ -68,27 +72,39 @@ def carried_tags(tags: Mapping[str, str], film: bool) -> dict[str, str]:
     return found
 
 
-def lost_tags(source: InputContainer, out: Path, index: FilmIndex) -> list[str]:
-    """One note on everything that `out` does not say any more: tags, languages, dispositions, chapters."""
-    lost: list[str] = []
+@dataclass(frozen=True)
+class Wanted:
+    """What a result should say of itself: tags, number of chapters, and for each stream in its order (tags, marks)."""
+
+    tags: dict[str, str]
+    chapters: int
+    streams: list[tuple[int, dict[str, str], int]]
+
+
+def wanted_tags(source: InputContainer, index: FilmIndex) -> Wanted:
+    """What the source says that its result should say, too."""
+    streams = []
+    for known in index.streams:
+        if (known.copied or known.index == index.stream) and known.kind not in ("attachment", "cover"):
+            stream = source.streams[known.index]
+            tags = carried_tags(stream.metadata, film=known.index == index.stream)
+            streams.append((known.index, tags, int(stream.disposition)))
+    return Wanted(carried_tags(source.metadata, film=False), len(source.chapters()), streams)
+
+
+def lost_tags(wanted: Wanted, out: Path, index: FilmIndex) -> list[str]:
+    """One note on everything that `out` does not say any more: tags, languages, marks (dispositions)."""
     with out.open("rb") as file, open_media(file, "the result") as result:
-        lost += _missing(carried_tags(source.metadata, film=False), result.metadata, "the film")
-        if len(result.chapters()) < len(source.chapters()):
-            lost.append("chapters")
-        targets = list(result.streams)
-        order = [s for s in index.streams if s.copied or s.index == index.stream]
-        plain = [s for s in order if s.kind not in ("attachment", "cover")]
-        for known, target in zip(
-            plain, [t for t in targets if t.type != "attachment" and not int(t.disposition) & 1 << 10], strict=False
-        ):
-            original = source.streams[known.index]
-            what = f"stream {known.index}"
-            lost += _missing(carried_tags(original.metadata, film=known.index == index.stream), target.metadata, what)
-            if int(original.disposition) & ~int(target.disposition) & ~1:
-                lost.append(f"marks of {what} ({original.disposition.name or int(original.disposition)})")
-    if not lost:
-        return []
-    return [f"{index.container} does not keep: {', '.join(lost)}"]
+        lost = _missing(wanted.tags, result.metadata, "the film")
+        found = [
+            s for s in result.streams if s.type != "attachment" and not int(s.disposition) & Disposition.attached_pic
+        ]
+        for (number, tags, marks), target in zip(wanted.streams, found, strict=False):
+            lost += _missing(tags, target.metadata, f"stream {number}")
+            gone = Disposition(marks & ~int(target.disposition) & ~Disposition.default)
+            if gone:
+                lost.append(f"marks of stream {number} ({gone.name})")
+    return [f"{SUFFIXES[index.container]} does not keep: {', '.join(lost)}"] if lost else []
 
 
 def _missing(before: Mapping[str, str], after: Mapping[str, str], what: str) -> list[str]:
