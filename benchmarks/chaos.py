@@ -133,9 +133,9 @@ def lost_messages(count: int, seed: int) -> Score:
 def _lose_one(r: Rig, film: Path, score: Score) -> bool:
     def idle() -> bool:
         live = {f"{platform.node()}-{c.pid}" for p in r.processes("worker") if (c := r.pool_process(p.pid))}
-        return len(live) == 2 and live <= set(r.ledger.workers())
+        return len(live) == 2 and live <= set(r.ledger.workers()) and r.consuming() == 2
 
-    until(idle, 30, "idle workers")
+    until(idle, 120, "idle workers")
     victims = [p.pid for p in r.processes("worker")]
     for pid in victims:
         r.hurt(pid, signal.SIGSTOP)
@@ -145,7 +145,7 @@ def _lose_one(r: Rig, film: Path, score: Score) -> bool:
         counts = r.ledger.counts(job)
         return counts is not None and announcer.waiting() < counts.waiting
 
-    until(taken, 30, "a taken message")
+    until(taken, 60, "a taken message")
     began = time.monotonic()
     for pid in victims:
         r.hurt(pid, signal.SIGKILL)

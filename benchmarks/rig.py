@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+from redis import Redis
 
 from benchmarks.clips import fingerprint, make_film
 from contract import keys
@@ -71,6 +72,11 @@ class Rig:
             return None
         working = [c for c in children if "spawn_main" in " ".join(c.cmdline())]
         return working[-1] if working else None
+
+    def consuming(self) -> int:
+        """Workers that wait for a message at Redis this moment."""
+        with Redis.from_url(self.settings.redis_url) as raw:
+            return sum(client["cmd"] == "brpop" for client in raw.client_list())
 
     def hurt(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to a process that may have gone by itself."""

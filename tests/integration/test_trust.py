@@ -48,7 +48,7 @@ def test_a_killed_worker_costs_its_chunk_and_nothing_else(victim: str, film: Pat
         job = r.submit(film)
         r.wait_done(job, 3)
         worker = r.processes("worker")[0].pid
-        target = worker if victim == "worker" else until(lambda: r.pool_process(worker), 20, "a pool process").pid
+        target = worker if victim == "worker" else until(lambda: r.pool_process(worker), 60, "a pool process").pid
         r.hurt(target, signal.SIGKILL)
         check(r, job, film, folder)
         assert r.attempts(job) <= len(r.commits(job)) + 1
@@ -57,13 +57,13 @@ def test_a_killed_worker_costs_its_chunk_and_nothing_else(victim: str, film: Pat
 def test_a_message_lost_with_an_idle_worker_goes_out_again(film: Path, folder: Path) -> None:
     """SIGSTOP an idle worker, publish, kill -9: stock Celery loses the message, here the chunk is done."""
     with rig(folder, workers=1) as r:
-        until(r.ledger.workers, 20, "a worker")
+        until(lambda: r.ledger.workers() and r.consuming(), 60, "an idle worker")
         worker = r.processes("worker")[0].pid
         r.hurt(worker, signal.SIGSTOP)
         job = r.submit(film)
         announcer = Announcer(r.settings)
         until(
-            lambda: (c := r.ledger.counts(job)) and c.waiting and announcer.waiting() < c.waiting, 20, "a taken message"
+            lambda: (c := r.ledger.counts(job)) and c.waiting and announcer.waiting() < c.waiting, 60, "a taken message"
         )
         r.hurt(worker, signal.SIGKILL)
         check(r, job, film, folder)
@@ -75,12 +75,12 @@ def test_a_worker_that_slept_past_its_lease_cannot_commit(film: Path, folder: Pa
         job = r.submit(film)
         r.wait_done(job, 2)
         worker = r.processes("worker")[0].pid
-        child = until(lambda: r.pool_process(worker), 20, "a pool process").pid
+        child = until(lambda: r.pool_process(worker), 60, "a pool process").pid
         r.hurt(child, signal.SIGSTOP)
         manifest = r.finish(job)
         r.hurt(child, signal.SIGCONT)
         assert manifest.state == "done"
-        until(lambda: r.strays(job) == [], 20, "the stale attempt to be removed")
+        until(lambda: r.strays(job) == [], 60, "the stale attempt to be removed")
         check(r, job, film, folder)
 
 
@@ -121,7 +121,7 @@ def test_every_message_twice(film: Path, folder: Path) -> None:
     """Each chunk is announced again by a stranger, many times: same output, and no chunk is done a second time."""
     with rig(folder, workers=2) as r:
         job = r.submit(film)
-        plan = until(lambda: r.records.plan(job), 20, "a plan")
+        plan = until(lambda: r.records.plan(job), 60, "a plan")
         announcer = Announcer(r.settings)
         for chunk in plan.chunks * 2:
             announcer.ring(job, chunk.n, chunk.label)
@@ -209,15 +209,15 @@ def test_cancel_pause_resume(film: Path, folder: Path) -> None:
         job = r.submit(film)
         r.wait_done(job, 2)
         r.jobs.control(job, paused=True)
-        until(lambda: (c := r.ledger.counts(job)) is not None and c.running == 0, 20, "the pause")
+        until(lambda: (c := r.ledger.counts(job)) is not None and c.running == 0, 60, "the pause")
         paused = r.done(job)
         assert r.jobs.status(job).state == "paused"
-        until(lambda: (c := r.ledger.counts(job)) is not None and c.waiting == 0, 20, "the queue to empty")
+        until(lambda: (c := r.ledger.counts(job)) is not None and c.waiting == 0, 60, "the queue to empty")
         assert r.done(job) == paused
         r.jobs.control(job, paused=False)
         r.wait_done(job, paused + 2)
         r.jobs.control(job, cancelled=True)
-        until(lambda: r.ledger.counts(job) is None, 20, "the end")
+        until(lambda: r.ledger.counts(job) is None, 60, "the end")
         assert r.jobs.status(job).state == "cancelled"
         assert r.records.control(job) == Control(cancelled=True)
         r.jobs.retry(job)
