@@ -117,7 +117,7 @@ def test_the_command_degrades_a_film_shot_by_shot_and_copies_its_sound(face: np.
     command = [sys.executable, "-m", "workers.degrade", "clean.mp4", "bad.png", "-o", "aged", "-s", "2", "--seed", "4"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "bad.png cannot be read" in done.stderr
+    assert "failed: bad.png" in done.stderr
     [entry] = json.loads((tmp_path / "aged" / "draws.json").read_text())
     assert len(entry["draws"]) == 2
     with av.open(str(tmp_path / "clean.mp4")) as clean, av.open(str(tmp_path / "aged" / "clean.mp4")) as aged:

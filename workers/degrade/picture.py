@@ -8,7 +8,10 @@ import numpy as np
 import pyvips
 
 from contract.errors import BadInput
-from workers.degrade.apply import degrade, output_size
+from contract.images.picture import read_pages
+from contract.images.pixels import open_pixels
+from contract.images.vips import sentence
+from workers.degrade.apply import Pixels, degrade
 from workers.degrade.draw import Draw
 
 # Several copies in float32 are in memory at once: 64 megapixels take about 3 GB.
@@ -16,38 +19,52 @@ MOST_PIXELS = 64_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
+def read_picture(source: Path) -> Pixels:
+    """Any picture as height x width x 3 RGB uint8: upright, alpha left out, grey spread over the channels.
+
+    Raises BadInput when the source cannot be read or is over 64 megapixels.
+    """
+    pixels, grey, _ = _read(source)
+    return np.repeat(pixels[:, :, :1], 3, axis=2) if grey else np.ascontiguousarray(pixels[:, :, :3])
+
+
 def degrade_picture(source: Path, out: Path, drawn: Draw, scale: float) -> tuple[str, ...]:
     """Write the degraded copy of `source` as 8-bit PNG, and say what was changed besides.
 
     Raises BadInput when the source cannot be read or is over 64 megapixels.
     """
-    notes = []
-    try:
-        image = pyvips.Image.new_from_file(str(source), access="sequential")
-        if image.width * image.height > MOST_PIXELS:
-            raise BadInput(
-                f"{source.name} has {image.width}x{image.height} pixels: "
-                f"the degradation takes up to {MOST_PIXELS // 1_000_000} megapixels."
-            )
-        if image.get_typeof("orientation"):
-            image = image.autorot()
-        if image.format != "uchar":
-            notes.append(f"{source.name} has more than 8 bits and was rounded to 8, which JPEG can hold.")
-        grey = image.bands < 3
-        image = image.colourspace("b-w" if grey else "srgb").cast("uchar")
-        pixels = image.numpy()
-    except pyvips.Error as error:
-        raise BadInput(f"{source.name} cannot be read as a picture: {str(error).strip().splitlines()[0]}.") from error
+    pixels, grey, deep = _read(source)
+    notes = [f"{source.name} has more than 8 bits and was rounded to 8, which JPEG can hold."] if deep else []
     bands = 1 if grey else 3
-    pixels = pixels.reshape(image.height, image.width, -1)
     colour = pixels[:, :, 0] if grey else pixels[:, :, :3]
     result = degrade(np.ascontiguousarray(colour), drawn, scale)
     done = pyvips.Image.new_from_array(result.reshape(*result.shape[:2], bands))
     if pixels.shape[2] > bands:
-        height, width = output_size(image.height, image.width, scale)
+        height, width = result.shape[:2]
         alpha = pyvips.Image.new_from_array(np.ascontiguousarray(pixels[:, :, bands]))
         alpha = alpha.resize(width / alpha.width, vscale=height / alpha.height).gravity("north-west", width, height)
         done = done.bandjoin(alpha.cast("uchar"))
         notes.append(f"{source.name} has an alpha channel, which was made smaller and not degraded.")
     done.copy(interpretation="b-w" if grey else "srgb").write_to_file(str(out), compression=9)
     return tuple(notes)
+
+
+def _read(source: Path) -> tuple[Pixels, bool, bool]:
+    """Upright samples of the first page, height x width x bands, uint8; whether they are grey; whether they were deeper."""
+    pages, _ = read_pages(source, source.name)
+    picture = pages[0].picture
+    if picture.width * picture.height > MOST_PIXELS:
+        raise BadInput(
+            f"{source.name} has {picture.width}x{picture.height} pixels: "
+            f"the degradation takes up to {MOST_PIXELS // 1_000_000} megapixels."
+        )
+    try:
+        samples = open_pixels(source, picture, source.name, page=pages[0].index).numpy()
+    except pyvips.Error as error:
+        raise BadInput(f"{source.name} is damaged: {sentence(error)}; degrade another copy.") from error
+    samples = samples.reshape(*samples.shape[:2], -1)
+    deep = samples.dtype != np.uint8
+    if deep:
+        white = 65535.0 if samples.dtype == np.uint16 else 1.0
+        samples = (samples.astype(np.float32) / white).clip(0, 1) * 255 + 0.5
+    return samples.astype(np.uint8), picture.mode == "grey", deep

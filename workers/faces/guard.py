@@ -20,9 +20,9 @@ from workers.faces.detect import Detector
 from workers.generators.lanczos import resize
 
 MOST_DEPARTURE = 0.15
-"""Eye distances. The clean original of a degraded face lies at most 0.13 from it."""
-LEAST_LIKENESS = 0.88
-"""Correlation. The clean original of a degraded face has at least 0.90; of 1,431 pairs of different people, 1 had more."""
+"""Eye distances. Of the clean originals of 24 degraded faces 22 lie within it; the other two are blurred past all points."""
+LEAST_LIKENESS = 0.9
+"""Correlation. Clean originals of 24 degraded faces have at least 0.906, 1,128 pairs of different people at most 0.895."""
 RASTER = 8
 INNER = (160, 432, 120, 392)
 """Top, bottom, left, right in the restorers' square: brows to chin, without hair and background."""

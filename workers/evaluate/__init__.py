@@ -1,0 +1,1 @@
+"""How good a generator is: clean pictures are degraded, restored, and compared with what they were."""

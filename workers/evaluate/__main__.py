@@ -1,0 +1,167 @@
+"""`python -m workers.evaluate CLEAN... -o OUT`: degrade clean pictures, restore them, measure, and show."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import click
+import cv2
+import msgspec
+import numpy as np
+
+from contract.errors import BadInput, PermanentError, UsageError
+from contract.settings import Settings, load
+from workers.degrade import Draw, degrade, draw
+from workers.degrade.apply import SMALLEST
+from workers.degrade.picture import SUFFIXES, read_picture
+from workers.evaluate import metrics
+from workers.evaluate.methods import AT_HAND, FLOORS, method
+from workers.evaluate.metrics import Pixels
+from workers.evaluate.sheet import sheet
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One method on one picture. PSNR in dB, None where infinite; NIQE and LPIPS None where they could not be had."""
+
+    picture: str
+    method: str
+    psnr: float | None
+    ssim: float
+    niqe: float | None
+    lpips: float | None
+    seconds: float
+
+
+class Report(msgspec.Struct, frozen=True):
+    """report.json: enough to repeat the evaluation, and every score."""
+
+    scale: int
+    order: int
+    seed: int
+    draws: dict[str, Draw]
+    scores: list[Score]
+    notes: list[str]
+
+
+def evaluate(
+    pictures: list[Path], models: tuple[str, ...], scale: int, seed: int, order: int, settings: Settings
+) -> tuple[Report, Pixels]:
+    """Measure `models` and the floors on degraded copies of `pictures`; gives the report and the contact sheet.
+
+    Picture n is degraded with seed `seed` + n. Raises UsageError for a scale that is no factor from 1 to 8, BadInput for
+    a picture that cannot be read or is too small, WeightsError for models that cannot be had.
+    """
+    if not 1 <= scale <= 8:
+        raise UsageError(f"scale is {scale}: give a whole factor from 1 to 8.")
+    perceptual, missing = metrics.lpips()
+    notes = [missing] if missing else []
+    clean = {path.name: _whole(read_picture(path), scale, path.name) for path in pictures}
+    draws = {name: draw(seed + n, order) for n, name in enumerate(clean)}
+    worse = {name: degrade(pixels, draws[name], scale) for name, pixels in clean.items()}
+    shown: dict[str, list[tuple[str, Pixels]]] = {name: [] for name in clean}
+    scores = []
+    for wanted in dict.fromkeys((*FLOORS, *models)):
+        name, restore = method(wanted, settings)
+        for picture, pixels in clean.items():
+            begun = time.perf_counter()
+            result = restore(worse[picture], (pixels.shape[0], pixels.shape[1]))
+            seconds = time.perf_counter() - begun
+            shown[picture].append((name, result))
+            scores.append(
+                Score(
+                    picture=picture,
+                    method=name,
+                    psnr=_finite(metrics.psnr(result, pixels, scale)),
+                    ssim=round(metrics.ssim(result, pixels, scale), 4),
+                    niqe=_finite(metrics.niqe(result, scale)),
+                    lpips=round(perceptual(result, pixels), 4) if perceptual else None,
+                    seconds=round(seconds, 3),
+                )
+            )
+    rows = [(picture, [*results, ("clean", clean[picture])]) for picture, results in shown.items()]
+    return Report(scale, order, seed, draws, scores, notes), sheet(rows)
+
+
+def _whole(pixels: Pixels, scale: int, name: str) -> Pixels:
+    """The picture without the rows and columns that do not fill a pixel of its copy, as the field does it."""
+    height, width = (side // scale * scale for side in pixels.shape[:2])
+    if min(height, width) < SMALLEST * scale:
+        raise BadInput(
+            f"{name} is {pixels.shape[1]}x{pixels.shape[0]}: at scale {scale} at least {SMALLEST * scale} pixels a side are needed."
+        )
+    return np.ascontiguousarray(pixels[:height, :width])
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None
+
+
+def table(report: Report) -> str:
+    """Means over the pictures, one line a method."""
+    lines = [f"{'method':28} {'PSNR dB':>8} {'SSIM':>7} {'LPIPS':>7} {'NIQE':>7} {'s':>7}"]
+    for name in dict.fromkeys(score.method for score in report.scores):
+        own = [score for score in report.scores if score.method == name]
+        columns = ([getattr(score, field) for score in own] for field in ("psnr", "ssim", "lpips", "niqe", "seconds"))
+        cells = [_mean(column) for column in columns]
+        places = (8, 7, 7, 7, 7)
+        digits = (2, 4, 4, 2, 2)
+        shown = [
+            f"{'-':>{w}}" if v is None else f"{v:>{w}.{d}f}" for v, w, d in zip(cells, places, digits, strict=True)
+        ]
+        lines.append(f"{name:28} " + " ".join(shown))
+    return "\n".join(lines)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _found(sources: tuple[Path, ...]) -> list[Path]:
+    found: list[Path] = []
+    for source in sources:
+        if not source.exists():
+            raise UsageError(f"{source} does not exist: name clean pictures or folders of them.")
+        inside = (path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SUFFIXES)
+        found += sorted(inside) if source.is_dir() else [source]
+    names = [path.name for path in found]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled:
+        raise UsageError(f"two pictures are called {doubled!r}: their scores could not be told apart.")
+    if not found:
+        raise UsageError("there is no picture in what was named; pictures end in " + ", ".join(SUFFIXES) + ".")
+    return found
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
+)
+@click.option(
+    "-m", "--model", "models", multiple=True, default=AT_HAND, show_default=True, help="Generator; repeatable."
+)
+@click.option("-s", "--scale", default=4, show_default=True, help="How many times smaller the degraded copies are.")
+@click.option("--seed", default=0, show_default=True, help="Equal seeds give equal copies.")
+@click.option("--order", default=2, show_default=True, help="1: one pass of degradation; 2: the paper's two passes.")
+def main(sources: tuple[Path, ...], out: Path, models: tuple[str, ...], scale: int, seed: int, order: int) -> None:
+    """Measure generators on degraded copies of clean pictures, with bicubic and Lanczos as floors."""
+    try:
+        report, page = evaluate(_found(sources), models, scale, seed, order, load())
+        out.mkdir(parents=True, exist_ok=True)
+    except PermanentError as error:
+        click.echo(f"respool evaluate: {error}", err=True)
+        sys.exit(2)
+    (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    cv2.imwrite(str(out / "sheet.png"), page[:, :, ::-1])
+    click.echo(table(report))
+    for note in report.notes:
+        click.echo(note, err=True)
+    click.echo(f"{out / 'report.json'} has every score, {out / 'sheet.png'} shows them.")
+
+
+if __name__ == "__main__":
+    main()

