@@ -64,6 +64,10 @@ class Settings:
     """A chunk announced, not leased and not done for so long is announced again even if the queue is not empty."""
     window: int = 2
     """Chunks announced ahead for each live worker."""
+    media_memory: int = 8 << 30
+    """Memory that a process may map while it ingests or assembles strangers' media; 0 means no limit."""
+    media_cpu_s: float = 21600.0
+    """Processor time that one source may take there; 0 means no limit."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     backend: str = "auto"

@@ -21,8 +21,7 @@ from contract.ledger import Ledger
 from contract.settings import Settings
 from contract.storage import Storage
 from orchestrator.announce import Announcer
-from orchestrator.assemble.job import Assembly
-from orchestrator.ingest.job import ingest
+from orchestrator.confine import Confined
 from orchestrator.machine import Claimant, Step, View, share, step
 from orchestrator.metrics import registry
 from orchestrator.records import Records
@@ -50,6 +49,7 @@ class Service:
         self._ledger = Ledger(settings)
         self._records = Records(self._storage)
         self._announcer = Announcer(settings)
+        self._confined = Confined(settings)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="act")
         self._acts: dict[str, Future[None]] = {}
         self._plans: dict[str, Plan] = {}
@@ -67,6 +67,7 @@ class Service:
     def close(self) -> None:
         """End what runs in the background; what it had not finished is done by whoever comes next."""
         self._stop.set()
+        self._confined.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def tick(self) -> None:
@@ -174,11 +175,14 @@ class Service:
         self._storage.put(keys.manifest(job), words.encode(manifest), if_absent=True)
 
     def _ingest(self, job: str, checkpoint: Callable[[], None]) -> None:
-        self._plans[job] = ingest(self._jobs[job], self._storage, self._settings, checkpoint)
+        self._confined.run("ingest", job, checkpoint)
+        plan = self._records.plan(job)
+        assert plan is not None, "ingest ended well, and its last act is to write the plan"
+        self._plans[job] = plan
 
     def _assemble(self, job: str, checkpoint: Callable[[], None]) -> None:
         if self._records.manifest(job) is None:
-            Assembly(self._jobs[job], self._plans[job], self._records, self._settings).run(checkpoint)
+            self._confined.run("assemble", job, checkpoint)
 
     # Acts that are short
 

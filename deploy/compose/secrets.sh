@@ -12,7 +12,7 @@ random() { head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 make() { [ -s "secrets/$1" ] || printf '%s' "$2" > "secrets/$1"; }
 
 make redis_password "$(random)"
-make redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"
+make redis_url "redis://:$(cat secrets/redis_password)@${REDIS_HOST:-redis}:6379/0"
 make flower_password "$(random)"
 make grafana_password "$(random)"
 for role in orchestrator worker submitter; do

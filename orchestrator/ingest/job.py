@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 from contract import job as words
 from contract import keys
@@ -29,11 +30,19 @@ GROUP_IMAGES = 64
 _UPLOADS = 4
 
 
-def ingest(job: Job, storage: Storage, settings: Settings, checkpoint: Callable[[], None]) -> Plan:
+def ingest(
+    job: Job,
+    storage: Storage,
+    settings: Settings,
+    checkpoint: Callable[[], None],
+    refused: Mapping[int, str] = MappingProxyType({}),
+    begin: Callable[[int], None] = lambda _: None,
+) -> Plan:
     """Write index.json and the chunk inputs of every item, then plan.json, once.
 
     An item that cannot be read is a failure of its own. Whoever is interrupted leaves objects that the next
-    try writes again, byte for byte; `checkpoint` is called between chunks and raises to stop.
+    try writes again, byte for byte; `checkpoint` is called between chunks and raises to stop, `begin` at each item.
+    Items in `refused` are not looked at: they killed whoever did before, and fail with the reason given.
     """
     chunks: list[Chunk] = []
     failures: list[ItemFailure] = []
@@ -49,6 +58,11 @@ def ingest(job: Job, storage: Storage, settings: Settings, checkpoint: Callable[
     twins = duplicates(job.items)
     for item in job.items:
         checkpoint()
+        begin(item.n)
+        if item.n in refused:
+            close_group()
+            failures.append(ItemFailure(item.n, item.name, refused[item.n]))
+            continue
         if item.n in twins:
             close_group()
             continue

@@ -1,0 +1,173 @@
+"""Ingest and assembly in processes of their own, which parse what strangers made, have limits, and can be killed.
+
+One process does one act and ends. The next one is started at once and waits with everything imported, so that an act
+costs no start. See orchestrator/act.py for the other side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from contract import errors
+from contract.errors import Interrupted, PermanentError, RespoolError
+from contract.settings import Settings
+
+Act = Literal["ingest", "assemble"]
+
+_LOOK_S = 0.25
+_KILLED = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+"""Ends that somebody else chose; they say nothing about the source."""
+
+_CRASHES = 20
+"""Sources of one job that may each kill a process before the job is given up."""
+
+
+class Crashed(PermanentError):
+    """Raised when a process ended in the middle of an act; `item` is the one at hand, None when there was none."""
+
+    def __init__(self, message: str, item: int | None = None) -> None:
+        super().__init__(message, item)
+        self.message, self.item = message, item
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass
+class _Child:
+    process: subprocess.Popen[bytes]
+    answers: BinaryIO
+
+    def end(self) -> None:
+        """Kill it, and leave nothing of it."""
+        self.process.kill()
+        self.process.wait()
+        self.answers.close()
+        if self.process.stdin:
+            self.process.stdin.close()
+
+
+class Confined:
+    """Runs acts, each in a process of its own. Safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._spare: _Child | None = None
+        self._closed = False
+        self._prepare()
+
+    def close(self) -> None:
+        """End the process that waits; those that work are ended by their own checkpoints."""
+        with self._lock:
+            self._closed = True
+            if self._spare is not None:
+                self._spare.end()
+                self._spare = None
+
+    def run(self, act: Act, job: str, checkpoint: Callable[[], None]) -> None:
+        """Do an act to its end. `checkpoint` is called several times a second, and raises to have the process killed.
+
+        Raises what the act raised, Interrupted when somebody killed its process, and PermanentError when the process
+        could not bear the sources one after the other; a single source that kills it is refused with the reason.
+        """
+        refused: dict[int, str] = {}
+        while True:
+            try:
+                return self._once(act, job, refused, checkpoint)
+            except Crashed as crash:
+                if act != "ingest" or crash.item is None or crash.item in refused or len(refused) >= _CRASHES:
+                    raise
+                refused[crash.item] = str(crash)
+
+    def _once(self, act: Act, job: str, refused: dict[int, str], checkpoint: Callable[[], None]) -> None:
+        child = self._take()
+        try:
+            assert child.process.stdin is not None
+            order = {"act": act, "job": job, "refused": {str(item): reason for item, reason in refused.items()}}
+            child.process.stdin.write(json.dumps(order).encode() + b"\n")
+            child.process.stdin.flush()
+            self._conclude(child, self._listen(child, checkpoint))
+        except BrokenPipeError as error:  # it ended while it waited
+            raise Interrupted(f"The process for {act} ended before it had begun; it is tried again.") from error
+        finally:
+            child.end()
+
+    def _listen(self, child: _Child, checkpoint: Callable[[], None]) -> list[dict[str, object]]:
+        """All that the process says until it closes its end; `checkpoint` is called meanwhile."""
+        said = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.answers, selectors.EVENT_READ)
+            while True:
+                if selector.select(_LOOK_S):
+                    part = os.read(child.answers.fileno(), 1 << 16)
+                    if not part:
+                        break
+                    said += part
+                checkpoint()
+        return [json.loads(line) for line in said.splitlines()]
+
+    def _conclude(self, child: _Child, said: list[dict[str, object]]) -> None:
+        """Return when the act ended well; raise what it says, or what its end says."""
+        last = said[-1] if said else {}
+        if last.get("ended"):
+            return
+        items = [message["item"] for message in said if "item" in message]
+        item = items[-1] if items and isinstance(items[-1], int) else None
+        if "error" in last:
+            kind = getattr(errors, str(last["error"]), None)
+            if isinstance(kind, type) and issubclass(kind, RespoolError):
+                raise kind(str(last["message"]))
+            limit = self._settings.media_memory / (1 << 30)
+            raise Crashed(f"it needs more than {limit:.1f} GB of memory to be read; raise RESPOOL_MEDIA_MEMORY.", item)
+        code = child.process.wait()
+        if -code in _KILLED:
+            raise Interrupted("The process that reads the sources was killed by somebody; it is tried again.")
+        if -code == signal.SIGXCPU:
+            limit = self._settings.media_cpu_s
+            raise Crashed(
+                f"reading it takes more than {limit:.0f} s of processor time; raise RESPOOL_MEDIA_CPU_S.", item
+            )
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        raise Crashed(f"reading it ended the process that did ({name}); look at the orchestrator's log.", item)
+
+    def _take(self) -> _Child:
+        """The process that waits; another one is started in its place."""
+        with self._lock:
+            child, self._spare = self._spare, None
+        if child is None or child.process.poll() is not None:
+            if child is not None:
+                child.end()
+            child = self._start()
+        self._prepare()
+        return child
+
+    def _prepare(self) -> None:
+        with self._lock:
+            if self._spare is None and not self._closed:
+                self._spare = self._start()
+
+    def _start(self) -> _Child:
+        reader, writer = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.act", str(writer)],
+                stdin=subprocess.PIPE,
+                env={**os.environ, **self._settings.environment()},
+                pass_fds=[writer],
+            )
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return _Child(process, open(reader, "rb", buffering=0))  # noqa: PTH123 - a pipe; `end` closes it

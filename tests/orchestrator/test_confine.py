@@ -1,0 +1,139 @@
+"""Sources that kill whoever reads them: the one is refused with its reason, the others and the orchestrator live on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+from contract.errors import Cancelled, Interrupted
+from contract.job import Plan, Spec
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.confine import Confined
+from orchestrator.records import Records
+from orchestrator.submit import submit
+
+_FAULTS = """
+import os, signal
+from pathlib import Path
+from orchestrator.ingest import job as module
+
+film = module._film
+
+def hostile(job, item, *rest):
+    if item.name.startswith("segv"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if item.name.startswith("spin"):
+        while True:
+            pass
+    if item.name.startswith("eat"):
+        bytearray(1 << 40)
+    if item.name.startswith("wait"):
+        signal.pause()
+    if item.name.startswith("once") and not (mark := Path(os.environ["FAULT_MARK"])).exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return film(job, item, *rest)
+
+module._film = hostile
+"""
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes started from now on die of films with telling names, as of a hole in a media library."""
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_FAULTS)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("FAULT_MARK", str(tmp_path / "mark"))
+
+
+def job_of(settings: Settings, folder: Path, *names: str) -> str:
+    """A submitted job of small films with these names, each different."""
+    folder.mkdir(exist_ok=True)
+    for n, name in enumerate(names):
+        with av.open(str(folder / f"{name}.mp4"), "w") as out:
+            stream = out.add_stream("libx264", rate=Fraction(24))
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            picture = np.full((48, 64, 3), 7 * n + len(folder.name), np.uint8)
+            for _ in range(3):
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            out.mux(stream.encode())
+    return submit([folder], Spec(model="identity"), settings).job.id
+
+
+def ingested(settings: Settings, job: str, checkpoint: Callable[[], None] = lambda: None) -> Plan:
+    confined = Confined(settings)
+    try:
+        confined.run("ingest", job, checkpoint)
+    finally:
+        confined.close()
+    plan = Records(Storage(settings)).plan(job)
+    assert plan is not None
+    return plan
+
+
+@pytest.mark.usefixtures("faults")
+def test_a_source_that_crashes_its_reader_is_refused_alone(settings: Settings, tmp_path: Path) -> None:
+    """A segmentation fault and an endless loop cost one source each; the films between them are planned."""
+    job = job_of(settings, tmp_path / "crash", "a", "segv", "m", "spin", "z")
+    plan = ingested(replace(settings, media_cpu_s=2.0), job)
+    assert {failure.name: failure.reason.split(";")[0] for failure in plan.failures} == {
+        "segv.mp4": "reading it ended the process that did (SIGSEGV)",
+        "spin.mp4": "reading it takes more than 2 s of processor time",
+    }
+    assert {chunk.item for chunk in plan.chunks} == {0, 1, 4}  # a, m and z, in the order of their names
+
+
+@pytest.mark.usefixtures("faults")
+def test_a_source_that_wants_all_memory_is_refused_alone(settings: Settings, tmp_path: Path) -> None:
+    """A header that makes the parser ask for a terabyte is refused with the setting that allows more."""
+    plan = ingested(settings, job_of(settings, tmp_path / "memory", "a", "eat"))
+    (failure,) = plan.failures
+    assert failure.name == "eat.mp4"
+    assert "RESPOOL_MEDIA_MEMORY" in failure.reason
+    assert len(plan.chunks) == 1
+
+
+@pytest.mark.usefixtures("faults")
+def test_a_killed_process_says_nothing_about_the_source(settings: Settings, tmp_path: Path) -> None:
+    """Somebody else's SIGKILL interrupts the act, and the same act again succeeds."""
+    job = job_of(settings, tmp_path / "killed", "once")
+    with pytest.raises(Interrupted, match="tried again"):
+        ingested(settings, job)
+    assert ingested(settings, job).failures == ()
+
+
+@pytest.mark.usefixtures("faults")
+def test_a_cancelled_act_leaves_no_process(settings: Settings, tmp_path: Path) -> None:
+    """A checkpoint that raises ends the process in the middle of a source, wherever it hangs, and the one that waits too."""
+    job = job_of(settings, tmp_path / "cancelled", "wait")
+    looks = 0
+
+    def checkpoint() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 8:
+            raise Cancelled("enough")
+
+    before = set(psutil.Process().children())
+    with pytest.raises(Cancelled):
+        ingested(settings, job, checkpoint)
+    assert set(psutil.Process().children()) == before
+
+
+def test_nothing_of_the_act_is_kept_open(settings: Settings, tmp_path: Path) -> None:
+    """An orchestrator that does many acts does not run out of file descriptors."""
+    job = job_of(settings, tmp_path / "open", "a")
+    ingested(settings, job)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    ingested(settings, job)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
