@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from contract.film import FilmIndex
 from contract.job import Item, Spec
@@ -30,6 +31,12 @@ class Restored:
     def damage(self) -> list[tuple[int, int, str]]:
         spans = [(s.first, s.count, s.reason) for s in self.index.damage]
         return spans + [d for r in self.results for d in r.damage]
+
+
+def _opened(paths: Iterable[Path]) -> Iterator[BinaryIO]:
+    for path in paths:
+        with path.open("rb") as stream:
+            yield stream
 
 
 def restore(
@@ -62,7 +69,7 @@ def restore(
         assert next(runs, None) is None
         worked = clock()
         out = folder / result
-        notes = assemble_film(index, spec, file, (o.open("rb") for o in outs), out, max(r.reorder for r in results))
+        notes = assemble_film(index, spec, file, _opened(outs), out, max(r.reorder for r in results))
         verify_film(out, index, spec, file, sum(r.frames for r in results))
         seconds = {"plan": planned - began, "cut": cutting, "work": worked - planned, "assemble": clock() - worked}
     data = out.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.assemble.mux import Covers, Outlet
     from orchestrator.assemble.spool import Spool
 
-_EARLY = Fraction(-(1 << 40))
+_EARLY = -math.inf
 """Covers carry no time; they go first."""
 
 
@@ -57,6 +58,7 @@ class Copies:
 
     def __init__(self, index: FilmIndex, outlet: Outlet, spool: Spool, move: Fraction) -> None:
         self._index, self._outlet, self._spool, self._move = index, outlet, spool, move
+        self._base = float(Fraction(*index.time_base))
         self._last: dict[int, int] = {}
         self._given: dict[int, Track] = {}
         self._refused: dict[int, tuple[int, str]] = {}
@@ -68,9 +70,10 @@ class Copies:
         wanted = {i for i in self._outlet.others if source.streams[i].type != "attachment"}
         if not wanted:
             return
-        film, number, now = self._index.stream, 0, Fraction(0)
+        film, number, now = self._index.stream, 0, 0.0
         base = Fraction(*self._index.time_base)
         joins = [(0, Fraction(0)), *((i, shift * base) for i, shift in self._index.joins)]
+        bases = {i: float(source.streams[i].time_base or 1) for i in wanted | {film}}
         mended = len(joins) > 1
         for packet in demux(source, wanted | {film} if mended else wanted, self._broken):
             stamp = packet.dts if packet.dts is not None else packet.pts
@@ -78,19 +81,19 @@ class Copies:
                 if packet.stream_index != film:
                     self._spool.write(packet.stream_index, _EARLY, packet)
                 continue
-            time = stamp * packet.time_base
+            time = stamp * bases[packet.stream_index]
             if packet.stream_index == film:
-                now = time + next(move for i, move in reversed(joins) if number >= i)
+                now = time + float(next(move for i, move in reversed(joins) if number >= i))
                 number += 1
                 continue
             move = self._move
             if mended:  # the part of the film that this belongs to is the one that it is nearest to
-                move += min((m for _, m in joins), key=lambda m: abs(time + m - now))
+                move += min((m for _, m in joins), key=lambda m: abs(time + float(m) - now))
             if move:
                 ticks = round(move / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts + ticks
                 packet.dts = None if packet.dts is None else packet.dts + ticks
-            self._spool.write(packet.stream_index, time + move, packet)
+            self._spool.write(packet.stream_index, time + float(move), packet)
 
     def __enter__(self) -> Copies:
         self._packets = iter(self._spool)
@@ -104,7 +107,7 @@ class Copies:
     def up_to(self, film: Packet[VideoStream]) -> None:
         """Give what belongs before the film's packet; leaving the context gives the rest."""
         assert film.dts is not None
-        limit = film.dts * film.time_base
+        limit = film.dts * self._base
         while self._next is not None and self._next[1] <= limit:
             self._give()
 

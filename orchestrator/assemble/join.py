@@ -94,6 +94,7 @@ class ChunkJoiner:
     def __iter__(self) -> Iterator[Packet[VideoStream]]:
         waiting: list[int] = []
         depth = self._reorder or 0
+        base = Fraction(*self._index.time_base)
         step = int(self._lasting[0])
         first = 0
         number = 0
@@ -111,7 +112,7 @@ class ChunkJoiner:
                     )
                 packet.pts, packet.dts = pts + self.shift, dts + self.shift
                 packet.duration = int(self._lasting[position])
-                packet.time_base = Fraction(*self._index.time_base)
+                packet.time_base = base
                 yield packet
                 number += 1
                 given += 1
@@ -131,18 +132,21 @@ class ChunkJoiner:
         """The packets of one chunk with the positions of their frames."""
         chunk = self._index.chunks[self._number]
         seen: set[int] = set()
-        for packet in container.demux(_film_of(container)):
+        stream = _film_of(container)
+        if stream.time_base != CHUNK_TICK:
+            raise VerifyError(f"chunk {self._number} counts in {stream.time_base} s, not in frames; retry the job.")
+        for packet in container.demux(stream):
             if packet.size == 0:
                 continue
-            ordinal = Fraction(-1) if packet.pts is None else packet.pts * packet.time_base / CHUNK_TICK
-            if ordinal.denominator != 1 or not 0 <= ordinal < chunk.count or int(ordinal) in seen:
+            ordinal = -1 if packet.pts is None else packet.pts
+            if not 0 <= ordinal < chunk.count or ordinal in seen:
                 raise VerifyError(
                     f"chunk {self._number} holds a frame numbered {ordinal}, of {chunk.count}; retry the job."
                 )
             if not seen and not packet.is_keyframe:
                 raise VerifyError(f"chunk {self._number} does not begin with a key frame; retry the job.")
-            seen.add(int(ordinal))
-            yield packet, chunk.first + int(ordinal)
+            seen.add(ordinal)
+            yield packet, chunk.first + ordinal
 
 
 def _film_of(container: InputContainer) -> VideoStream:

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 
 if TYPE_CHECKING:
     from av.stream import Stream
 
-_HEAD = struct.Struct("<HBBqqqqqqqI")
+_HEAD = struct.Struct("<HBBdqqqqqI")
 _SIDE = struct.Struct("<BI")
 NO_TIME = -(1 << 62)
 KEY, CORRUPT = 1, 2
@@ -37,14 +37,14 @@ class Spool:
     ) -> None:
         self._file.close()
 
-    def write(self, stream: int, time: Fraction, packet: Packet[Stream]) -> None:
+    def write(self, stream: int, time: float, packet: Packet[Stream]) -> None:
         base = packet.time_base
         side = [(s.data_type.encode(), bytes(s)) for s in packet.iter_sidedata()]
         flags = (KEY if packet.is_keyframe else 0) | (CORRUPT if packet.is_corrupt else 0)
         pts = NO_TIME if packet.pts is None else packet.pts
         dts = NO_TIME if packet.dts is None else packet.dts
         head = _HEAD.pack(
-            stream, flags, len(side), time.numerator, time.denominator, base.numerator, base.denominator, pts, dts,
+            stream, flags, len(side), time, base.numerator, base.denominator, pts, dts,
             packet.duration or 0, packet.size,
         )  # fmt: skip
         self._file.write(head)
@@ -52,19 +52,21 @@ class Spool:
             self._file.write(_SIDE.pack(len(name), len(data)) + name + data)
         self._file.write(packet)
 
-    def __iter__(self) -> Iterator[tuple[int, Fraction, Packet[Stream]]]:
+    def __iter__(self) -> Iterator[tuple[int, float, Packet[Stream]]]:
         self._file.seek(0)
+        bases: dict[tuple[int, int], Fraction] = {}
         while head := self._file.read(_HEAD.size):
-            stream, flags, sides, num, den, base_num, base_den, pts, dts, duration, size = _HEAD.unpack(head)
+            stream, flags, sides, time, num, den, pts, dts, duration, size = _HEAD.unpack(head)
             side = []
             for _ in range(sides):
                 name_size, data_size = _SIDE.unpack(self._file.read(_SIDE.size))
                 side.append((self._file.read(name_size).decode(), self._file.read(data_size)))
-            packet = cast("Packet[Stream]", Packet(size))
+            packet = Packet(size)
             packet.update(self._file.read(size))
             packet.pts = None if pts == NO_TIME else pts
             packet.dts = None if dts == NO_TIME else dts
-            packet.time_base = Fraction(base_num, base_den)
+            base = bases.get((num, den)) or bases.setdefault((num, den), Fraction(num, den))
+            packet.time_base = base
             packet.duration = duration
             packet.is_keyframe = bool(flags & KEY)
             packet.is_corrupt = bool(flags & CORRUPT)
@@ -73,4 +75,4 @@ class Spool:
                 piece = PacketSideData(number, len(data))  # type: ignore[call-arg]  # PyAV's stubs leave it out
                 piece.update(data)
                 packet.set_sidedata(piece, move=True)
-            yield stream, Fraction(num, den), packet
+            yield stream, time, packet
