@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from contract.errors import UsageError
-from contract.job import JobId, Natural
+from contract.job import JobId
 
 QUEUE = "respool"
 ENHANCE = "respool.enhance"
@@ -18,7 +18,7 @@ class Ring(Struct, frozen=True, forbid_unknown_fields=True):
     """The one message: chunk `chunk` of job `job` may be worked on. Anything else is looked up in S3."""
 
     job: JobId
-    chunk: Natural
+    chunk: Annotated[int, Meta(ge=0, lt=1 << 31)]  # beyond it Redis' scripts would count in floating point
     version: Literal[1] = 1
 
 
