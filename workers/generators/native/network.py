@@ -112,8 +112,7 @@ class NativeNetwork:
         self._program = program
         self._room = _Room()
         self._threads = threads or len(os.sched_getaffinity(0))
-        self._pool = ThreadPoolExecutor(self._threads, "native")
-        self._counter = np.zeros(1, np.int64)
+        self._pool = ThreadPoolExecutor(max(1, self._threads - 1), "native")
         every = [*program.body, *program.tail]
         shapes = {s.name: s for s in map(self._shape, every)}
         for shape in shapes.values():
@@ -227,9 +226,10 @@ class NativeNetwork:
     def _run(self, step: _Step, views: dict[str, _View]) -> None:
         source = step.source
         out = views[source.output.buffer]
+        counter = np.zeros(1, np.int64)
         values = dict.fromkeys(FIELDS, 0)
         values |= {
-            "counter": self._counter.ctypes.data,
+            "counter": counter.ctypes.data,
             "rows": -(-out.height // OUTPUT),
             "columns": -(-out.width // OUTPUT),
             "block": _BLOCK,
@@ -246,7 +246,6 @@ class NativeNetwork:
             values |= _place(name, views[part.buffer], part, 1)
             values[f"{name}_factor"] = step.factors[i:].ctypes.data
         fields = np.array([values[name] for name in FIELDS], np.int64)
-        self._counter[0] = 0
         outputs = sum(step.shape.chunks) * self._width
         planes = len(step.shape.products) ** 2
         rooms = [
@@ -256,9 +255,13 @@ class NativeNetwork:
             )
             for n in range(self._threads)
         ]
-        calls = [self._pool.submit(step.layer, fields.ctypes.data, v.ctypes.data, m.ctypes.data) for v, m in rooms]
-        for call in calls:
-            call.result()
+        mine, *others = [(fields.ctypes.data, v.ctypes.data, m.ctypes.data) for v, m in rooms]
+        helpers = [self._pool.submit(step.layer, *other) for other in others]
+        step.layer(*mine)
+        for helper in helpers:
+            # No row is left: a helper that the system has not let begin by now would only be waited for.
+            if not helper.cancel():
+                helper.result()
         out.border(source.output.first, self._whole(source.output.channels))
 
 

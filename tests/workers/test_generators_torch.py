@@ -1,0 +1,88 @@
+"""The torch backend: what a GPU would be given, checked on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from workers.generators.torch_backend import Run, TorchNetwork
+
+CPU = torch.device("cpu")
+
+
+class Recorder:
+    """Records nothing, remembers the shapes, and, like a CUDA graph, gives the same memory every time."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, run: Run, example: torch.Tensor) -> Run:
+        self.shapes.append(tuple(example.shape))
+        held = run(example).clone()
+
+        def replay(shown: torch.Tensor) -> torch.Tensor:
+            return held.copy_(run(shown))
+
+        return replay
+
+
+def network(recorder: Recorder | None = None, precision: str = "fp32") -> TorchNetwork:
+    torch.manual_seed(0)
+    return TorchNetwork(torch.nn.Conv2d(3, 3, 3, padding=1), CPU, precision, recorder)
+
+
+def test_a_shape_is_recorded_when_it_comes_again() -> None:
+    """Tiles that come once are not recorded; frames, which come again and again, are, once."""
+    recorder = Recorder()
+    made = network(recorder)
+    for side in (8, 9, 8, 8, 8, 9, 8):
+        made(torch.rand(1, 3, side, side))
+    assert recorder.shapes == [(1, 3, 8, 8)]
+
+
+def test_results_do_not_share_the_records_memory() -> None:
+    """A result stays what it was when the next frame runs in the same recorded memory."""
+    made = network(Recorder())
+    frames = [torch.rand(1, 3, 8, 8) for _ in range(4)]
+    results = [made(f) for f in frames]
+    plain = network()
+    for frame, result in zip(frames, results, strict=True):
+        assert torch.allclose(result, plain(frame), atol=1e-6)
+    assert len({r.data_ptr() for r in results}) == len(results)
+
+
+def test_few_shapes_are_kept() -> None:
+    """Recorded shapes hold memory, so only the last few are kept."""
+    recorder = Recorder()
+    made = network(recorder)
+    for side in (8, 9, 10, 11, 8):
+        for _ in range(3):
+            made(torch.rand(1, 3, side, side))
+    assert [s[-1] for s in recorder.shapes] == [8, 9, 10, 11, 8]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_results_are_fp32_in_the_usual_layout(precision: str) -> None:
+    """Whatever the network computes in, what comes out is contiguous float32."""
+    result = network(precision=precision)(torch.rand(2, 3, 8, 8))
+    assert result.dtype == torch.float32
+    assert result.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), MemoryError),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"), MemoryError),
+        (RuntimeError("expected 3 channels"), RuntimeError),
+    ],
+)
+def test_a_short_memory_is_a_memory_error(error: Exception, expected: type[Exception]) -> None:
+    """What CUDA and the CPU allocator say when memory is short is one error to the enhancer; other errors stay what they are."""
+
+    class Broken(torch.nn.Module):
+        def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+            raise error
+
+    with pytest.raises(expected):
+        TorchNetwork(Broken(), CPU, "fp32")(torch.rand(1, 3, 8, 8))
