@@ -14,10 +14,10 @@ import msgspec
 
 from contract import job as words
 from contract import keys
-from contract.errors import IntegrityError, PermanentError
+from contract.errors import IntegrityError, PermanentError, VerifyError
 from contract.film import FilmIndex
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
-from contract.provenance import making
+from contract.provenance import Making, making
 from contract.settings import Settings
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
@@ -132,14 +132,17 @@ class Assembly:
             ]
             source = io.BufferedReader(self._storage.open(keys.source(self._job.id, item.n)))
             scale = network_scale(self._job.spec.model, self._settings)
-            first = {name: msgspec.json.decode(value) for name, value in commits[0].record.items() if name in _MADE_ON}
-            says = making(self._job, item, **first)
-            notes = assemble_image(source, item, self._job.spec, scale, bands, out, says)
+            notes = assemble_image(source, item, self._job.spec, scale, bands, out, self._says(item, commits))
             self._store(item, out)
         for commit in commits:
             self._damage += commit.damage
             notes += [said for note in commit.notes if (said := note.removeprefix(f"{item.name}: ")) not in notes]
         self._notes += [f"{item.name}: {note}" for note in notes]
+
+    def _says(self, item: Item, commits: list[Done]) -> Making:
+        """What the result says about itself: made on the first chunk's worker, and perhaps on others."""
+        first = {name: msgspec.json.decode(value) for name, value in commits[0].record.items() if name in _MADE_ON}
+        return making(self._job, item, **first)
 
     def _scratch(self) -> Path | None:
         return self._settings.scratch if self._settings.scratch != Path() else None
@@ -175,14 +178,21 @@ class Assembly:
                         yield stream
 
             source = keys.source(self._job.id, item.n)
-            self._notes += assemble_film(
-                index, self._job.spec, io.BufferedReader(self._storage.open(source)), parts(), out
-            )
-            verify_film(out, index, self._job.spec, io.BufferedReader(self._storage.open(source)))
+            said = self._says(item, commits)
+            stream = io.BufferedReader(self._storage.open(source))
+            reorder = max(commit.reorder for commit in commits)
+            delivered = sum(commit.frames for commit in commits)
+            damage = [Damage(item.n, span.first, span.count, span.reason) for span in index.damage]
+            damage += [span for commit in commits for span in commit.damage]
+            if delivered != index.frames and not damage:
+                raise VerifyError(f"{delivered} of {index.frames} frames were made and nobody said why; retry the job.")
+            notes = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said)
+            verify_film(out, index, self._job.spec, io.BufferedReader(self._storage.open(source)), delivered)
             self._store(item, out)
-        for commit in commits:
-            self._damage += commit.damage
-            self._notes += [note for note in commit.notes if note not in self._notes]
+        self._damage += damage
+        notes += [note for commit in commits for note in commit.notes]
+        whose = f"{item.name}: " if len(self._job.items) > 1 else ""
+        self._notes += dict.fromkeys(whose + note for note in notes)
 
     def _write_records(self, manifest: Manifest) -> None:
         """How each result came to be, beside the manifest and before it: a job that ended has its records."""
