@@ -1,11 +1,13 @@
 """Makes samples/media: a short film with sound and four photographs, aged by the second-order degradation.
 
 The originals are public-domain and CC0 pictures that scikit-image ships; samples/README.md names them. Run it as
-`python samples/make.py`; equal versions of the packages age the same pixels in the same way.
+`python samples/make.py`; equal versions of the packages age the same pixels in the same way. With `--clean FOLDER` it
+writes the clean pictures instead, as PNG: what `respool evaluate` measures generators on.
 """
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -100,7 +102,19 @@ def make_photograph(path: Path, name: str, seed: int, crop: tuple[int, int, int,
     return drawn
 
 
+def write_clean(folder: Path) -> None:
+    """The originals in colour, each without margins that would not fill a pixel of a copy four times smaller."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        picture = getattr(skimage.data, name)()
+        height, width = (side // 4 * 4 for side in picture.shape[:2])
+        cv2.imwrite(str(folder / f"{name}.png"), picture[:height, :width, ::-1])
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["--clean"]:
+        write_clean(Path(sys.argv[2]))
+        return
     MEDIA.mkdir(exist_ok=True)
     draws: dict[str, list[Draw]] = {"film.mp4": make_film(MEDIA / "film.mp4")}
     for file, *rest in PHOTOGRAPHS:

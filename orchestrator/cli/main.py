@@ -37,6 +37,8 @@ _COMMANDS = {
     "report": "evidence",
     "verify": "evidence",
     "models": "models",
+    "degrade": "quality",
+    "evaluate": "quality",
     "worker": "serve",
     "orchestrator": "serve",
     "flower": "flower",

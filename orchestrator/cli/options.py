@@ -52,7 +52,7 @@ _OPTIONS = (
     click.option("--face-enhance", is_flag=True, help="Restore faces with GFPGAN. Off by default: it invents detail."),
     click.option("--face-strength", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="How much of the restored face is pasted back."),
     click.option("--face-model", default="GFPGANv1.4", show_default=True, help="Network that restores faces."),
-    click.option("--face-min-size", type=click.IntRange(1), default=16, show_default=True, help="Leave faces alone whose eyes are fewer pixels apart."),
+    click.option("--face-min-size", type=click.IntRange(1), default=16, show_default=True, help="Leave faces alone that are fewer pixels wide in the source."),
     click.option("--face-only-largest", is_flag=True, help="Restore the largest face of a picture alone."),
     click.option("--face-exclude", multiple=True, callback=_exclude, metavar="X,Y,W,H", help="Leave faces in this rectangle of the source alone; may be repeated."),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True, help="Arithmetic of the network."),

@@ -1,0 +1,100 @@
+"""respool degrade, respool evaluate: worse copies of good pictures, and what generators make of them.
+
+Both need torch, which the command line never loads: the work is done by a program of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from contract.errors import UsageError
+from contract.settings import Settings
+from orchestrator.cli.common import command
+
+_SOURCES = click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+_OUT = click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
+)
+_SEED = click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Equal seeds give equal copies."
+)
+_ORDER = click.option(
+    "--order",
+    type=click.Choice(["1", "2"]),
+    default="2",
+    show_default=True,
+    help="1: blur, resize, noise and JPEG once; 2: twice, with a sinc filter, as in the Real-ESRGAN paper.",
+)
+
+
+@command()
+@_SOURCES
+@_OUT
+@_SEED
+@_ORDER
+@click.option(
+    "-s",
+    "--scale",
+    type=click.FloatRange(1, 16),
+    default=4.0,
+    show_default=True,
+    help="How many times smaller copies are.",
+)
+def degrade(settings: Settings, sources: tuple[Path, ...], out: Path, seed: int, order: str, scale: float) -> int:
+    """Age clean pictures and films by the book.
+
+    SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw.
+    """
+    return _program(
+        settings, "workers.degrade", [*_paths(sources, out), "--seed", seed, "--order", order, "--scale", scale]
+    )
+
+
+@command()
+@_SOURCES
+@_OUT
+@_SEED
+@_ORDER
+@click.option(
+    "-m", "--model", "models", multiple=True, help="Generator; repeatable (default: those that come in a wheel)."
+)
+@click.option(
+    "-s", "--scale", type=click.IntRange(1, 8), default=4, show_default=True, help="How many times smaller copies are."
+)
+def evaluate(
+    settings: Settings,
+    sources: tuple[Path, ...],
+    out: Path,
+    seed: int,
+    order: str,
+    models: tuple[str, ...],
+    scale: int,
+) -> int:
+    """Measure generators on degraded copies of clean pictures.
+
+    Prints PSNR, SSIM, LPIPS and NIQE for each generator, with bicubic and Lanczos as floors. OUT/report.json has every score,
+    OUT/sheet.png shows them.
+    """
+    chosen = [part for model in models for part in ("--model", model)]
+    options = ["--seed", seed, "--order", order, "--scale", scale, *chosen]
+    return _program(settings, "workers.evaluate", [*_paths(sources, out), *options])
+
+
+def _paths(sources: tuple[Path, ...], out: Path) -> list[object]:
+    # Absolute, so that none of them can be taken for an option.
+    return [*(source.absolute() for source in sources), "--out", out.absolute()]
+
+
+def _program(settings: Settings, module: str, arguments: list[object]) -> int:
+    """Run a module of the workers with `arguments` and these settings; gives its exit code."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None or find_spec("workers") is None:
+        raise UsageError("this needs torch, which is not installed; pip install 'respool[worker]' brings it.")
+    line = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(line, env={**os.environ, **settings.environment()}, check=False).returncode

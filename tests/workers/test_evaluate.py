@@ -1,0 +1,80 @@
+"""`respool evaluate`: its measures mean what they say, and the command ends in a table, a report and a sheet."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import pyvips
+import skimage.data
+
+from contract.errors import BadInput, UsageError
+from contract.settings import Settings
+from orchestrator.cli.main import call
+from workers.evaluate import metrics
+from workers.evaluate.__main__ import evaluate, table
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "coffee.png"
+    cv2.imwrite(str(path), skimage.data.coffee()[:240, :241, ::-1])
+    return path
+
+
+def test_measures_know_better_from_worse() -> None:
+    """A picture equals itself; more noise is worse by every measure that has a reference."""
+    clean = skimage.data.coffee()[:240, :240]
+    rng = np.random.default_rng(0)
+    little, much = ((clean + rng.normal(0, s, clean.shape)).clip(0, 255).astype(np.uint8) for s in (5, 25))
+    assert metrics.psnr(clean, clean, 4) == math.inf
+    assert metrics.ssim(clean, clean, 4) == pytest.approx(1)
+    assert metrics.psnr(little, clean, 4) > metrics.psnr(much, clean, 4)
+    assert metrics.ssim(little, clean, 4) > metrics.ssim(much, clean, 4)
+    assert math.isfinite(metrics.niqe(clean, 4))
+    assert math.isnan(metrics.niqe(clean[:100, :100], 4))
+
+
+def test_floors_are_measured_beside_every_model(picture: Path) -> None:
+    """Each method has a score for each picture, at the picture's own size, and the same seed gives the same scores."""
+    report, page = evaluate([picture], ("identity",), 4, 3, 2, Settings(device="cpu"))
+    again, _ = evaluate([picture], ("identity",), 4, 3, 2, Settings(device="cpu"))
+    assert [score.method for score in report.scores] == ["bicubic", "lanczos", "identity"]
+    assert [(s.psnr, s.ssim, s.niqe) for s in report.scores] == [(s.psnr, s.ssim, s.niqe) for s in again.scores]
+    assert all(10 < (score.psnr or 0) < 60 for score in report.scores)
+    assert report.draws.keys() == {"coffee.png"}
+    assert page.shape[1] == 4 * 260
+    assert "bicubic" in table(report)
+    if report.scores[0].lpips is None:
+        assert "LPIPS is left out" in report.notes[0]
+
+
+def test_nonsense_is_refused(picture: Path, tmp_path: Path) -> None:
+    """A scale out of range, a tiny picture and a file that is no picture are errors that name it."""
+    settings = Settings(device="cpu")
+    with pytest.raises(UsageError, match="scale is 9"):
+        evaluate([picture], (), 9, 0, 2, settings)
+    tiny = tmp_path / "tiny.png"
+    pyvips.Image.black(20, 20).write_to_file(str(tiny))
+    with pytest.raises(BadInput, match=r"tiny\.png is 20x20"):
+        evaluate([tiny], (), 4, 0, 2, settings)
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    with pytest.raises(BadInput, match=r"text\.png"):
+        evaluate([text], (), 4, 0, 2, settings)
+
+
+def test_the_commands_run_their_programs(picture: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`respool degrade` and `respool evaluate` write what they promise and pass on the exit code of their program."""
+    assert call(["degrade", str(picture), "-o", str(tmp_path / "aged"), "-s", "2", "--order", "1"]) == 0
+    assert json.loads((tmp_path / "aged" / "draws.json").read_text())[0]["copy"] == "coffee.png"
+    assert call(["evaluate", str(picture), "-o", str(tmp_path / "eval"), "-m", "lanczos"]) == 0
+    assert "lanczos" in capfd.readouterr().out
+    assert (tmp_path / "eval" / "sheet.png").exists()
+    assert len(json.loads((tmp_path / "eval" / "report.json").read_text())["scores"]) == 2
+    assert call(["evaluate", str(tmp_path / "nothing.png"), "-o", str(tmp_path / "none")]) == 2
+    assert "does not exist" in capfd.readouterr().err
