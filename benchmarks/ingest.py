@@ -23,9 +23,9 @@ from typing import BinaryIO
 
 import av
 
-from contract.job import Item, Spec
 from benchmarks.materials.catalog import x264
 from benchmarks.materials.write import Film, Sound, write
+from contract.job import Item, Spec
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.cut import cut

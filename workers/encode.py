@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from contract.film import Encoding
 
+DEEPEST = 64
+"""More frames than any encoder decodes ahead of their turn."""
+
 
 class ChunkEncoder:
     """Encodes frames into `out`. Use as a context manager; after it, `frames` and `reorder` describe what was written.
@@ -75,6 +78,8 @@ class ChunkEncoder:
                 )
             self._ordinals.append(packet.pts)
             packet.time_base = CHUNK_TICK  # the encoder counted in frames
+            # x265 leaves the decode time of a single frame uninitialised; assembly makes its own from the ordinals.
+            packet.dts = len(self._ordinals) - DEEPEST
             self._container.mux(packet)
 
     def __exit__(

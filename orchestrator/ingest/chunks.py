@@ -67,7 +67,7 @@ def cut_positions(frames: int, target: int, keys: Keys, exact: bool) -> list[int
         here = starts[-1]
         left = frames - here
         want = target if exact else max(min(target, left // 4), min(target, max(MIN_FRAMES, target // 4)))
-        if left <= want * 1.25:
+        if left <= (want if exact else want * 1.25):
             return starts
         goal = here + want
         nearest = _nearest(keys.positions, goal)

@@ -1,0 +1,107 @@
+"""Target codecs: chunks that can be joined, 8 and 10 bits, a last chunk of one frame."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.logging
+import pytest
+
+from benchmarks.materials.check import compare, film_of
+from benchmarks.materials.local import restore
+from benchmarks.materials.write import Film, write
+from contract.codecs import choose_pix_fmt, encoder_options
+from contract.errors import Unsupported, UsageError
+from contract.job import Codec, Spec
+
+CASES = [
+    *(
+        (codec, pix, suffix)
+        for codec in ("x264", "x265")
+        for pix in ("yuv420p", "yuv420p10le")
+        for suffix in ("mp4", "ts")
+    ),
+    *(("svtav1", pix, suffix) for pix in ("yuv420p", "yuv420p10le") for suffix in ("mp4", "webm")),
+    ("vp9", "yuv420p", "webm"),
+    ("ffv1", "yuv420p", "mkv"),
+    ("ffv1", "yuv420p10le", "mkv"),
+    ("prores", "yuv422p10le", "mov"),
+]
+
+
+def _source(pix_fmt: str) -> bytes:
+    """21 frames: with chunks of 10, the last has one."""
+    return write(
+        Film(
+            "matroska", "ffv1", {"level": "3", "g": "1"}, frames=21, size=(128, 96), pix_fmt=pix_fmt, sar=Fraction(4, 3)
+        )
+    )
+
+
+@pytest.mark.parametrize(("codec", "pix_fmt", "suffix"), CASES)
+def test_chunks_join_without_a_seam(codec: Codec, pix_fmt: str, suffix: str, tmp_path: Path) -> None:
+    """Chunks of every codec, the last of one frame, play as one stream: all frames, exact times, no decoder's complaint."""
+    data = _source(pix_fmt)
+    (tmp_path / "film.mkv").write_bytes(data)
+    spec = Spec(model="identity", codec=codec, chunk_frames=10)
+    done = restore(tmp_path / "film.mkv", f"result.{suffix}", spec, tmp_path)
+    assert [c.count for c in done.index.chunks] == [10, 10, 1]
+    verdict = compare(data, done.data, codec == "ffv1", codec)
+    assert verdict.problems == []
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        with av.logging.Capture() as messages, av.open(io.BytesIO(done.data)) as container:
+            stream = film_of(container)
+            stream.codec_context.thread_count = 1
+            assert sum(1 for _ in container.decode(stream)) == 21
+            assert stream.codec_context.pix_fmt == choose_pix_fmt(codec, pix_fmt, None)[0]
+    finally:
+        av.logging.set_level(before)
+    assert messages == []
+
+
+@pytest.mark.parametrize(
+    ("codec", "source", "expected"),
+    [
+        ("x264", "yuvj420p", "yuv420p"),
+        ("x264", "yuv422p10le", "yuv422p10le"),
+        ("x264", "yuv411p", "yuv422p"),
+        ("x264", "gbrp", "yuv444p"),
+        ("svtav1", "yuv422p10le", "yuv420p10le"),
+        ("svtav1", "gray", "yuv420p"),
+        ("ffv1", "p010le", "yuv420p10le"),
+        ("ffv1", "yuv410p", "yuv410p"),
+        ("ffv1", "pal8", "bgr0"),
+        ("prores", "yuv420p", "yuv422p10le"),
+    ],
+)
+def test_the_nearest_pixel_format_is_chosen(codec: Codec, source: str, expected: str) -> None:
+    """Depth and chroma are kept where the encoder can, and never lost in silence."""
+    chosen, notes = choose_pix_fmt(codec, source, None)
+    assert chosen == expected
+    assert bool(notes) == (
+        expected not in (source, source.replace("yuvj", "yuv"), "yuv420p10le" if source == "p010le" else "")
+    )
+
+
+@pytest.mark.parametrize(("codec", "source"), [("vp9", "yuv420p10le"), ("x264", "yuv420p12le"), ("x264", "yuva420p")])
+def test_a_loss_of_depth_or_transparency_is_refused(codec: Codec, source: str) -> None:
+    """A codec that cannot hold the source's bits is refused, with the way to accept the loss."""
+    with pytest.raises(Unsupported, match="--pix-fmt"):
+        choose_pix_fmt(codec, source, None)
+
+
+def test_options_that_mean_nothing_are_refused() -> None:
+    """crf for a lossless codec, unknown presets and impossible pixel formats are said before any work."""
+    with pytest.raises(UsageError, match="--crf 20 means nothing to ffv1"):
+        encoder_options("ffv1", Spec(model="identity", codec="ffv1", crf=20), "yuv420p")
+    with pytest.raises(UsageError, match="ultrafast"):
+        encoder_options("x264", Spec(model="identity", preset="warp"), "yuv420p")
+    with pytest.raises(UsageError, match="52 is beyond 51"):
+        encoder_options("x264", Spec(model="identity", crf=52), "yuv420p")
+    with pytest.raises(UsageError, match="cannot encode pixel format"):
+        choose_pix_fmt("x264", "yuv420p", "yuv420p16le")
