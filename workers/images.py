@@ -21,7 +21,7 @@ from contract.images import carry
 from contract.images.bands import band_rows
 from contract.images.papers import Papers
 from contract.images.picture import Page, Picture, read_pages
-from contract.images.pixels import encode, open_pixels, raw_pixels, sample_type
+from contract.images.pixels import RawPixels, encode, open_pixels, sample_type
 from contract.images.target import Target, choose_for
 from contract.images.tiff_papers import write as write_tiff
 from contract.job import Spec
@@ -179,7 +179,7 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
             anywhere = open_pixels(work.source, picture, work.name, strict=False, page=page.index, anywhere=True)
             notes += _with_faces(work, work.faces, anywhere, target, profile, raw)
         packet = carry.told(papers, work.made, [])[0].xmp if part.format == "avif" else None
-        encode(raw_pixels(raw, part), part, header, packet, plain, work.name)
+        encode(RawPixels(raw, part), part, header, packet, plain, work.name)
     finally:
         raw.unlink(missing_ok=True)
     return notes + painter.notes

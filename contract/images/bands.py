@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 STRIP = 128
-"""Rows of a TIFF strip as libvips writes them; bands end with one, so that they are put together without decoding."""
+"""Rows of a TIFF strip; bands end with one, so that they are put together without decoding."""
 BAND = 16_000_000
 """Source pixels of a band: half a minute to three minutes of a worker's time, large beside its halo and its fetch."""
 

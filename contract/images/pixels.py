@@ -6,15 +6,18 @@ the depth says (8; 10 to 16; 32), the alpha sample last and never premultiplied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
+from io import RawIOBase
 from pathlib import Path
 
 import numpy as np
 import pyvips
 
-from contract.errors import BadInput, Unsupported
+from contract.errors import BadInput, IntegrityError, Unsupported
 from contract.images import vips
+from contract.images.bands import STRIP
+from contract.images.deflate import Strip, write_png, write_tiff
 from contract.images.picture import Picture
 from contract.images.target import Target
 
@@ -23,6 +26,8 @@ JPEG_QUALITY = 95
 """Of libjpeg, without chroma subsampling: at this quality a photograph's error stays below one code value in the mean."""
 WEBP_QUALITY = 95
 AVIF_QUALITY = 90
+OPTIMISED = 30_000_000
+"""Pixels of a JPEG up to which its Huffman tables are made for it: 200 MB of coefficients."""
 
 
 def container(depth: int) -> int:
@@ -70,26 +75,80 @@ def _from_cmyk(image: pyvips.Image, picture: Picture) -> pyvips.Image:
     return result if alpha is None else result.bandjoin(alpha)
 
 
-def raw_pixels(raw: Path, target: Target) -> pyvips.Image:
-    """The raw pixels of a result, mapped piece by piece."""
-    bands = (1 if target.mode == "grey" else 3) + target.alpha
-    form, meaning = _FORMATS[container(target.depth)], _interpretation(target)
-    return pyvips.Image.rawload(
-        str(raw), target.width, target.height, bands, format=form, interpretation=meaning, access="sequential"
-    )
+class RawPixels:
+    """The raw pixels of a result in a scratch file."""
+
+    def __init__(self, path: Path, target: Target) -> None:
+        self._path, self._target = path, target
+        self._bands = (1 if target.mode == "grey" else 3) + target.alpha
+
+    def strips(self, rows: int) -> Iterator[Strip]:
+        """`rows` rows at a time, from the top; read, not mapped, so that a large file does not count as memory."""
+        target = self._target
+        kind = sample_type(target.depth)
+        line = target.width * self._bands * kind.itemsize
+        with self._path.open("rb", buffering=0) as file:
+            for top in range(0, target.height, rows):
+                height = min(rows, target.height - top)
+                data = np.frombuffer(_exactly(file, height * line), kind)
+                yield data.reshape(height, target.width, self._bands)
+
+    def image(self) -> pyvips.Image:
+        """The same for libvips, which maps the file piece by piece."""
+        target = self._target
+        form, meaning = _FORMATS[container(target.depth)], _interpretation(target)
+        path, access = str(self._path), "sequential"
+        return pyvips.Image.rawload(
+            path, target.width, target.height, self._bands, format=form, interpretation=meaning, access=access
+        )
 
 
-def joined(bands: Sequence[Path]) -> pyvips.Image:
+class JoinedBands:
     """Bands that `encode` wrote as TIFF, one below the other; decoded as they are asked for."""
-    parts = [pyvips.Image.tiffload(str(band), access="sequential") for band in bands]
-    return reduce(lambda above, below: above.join(below, "vertical"), parts)
+
+    def __init__(self, bands: Sequence[Path], target: Target) -> None:
+        self._bands, self._target = bands, target
+
+    def strips(self, rows: int) -> Iterator[Strip]:
+        """`rows` rows at a time, from the top."""
+        image = self.image()
+        region = pyvips.Region.new(image)
+        kind = sample_type(self._target.depth)
+        for top in range(0, image.height, rows):
+            height = min(rows, image.height - top)
+            data = np.frombuffer(region.fetch(0, top, image.width, height), kind)
+            yield data.reshape(height, image.width, image.bands)
+
+    def image(self) -> pyvips.Image:
+        parts = [pyvips.Image.tiffload(str(band), access="sequential") for band in self._bands]
+        return reduce(lambda above, below: above.join(below, "vertical"), parts)
 
 
-def encode(image: pyvips.Image, target: Target, like: pyvips.Image, xmp: bytes | None, out: Path, name: str) -> None:
-    """Encode the pixels `image` as `out`, without metadata but for AVIF, which gets the fields of `like` and `xmp`.
+def _exactly(file: RawIOBase, size: int) -> bytes:
+    """`size` bytes of an unbuffered file, which may give them in several parts."""
+    data = bytearray()
+    while len(data) < size:
+        part = file.read(size - len(data))
+        if not part:
+            raise IntegrityError("scratch pixels ended too early; retry the job.")
+        data += part
+    return bytes(data)
+
+
+def encode(
+    pixels: RawPixels | JoinedBands, target: Target, like: pyvips.Image, xmp: bytes | None, out: Path, name: str
+) -> None:
+    """Encode `pixels` as `out`, without metadata but for AVIF, which gets the fields of `like` and `xmp`.
 
     Raises Unsupported when the encoder refuses; memory is bounded, the file is streamed.
     """
+    if target.format == "tiff":
+        write_tiff(pixels.strips(STRIP), target, out)
+        return
+    if target.format == "png":
+        write_png(pixels.strips(STRIP), target, out)
+        return
+    image = pixels.image()
     if target.format == "avif":
         image = image.copy()
         for field in like.get_fields():
@@ -122,29 +181,11 @@ def _interpretation(target: Target) -> str:
 def _encode(image: pyvips.Image, target: Target, out: Path) -> None:
     path = str(out)
     if target.format == "jpeg":
-        image.jpegsave(path, keep="none", Q=JPEG_QUALITY, subsample_mode="off", optimize_coding=True)
-    elif target.format == "png":
-        image.pngsave(path, keep="none", compression=6, palette=False, bitdepth=container(target.depth))
+        # Tables of its own make a file some 5% smaller, but need all coefficients in memory.
+        small = image.width * image.height <= OPTIMISED
+        image.jpegsave(path, keep="none", Q=JPEG_QUALITY, subsample_mode="off", optimize_coding=small)
     elif target.format == "webp":
         image.webpsave(path, keep="none", lossless=target.lossless, Q=WEBP_QUALITY, exact=True, smart_subsample=True)
-    elif target.format == "avif":
-        image.heifsave(
-            path,
-            compression="av1",
-            Q=AVIF_QUALITY,
-            bitdepth=target.depth,
-            subsample_mode="off",
-            lossless=target.lossless,
-        )
     else:
-        bands = image.bands
-        size = image.width * image.height * bands * container(target.depth) // 8
-        image.tiffsave(
-            path,
-            keep="none",
-            compression="deflate",
-            predictor="none" if container(target.depth) == 32 else "horizontal",
-            tile=False,
-            # 4 GB is where 32-bit offsets end; deflate may grow noise by a little, and metadata needs room.
-            bigtiff=size > 0xF000_0000,
-        )
+        lossy = {"Q": AVIF_QUALITY, "subsample_mode": "off"}
+        image.heifsave(path, compression="av1", bitdepth=target.depth, lossless=target.lossless, **lossy)

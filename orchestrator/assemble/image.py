@@ -9,7 +9,7 @@ from typing import BinaryIO
 from contract.errors import VerifyError
 from contract.images import carry, vips
 from contract.images.picture import read_pages
-from contract.images.pixels import encode, joined
+from contract.images.pixels import JoinedBands, encode
 from contract.images.target import choose_for
 from contract.images.tiff_papers import write as write_tiff
 from contract.job import Item, Spec
@@ -45,7 +45,7 @@ def assemble_image(
         plain = out.with_name(out.name + ".plain")
         try:
             packet = carry.told(papers, made, [])[0].xmp if target.format == "avif" else None
-            encode(joined(bands), target, vips.load(source, picture.format, item.name), packet, plain, item.name)
+            encode(JoinedBands(bands, target), target, vips.load(source, picture.format, item.name), packet, plain, item.name)
             if target.format != "avif":
                 papers, said = carry.told(papers, made, [plain])
                 notes += said
