@@ -42,6 +42,7 @@ chaos: install
 
 fidelity: install
 	$(BIN)/python -m benchmarks.fidelity
+	$(BIN)/python -m benchmarks.fidelity_images
 
 reliability: install
 	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --table docs/reliability.md

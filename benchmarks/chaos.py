@@ -139,13 +139,8 @@ def _lose_one(r: Rig, film: Path, score: Score) -> bool:
     victims = [p.pid for p in r.processes("worker")]
     for pid in victims:
         r.hurt(pid, signal.SIGSTOP)
-    job, announcer = r.submit(film), Announcer(r.settings)
-
-    def taken() -> bool:
-        counts = r.ledger.counts(job)
-        return counts is not None and announcer.waiting() < counts.waiting
-
-    until(taken, 60, "a taken message")
+    job = r.submit(film)
+    until(lambda: r.consuming() < 2, 60, "a taken message")  # Redis gave it to one of the stopped
     began = time.monotonic()
     for pid in victims:
         r.hurt(pid, signal.SIGKILL)

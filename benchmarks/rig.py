@@ -76,7 +76,7 @@ class Rig:
     def consuming(self) -> int:
         """Workers that wait for a message at Redis this moment."""
         with Redis.from_url(self.settings.redis_url) as raw:
-            return sum(client["cmd"] == "brpop" for client in raw.client_list())
+            return sum("b" in client["flags"] and client["cmd"] == "brpop" for client in raw.client_list())
 
     def hurt(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to a process that may have gone by itself."""

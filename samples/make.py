@@ -28,16 +28,16 @@ Pixels = npt.NDArray[np.uint8]
 
 # Each shot: a picture, the seed of its draw, and the window (centre x, centre y, width) it moves from and to.
 SHOTS = (
-    ("rocket", 15, (330, 290, 380), (330, 190, 420)),
-    ("astronaut", 12, (250, 190, 440), (225, 135, 280)),
-    ("coffee", 9, (250, 190, 360), (340, 200, 400)),
+    ("rocket", 5, (330, 290, 380), (330, 190, 420)),
+    ("astronaut", 11, (250, 190, 440), (225, 135, 280)),
+    ("coffee", 5, (250, 190, 360), (340, 200, 400)),
 )
 # Each photograph: its file, a picture, the seed of its draw, the crop (left, top, width, height) and how much smaller.
 PHOTOGRAPHS = (
     ("camera.png", "camera", 16, (100, 40, 360, 320), 2.25),
     ("chelsea.jpg", "chelsea", 11, (60, 0, 360, 300), 2.25),
     ("cup.png", "coffee", 21, (120, 40, 384, 320), 2.4),
-    ("portraits/astronaut.jpg", "astronaut", 3, (80, 0, 290, 290), 1.8),
+    ("portraits/astronaut.jpg", "astronaut", 9, (80, 0, 290, 290), 1.8),
 )
 
 
@@ -95,7 +95,7 @@ def make_photograph(path: Path, name: str, seed: int, crop: tuple[int, int, int,
         y, x = np.mgrid[: result.shape[0], : result.shape[1]]
         middle, radius = np.array(result.shape[:2]) / 2, np.array(result.shape[:2]) * 0.48
         distance = np.hypot((y - middle[0] + 0.5) / radius[0], (x - middle[1] + 0.5) / radius[1])
-        alpha = np.clip((1 - distance) * 12, 0, 1) * 255
+        alpha = np.clip((1 - distance) * 40, 0, 1) * 255
         result = np.dstack([result, alpha.round().astype(np.uint8)])
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), result, [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == ".jpg" else [])

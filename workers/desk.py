@@ -86,7 +86,7 @@ class Desk:
 
     def enhancer(self, spec: Spec) -> Enhancer:
         """The generator that `spec` pins, loaded; the one held before is let go when it is another."""
-        key = msgspec.json.encode((spec.model, spec.weights, spec.denoise, spec.precision, spec.tile))
+        key = msgspec.json.encode((spec.model, spec.scale, spec.weights, spec.denoise, spec.precision, spec.tile))
         if self._enhancer is None or key != self._enhancer_key:
             from workers.generators.registry import load
 

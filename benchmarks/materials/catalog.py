@@ -13,10 +13,10 @@ from fractions import Fraction
 
 import av
 
-from contract.job import Codec
 from benchmarks.materials import damage, paff
 from benchmarks.materials.draw import frame, picture
 from benchmarks.materials.write import Film, Sound, remux, text_stream, write
+from contract.job import Codec
 
 SRT = """1
 00:00:00,200 --> 00:00:00,900

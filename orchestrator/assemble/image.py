@@ -45,7 +45,14 @@ def assemble_image(
         plain = out.with_name(out.name + ".plain")
         try:
             packet = carry.told(papers, made, [])[0].xmp if target.format == "avif" else None
-            encode(JoinedBands(bands, target), target, vips.load(source, picture.format, item.name), packet, plain, item.name)
+            encode(
+                JoinedBands(bands, target),
+                target,
+                vips.load(source, picture.format, item.name),
+                packet,
+                plain,
+                item.name,
+            )
             if target.format != "avif":
                 papers, said = carry.told(papers, made, [plain])
                 notes += said

@@ -30,13 +30,13 @@ _SPEC = Spec(model="lanczos", scale=3.0, codec="ffv1", chunk_frames=12)
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """96 frames in 8 chunks."""
+    """288 frames in 24 chunks: more than one worker does while three leave."""
     path = tmp_path_factory.mktemp("scale") / "film.mkv"
     noise = np.random.default_rng(5).integers(0, 255, (96, 160, 3), dtype=np.uint8)
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=Fraction(24), options={"g": "12", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        for n in range(96):
+        for n in range(288):
             frame = av.VideoFrame.from_ndarray(np.roll(noise, n, axis=1), format="rgb24")
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
@@ -51,6 +51,8 @@ def alone() -> Iterator[Cluster]:
         start(Settings(state=Path(folder) / "s", device="cpu"), workers=1) as cluster,
     ):
         yield cluster
+        for log in sorted(cluster.folder.logs.glob("*r*.log")):  # pytest shows it when a test failed
+            print(f"== {log.name}", log.read_text(errors="replace")[-4000:], sep="\n")
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
 from contract.errors import EnhanceError, WeightsError
 from workers.generators import compat
 from workers.generators.network import Parameters, whole
-from workers.generators.torch_backend import memory_errors
 
 BATCH = 8
 """Faces restored at once on a GPU. A face takes about 0.7 GB in fp32; on a processor, one at a time is as fast."""
@@ -90,7 +90,7 @@ class Restorer:
 
     @torch.no_grad()
     def _run(self, faces: torch.Tensor) -> torch.Tensor:
-        with memory_errors():
+        with _memory_errors():
             result: torch.Tensor = self._module(faces.to(self._at))
             return result
 
@@ -127,3 +127,18 @@ def build(
             f"weights {name} do not fit {architecture}: {str(error).splitlines()[-1].strip()}"
         ) from error
     return module, module.size
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Whatever torch raises when a device's memory is short becomes a MemoryError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        # The CPU allocator has no class of its own for this.
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise

@@ -1,0 +1,163 @@
+"""Where the time goes: ``python -m benchmarks.stages``. The machine's matrix peak, each network against it, each stage of a film.
+
+The peak is that of the largest product of two square matrices that this machine does in the precision, measured here and
+first. A network's work is what its convolutions cost when they are done directly; a backend that needs fewer multiplications (Winograd's way
+needs a quarter) can therefore be above 100 %. On a machine with a GPU everything runs on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.moving import make_moving, photograph
+from contract.errors import UsageError
+from contract.settings import Settings
+
+SIZES = {
+    "realesr-animevideov3": (480, 640),
+    "RealESRGAN_x4plus_anime_6B": (192, 256),
+    "RealESRGAN_x4plus": (120, 160),
+}
+"""Models and the (height, width) that they are timed at: about two seconds of a slow machine's work."""
+_SIDE = 2048
+"""Rows of the matrices whose product is the peak; 4096 on a GPU."""
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _seconds(work: Callable[[], object], rounds: int) -> list[float]:
+    """Wall seconds of each of `rounds` runs after one that does not count."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    once()
+    return sorted(once() for _ in range(rounds))
+
+
+def native_precisions() -> list[str]:
+    """Precisions that this machine multiplies in by itself."""
+    if torch.cuda.is_available():
+        return ["fp32", "bf16", "fp16"]
+    from workers.generators.openvino_backend import precisions
+
+    return sorted(precisions(), reverse=True)
+
+
+def peaks(rounds: int) -> dict[str, float]:
+    """GFLOP/s of a large matrix product in each precision."""
+    found = {}
+    side = _SIDE * (2 if torch.cuda.is_available() else 1)
+    for precision in native_precisions():
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        a, b = (torch.randn(side, side, device=_device()).to(kind) for _ in range(2))
+
+        def product(a: torch.Tensor = a, b: torch.Tensor = b) -> torch.Tensor:
+            return a @ b
+
+        found[precision] = 2 * side**3 / _seconds(product, rounds)[0] / 1e9
+    return found
+
+
+def networks(peak: dict[str, float], rounds: int, models: list[str]) -> None:
+    """Every backend and precision of every model: time, share of the peak, memory."""
+    from benchmarks.weigh import enhancer, upstream
+
+    print("| model, size | backend | s, median (lowest-highest) | ratio | GFLOP/s | share of peak |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for model in models:
+        height, width = SIZES[model]
+        image = photograph(height, width)[:height, :width]
+        rgb = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255).to(_device())
+        with tempfile.TemporaryDirectory() as folder:
+            theirs: Any = upstream(model, Settings(), Path(folder))
+        theirs.img = rgb.half() if theirs.half else rgb
+        with torch.no_grad():
+            base = _seconds(theirs.process, rounds)
+        rows = [("upstream, as it is", "fp16" if theirs.half else "fp32", base, 0.0)]
+        for backend in ("torch", "openvino", "native"):
+            for precision in ("fp32", "bf16", "fp16"):
+                if backend == "torch" and precision not in peak:
+                    continue  # torch emulates, which nobody would choose
+                try:
+                    _, loaded = enhancer(model, replace(Settings(), backend=backend), precision=precision)
+                except UsageError:
+                    continue
+                network: Any = loaded
+                each = _seconds(partial(network._network, rgb), rounds)
+                rows.append((backend, precision, each, network.architecture.flops))
+        flops = rows[-1][3] * height * width
+        for name, precision, each, _ in rows:
+            middle = statistics.median(each)
+            print(
+                f"| {model} {width}x{height} | {name} {precision} | {middle:.3f} ({each[0]:.3f}-{each[-1]:.3f}) "
+                f"| {statistics.median(base) / middle:.2f} | {flops / middle / 1e9:.0f} "
+                f"| {flops / middle / 1e9 / peak[precision]:.0%} |",
+                flush=True,
+            )
+
+
+def film(frames: int, size: tuple[int, int]) -> None:
+    """Seconds of each stage of a chunk, and the network's busy share; then the memory of the process."""
+    from benchmarks.materials.local import restore
+    from benchmarks.weigh import enhancer
+
+    print("\n| film | decode | to RGB | network | from RGB | encode | wall | network busy | peak MiB |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = make_moving(folder / "film.mp4", frames, size)
+        spec, loaded = enhancer("realesr-animevideov3", Settings(), scale=4.0)
+        made = restore(source, "out.mp4", spec, folder, loaded)
+        record: Any = made.results[0].record
+        seconds = record["seconds"]
+        stages = " | ".join(f"{seconds[s]:.2f}" for s in ("decode", "to_rgb", "network", "from_rgb", "encode"))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"| {frames} frames {size[0]}x{size[1]}, animevideov3 x4 | {stages} | {record['wall']:.2f} "
+            f"| {record['network_busy']:.0%} | {peak:.0f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", nargs="*", default=list(SIZES))
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--size", default="640x480")
+    arguments = parser.parse_args()
+    peak = peaks(arguments.rounds)
+    shown = ", ".join(f"{precision} {value:.0f} GFLOP/s" for precision, value in peak.items())
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    print(
+        f"{where}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}; matrix peak {shown}; "
+        f"{arguments.rounds} rounds\n"
+    )
+    networks(peak, arguments.rounds, arguments.models)
+    if arguments.frames:
+        width, height = map(int, arguments.size.split("x"))
+        film(arguments.frames, (width, height))
+    print(f"\nLoad at the end {os.getloadavg()[0]:.1f}.")
+
+
+if __name__ == "__main__":
+    main()

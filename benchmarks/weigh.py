@@ -1,0 +1,47 @@
+"""Pinned weights for benches, from the catalog and the cache, as a job would pin them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from contract.job import Spec, Weights
+from contract.settings import Settings
+from weights import catalog
+from weights.fetch import fetch
+
+
+def pinned(model: str, settings: Settings) -> tuple[Weights, Path]:
+    """The catalog's entry and its file, fetched where it is not here yet."""
+    entry = catalog.load(settings).find(model)
+    found = fetch(entry, settings)
+    parameters = entry.parameters
+    made = Weights("generator", entry.name, found.sha256, entry.architecture, parameters, entry.licence, found.origin)
+    return made, found.path
+
+
+def enhancer(model: str, settings: Settings, **fields: object) -> tuple[Spec, object]:
+    """A spec for `model` with `fields`, and its generator, loaded as a worker loads it."""
+    from workers.generators.registry import load
+
+    weights, path = pinned(model, settings)
+    spec = Spec(model=weights.name, weights=(weights,), **fields)  # type: ignore[arg-type]
+    return spec, load(spec, {weights.sha256: path}, settings)
+
+
+def upstream(model: str, settings: Settings, folder: Path) -> object:
+    """Upstream's RealESRGANer with the same weights, as its video script makes it for this machine."""
+    from workers.generators import compat
+    from workers.generators.basicsr_archs import architecture
+
+    weights, path = pinned(model, settings)
+    upsampler = compat.load("realesrgan").RealESRGANer
+    if weights.architecture == "srvgg":
+        network = architecture("srvgg_arch", "SRVGGNetCompact")(**weights.parameters)
+    else:
+        network = architecture("rrdbnet_arch", "RRDBNet")(**weights.parameters)
+    checkpoint = folder / "upstream.pth"
+    torch.save({"params": load_file(path)}, checkpoint)
+    return upsampler(scale=4, model_path=str(checkpoint), model=network, pre_pad=0, half=torch.cuda.is_available())
