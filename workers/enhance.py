@@ -85,6 +85,10 @@ class Worker:
             return verdict
         self.idle.clear()
         self._lease, self._taken = lease, time.monotonic()
+        if self.pulse.interrupted.is_set():  # told to end while it claimed: `hand_back` may have looked too early
+            self._lease = None
+            self.idle.set()
+            return self._give_back(lease, "the worker was told to end", counted=False)
         self.pulse.hold(lease)
         self.meter.begin()
         outcome = "crashed"
