@@ -6,8 +6,12 @@ encoder's headers must not depend on the machine: thread counts and library bann
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import av
 
@@ -204,6 +208,24 @@ def _options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
         }
     profile = "4" if pixel_class(pix_fmt).chroma == (0, 0) else "3"
     return {"profile": profile, "vendor": "apl0"}
+
+
+def open_encoder(context: av.VideoCodecContext) -> None:
+    """Open a configured encoder, and leave every thread of this process in the scheduling class that it had.
+
+    SVT-AV1 run by root makes its own threads and the calling one real-time (SCHED_FIFO, measured on 4.1); all later
+    threads and child processes would inherit that and starve whatever else runs on the machine.
+    """
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to stderr otherwise
+    if sys.platform != "linux":
+        context.open()
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    context.open()
+    for thread in (int(task.name) for task in Path("/proc/self/task").iterdir()):
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            if os.sched_getscheduler(thread) != policy:
+                os.sched_setscheduler(thread, policy, priority)
 
 
 def _deep(pix_fmt: str) -> bool:

@@ -23,6 +23,15 @@ _TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
 """Validators of the deployment files, put there by deploy/tools.sh."""
 
 
+@pytest.fixture(autouse=True)
+def _ordinary_priority() -> Iterator[None]:
+    """No test may leave this process real-time, as SVT-AV1 does to root's: all that follows would starve."""
+    before = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else 0
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == before
+
+
 def _start(folder: Path, workers: int, orchestrator: bool) -> Cluster:
     """A cluster; without the packages that bring its servers, skip on a laptop and fail in CI."""
     try:

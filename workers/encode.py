@@ -6,13 +6,13 @@ An ordinal that is left out marks a frame that the source does not give.
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 
+from contract import codecs
 from contract.errors import EnhanceError
 from contract.film import CHUNK_FORMAT, CHUNK_TICK
 
@@ -108,7 +108,6 @@ class ChunkEncoder:
 
 def open_encoder(container: OutputContainer, encoding: Encoding) -> VideoStream:
     """A stream of `container` that encodes as `encoding` says and carries its colour tags."""
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to stderr otherwise
     rate = Fraction(*encoding.rate)
     options = dict(encoding.options)
     if encoding.colour.chroma_location:
@@ -125,4 +124,5 @@ def open_encoder(container: OutputContainer, encoding: Encoding) -> VideoStream:
     context.color_primaries = colour.primaries
     context.color_trc = colour.transfer
     context.colorspace = colour.space
+    codecs.open_encoder(context)
     return stream

@@ -19,6 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+_IN_ACT = "orchestrator.act" in sys.orig_argv
+"""True in the process that an orchestrator lets ingest and assemble."""
+
 
 def _once() -> bool:
     name, _, folder = os.environ["RESPOOL_FAULT"].partition(":")
@@ -43,6 +46,8 @@ def _storm(module: ModuleType) -> None:
 
 
 def _die() -> None:
+    if _IN_ACT:
+        os.kill(os.getppid(), signal.SIGKILL)  # the orchestrator; its process for media goes with it
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -118,8 +123,10 @@ def _patch(module: ModuleType) -> None:
 class _Finder(MetaPathFinder):
     """Patches a module right after it was executed."""
 
+    faulty = {"contract.storage"} if _IN_ACT else {"workers.enhance", "orchestrator.service"}
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name not in ("workers.enhance", "orchestrator.service"):
+        if name not in self.faulty:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:

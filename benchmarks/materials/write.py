@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from benchmarks.materials.draw import frame
+from contract import codecs
 
 
 @dataclass
@@ -84,6 +85,7 @@ def _write(film: Film, path: Path) -> None:
         extras = [list(make(container)) for make in film.extra]
         if film.dress:
             film.dress(container, stream)
+        codecs.open_encoder(context)
         packets = [*_video(film, stream, base)]
         length = float(film.frames / film.rate)
         for track, sound in tracks:

@@ -13,8 +13,10 @@ from contract.job import Face, Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILMS = ("mp4", "m4v", "mov", "qt", "mkv", "webm", "ts", "m2ts", "mts", "avi", "nut", "mxf")
+FILMS = ("mp4", "m4v", "mov", "qt", "mkv", "webm", "ts", "m2ts", "mts")
 """Suffixes of an OUT that is one film."""
+READ_ONLY = ("avi", "dv", "flv", "mpeg", "mpg", "mxf", "nut", "ogv", "vob", "wmv")
+"""Suffixes of films that are read and not written: their containers do not hold exact times, or not all streams."""
 PICTURES = {"png": "png", "tif": "tiff", "tiff": "tiff", "jpg": "jpg", "jpeg": "jpg", "webp": "webp"}
 """Suffixes of an OUT that is one image, and the format each asks for."""
 
@@ -61,7 +63,7 @@ _OPTIONS = (
     click.option("--crf", type=click.FloatRange(0, 63), help="Quality of the encoder: lower is better and larger."),
     click.option("--preset", help="Speed of the encoder, in its own words."),
     click.option("--pix-fmt", help="Pixel format of films (default: the source's)."),
-    click.option("--container", type=click.Choice(sorted(set(FILMS))), help="File format of films (default: the source's, or OUT's)."),
+    click.option("--container", type=click.Choice(sorted(FILMS)), help="File format of films (default: the source's, or OUT's)."),
     click.option("--faststart", is_flag=True, help="Put the index of mp4 and mov first, for the web."),
     click.option("--image-format", type=click.Choice(["auto", "png", "tiff", "jpg", "webp"]), default="auto", show_default=True, help="File format of images."),
     click.option("--alpha", type=click.Choice(["network", "bicubic"]), default="network", show_default=True, help="How transparency is enlarged."),
@@ -110,6 +112,10 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     if scale is not None and not 0 < scale <= 16:
         raise UsageError(f"--scale is {scale:g}; give a factor above 0 and up to 16.")
     suffix = out.suffix.lower().lstrip(".") if out else ""
+    if out is not None and suffix in READ_ONLY and not out.is_dir():
+        raise UsageError(
+            f"{out} cannot be written: .{suffix} holds no exact times; name it {out.with_suffix('.mkv').name}."
+        )
     if suffix in FILMS:
         asked = values["container"] if given("container") is by_hand else None
         values["container"] = _agree("--container", asked, suffix)

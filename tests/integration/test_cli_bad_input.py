@@ -81,6 +81,14 @@ def test_an_option_that_makes_no_sense_is_refused(
     assert sorted(p.name for p in tmp_path.iterdir() if p.name not in ("data", "cache")) == []
 
 
+def test_a_container_without_exact_times_is_not_written(
+    respool_here: Respool, small_film: Path, tmp_path: Path
+) -> None:
+    """AVI is read, not written: exit 2, and the sentence says under which name it would work."""
+    done = respool_here("run", small_film, "-o", tmp_path / "out.avi", "--model", "lanczos", "--state", tmp_path / "s")
+    one_sentence(done, 2, "out.avi", "out.mkv")
+
+
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(
     respool_here: Respool, small_film: Path, tmp_path: Path, nobody_left: Callable[[], list[str]]
 ) -> None:
@@ -129,7 +137,11 @@ def test_a_bad_file_in_a_folder_fails_alone_and_is_named(
     (folder / "empty.png").touch()
     done = respool("run", folder, "-o", out, "--model", "identity", "--state", cluster.folder.path)
     assert done.returncode == 1, done.stderr
-    assert [p.name for p in out.rglob("*")] == ["good.mp4"]
+    assert sorted(p.name for p in out.rglob("*")) == ["failures.csv", "good.mp4"]
+    assert {line.partition(",")[0] for line in (out / "failures.csv").read_text().splitlines()[1:]} == {
+        "bad.mp4",
+        "empty.png",
+    }
     failed = [line for line in done.stderr.splitlines() if line.startswith("failed item: ")]
     assert len(failed) == 2
     assert {"bad.mp4", "empty.png"} == {line.split(": ")[1] for line in failed}
