@@ -8,6 +8,7 @@ Whatever else happens to it, its parent sees by its end.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import resource
@@ -44,6 +45,7 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
 def main() -> None:
     """Do one order, or nothing when the parent closes stdin first."""
     _die_with_parent()
+    faulthandler.enable()  # a source that crashes a library leaves a trace in the orchestrator's log
     known = settings.load()
     log.configure(known)
     line = sys.stdin.buffer.readline()

@@ -32,11 +32,14 @@ _CRASHES = 20
 
 
 class Crashed(PermanentError):
-    """Raised when a process ended in the middle of an act; `item` is the one at hand, None when there was none."""
+    """Raised when a process ended in the middle of an act; `item` is the one at hand, None when there was none.
 
-    def __init__(self, message: str, item: int | None = None) -> None:
+    `sure` says that a second try would end the same way: a limit was reached.
+    """
+
+    def __init__(self, message: str, item: int | None = None, *, sure: bool = True) -> None:
         super().__init__(message, item)
-        self.message, self.item = message, item
+        self.message, self.item, self.sure = message, item, sure
 
     def __str__(self) -> str:
         return self.message
@@ -78,16 +81,20 @@ class Confined:
         """Do an act to its end. `checkpoint` is called several times a second, and raises to have the process killed.
 
         Raises what the act raised, Interrupted when somebody killed its process, and PermanentError when the process
-        could not bear the sources one after the other; a single source that kills it is refused with the reason.
+        could not bear the sources one after the other; a single source that kills it is refused with the reason, after
+        a second try where the first may have been bad luck.
         """
         refused: dict[int, str] = {}
+        unlucky: set[int] = set()
         while True:
             try:
                 return self._once(act, job, refused, checkpoint)
             except Crashed as crash:
                 if act != "ingest" or crash.item is None or crash.item in refused or len(refused) >= _CRASHES:
                     raise
-                refused[crash.item] = str(crash)
+                if crash.sure or crash.item in unlucky:
+                    refused[crash.item] = str(crash)
+                unlucky.add(crash.item)
 
     def _once(self, act: Act, job: str, refused: dict[int, str], checkpoint: Callable[[], None]) -> None:
         child = self._take()
@@ -138,7 +145,9 @@ class Confined:
                 f"reading it takes more than {limit:.0f} s of processor time; raise RESPOOL_MEDIA_CPU_S.", item
             )
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        raise Crashed(f"reading it ended the process that did ({name}); look at the orchestrator's log.", item)
+        raise Crashed(
+            f"reading it ended the process that did ({name}); look at the orchestrator's log.", item, sure=False
+        )
 
     def _take(self) -> _Child:
         """The process that waits; another one is started in its place."""

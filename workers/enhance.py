@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TOLD = "the worker was told to end"
+
 VERSION = metadata.version("respool")
 
 
@@ -56,6 +58,7 @@ class Worker:
         self._lease: Lease | None = None
         self._label = ""
         self._taken = 0.0
+        self._soft_limit = settings.chunk_soft_limit_s
         self._started = time.time()
         self._frames = 0
         self._fps = 0.0
@@ -69,11 +72,16 @@ class Worker:
         self.pulse.end()
 
     def hand_back(self) -> None:
-        """The process is to end: give the chunk at hand back now, whatever the main thread is doing."""
+        """The process is to end: give the chunk at hand back now, whatever the main thread is doing.
+
+        An attempt that outlived its soft limit counts as failed: Celery ends the process of one that ignores it.
+        """
         self.pulse.interrupt()
         lease = self._lease
         if lease is not None:
-            verdict = self.ledger.release(lease, "the worker was told to end", counted=False)
+            overdue = time.monotonic() - self._taken >= self._soft_limit
+            reason = f"it went on past its limit of {self._soft_limit:g} s and was ended"
+            verdict = self.ledger.release(lease, reason if overdue else TOLD, counted=overdue)
             logger.info("handed back (%s)", verdict, extra=_about(lease))
 
     def work(self, job: str, chunk: int) -> str:
@@ -88,7 +96,7 @@ class Worker:
         if self.pulse.interrupted.is_set():  # told to end while it claimed: `hand_back` may have looked too early
             self._lease = None
             self.idle.set()
-            return self._give_back(lease, "the worker was told to end", counted=False)
+            return self._give_back(lease, TOLD, counted=False)
         self.pulse.hold(lease)
         self.meter.begin()
         outcome = "crashed"

@@ -100,11 +100,11 @@ def test_a_cluster_grows_and_shrinks_in_mid_job(alone: Cluster, film: Path, tmp_
         until(lambda: len(jobs.workers()) == 4, "four heartbeats")
         jobs.control(job, paused=False)
         until(lambda: jobs.status(job).chunks.running >= 3, "the newcomers at work")
+        status = jobs.status(job)
+        assert status.chunks.done < status.chunks.total, "the job ended too early to show anything"
         first = pids(alone)[0]
         scale(alone.settings, 1)
         assert pids(alone) == [first]  # the newest left
-        status = jobs.status(job)
-        assert status.chunks.done < status.chunks.total, "the job ended too early to show anything"
 
     counts = run(alone, film, _SPEC, tmp_path / "resized.mkv", resize)
     assert (counts.retried, counts.failed) == (0, 0)
