@@ -148,7 +148,12 @@ def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = Tr
             else:
                 os.environ[name] = value
     with cluster:
-        yield Rig(cluster, replace(cluster.settings, **changes))  # type: ignore[arg-type]
+        try:
+            yield Rig(cluster, replace(cluster.settings, **changes))  # type: ignore[arg-type]
+        except BaseException:
+            for log in sorted(cluster.folder.logs.glob("*r*.log")):  # orchestrator and workers; pytest shows it
+                print(f"== {log.name}", log.read_text(errors="replace")[-4000:], sep="\n")
+            raise
 
 
 @contextmanager

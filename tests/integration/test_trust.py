@@ -203,7 +203,7 @@ def test_a_hung_chunk_is_ended_and_done_again(fault: str, film: Path, folder: Pa
 
 def test_cancel_pause_resume(film: Path, folder: Path) -> None:
     """A paused job stands still and goes on where it was; a cancelled one ends; retry opens it again."""
-    with rig(folder, workers=1) as r:
+    with rig(folder, workers=1, fault="slow-0.2") as r:
         job = r.submit(film)
         r.wait_done(job, 2)
         r.jobs.control(job, paused=True)
@@ -213,7 +213,7 @@ def test_cancel_pause_resume(film: Path, folder: Path) -> None:
         until(lambda: (c := r.ledger.counts(job)) is not None and c.waiting == 0, 60, "the queue to empty")
         assert r.done(job) == paused
         r.jobs.control(job, paused=False)
-        r.wait_done(job, paused + 2)
+        r.wait_done(job, paused + 1)
         r.jobs.control(job, cancelled=True)
         until(lambda: r.ledger.counts(job) is None, 60, "the end")
         assert r.jobs.status(job).state == "cancelled"
