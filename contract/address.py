@@ -21,9 +21,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import redis
 from redis.sentinel import Sentinel
 
+from contract import tasks
 from contract.errors import UsageError
+from contract.job import KNOWN
 from contract.settings import Settings
-from contract.tasks import QUEUE
 
 if TYPE_CHECKING:
     from kombu.entity import Queue
@@ -49,10 +50,11 @@ class Address:
 
 @dataclass(frozen=True)
 class Broker:
-    """What a Celery app is told: `conf` holds broker_url, broker_use_ssl and transport options; `queue` is declared."""
+    """What a Celery app is told: `conf` holds broker_url, broker_use_ssl and transport options; `queues`, by the version
+    of the plans whose chunks they hold, are declared."""
 
     conf: Mapping[str, Any] = field(repr=False)
-    queue: Queue
+    queues: Mapping[int, Queue]
 
 
 def parse(url: str, variable: str = "RESPOOL_REDIS_URL") -> Address:
@@ -141,7 +143,7 @@ def broker(settings: Settings) -> Broker:
     conf: dict[str, Any] = {"broker_url": ";".join(urls), "broker_transport_options": transport}
     if address.tls is not None:
         conf["broker_use_ssl"] = _checked(address.tls)
-    return Broker(conf, Queue(QUEUE))
+    return Broker(conf, {version: Queue(tasks.queue(version)) for version in KNOWN})
 
 
 def _rabbit(settings: Settings, url: str) -> Broker:
@@ -160,7 +162,8 @@ def _rabbit(settings: Settings, url: str) -> Broker:
     if unknown:
         raise UsageError(f"RESPOOL_BROKER_URL has the option {min(unknown)!r}; known are {', '.join(_TLS)}.")
     patience = int(settings.chunk_hard_limit_s * 1000) + _DELIVERY_MARGIN_MS
-    queue = Queue(QUEUE, queue_arguments={"x-queue-type": "quorum", "x-consumer-timeout": patience})
+    arguments = {"x-queue-type": "quorum", "x-consumer-timeout": patience}
+    queues = {version: Queue(tasks.queue(version), queue_arguments=arguments) for version in KNOWN}
     conf: dict[str, Any] = {
         "broker_url": parts._replace(query="").geturl(),
         "broker_transport_options": {"confirm_publish": True},
@@ -172,7 +175,7 @@ def _rabbit(settings: Settings, url: str) -> Broker:
             "server_hostname": host,
             **{names[name]: value for name, value in options.items()},
         }
-    return Broker(conf, queue)
+    return Broker(conf, queues)
 
 
 def _checked(tls: Mapping[str, str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ RespoolError                      the root; str() is one sentence: what, which v
 └── TransientError                worth another try, later or elsewhere
     ├── Unreachable               Redis or S3 does not answer, or refuses the credentials
     ├── StorageError              one object could not be read or written
+    ├── Newer                     a message or document that a newer version of Respool wrote
     ├── LeaseLost                 another attempt owns the chunk now
     └── Interrupted               the process was told to stop and hands its chunk back
 
@@ -77,6 +78,10 @@ class Unreachable(TransientError):
 
 class StorageError(TransientError):
     """Raised when one object could not be read or written."""
+
+
+class Newer(TransientError):
+    """Raised when a message or document is of a version that this process does not know; a newer process does."""
 
 
 class LeaseLost(TransientError):

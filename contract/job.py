@@ -2,19 +2,28 @@
 
 Everything here arrives from S3 or from a message, so it is decoded strictly: unknown fields, wrong
 types and numbers out of range are refused before anything acts on them.
+
+A change that an older process must not overlook, a new field for one, raises VERSION; KNOWN holds what is read
+beside it. What an older process meets of a newer one is `Newer`: left untouched, for whoever knows it. Only what decides
+nothing (`record`, heartbeats, `JobStatus`) may grow within a version.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from contract.errors import UsageError
+from contract.errors import Newer, UsageError
 
-VERSION = 1
+VERSION: Literal[1] = 1
+"""What is written."""
+
+KNOWN: tuple[int, ...] = (1,)
+"""What is read: the version that is written, and those that may still be about during an upgrade."""
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 JobId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
@@ -246,11 +255,39 @@ def encode(value: Struct) -> bytes:
 
 
 def decode(data: bytes, kind: type[T], what: str) -> T:
-    """Read a `kind` from JSON; raise UsageError naming `what` when the bytes are not one."""
+    """Read a `kind` from JSON; raise, naming `what`, Newer when a newer version wrote it, else UsageError when it is none."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return _decoder(kind).decode(data)
     except msgspec.DecodeError as error:
+        if _newer(data, kind, error):
+            raise Newer(
+                f"{what} was written by a newer version of Respool, and this one does not know all of it ({error}); "
+                "it is left to newer processes: finish the upgrade."
+            ) from error
         raise UsageError(f"{what} is not a {kind.__name__} of version {VERSION}: {error}.") from error
+
+
+_building = threading.Lock()
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """msgspec 0.22 reads a class' fields when it first decodes one, and crashes when several threads do so at once."""
+    with _building:
+        return msgspec.json.Decoder(kind)
+
+
+class _Versioned(Struct):
+    version: int = 1
+
+
+def _newer(data: bytes, kind: type[Struct], error: msgspec.DecodeError) -> bool:
+    """Whether a document that `error` refused is one of ours of a later version, or has fields of one."""
+    known = {field.name: field.default for field in msgspec.structs.fields(kind)}.get("version", VERSION)
+    try:
+        found = _decoder(_Versioned).decode(data).version
+    except msgspec.DecodeError:
+        return False
+    return found > known or (found == known and str(error).startswith("Object contains unknown field"))
 
 
 def raw(value: object) -> msgspec.Raw:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from contract import address, tasks
 from contract.errors import Unreachable
+from contract.job import VERSION
 from contract.settings import Settings
 from contract.tasks import Ring
 
@@ -16,11 +19,11 @@ class Announcer:
 
     def __init__(self, settings: Settings) -> None:
         broker = address.broker(settings)
-        self._queue = broker.queue
+        self._queues = broker.queues
         self._app = Celery("respool")
         self._app.conf.update(
             **broker.conf,
-            task_queues=[broker.queue],
+            task_queues=list(broker.queues.values()),
             task_serializer="json",
             accept_content=["json"],
             task_ignore_result=True,
@@ -28,21 +31,26 @@ class Announcer:
             task_publish_retry=False,
         )
 
-    def ring(self, job: str, chunk: int, label: str) -> None:
-        """Announce a chunk; `label` is the line that Flower shows. Raises Unreachable when the broker is away."""
+    def ring(self, job: str, chunk: int, label: str, version: Literal[1] = VERSION) -> None:
+        """Announce a chunk of a plan of `version` to workers that read it; `label` is the line that Flower shows.
+
+        Raises Unreachable when the broker is away.
+        """
+        message = tasks.to_message(Ring(job, chunk, version))
         try:
-            self._app.send_task(
-                tasks.ENHANCE, args=[tasks.to_message(Ring(job, chunk))], queue=self._queue, argsrepr=label
-            )
+            self._app.send_task(tasks.ENHANCE, args=[message], queue=self._queues[version], argsrepr=label)
         except (OperationalError, KombuError, OSError) as error:
             raise Unreachable(f"the broker does not take messages ({error}); check RESPOOL_BROKER_URL.") from error
 
-    def waiting(self) -> int:
-        """Messages that no worker has taken yet."""
+    def waiting(self, version: int | None = None) -> int:
+        """Messages that no worker has taken yet, about plans of `version` or of any that we know."""
+        return sum(self._depth(queue.name) for known, queue in self._queues.items() if version in (known, None))
+
+    def _depth(self, queue: str) -> int:
         try:
             with self._app.connection_for_write() as connection:
                 channel = connection.default_channel
-                return int(channel.queue_declare(tasks.QUEUE, passive=True).message_count)
+                return int(channel.queue_declare(queue, passive=True).message_count)
         except (OperationalError, OSError) as error:
             raise Unreachable(f"the broker does not answer ({error}); check RESPOOL_BROKER_URL.") from error
         except connection_errors(self._app) as error:

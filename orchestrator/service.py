@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Literal
 
 from contract import job as words
 from contract import keys
-from contract.errors import Cancelled, Interrupted, LeaseLost, PermanentError, RespoolError, TransientError
+from contract.errors import Cancelled, Interrupted, LeaseLost, Newer, PermanentError, RespoolError, TransientError
 from contract.exposition import Heartbeat, served
 from contract.job import Control, Failed, Job, Manifest, Plan
 from contract.ledger import Ledger
@@ -56,6 +57,7 @@ class Service:
         self._jobs: dict[str, Job] = {}
         self._open: set[str] = set()
         self._ended: set[str] = set()
+        self._left: dict[str, float] = {}
         self._looked = 0.0
         self._stop = threading.Event()
 
@@ -73,7 +75,7 @@ class Service:
     def tick(self) -> None:
         """One look at everything."""
         self._find_jobs()
-        ready = [job for job in sorted(self._open) if self._advance(job)]
+        ready = [job for job in sorted(self._open) if self._look(job)]
         if ready:
             with self._ledger.lock("dispatch", 5.0) as keep:
                 if keep is not None:
@@ -105,6 +107,19 @@ class Service:
             counts,
             None if manifest is None else manifest.state,
         )
+
+    def _look(self, job: str) -> bool:
+        """Advance a job, unless a newer version of Respool wrote it: that is left to newer orchestrators."""
+        if time.monotonic() < self._left.get(job, 0.0):
+            return False
+        try:
+            return self._advance(job)
+        except Newer as error:
+            if job not in self._left:
+                logger.warning("%s", error, extra={"job": job})
+            self._left[job] = time.monotonic() + _LOOK_AGAIN_S
+            self._plans.pop(job, None)  # whoever took it over may have made another
+            return False
 
     def _advance(self, job: str) -> bool:
         """Do what a job needs next; True when it may get chunks announced."""
@@ -158,6 +173,8 @@ class Service:
     def _finish_act(self, job: str) -> None:
         try:
             self._acts.pop(job).result()
+        except Newer:
+            raise
         except (TransientError, Cancelled) as error:
             logger.warning("%s", error, extra={"job": job})
         except PermanentError as error:
@@ -202,7 +219,10 @@ class Service:
         self._jobs.pop(job, None)
 
     def _reconcile(self, job: str) -> None:
-        patience = _LOST_MESSAGE_S if self._announcer.waiting() == 0 else self._settings.resend_s
+        if job not in self._plans:
+            return  # paused before it was planned
+        queued = self._announcer.waiting(self._plans[job].version)
+        patience = self._settings.resend_s if queued else _LOST_MESSAGE_S
         exhausted, again = self._ledger.reconcile(job, patience)
         for chunk in again:
             logger.warning("chunk goes out again", extra={"job": job, "chunk": chunk})
@@ -214,6 +234,11 @@ class Service:
 
     def _dispatch(self, ready: list[str]) -> None:
         """Keep a few messages ahead of the workers, shared fairly among jobs."""
+        for version in sorted({self._plans[job].version for job in ready}):
+            self._dispatch_version(version, [job for job in ready if self._plans[job].version == version])
+
+    def _dispatch_version(self, version: Literal[1], ready: list[str]) -> None:
+        """Jobs of one version share a window: chunks that wait for newer workers must not keep old ones idle."""
         claimants = []
         announced = 0
         for job in ready:
@@ -227,7 +252,7 @@ class Service:
         places = max(2, self._settings.window * len(self._ledger.workers())) - announced
         for job, count in share(claimants, max(0, places)).items():
             for chunk in self._ledger.dispatch(job, count):
-                self._announcer.ring(job, chunk, self._plans[job].chunks[chunk].label)
+                self._announcer.ring(job, chunk, self._plans[job].chunks[chunk].label, version)
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:

@@ -14,7 +14,7 @@ def make_app(settings: Settings) -> Celery:
     app = Celery("respool", include=["workers.tasks"])
     app.conf.update(
         **broker.conf,
-        task_queues=[broker.queue],
+        task_queues=list(broker.queues.values()),
         task_default_queue=tasks.QUEUE,
         task_serializer="json",
         accept_content=["json"],

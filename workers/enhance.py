@@ -22,7 +22,16 @@ import msgspec
 
 from contract import job as words
 from contract import keys
-from contract.errors import BadInput, Cancelled, Interrupted, LeaseLost, PermanentError, Unreachable
+from contract.errors import (
+    BadInput,
+    Cancelled,
+    Interrupted,
+    LeaseLost,
+    Newer,
+    PermanentError,
+    RespoolError,
+    Unreachable,
+)
 from contract.job import Chunk, Damage, Done, Failed, ItemFailure, Output
 from contract.ledger import Lease, Ledger
 from contract.provenance import making
@@ -40,6 +49,13 @@ logger = logging.getLogger(__name__)
 TOLD = "the worker was told to end"
 
 VERSION = metadata.version("respool")
+
+
+class _Winner(msgspec.Struct):
+    """What must be known of a commit that came first, all later versions included."""
+
+    attempt: str
+    frames: int
 
 
 class Worker:
@@ -88,6 +104,13 @@ class Worker:
         """Do a chunk when it still needs doing; returns what became of it in one word."""
         if self.pulse.interrupted.is_set():
             return "ending"
+        try:
+            self.desk.job(job)
+        except Newer as error:  # nothing is claimed, so nothing is counted
+            logger.warning("%s", error, extra={"job": job, "chunk": chunk})
+            return "newer"
+        except RespoolError:
+            pass  # whatever else is wrong with it is the attempt's to say
         verdict, lease = self.ledger.claim(job, chunk, self.name)
         if lease is None:
             return verdict
@@ -111,15 +134,14 @@ class Worker:
 
     def _attempt(self, lease: Lease) -> str:
         try:
-            known = self.storage.find(keys.done(lease.job, lease.chunk))
-            if known is not None:  # committed before Redis forgot it
-                return self._settle(lease, words.decode(known, Done, keys.done(lease.job, lease.chunk)))
             file = self.desk.job(lease.job)
             chunk = file.chunk(lease.chunk)
+            if self.storage.exists(keys.done(lease.job, lease.chunk)):  # committed before Redis forgot it
+                return self._settle(lease, chunk.count)
             self._label = chunk.label
             done = self._enhance(lease, file, chunk)
             return self._commit(lease, done)
-        except (Interrupted, Cancelled, Unreachable) as error:
+        except (Interrupted, Cancelled, Unreachable, Newer) as error:
             return self._give_back(lease, str(error), counted=False)
         except LeaseLost as error:
             self._clean(lease)
@@ -242,15 +264,15 @@ class Worker:
         self.pulse.renew()
         key = keys.done(lease.job, lease.chunk)
         if not self.storage.put(key, words.encode(done), if_absent=True):
-            winner = words.decode(self.storage.get(key), Done, key)
+            winner = msgspec.json.decode(self.storage.get(key), type=_Winner)  # of whatever version
             if winner.attempt != lease.attempt:
                 self._clean(lease)
-                self._settle(lease, winner)
+                self._settle(lease, winner.frames)
                 return "lost"
-        return self._settle(lease, done)
+        return self._settle(lease, done.frames)
 
-    def _settle(self, lease: Lease, done: Done) -> str:
-        self.ledger.settle(lease.job, lease.chunk, "done", done.frames)
+    def _settle(self, lease: Lease, frames: int) -> str:
+        self.ledger.settle(lease.job, lease.chunk, "done", frames)
         return "done"
 
     def _give_back(self, lease: Lease, reason: str, counted: bool) -> str:

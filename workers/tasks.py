@@ -15,7 +15,7 @@ from celery import shared_task
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from contract import log, tasks
-from contract.errors import UsageError
+from contract.errors import RespoolError, UsageError
 from contract.exposition import served
 from contract.settings import Settings, load
 
@@ -90,11 +90,15 @@ def _teardown(**_: Any) -> None:
     _ended.set()
 
 
-@shared_task(name=tasks.ENHANCE)
+@shared_task(name=tasks.ENHANCE, throws=(RespoolError,))
 def enhance(message: object) -> None:
     """Work on the chunk that the message names, when it still needs work."""
     if _worker is None:
         raise RuntimeError("the pool process was not set up; worker_process_init did not run")
-    ring = tasks.from_message(message)
+    try:
+        ring = tasks.from_message(message)
+    except RespoolError as error:
+        logger.warning("%s", error)
+        raise  # so that Flower shows it
     verdict = _worker.work(ring.job, ring.chunk)
     logger.info("%s", verdict, extra={"job": ring.job, "chunk": ring.chunk})

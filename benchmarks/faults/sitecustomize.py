@@ -1,8 +1,9 @@
 """Faults at exact lines, for trust tests: put this folder on PYTHONPATH and name one in RESPOOL_FAULT.
 
 RESPOOL_FAULT=<name>:<folder> fires once for the whole cluster (the first process to make <folder>/<name> wins), apart
-from three that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` makes every film chunk take that many seconds
-longer, `storm-0.3` does so with jumping clocks and full disks.
+from four that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` makes every film chunk take that many seconds
+longer, `storm-0.3` does so with jumping clocks and full disks, and `next-0.5` makes a process the next version of Respool:
+its messages and documents are of version 2, with a field that version 1 has not, and it reads both.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import signal
 import sys
 import time
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 _IN_ACT = "orchestrator.act" in sys.orig_argv
@@ -104,7 +105,7 @@ def _patch(module: ModuleType) -> None:
                     raise ValueError("poison")
 
             _wrap(module.Worker, "_enhance", before=poison)
-        elif name.startswith(("slow-", "storm-")):
+        elif name.startswith(("slow-", "storm-", "next-")):
             _wrap(module.Worker, "_film", before=lambda *_a, **_k: time.sleep(float(name.partition("-")[2])))
         if name.startswith("storm-"):
             _storm(module)
@@ -120,17 +121,46 @@ def _patch(module: ModuleType) -> None:
         _wrap(module.Storage, "put", after=die_at("/manifest.json"))
 
 
+_NEXT = {
+    "contract.job": {
+        "VERSION: Literal[1] = 1": "VERSION: Literal[2] = 2",
+        "KNOWN: tuple[int, ...] = (1,)": "KNOWN: tuple[int, ...] = (1, 2)",
+        "version: Literal[1] = 1": "version: Literal[1, 2] = 2",
+        "bands: Positive = 1": "bands: Positive = 1; reels: Natural = 0",
+    },
+    "contract.tasks": {"version: Literal[1] = 1": "version: Literal[1, 2] = 2"},
+    "workers.enhance": {'metadata.version("respool")': '"2.0.next"'},
+}
+"""What the next version writes otherwise: module -> (text, the text in its place)."""
+
+
+class _NextLoader(SourceFileLoader):
+    """Runs our own source with some words changed; nothing of it is kept as bytecode."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        source = self.get_source(fullname) or ""
+        for old, new in _NEXT[fullname].items():
+            if old not in source:
+                raise ImportError(f"{fullname} has no {old!r}; benchmarks/faults is to follow it")
+            source = source.replace(old, new)
+        return compile(source, self.path, "exec", dont_inherit=True)
+
+
 class _Finder(MetaPathFinder):
     """Patches a module right after it was executed."""
 
+    after = os.environ.get("RESPOOL_FAULT", "").startswith("next-")
     faulty = {"contract.storage"} if _IN_ACT else {"workers.enhance", "orchestrator.service"}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name not in self.faulty:
+        changed = self.after and name in _NEXT
+        if name not in self.faulty and not changed:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
             return None
+        if changed and spec.origin:
+            spec.loader = _NextLoader(name, spec.origin)
         execute = spec.loader.exec_module
 
         def executed(module: ModuleType) -> None:

@@ -45,7 +45,7 @@ def test_tls_is_always_checked(url: str) -> None:
 def test_rabbitmq_gets_a_quorum_queue_and_checked_certificates() -> None:
     """The queue is replicated, and an acknowledgement may take longer than the longest chunk."""
     made = broker(Settings(broker_url="amqps://u:p@mq.example/v?ssl_ca_certs=/ca.pem", chunk_hard_limit_s=2100))
-    assert made.queue.queue_arguments == {"x-queue-type": "quorum", "x-consumer-timeout": 2_400_000}
+    assert made.queues[1].queue_arguments == {"x-queue-type": "quorum", "x-consumer-timeout": 2_400_000}
     assert made.conf["broker_url"] == "amqps://u:p@mq.example/v"
     assert made.conf["broker_use_ssl"]["cert_reqs"] == ssl.CERT_REQUIRED
     assert made.conf["broker_use_ssl"]["server_hostname"] == "mq.example"

@@ -17,7 +17,7 @@ from PIL import Image
 from redis import Redis
 
 from contract import address, keys
-from contract.errors import UsageError
+from contract.errors import RespoolError
 from contract.job import Spec
 from contract.settings import Settings
 from contract.storage import Storage
@@ -121,11 +121,11 @@ FORGED: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize(("what", "message"), FORGED, ids=[what for what, _ in FORGED])
 def test_a_forged_message_is_refused_before_anything_is_looked_up(what: str, message: object) -> None:
-    """What is no message of ours is a UsageError of a readable length; only a well-formed one goes on to the ledger."""
+    """What is no message of ours is refused in one sentence of a readable length; only a well-formed one goes on to the ledger."""
     if what == "a job that is not there":
         assert from_message(message).chunk == 0
         return
-    with pytest.raises(UsageError) as refused:
+    with pytest.raises(RespoolError) as refused:
         from_message(message)
     assert len(str(refused.value)) < 500
 
