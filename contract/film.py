@@ -17,7 +17,7 @@ import numpy.typing as npt
 from msgspec import Meta, Struct
 
 from contract.errors import IntegrityError
-from contract.job import Codec, Natural, Positive
+from contract.job import Codec, Natural, Positive, Sha256
 
 INDEX_VERSION = 1
 MAX_FRAMES = 20_000_000
@@ -166,6 +166,23 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def rate(self) -> Fraction:
         return Fraction(*self.encoding.rate)
+
+
+class SequenceFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """One image of a numbered sequence, as it was found: its bytes are one packet of the item's stored source."""
+
+    name: str
+    sha256: Sha256
+    size: Positive
+
+
+class ImageSequence(Struct, frozen=True, forbid_unknown_fields=True):
+    """sequence.json of a film that was submitted as numbered images: what its source was packed from, in order."""
+
+    format: Literal["dpx", "tiff", "png"]
+    rate: tuple[Positive, Positive]
+    """Frames per second, as the user said."""
+    files: tuple[SequenceFile, ...]
 
 
 def pack(values: Sequence[int] | npt.NDArray[np.int64]) -> bytes:

@@ -5,6 +5,7 @@ jobs/<job>/plan.json                   the chunks, immutable, written once by in
 jobs/<job>/control.json                pause, cancel and retry, as last asked for
 jobs/<job>/items/<n>/source            original bytes
 jobs/<job>/items/<n>/index.json        streams, frame index, colour, plan
+jobs/<job>/items/<n>/sequence.json     of numbered images that became a film: their names and hashes
 jobs/<job>/chunks/<n>/input            packet run or image list
 jobs/<job>/chunks/<n>/attempt-<a>      a result, of nobody's until committed (a chunk of images: one below it for each)
 jobs/<job>/chunks/<n>/done.json        THE commit
@@ -64,6 +65,11 @@ def source(job: str, item: int) -> str:
 
 def index(job: str, item: int) -> str:
     return f"{job_prefix(job)}items/{_number(item)}/index.json"
+
+
+def sequence(job: str, item: int) -> str:
+    """Key of what a source was packed from; only films that were submitted as numbered images have it."""
+    return f"{job_prefix(job)}items/{_number(item)}/sequence.json"
 
 
 def chunk_prefix(job: str, chunk: int) -> str:

@@ -7,24 +7,36 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from contract import keys
 from contract.errors import BadInput, UsageError
+from contract.film import ImageSequence
 
-_NOT_MEDIA = {".txt", ".md", ".csv", ".xml", ".json", ".pdf", ".db", ".ini", ".log", ".html", ".zip", ".ds_store"}
+NOT_MEDIA = {".txt", ".md", ".csv", ".xml", ".json", ".pdf", ".db", ".ini", ".log", ".html", ".zip", ".ds_store"}
 """In a folder these are company, not sources: skipped, and said. Anything else that is not readable fails alone."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file on disk. `name` is its relative path in the submission; `explicit` when the user named the file itself."""
+    """One file on disk. `name` is its relative path in the submission; `explicit` when the user named the file itself.
+
+    `sequence` is what the file was packed from, when the user named a folder of numbered images as a film."""
 
     path: Path
     name: str
     explicit: bool
+    sequence: ImageSequence | None = None
 
 
-def find(sources: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
+class Found(NamedTuple):
+    """The files of a submission in name order, and notes on what was left out."""
+
+    files: list[SourceFile]
+    notes: list[str]
+
+
+def find(sources: Sequence[Path]) -> Found:
     """Every file that `sources` (files and folders, these recursively) name, in name order, and notes on what was left out.
 
     Raises BadInput for a source that is missing or not a regular file or folder, UsageError for none or equal names.
@@ -39,20 +51,25 @@ def find(sources: Sequence[Path]) -> tuple[list[SourceFile], list[str]]:
         except OSError as error:
             raise BadInput(f"{source} cannot be read ({error.strerror}); check the path.") from error
         if stat.S_ISREG(mode):
-            files.append(SourceFile(source, _usable(source.name, notes), True))
+            files.append(SourceFile(source, usable(source.name, notes), True))
         elif stat.S_ISDIR(mode):
             prefix = "" if len(sources) == 1 else f"{source.resolve().name}/"
-            files += [SourceFile(path, _usable(prefix + name, notes), False) for path, name in _walk(source, notes)]
+            files += [SourceFile(path, usable(prefix + name, notes), False) for path, name in _walk(source, notes)]
         else:
             raise BadInput(f"{source} is neither a file nor a folder; name a film, photograph or folder.")
     if not files:
         raise BadInput(f"{sources[0]} holds no films or photographs; name a folder that does.")
+    return Found(apart(files), notes)
+
+
+def apart(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """`files` in name order; UsageError when two of them would have one name."""
     seen: dict[str, Path] = {}
     for file in files:
         if file.name in seen:
             raise UsageError(f"{seen[file.name]} and {file.path} would both be {file.name!r}; submit them separately.")
         seen[file.name] = file.path
-    return sorted(files, key=lambda f: f.name), notes
+    return sorted(files, key=lambda f: f.name)
 
 
 def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
@@ -68,7 +85,7 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
         folders.sort()
         for name in sorted(names):
             path = Path(base, name)
-            if name.startswith(".") or path.suffix.lower() in _NOT_MEDIA:
+            if name.startswith(".") or path.suffix.lower() in NOT_MEDIA:
                 notes.append(f"{path} is not a film or photograph and was left out")
             elif not path.exists():
                 notes.append(f"{path} is a link that leads nowhere and was left out")
@@ -78,8 +95,8 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
                 yield path, path.relative_to(folder).as_posix()
 
 
-def _usable(name: str, notes: list[str]) -> str:
-    """`name` as valid UTF-8 without control characters or backslashes; says so when it had to change."""
+def usable(name: str, notes: list[str]) -> str:
+    """A file's `name` as valid UTF-8 without control characters or backslashes; says so when it had to change."""
     clean = os.fsencode(name).decode("utf-8", "replace")
     clean = "".join("_" if ord(c) < 32 or c == "\\" else c for c in clean)
     if clean != name:

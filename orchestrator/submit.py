@@ -20,8 +20,8 @@ from contract.ledger import Ledger
 from contract.settings import Settings
 from contract.storage import Storage
 from orchestrator.ingest.film import plan_film
-from orchestrator.ingest.images import is_image, plan_image
-from orchestrator.sources import SourceFile, find
+from orchestrator.ingest.images import kind_of, plan_image
+from orchestrator.sources import Found, SourceFile, find
 from weights.catalog import network_scale
 from weights.pin import pin, resolve
 
@@ -48,13 +48,13 @@ class Draft:
     notes: tuple[str, ...]
 
 
-def draft(sources: Sequence[Path], spec: Spec, settings: Settings, result: str | None = None) -> Draft:
-    """Look at `sources` without a cluster: is each of them something that can be restored as `spec` says?
+def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings, result: str | None = None) -> Draft:
+    """Look at `sources` (or what was found of them) without a cluster: can each of them be restored as `spec` says?
 
     `result` names the only source's result. Raises BadInput for a source that the user named and that cannot be
     restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError and WeightsError.
     """
-    files, notes = find(sources)
+    files, notes = sources if isinstance(sources, Found) else find(sources)
     spec = resolve(spec, settings)
     scale = network_scale(spec.model, settings)
     items = _apart([_draft(n, file, spec, scale, result, notes) for n, file in enumerate(files)], notes)
@@ -111,19 +111,19 @@ def _silent(_what: str, _done: int, _total: int) -> None:
 def _draft(n: int, file: SourceFile, spec: Spec, scale: int, result: str | None, notes: list[str]) -> Item:
     """An item without its hash: what it is, and what its result will be called."""
     size = file.path.stat().st_size
-    draft = Item(n, "video", file.name, result or file.name, "0" * 64, size)
+    draft = Item(n, kind_of(file.path, file.name), file.name, result or file.name, "0" * 64, size)
     try:
+        if draft.kind == "image":
+            name, picture, _ = plan_image(file.path, file.name, spec, scale)
+            return msgspec.structs.replace(draft, result=result or name, pixels=picture.width * picture.height)
         if size == 0:
             raise BadInput(f"{file.name} is empty; there is nothing to restore.")
-        if is_image(file.path):
-            name, picture, _ = plan_image(file.path, file.name, spec, scale)
-            return msgspec.structs.replace(
-                draft, kind="image", result=result or name, pixels=picture.width * picture.height
-            )
         with file.path.open("rb") as stream:
             index = plan_film(stream, draft, spec, scale)
         path = PurePosixPath(file.name)
-        if result is None and CONTAINERS.get(path.suffix[1:].lower()) != index.container:
+        if result is None and file.sequence is not None:
+            draft = msgspec.structs.replace(draft, result=f"{file.name}.{SUFFIXES[index.container]}")
+        elif result is None and CONTAINERS.get(path.suffix[1:].lower()) != index.container:
             draft = msgspec.structs.replace(draft, result=str(path.with_suffix("." + SUFFIXES[index.container])))
         return draft
     except BadInput as error:
@@ -171,6 +171,8 @@ def _upload(job: Job, files: list[SourceFile], storage: Storage, progress: Progr
             if file.path.stat().st_size != item.size:
                 raise SourceChanged(f"{file.path} changed while it was read; submit it again when it rests.")
             storage.put_file(key, file.path, item.sha256)
+        if file.sequence is not None:
+            storage.put(keys.sequence(job.id, item.n), words.encode(file.sequence))
         return item.size
 
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="upload") as pool:

@@ -113,6 +113,11 @@ def _refuse_raw(page: Directory, head: bytes, name: str) -> None:
 
 def _stranger(head: bytes, name: str) -> BadInput:
     other = refused(head)
+    if other == "DPX":
+        return Unsupported(
+            f"{name} is a DPX file, which is restored as a film (name its folder with --sequence and a frame rate); convert it "
+            "to a 16-bit TIFF to restore it as an image."
+        )
     if other:
         return Unsupported(
             f"{name} is a {other} file, which Respool does not restore; convert it to TIFF or PNG first."

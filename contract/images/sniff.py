@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from contract.images.dpx import is_dpx
+
 Format = Literal["jpeg", "png", "tiff", "webp", "avif"]
 
 SUFFIXES: dict[Format, str] = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif", "webp": ".webp", "avif": ".avif"}
@@ -50,6 +52,8 @@ def refused(head: bytes) -> str | None:
         return "BMP"
     if head.startswith(b"8BPS"):
         return "Photoshop"
+    if is_dpx(head):
+        return "DPX"
     return None
 
 

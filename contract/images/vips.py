@@ -32,17 +32,23 @@ def sentence(error: pyvips.Error) -> str:
     return "; ".join(dict.fromkeys(said or lines))[:300]
 
 
-def source(file: Path | BinaryIO) -> pyvips.Source:
-    """A libvips source over a path or a seekable binary file."""
+def source(file: Path | BinaryIO | bytes) -> pyvips.Source:
+    """A libvips source over a path, a seekable binary file, or bytes.
+
+    Pixels may be decoded long after this: bytes must live as long, and a file's callbacks do not, so that only its header
+    is to be read.
+    """
     if isinstance(file, Path):
         return pyvips.Source.new_from_file(os.fspath(file))
+    if isinstance(file, bytes):
+        return pyvips.Source.new_from_memory(file)
     custom = pyvips.SourceCustom()
     custom.on_read(file.read)
     custom.on_seek(lambda offset, whence: file.seek(offset, whence))
     return custom
 
 
-def load(file: Path | BinaryIO, form: Format, name: str, **options: Any) -> pyvips.Image:
+def load(file: Path | BinaryIO | bytes, form: Format, name: str, **options: Any) -> pyvips.Image:
     """Open `file` with the one loader of `form`; pixels are not decoded yet. Raises BadInput naming `name`."""
     pyvips.vips_lib.vips_error_clear()
     try:

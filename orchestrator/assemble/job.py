@@ -15,7 +15,7 @@ import msgspec
 from contract import job as words
 from contract import keys
 from contract.errors import IntegrityError, PermanentError, VerifyError
-from contract.film import FilmIndex
+from contract.film import FilmIndex, ImageSequence
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.provenance import Making, making
 from contract.settings import Settings
@@ -198,8 +198,17 @@ class Assembly:
         """How each result came to be, beside the manifest and before it: a job that ended has its records."""
         done, _ = self._records.settled(self._job.id)
         dones = {commit.chunk: commit for commit in self._records.dones(self._job.id, sorted(done))}
-        lines = to_lines(records(self._job, self._plan, dones, manifest))
+        lines = to_lines(records(self._job, self._plan, dones, manifest, self._sequences()))
         self._storage.put(keys.records(self._job.id), b"".join(lines))
+
+    def _sequences(self) -> dict[int, ImageSequence]:
+        """What films were packed from, of those that were submitted as numbered images."""
+        found = {}
+        for item in self._job.items:
+            key = keys.sequence(self._job.id, item.n)
+            if item.kind == "video" and (data := self._storage.find(key)) is not None:
+                found[item.n] = words.decode(data, ImageSequence, key)
+        return found
 
     def _close(self) -> Manifest:
         if self._job.spec.strict and self._damage:

@@ -87,7 +87,7 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
         if manifest is None:
             raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
         single = len(submitted.items) == 1 and submitted.items[0].name.count("/") == 0
-        output = Output.of(out, [Path(submitted.items[0].name)] if single else [], force)
+        output = Output.of(out, [Path(submitted.items[0].name)] if single else [], force, folders=True)
         output.check([])
         output.approve(submitted.items, manifest, [])
         paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))

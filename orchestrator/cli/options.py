@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +84,21 @@ def job_options(function: F) -> F:
     return function
 
 
+def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> Fraction | None:
+    del ctx, param
+    if value is None:
+        return None
+    from orchestrator.ingest.sequence import parse_rate
+
+    return parse_rate(value)
+
+
+def sequence_option(function: F) -> F:
+    """Add --sequence, which makes each SRC a folder of numbered images; it arrives as `sequence`, a rate or None."""
+    said = "SRC are folders of numbered DPX, TIFF or PNG files: each is one film with this frame rate."
+    return click.option("--sequence", metavar="RATE", callback=_rate, help=said)(function)
+
+
 def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     """The spec that `options` ask for; the suffix of `out`, when it is one file, chooses the file format.
 
@@ -131,9 +147,9 @@ def _agree(option: str, asked: str | None, suffix: str) -> str:
     return suffix
 
 
-def one_file(out: Path, sources: tuple[Path, ...]) -> bool:
-    """True when OUT names the file to write: it has a media suffix and there is one source, which is no folder."""
+def one_file(out: Path, sources: tuple[Path, ...], folders: bool = False) -> bool:
+    """True when OUT names the file to write: it has a media suffix and there is one source, which is no folder unless
+    `folders` are single sources."""
     suffix = out.suffix.lower().lstrip(".")
-    return (
-        (suffix in FILMS or suffix in PICTURES) and len(sources) == 1 and not sources[0].is_dir() and not out.is_dir()
-    )
+    media = suffix in FILMS or suffix in PICTURES
+    return media and len(sources) == 1 and (folders or not sources[0].is_dir()) and not out.is_dir()

@@ -26,8 +26,9 @@ class Output:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, path: Path, sources: Sequence[Path], force: bool) -> Output:
-        return cls(path, one_file(path, tuple(sources)), force)
+    def of(cls, path: Path, sources: Sequence[Path], force: bool, folders: bool = False) -> Output:
+        """What `-o path` means for `sources`; with `folders`, a source that is a folder gives one result all the same."""
+        return cls(path, one_file(path, tuple(sources), folders), force)
 
     def check(self, sources: Sequence[Path]) -> None:
         """Raise UsageError when nothing can be written there, or when it would be written over or among the sources."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from contract.errors import BadInput
 from contract.settings import Settings
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.options import job_options, spec_of
+from orchestrator.cli.options import job_options, sequence_option, spec_of
 
 if TYPE_CHECKING:
     from contract.film import FilmIndex
@@ -22,21 +23,26 @@ if TYPE_CHECKING:
 @command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are only ever added to.")
+@sequence_option
 @job_options
-def probe(settings: Settings, sources: tuple[Path, ...], as_json: bool, **options: Any) -> int:
+def probe(
+    settings: Settings, sources: tuple[Path, ...], as_json: bool, sequence: Fraction | None, **options: Any
+) -> int:
     """Show what ingest sees, and what it would do.
 
     Streams, frames, timing, interlacing, colour, and the plan for these options; nothing is decoded or stored.
     """
     import msgspec
 
-    from orchestrator.sources import find
+    from orchestrator.ingest.sequence import gathered
+    from orchestrator.sources import Found, find
     from weights.catalog import network_scale
 
     spec = spec_of(options)
     scale = network_scale(spec.model, settings)
-    files, notes = find(sources)
-    seen = [_look(file, spec, scale) for file in files]
+    with gathered(sources, sequence, settings) as found:
+        files, notes = found if isinstance(found, Found) else find(found)
+        seen = [_look(file, spec, scale) for file in files]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
     else:
@@ -52,17 +58,19 @@ def _look(file: SourceFile, spec: Spec, scale: int) -> dict[str, Any]:
 
     from contract.job import Item
     from orchestrator.ingest.film import plan_film
-    from orchestrator.ingest.images import is_image, plan_image
+    from orchestrator.ingest.images import kind_of, plan_image
 
     facts: dict[str, Any] = {"name": file.name}
     try:
-        if is_image(file.path):
+        if kind_of(file.path, file.name) == "image":
             result, picture, notes = plan_image(file.path, file.name, spec, scale)
             return facts | {"kind": "image", **msgspec.to_builtins(picture), "result": result, "notes": list(notes)}
         size = file.path.stat().st_size
         if size == 0:
             raise BadInput(f"{file.name} is empty; there is nothing to restore.")
         item = Item(0, "video", file.name, file.name, "0" * 64, size)
+        if file.sequence is not None:
+            facts["sequence"] = msgspec.to_builtins(file.sequence)
         with file.path.open("rb") as stream:
             return facts | {"kind": "video", **_film(plan_film(stream, item, spec, scale))}
     except BadInput as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from contract.errors import RespoolError, UsageError
 from contract.settings import Settings
 from orchestrator.cli.common import check_reachable, command
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.options import job_options, spec_of
+from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.output import Output
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class WorkersGone(RespoolError):
 @click.option(
     "-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="File, or folder that mirrors SRC."
 )
+@sequence_option
 @job_options
 @click.option("--force", is_flag=True, help="Replace files that stand in OUT already.")
 @click.option("--change-map", is_flag=True, help="Write maps of where results differ from plain resampling.")
@@ -45,6 +47,7 @@ def run(
     force: bool,
     change_map: bool,
     workers: int | None,
+    sequence: Fraction | None,
     **options: Any,
 ) -> int:
     """Restore films and photographs from start to finish.
@@ -52,16 +55,18 @@ def run(
     Stopped or killed, the same command goes on where it was. OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
     """
     from orchestrator.cli.display import display
+    from orchestrator.ingest.sequence import gathered
     from orchestrator.submit import draft
 
-    output = Output.of(out, sources, force)
+    output = Output.of(out, sources, force, folders=sequence is not None)
     spec = spec_of(options, out if output.single else None)
     output.check(sources)
-    checked = draft(sources, spec, settings)  # what is wrong with a source is said before any server starts
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with display() as show, cluster_for(settings, workers) as cluster:
-        wired = cluster.settings if cluster else settings
-        return _restore(wired, checked, spec, output, options["priority"], show, watch_over(cluster), change_map)
+    with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
+        checked = draft(found, spec, settings)  # what is wrong with a source is said before any server starts
+        with cluster_for(settings, workers) as cluster:
+            wired = cluster.settings if cluster else settings
+            return _restore(wired, checked, spec, output, options["priority"], show, watch_over(cluster), change_map)
 
 
 def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,28 @@ import click
 
 from contract.settings import Settings
 from orchestrator.cli.common import command, connected
-from orchestrator.cli.options import job_options, spec_of
+from orchestrator.cli.options import job_options, sequence_option, spec_of
 
 
 @command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
+@sequence_option
 @job_options
-def submit(settings: Settings, sources: tuple[Path, ...], **options: Any) -> None:
+def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | None, **options: Any) -> None:
     """Hand a job to a running cluster; prints its id.
 
     The id follows from the sources and the options, so that the same job twice is one job.
     """
     from orchestrator.cli.display import display
+    from orchestrator.ingest.sequence import gathered
     from orchestrator.submit import draft
     from orchestrator.submit import submit as send
 
     spec = spec_of(options)
-    checked = draft(sources, spec, settings)
-    with connected(settings) as wired, display() as show:
-        submission = send(checked, spec, wired, priority=options["priority"], progress=show.transfer)
+    with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
+        checked = draft(found, spec, settings)
+        with connected(settings) as wired:
+            submission = send(checked, spec, wired, priority=options["priority"], progress=show.transfer)
     for note in submission.job.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(submission.job.id)

@@ -68,6 +68,9 @@ INTRA = frozenset(
         "v408",
         "y41p",
         "ffv1",
+        "dpx",
+        "tiff",
+        "png",
     ]
 )
 """Codecs whose packets stand alone when every packet is a key."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from contract.errors import BadInput
 from contract.images.bands import BAND, band_count
 from contract.images.picture import Picture, read_pages, read_picture
-from contract.images.sniff import HEAD, refused, sniff
+from contract.images.sniff import HEAD, OWN_SUFFIXES, refused, sniff
 from contract.images.target import choose, choose_for, result_name
-from contract.job import Item, Spec
+from contract.job import Item, Kind, Spec
+from contract.media import open_media
+
+_NAMED_SO = frozenset({".dpx"}.union(*OWN_SUFFIXES.values()))
+"""Suffixes by which a file that is neither an image nor a film is called an unreadable image, as its owner would."""
 
 
 def is_image(path: Path) -> bool:
@@ -20,6 +25,21 @@ def is_image(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(HEAD)
     return sniff(head) is not None or refused(head) is not None
+
+
+def kind_of(path: Path, name: str) -> Kind:
+    """What the file at `path`, called `name`, is to be taken for. Its bytes decide; where they are of nothing that is
+    known (an empty file, a scrambled one), its suffix. Raises OSError when the file cannot be read.
+    """
+    if is_image(path):
+        return "image"
+    if PurePosixPath(name).suffix.lower() not in _NAMED_SO:
+        return "video"
+    try:
+        with path.open("rb") as file, open_media(file, name):
+            return "video"
+    except BadInput:
+        return "image"
 
 
 def probe_image(source: Path | BinaryIO, name: str) -> Picture:

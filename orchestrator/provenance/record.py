@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from contract.film import ImageSequence
 from contract.job import Chunk, Damage, Done, Item, Job, Kind, Manifest, Natural, Plan, Sha256
 from contract.provenance import Ingredient, ingredients, making, software
 
@@ -59,8 +61,15 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     version: int = 1
 
 
-def records(job: Job, plan: Plan, dones: Mapping[int, Done], manifest: Manifest) -> Iterator[Record]:
-    """A record for each file of `manifest`, in its order; `dones` are the commits by chunk."""
+def records(
+    job: Job,
+    plan: Plan,
+    dones: Mapping[int, Done],
+    manifest: Manifest,
+    sequences: Mapping[int, ImageSequence] = MappingProxyType({}),
+) -> Iterator[Record]:
+    """A record for each file of `manifest`, in its order; `dones` are the commits by chunk, `sequences` say by item what
+    a film was packed from."""
     first = dict(plan.duplicates)
     by_item = _twins(plan, _chunks_by_item(job, plan))
     damage: dict[int, list[Damage]] = {}
@@ -70,6 +79,7 @@ def records(job: Job, plan: Plan, dones: Mapping[int, Done], manifest: Manifest)
     for file in manifest.files:
         item = job.items[file.item]
         made = making(job, item)
+        packed = {"sequence": msgspec.to_builtins(sequences[item.n])} if item.n in sequences else {}
         yield Record(
             job=job.id,
             item=item.n,
@@ -86,7 +96,7 @@ def records(job: Job, plan: Plan, dones: Mapping[int, Done], manifest: Manifest)
             notes=tuple(notes.get(item.n, ())),
             submitted=job.created,
             finished=manifest.finished,
-            details=_details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones),
+            details=packed or _details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones),
         )
 
 

@@ -129,22 +129,28 @@ def test_a_strangers_file_at_the_output_is_not_replaced(
 def test_a_bad_file_in_a_folder_fails_alone_and_is_named(
     cluster: Cluster, respool: Respool, small_film: Path, tmp_path: Path
 ) -> None:
-    """One damaged film among good ones: the others are delivered, the bad one is named, exit code 1."""
+    """Damaged films and images among good ones: the others are delivered, each is named for what it is, exit code 1."""
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     (folder / "good.mp4").write_bytes(small_film.read_bytes())
     (folder / "bad.mp4").write_bytes(b"not a film" * 500)
     (folder / "empty.png").touch()
+    (folder / "junk.tif").write_bytes(b"not an image" * 500)
     done = respool("run", folder, "-o", out, "--model", "identity", "--state", cluster.folder.path)
     assert done.returncode == 1, done.stderr
     assert sorted(p.name for p in out.rglob("*")) == ["failures.csv", "good.mp4"]
     assert {line.partition(",")[0] for line in (out / "failures.csv").read_text().splitlines()[1:]} == {
         "bad.mp4",
         "empty.png",
+        "junk.tif",
     }
     failed = [line for line in done.stderr.splitlines() if line.startswith("failed item: ")]
-    assert len(failed) == 2
-    assert {"bad.mp4", "empty.png"} == {line.split(": ")[1] for line in failed}
+    reasons = {line.split(": ")[1]: line for line in failed}
+    assert len(failed) == 3
+    assert {"bad.mp4", "empty.png", "junk.tif"} == set(reasons)
+    assert "cannot be opened as a film" in reasons["bad.mp4"]
+    assert "empty.png is empty; copy it again" in reasons["empty.png"]
+    assert "junk.tif is not an image that Respool knows" in reasons["junk.tif"]
 
 
 @pytest.fixture
