@@ -35,8 +35,6 @@ _LOST_MESSAGE_S = 3.0
 _LOOK_AGAIN_S = 30.0
 """How often S3 is asked again what nobody announced."""
 
-_LOCK_S = 30.0
-
 _STUCK_S = 300.0
 """A look at everything that takes longer than this makes the health check fail: Redis and S3 repeat for minutes."""
 
@@ -149,8 +147,10 @@ class Service:
     # Acts that take long, in the background, under a lock that ends with the process
 
     def _act(self, job: str, name: str, act: Callable[[str, Callable[[], None]], None]) -> None:
+        lease = self._settings.lease_ttl_s
+
         def run() -> None:
-            with self._ledger.lock(f"{name}:{job}", _LOCK_S) as keep:
+            with self._ledger.lock(f"{name}:{job}", lease) as keep:
                 if keep is None:
                     return
                 renewed = time.monotonic()
@@ -159,7 +159,7 @@ class Service:
                     nonlocal renewed
                     if self._stop.is_set():
                         raise Interrupted("The orchestrator was told to end.")
-                    if time.monotonic() - renewed > _LOCK_S / 4:
+                    if time.monotonic() - renewed > lease / 4:
                         if not keep():
                             raise LeaseLost(f"Another orchestrator took over: {name} of job {job}.")
                         if self._records.control(job).cancelled:
