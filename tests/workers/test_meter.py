@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.board import panels
 from contract.errors import EnhanceError, StorageError, Unreachable
 from contract.job import Done, Output
 from workers.metrics import Meter, cause_of
@@ -60,3 +62,20 @@ class OutOfMemoryError(RuntimeError):
 def test_causes_are_a_few_words(error: Exception, cause: str) -> None:
     """Whatever is raised is counted under one word of a fixed set."""
     assert cause_of(error) == cause
+
+
+def test_gpu_memory_has_the_kinds_that_the_dashboard_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a GPU's numbers each kind is a series of its own, reserved and total among them; without, there is none."""
+    meter = Meter(tmp_path)
+    asked = {
+        kind
+        for panel in panels()
+        for e, _ in panel.queries
+        for kind in re.findall(r'gpu_memory_bytes\{kind="(\w+)"', e)
+    }
+    assert asked == {"reserved", "total"}
+    monkeypatch.setattr("workers.metrics.gpu_memory", dict)
+    assert meter.registry.get_sample_value("respool_gpu_memory_bytes", {"kind": "total"}) is None
+    monkeypatch.setattr("workers.metrics.gpu_memory", lambda: {"reserved": 1 << 30, "total": 80 << 30})
+    assert meter.registry.get_sample_value("respool_gpu_memory_bytes", {"kind": "reserved"}) == 1 << 30
+    assert meter.registry.get_sample_value("respool_gpu_memory_bytes", {"kind": "total"}) == 80 << 30

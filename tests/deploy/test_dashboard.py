@@ -1,0 +1,79 @@
+"""The dashboard and the alerts before a real Prometheus that scrapes a real cluster."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import board
+from benchmarks import rig as rigs
+from benchmarks.board import Query, alerts, named, panels, watching
+from benchmarks.rig import rig, until
+
+_PATIENCE_S = 300.0
+_QUIET = {"respool_gpu_memory_bytes"}
+"""Exported only where a GPU is (tests/workers/test_meter.py)."""
+
+
+@pytest.fixture(scope="module")
+def query(need: Callable[[str], str]) -> Iterator[Query]:
+    """Two workers, a job with one chunk that failed for good, paused in the middle so that its series stand still."""
+    program = need("prometheus")
+    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        film = rigs.film(folder, 200)
+        ports = board.metrics_ports()
+        with (
+            rig(folder, board.WORKERS, "poison-3", metrics_port=ports, device="cpu", max_attempts=1) as r,
+            watching(program, r, folder) as ask,
+        ):
+            job = r.submit(film)
+            until(lambda: (c := r.ledger.counts(job)) and c.failed and c.done >= 8, _PATIENCE_S, "a chunk set aside")
+            r.jobs.control(job, paused=True)
+            # Two scrapes after the last commit: whatever is a rate has its two points.
+            until(
+                lambda: ask('respool_job_failed_chunks == 1 and on () respool_jobs{state="paused"} == 1'),
+                _PATIENCE_S,
+                "it",
+            )
+            until(lambda: ask("sum(rate(respool_frames_total[5m])) > 0"), _PATIENCE_S, "a rate")
+            yield ask
+
+
+def test_every_metric_and_label_that_is_asked_for_is_exported(query: Query) -> None:
+    """Each metric of a panel or alert has series in Prometheus, and each label that is selected or grouped by is on them."""
+    expressions = [e for panel in panels() for e, _ in panel.queries] + list(alerts().values())
+    asked = set().union(*map(named, expressions))
+    assert len({metric for metric, _ in asked}) > 15
+    assert ("respool_retries_total", "cause") in asked
+    missing = []
+    for metric, label in sorted(asked):
+        selector = f'{{{label}!=""}}' if label else ""
+        if metric not in _QUIET and not query(f"{metric}{selector}"):
+            missing.append((metric, label))
+    assert missing == []
+    assert named('sum by (cause) (rate(respool_x_total{mood="y"}[5m]))') == {
+        ("respool_x_total", ""),
+        ("respool_x_total", "cause"),
+        ("respool_x_total", "mood"),
+    }
+
+
+def test_every_panel_has_something_to_show(query: Query) -> None:
+    """Every query of the dashboard gives a value in a small run, but for GPU memory where no GPU is."""
+    empty = [
+        (panel.title, expression)
+        for panel in panels()
+        for expression, _ in panel.queries
+        if not query(expression) and not any(name in expression for name in _QUIET)
+    ]
+    assert empty == []
+
+
+def test_alerts_say_what_is_so(query: Query) -> None:
+    """One chunk was set aside, and that alert alone holds; the disk of the machine that runs this is its own affair."""
+    holding = {name for name, expression in alerts().items() if query(expression)} - {"RespoolDiskLow"}
+    assert holding == {"RespoolChunksSetAside"}
