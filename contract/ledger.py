@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, cast
 import msgspec
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.client import NEVER_DECODE
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
@@ -178,6 +179,11 @@ class Ledger:
             cancelled=fields["cancelled"] == "1",
             lapsed=int(fields.get("lapsed", 0)),
         )
+
+    def done(self, job: str) -> bytes:
+        """Which chunks are done, as a bitmap: bit 0 is the highest bit of byte 0. Empty when this Redis knows nothing."""
+        ask: Callable[..., Any] = self._redis.execute_command  # GET would decode the answer as text
+        return cast(bytes, self._call(lambda: ask("GET", f"{_job(job)}:done", **{NEVER_DECODE: True})) or b"")
 
     def recent(self, job: str) -> tuple[float, list[tuple[float, int]]]:
         """Redis' clock now, and (time, frames) of the last commits, newest first: what a rate is made of."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import IntegrityError, UsageError
-from contract.job import Control, Damage, ItemFailure, Job, Manifest, ResultFile, State
+from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
 from contract.ledger import Counts, Ledger
 from contract.settings import Settings
 from contract.storage import Storage
@@ -35,11 +35,20 @@ class ChunkProgress(Struct, frozen=True):
     running: int
 
 
+class ImageProgress(Struct, frozen=True):
+    """Images that the plan has work for, and their pixels in millions; what is done is counted chunk by chunk."""
+
+    total: int
+    done: int
+    megapixels_total: float
+    megapixels_done: float
+
+
 class JobStatus(Struct, frozen=True):
     """A job as `respool status --json` shows it; fields are only ever added.
 
     `frames.done` counts those of chunks at hand too. `fps` is over the last two minutes, `eta_s` from it, both None while unknown. `damaged` are the spans of frames
-    that the source does not give whole.
+    that the source does not give whole. `films` counts items, and `images` is None while there is no plan or no image in it.
     """
 
     id: str
@@ -57,6 +66,30 @@ class JobStatus(Struct, frozen=True):
     damaged: tuple[Damage, ...] = ()
     failures: tuple[ItemFailure, ...] = ()
     notes: tuple[str, ...] = ()
+    films: int = 0
+    images: ImageProgress | None = None
+
+
+def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImageProgress | None:
+    """How far the images of `job` are, where `done` tells of a chunk; None when the plan has none."""
+    pixels = ready = 0.0
+    bands: dict[int, bool] = {}  # of an image that several chunks make
+    total = count = 0
+    for chunk in plan.chunks:
+        if chunk.kind != "image":
+            continue
+        here = sum(item.pixels for item in job.items[chunk.first : chunk.first + chunk.count]) / chunk.bands
+        finished = done(chunk.n)
+        pixels += here
+        ready += here * finished
+        if chunk.bands > 1:
+            bands[chunk.item] = bands.get(chunk.item, True) and finished
+        else:
+            total += chunk.count
+            count += chunk.count * finished
+    if not total and not bands:
+        return None
+    return ImageProgress(total + len(bands), count + sum(bands.values()), round(pixels / 1e6, 3), round(ready / 1e6, 3))
 
 
 def rate(now: float, commits: list[tuple[float, int]]) -> float | None:
@@ -99,8 +132,13 @@ class Jobs:
         plan = self._records.plan(job)
         counts = self._ledger.counts(job)
         view = View(plan is not None, self._records.control(job), counts, None if manifest is None else manifest.state)
+        images: ImageProgress | None = None
+        if counts is not None and plan is not None:
+            bits = self._ledger.done(job)
+            images = image_progress(known, plan, lambda n: n >> 3 < len(bits) and bool(bits[n >> 3] & 0x80 >> (n & 7)))
         if counts is None and plan is not None:
             done, failed = self._records.settled(job)
+            images = image_progress(known, plan, done.__contains__)
             frames = sum(plan.chunks[n].count for n in done)
             counts = Counts(len(plan.chunks), len(done), len(failed), 0, 0, plan.frames, frames, 0, 0, False, False)
         workers = self._ledger.workers()
@@ -131,6 +169,8 @@ class Jobs:
             damaged=manifest.damage if manifest else (),
             failures=failures,
             notes=manifest.notes if manifest else known.notes,
+            films=sum(item.kind == "video" for item in known.items),
+            images=images,
         )
 
     def _fps(self, job: str) -> float | None:

@@ -60,8 +60,13 @@ def duration(seconds: float) -> str:
 
 
 def describe(status: JobStatus) -> str:
-    """Frames, speed, time left, workers and retries in one line."""
-    parts = [f"{status.frames.done}/{status.frames.total} frames"]
+    """Frames or images with their megapixels, speed, time left, workers and retries in one line."""
+    images = status.images
+    parts = [] if images and not status.films else [f"{status.frames.done}/{status.frames.total} frames"]
+    if images:
+        parts.append(f"{images.done}/{images.total} images")
+        digits = 1 if images.megapixels_total >= 10 else 2
+        parts.append(f"{images.megapixels_done:.{digits}f}/{images.megapixels_total:.{digits}f} megapixels")
     if status.fps:
         parts.append(f"{status.fps:.1f} fps" if status.fps >= 1 else f"{1 / status.fps:.1f} s a frame")
     if status.eta_s is not None:
