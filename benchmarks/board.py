@@ -162,9 +162,10 @@ def page(query: Query) -> Iterator[str]:
     """docs/dashboard.md, line by line."""
     yield "# The Grafana dashboard, panel by panel\n"
     yield "[dashboard.json](../deploy/monitoring/dashboard.json), in its order: what each panel shows, what it asks Prometheus, and"
-    yield "what it said in a real run: two workers of an embedded cluster on this page's machine in mid-job, one of them killed and"
+    yield "what it said in a real run: two workers of an embedded cluster on two busy cores in mid-job, one of them killed and"
     yield "started again a little before, each chunk asleep for a second in place of a GPU. Written by"
-    yield "`python -m benchmarks.board docs/dashboard.md`; Grafana itself was not started.\n"
+    yield "`python -m benchmarks.board docs/dashboard.md`; Grafana itself was not started. Rates over five and"
+    yield "ten minutes are low here, because the run was shorter than that.\n"
     yield "| panel | what it shows | query | value |"
     yield "| --- | --- | --- | --- |"
     for panel in panels():
