@@ -5,7 +5,7 @@
     records                         one per packet, little endian:
         u32 size                    of the payload; END in the last record
         i64 position                in the film's output order; UNPLACED gives no frame
-        u8  flags                   KEY, DISCARD, CORRUPT, and the number of side data in the upper bits
+        u8  flags                   KEY, DISCARD, CORRUPT, MARKED, and the number of side data in the upper bits
         [u8 length, type, u32 size, data] * number of side data
         payload
     u32 END, u32 count, u32 crc32   of all bytes from the magic on
@@ -30,7 +30,9 @@ from contract.job import Natural, Positive
 
 MAGIC = b"RSPLRUN1"
 END = 0xFFFFFFFF
-KEY, DISCARD, CORRUPT = 1, 2, 4
+KEY, DISCARD, CORRUPT, MARKED = 1, 2, 4, 8
+"""MARKED: the container calls it a key, which some decoders (PNG, Flash Screen Video) go by, whether or not decoding may
+start there (KEY)."""
 MAX_HEADER = 8 << 20
 MAX_PAYLOAD = 1 << 30
 """An uncompressed 16K frame of 16-bit RGBA is 1 GiB."""

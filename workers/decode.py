@@ -18,18 +18,20 @@ import av.error
 from av.codec.context import ThreadType
 from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 
 from contract.errors import Unsupported
 from contract.film import Span
 from contract.media import DecoderLog, reason
-from contract.packets import CORRUPT, KEY, RunHeader, RunPacket, RunReader
+from contract.packets import CORRUPT, KEY, MARKED, RunHeader, RunPacket, RunReader
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 REORDER = 16
 """Frames held back while one that should come earlier is missing: the largest decoded picture buffer of H.264."""
+SERIAL = frozenset(("mpeg4",))
+"""Codecs whose decoders give other samples with threads than without, on sound input too (interlaced MPEG-4, FFmpeg 8)."""
 NO_PICTURE = "no picture comes out of the source's data"
 BUILDS_ON = "builds on a damaged picture"
 
@@ -78,7 +80,8 @@ class RunDecoder:
 
     def _decoded(self) -> Iterator[tuple[int, VideoFrame]]:
         """Frames of `low` .. `high`, each once, in the decoder's order."""
-        for threads in dict.fromkeys((self._threads, 1)):
+        wanted = 1 if self.header.codec in SERIAL else self._threads
+        for threads in dict.fromkeys((wanted, 1)):
             with _Attempt(self._path, threads) as attempt:
                 for position, frame in attempt.frames():
                     if attempt.trouble and threads != 1:
@@ -127,6 +130,7 @@ class _Attempt:
         self._context = open_decoder(self._reader.header, threads)
         self._log = DecoderLog(self._context.name, threads=True)
         self._settled_at: int | None = None
+        self._settled_by_key = False
         self.suspect: dict[int, str] = {}
         self.order: list[tuple[int, bool]] = []
         self.trouble = False
@@ -150,6 +154,7 @@ class _Attempt:
             position = stored.position
             if number >= preroll and self._settled_at is None and position >= 0:
                 self._settled_at = position
+                self._settled_by_key = number > 0 and bool(stored.flags & KEY)
             self.order.append((position, bool(stored.flags & KEY)))
             if stored.flags & CORRUPT:
                 self._note(position, "bytes of it are missing in the container")
@@ -171,6 +176,8 @@ class _Attempt:
             at = place.position if isinstance(place, Place) else position
             if frame.is_corrupt:
                 self._note(at, "the decoder had to guess parts of it")
+            elif at == self._settled_at and self._settled_by_key and leans(frame):
+                self._note(at, "it is marked as a key frame and refers to others")
             yield at, frame
 
     def _note(self, position: int, reason: str) -> None:
@@ -178,6 +185,11 @@ class _Attempt:
         self.trouble = True
         if self._settled_at is not None and position >= self._settled_at:
             self.suspect.setdefault(position, reason)
+
+
+def leans(frame: VideoFrame) -> bool:
+    """Whether the decoder says that `frame` refers to others, so that decoding cannot have settled there."""
+    return not frame.key_frame and frame.pict_type in (PictureType.P, PictureType.B)
 
 
 def open_decoder(header: RunHeader, threads: int) -> VideoCodecContext:
@@ -209,6 +221,7 @@ def _to_packet(stored: RunPacket) -> Packet[VideoStream]:
     packet = cast("Packet[VideoStream]", Packet(len(stored.data)))
     packet.update(stored.data)
     packet.opaque = Place(stored.position)
+    packet.is_keyframe = bool(stored.flags & MARKED)  # some decoders build on the picture before unless told so
     for kind, data in stored.side:
         number = packet_sidedata_type_from_literal(kind)  # type: ignore[arg-type]  # checked by the lookup
         side = PacketSideData(number, len(data))  # type: ignore[call-arg]  # PyAV's stubs leave the constructor out

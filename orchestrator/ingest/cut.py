@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from contract.errors import SourceChanged
 from contract.film import FilmChunk, FilmIndex, unpack
 from contract.media import open_media
-from contract.packets import CORRUPT, DISCARD, KEY, RunHeader, RunPacket, write_run
+from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunPacket, write_run
 from orchestrator.ingest.lossless import cut_lossless
 from orchestrator.ingest.packets import Inspector, demux
 
@@ -59,6 +59,7 @@ def _read(container: InputContainer, stream: VideoStream, index: FilmIndex) -> I
             raise SourceChanged("the source gives more packets than when it was indexed; submit it again.")
         side = tuple((s.data_type, bytes(s)) for s in packet.iter_sidedata() if s.data_type in CARRIED)
         flags = inspector.flags(packet) & (KEY | DISCARD | CORRUPT)  # type: ignore[arg-type]
+        flags |= MARKED if packet.is_keyframe else 0
         yield RunPacket(int(positions[number]), flags, bytes(packet), side)
 
 

@@ -39,7 +39,7 @@ from orchestrator.ingest.probe import (
     sample_aspect,
 )
 from orchestrator.ingest.scanning import scan_film
-from orchestrator.ingest.trial import needs_trial, run_trial
+from orchestrator.ingest.trial import check_cuttable, needs_trial, run_trial
 
 if TYPE_CHECKING:
     from contract.film import SourceStream
@@ -161,6 +161,11 @@ def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
         stream = film_stream(container, what)
         picture = describe_picture(container, stream, what)
         _refuse_hdr(picture, spec, what)
+        if stream.metadata.get("alpha_mode") == "1" and not spec.pix_fmt and not pixel_class(picture.pix_fmt).alpha:
+            raise Unsupported(
+                f"{what} is transparent ({stream.codec_context.name} with alpha), which no decoder here reads; accept the "
+                f"loss with --pix-fmt {picture.pix_fmt}."
+            )
         found = describe_streams(container, stream)
         holding = Holding(container, found, stream.index, spec.codec, picture.turned, what)
         choice = holding.choose(item, spec)
@@ -215,6 +220,7 @@ def _refuse_hdr(picture: Picture, spec: Spec, what: str) -> None:
 
 def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, context: int, what: str) -> Cuts:
     """Cut the source's own packets. Raises Disorder when they do not lend themselves to it."""
+    check_cuttable(survey.codec)
     table = survey.table
     order = find_order(table, survey.reorder, survey.step)
     notes: list[str] = []
@@ -222,7 +228,7 @@ def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, cont
     first_key = int(keys.ids[0]) if len(keys.ids) else -1
     if needs_trial(survey.form, survey.codec, order, first_key):
         with open_media(source, what) as container:
-            ungiven = run_trial(container, film_stream(container, what), order, first_key)
+            ungiven = run_trial(container, film_stream(container, what), order, keys)
         if ungiven:
             order = find_order(table, survey.reorder, survey.step, ungiven)
             keys = usable_keys(table, order)

@@ -21,7 +21,7 @@ from contract.errors import BadInput, SourceChanged
 from contract.film import FilmChunk, FilmIndex, Span
 from contract.job import Spec
 from contract.media import open_media
-from contract.packets import KEY, RunHeader, RunPacket, write_run
+from contract.packets import KEY, MARKED, RunHeader, RunPacket, write_run
 from orchestrator.ingest.trial import SequentialDecoder
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ def _run(index: FilmIndex, chunk: FilmChunk, frames: list[tuple[int, VideoFrame]
         plain.pts = position
         plain.time_base = Fraction(1, 1)
         plain.pict_type = 0
-        packets += [RunPacket(int(p.pts or 0), KEY, bytes(p)) for p in encoder.encode(plain)]
-    packets += [RunPacket(int(p.pts or 0), KEY, bytes(p)) for p in encoder.encode(None)]
+        packets += [RunPacket(int(p.pts or 0), KEY | MARKED, bytes(p)) for p in encoder.encode(plain)]
+    packets += [RunPacket(int(p.pts or 0), KEY | MARKED, bytes(p)) for p in encoder.encode(None)]
     header = RunHeader(
         first=chunk.first,
         count=chunk.count,

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import av
 import av.error
 from av.codec.context import ThreadType
+from av.video.frame import PictureType
 
 from contract.media import DecoderLog, reason
 from orchestrator.ingest.order import Disorder, Order
@@ -19,12 +21,24 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+    from orchestrator.ingest.chunks import Keys
+
 TRIAL = 48
 """Packets of a trial: several groups of pictures of a broadcast, a fraction of a second of decoding."""
 SETTLE = 17
 """Packets at the end of a trial whose frames may still be inside the decoder."""
 SOUND_CODECS = frozenset(("h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "mpeg1video", "mpeg2video", "ffv1"))
+KEYED_CODECS = SOUND_CODECS | {
+    "mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "wmv1", "wmv2", "flv", "h263", "theora", "png",
+}  # fmt: skip
+"""Codecs that refer to other frames and whose key packets are marked as such. Others are not cut: demuxers mark every
+packet of rpza, Flash Screen Video or H.261 as a key, and Cinepak's stand alone only in part."""
 SOUND_FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "mpeg", "mxf", "nut", "flv", "ivf"))
+
+
+def leans(frame: VideoFrame) -> bool:
+    """Whether the decoder says that `frame` refers to others: decoding cannot start there."""
+    return not frame.key_frame and frame.pict_type in (PictureType.P, PictureType.B)
 
 
 class Tag:
@@ -90,15 +104,28 @@ def needs_trial(form: str, codec: str, order: Order, first_key: int) -> bool:
     return form not in SOUND_FORMATS or codec not in SOUND_CODECS or starts_in_the_middle
 
 
-def run_trial(container: InputContainer, stream: VideoStream, order: Order, first_key: int) -> frozenset[int]:
-    """Decode the head of the film and hold it against `order`; returns ids of packets at the very start, before or leading
+def check_cuttable(codec: str) -> None:
+    """Raise Disorder unless the packets of `codec` (FFmpeg's name) tell where decoding can start."""
+    if codec not in KEYED_CODECS and not av.Codec(codec, "r").intra_only:
+        raise Disorder(f"packets of {codec} do not tell for certain where decoding can start")
+
+
+def run_trial(container: InputContainer, stream: VideoStream, order: Order, keys: Keys) -> frozenset[int]:
+    """Decode the head of the film and hold it against `order` and `keys`; returns ids of packets at the very start, before or leading
     the first key packet, that give no frame.
 
-    Raises Disorder when frames come in another order than planned, or not one for each packet.
+    Raises Disorder when frames come in another order than planned, not one for each packet, or when what is marked as a
+    key is none.
     """
+    first_key = int(keys.ids[0]) if len(keys.ids) else -1
     limit = max(TRIAL, first_key + 1 + TRIAL)
     decoder = SequentialDecoder(container, stream, limit)
-    given = [packet for packet, _ in decoder]
+    marked = set(keys.ids[keys.ids < limit].tolist())
+    given = []
+    for packet, frame in decoder:
+        given.append(packet)
+        if packet in marked and leans(frame):
+            raise Disorder("packets are marked as key frames that are none")
     places = [int(order.positions[p]) for p in given]
     if sorted(places) != places or len(set(places)) != len(places):
         raise Disorder("frames come out of the decoder in another order than their timestamps say")
