@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -52,6 +53,25 @@ def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
     return found
 
 
+def with_decode_times(packets: Iterable[Packet[Stream]], streams: set[int]) -> Iterator[Packet[Stream]]:
+    """`packets` with decode times for the first of `streams`: Matroska gives none until as many pictures are read as may be
+    reordered, and their presentation times do not rise."""
+    held: dict[int, list[Packet[Stream]]] = {}
+    for packet in packets:
+        number = packet.stream_index
+        if number in streams and packet.dts is None:
+            held.setdefault(number, []).append(packet)
+            continue
+        early = held.pop(number, [])
+        for i, one in enumerate(early):
+            assert packet.dts is not None  # only such wait
+            one.dts = packet.dts - (len(early) - i) * (one.duration or 1)
+            yield one
+        yield packet
+    for early in held.values():
+        yield from early
+
+
 class Copies:
     """Everything but the film: read from the source once, set aside, and given to the result when the film has got as
     far. `move` is what is added to all times, in seconds."""
@@ -75,7 +95,12 @@ class Copies:
         joins = [(0, Fraction(0)), *((i, shift * base) for i, shift in self._index.joins)]
         bases = {i: float(source.streams[i].time_base or 1) for i in wanted | {film}}
         mended = len(joins) > 1
-        for packet in demux(source, wanted | {film} if mended else wanted, self._broken):
+        heard: dict[int, float] = {}
+        part: dict[int, int] = {}
+        pictures = {i for i in wanted if source.streams[i].type == "video"}
+        packets = demux(source, wanted | {film} if mended else wanted, self._broken)
+        for packet in with_decode_times(packets, pictures):
+            number += packet.stream_index == film  # those without a time are counted too, as the index does
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 if packet.stream_index != film:
@@ -83,12 +108,18 @@ class Copies:
                 continue
             time = stamp * bases[packet.stream_index]
             if packet.stream_index == film:
-                now = time + float(next(move for i, move in reversed(joins) if number >= i))
-                number += 1
+                now = time + float(next(move for i, move in reversed(joins) if number > i))
                 continue
             move = self._move
-            if mended:  # the part of the film that this belongs to is the one that it is nearest to
-                move += min((m for _, m in joins), key=lambda m: abs(time + float(m) - now))
+            if mended:  # sound goes on where it was, however far the film is ahead of it; captions are near the film
+                at = packet.stream_index
+                beside = heard.get(at, now)
+                moves = [m for _, m in joins[part.get(at, 0) :]]
+                nearest = min(range(len(moves)), key=lambda i: abs(time + float(moves[i]) - beside))
+                part[at] = part.get(at, 0) + nearest
+                move += moves[nearest]
+                if source.streams[at].type in ("audio", "video"):
+                    heard[at] = time + float(moves[nearest])
             if move:
                 ticks = round(move / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts + ticks

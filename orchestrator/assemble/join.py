@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from contract.codecs import SUFFIXES
 from contract.errors import VerifyError
 from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex, unpack
 from contract.media import open_media
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
+
+PRIMING = Fraction(1, 10)
+"""Seconds that sound may begin before 0 in Matroska, which stores an encoder's run-in (48 ms of AAC, 80 of Opus) apart."""
 
 
 class ChunkJoiner:
@@ -56,15 +60,20 @@ class ChunkJoiner:
 
     def _late(self) -> int:
         """Time base units by which everything starts later in a container that knows no time before 0."""
-        if self._index.container != "mpegts":
+        container = self._index.container
+        if container not in ("mpegts", "matroska", "webm"):
             return 0
         base = Fraction(*self._index.time_base)
-        first = (int(self._pts[0]) - (self._reorder or 0) * int(self._lasting[0])) * base
-        earliest = min([first, *(Fraction(s.start) for s in self._index.streams if s.copied)])
+        ahead = (self._reorder or 0) if container == "mpegts" else 0  # Matroska stores no decode times
+        first = (int(self._pts[0]) - ahead * int(self._lasting[0])) * base
+        starts = [Fraction(s.start) for s in self._index.streams if s.copied]
+        if container != "mpegts":
+            starts = [s for s in starts if s < -PRIMING]
+        earliest = min([first, *starts])
         shift = max(0, math.ceil(-earliest / base))
         if shift:
             self.notes.append(
-                f"ts has no times before 0: picture and sound alike start {float(shift * base):.3f} s later"
+                f"{SUFFIXES[container]} has no times before 0: picture and sound alike start {float(shift * base):.3f} s later"
             )
         return shift
 

@@ -122,7 +122,9 @@ def _check_times(track: Track, expected: npt.NDArray[np.int64], index: FilmIndex
     allowed = float(clock) / 2 + 1e-9
     planned = expected * float(Fraction(*index.time_base))
     real = times * float(track.time_base)
-    if index.container == "mpegts" and len(real) and planned[0] < real[0] <= planned[0] + LATEST_START:
+    early = planned[0] < 0 or any(s.copied and s.start < 0 for s in index.streams)
+    late = index.container == "mpegts" or (index.container in ("matroska", "webm") and early)
+    if late and len(real) and planned[0] < real[0] <= planned[0] + LATEST_START:
         real = real - (real[0] - planned[0])  # it may start later as a whole, see ChunkJoiner.shift
     at = np.clip(np.searchsorted(planned, real - allowed), 0, len(planned) - 1)
     off = np.abs(planned[at] - real)
