@@ -18,6 +18,8 @@ from orchestrator.provenance.record import ChunkFacts, Record
 
 SIDE = 1000
 """Pixels. A pair is shown at most so wide: five pairs make a page of about a megabyte."""
+NARROW = 480
+"""Pixels. Pictures are not enlarged beyond their own size, since that would show the browser's smoothing, but to this width."""
 ROWS = 500
 """Lines of a table; a page of a 10,000-file batch stays readable, and the rest is in the job's records."""
 
@@ -51,10 +53,14 @@ def _summary(job: Job, manifest: Manifest, chunks: Sequence[ChunkFacts]) -> str:
     workers = len({chunk.worker for chunk in chunks})
     again = sum(bool(chunk.failed_before) for chunk in chunks)
     return (
-        f"Job {job.id}, {manifest.state}. {job.spec.model}{scale}. {len(manifest.files)} of {len(job.items)} items, "
-        f"{len(chunks)} chunks on {workers} workers, {again} chunks needed another attempt. "
+        f"Job {job.id}, {manifest.state}. {job.spec.model}{scale}. {len(manifest.files)} of {_count(len(job.items), 'item')}, "
+        f"{_count(len(chunks), 'chunk')} on {_count(workers, 'worker')}, {again or 'none'} after another attempt had failed. "
         f"Submitted {job.created}, finished {manifest.finished}."
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _pair(pair: Pair, number: int) -> str:
@@ -66,7 +72,7 @@ def _pair(pair: Pair, number: int) -> str:
         f"{found.share:.1%} of pixels differ by more than {VISIBLE} of 255 levels; {found.mean:.2f} in the mean, {found.most:.0f} at most but for 0.1%."
     )
     return (
-        f'<figure><div class="pair" style="--at: 50%"><img alt="after" src="{after}"><img class="before" alt="before" src="{before}">'
+        f'<figure style="max-width: {max(width, NARROW)}px"><div class="pair" style="--at: 50%"><img alt="after" src="{after}"><img class="before" alt="before" src="{before}">'
         f'<img class="map" alt="change map" src="{heat}"></div>'
         f'<input type="range" min="0" max="100" value="50" aria-label="before and after" id="slider{number}">'
         f'<figcaption>{escape(told)} <label><input type="checkbox" id="map{number}"> change map</label></figcaption></figure>'
@@ -86,7 +92,8 @@ def _faults(job: Job, manifest: Manifest) -> str:
         (job.items[d.item].name, "damaged", f"frames {d.first} to {d.first + d.count - 1}: {d.reason}")
         for d in manifest.damage
     ]
-    rows += [("", "note", note) for note in manifest.notes]
+    foretold = tuple(f"{f.name} will fail: " for f in manifest.failures)
+    rows += [("", "note", note) for note in manifest.notes if not note.startswith(foretold)]
     if not rows:
         return "<p>Nothing failed, nothing was damaged, nothing is to be noted.</p>"
     body = "".join(
