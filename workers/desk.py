@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ import psutil
 
 from contract import job as words
 from contract import keys
-from contract.errors import UsageError, WeightsError
-from contract.job import Chunk, Job, Plan, Spec, Weights
+from contract.errors import BadInput, UsageError, WeightsError
+from contract.job import Chunk, Item, Job, Plan, Spec, Weights
 from contract.settings import Settings
 from contract.storage import Storage, file_sha256
 
@@ -55,6 +56,8 @@ class Desk:
         self.scratch = settings.scratch if settings.scratch != Path() else Path(tempfile.gettempdir())
         self.scratch.mkdir(parents=True, exist_ok=True)
         self._sweep()
+        self._kept: Path | None = None
+        self._kept_key = ""
 
     def _sweep(self) -> None:
         """Remove what killed workers of this machine left in the scratch folder."""
@@ -83,6 +86,23 @@ class Desk:
             if len(self._jobs) > _JOBS:
                 self._jobs.popitem(last=False)
         return self._jobs[job]
+
+    def banded_source(self, job: str, item: Item) -> Path:
+        """The source of a large image, kept for its next band: each band would fetch the whole of it again.
+
+        Raises BadInput when the store has other bytes than were submitted.
+        """
+        if self._kept is None:
+            self._kept = Path(tempfile.mkdtemp(prefix=f"respool-{os.getpid()}-", dir=self.scratch))
+            weakref.finalize(self, shutil.rmtree, self._kept, ignore_errors=True)
+        key, path = keys.source(job, item.n), self._kept / "source"
+        if key != self._kept_key:
+            self._kept_key = ""
+            found = self._storage.get_file(key, path)
+            if found != item.sha256:
+                raise BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted.")
+            self._kept_key = key
+        return path
 
     def enhancer(self, spec: Spec) -> Enhancer:
         """The generator that `spec` pins, loaded; the one held before is let go when it is another."""

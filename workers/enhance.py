@@ -225,16 +225,16 @@ class Worker:
             self.pulse.checkpoint()
             source, out = folder / "source", folder / "out"
             try:
-                found = self.storage.get_file(keys.source(lease.job, item.n), source)
-                if found != item.sha256:
-                    raise BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted.")
                 spec = file.job.spec
-                faces = self.desk.faces(spec)
-                says = making(file.job, item, enhancer.device, enhancer.precision, enhancer.backend)
                 if chunk.bands > 1:
-                    band = (chunk.band, chunk.bands)
+                    source, band = self.desk.banded_source(lease.job, item), (chunk.band, chunk.bands)
                     made = enhance_band(source, item.result, spec, enhancer, out, self.pulse.checkpoint, band)
                 else:
+                    found = self.storage.get_file(keys.source(lease.job, item.n), source)
+                    if found != item.sha256:
+                        raise BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted.")
+                    faces = self.desk.faces(spec)
+                    says = making(file.job, item, enhancer.device, enhancer.precision, enhancer.backend)
                     made = enhance_image(source, item.result, spec, enhancer, out, self.pulse.checkpoint, says, faces)
             except PermanentError as error:
                 if isinstance(error, Cancelled):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import tifffile
@@ -12,12 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from contract import keys
+from contract.errors import BadInput
 from contract.images import tiff_papers
 from contract.images.bands import BAND, STRIP, band_count, band_rows
 from contract.job import Item, Spec
 from contract.settings import Settings
+from contract.storage import Storage
 from orchestrator.assemble.image import assemble_image
 from orchestrator.ingest.images import is_large, plan_bands
+from workers.desk import Desk
 from workers.generators.registry import load
 from workers.images import enhance_band, enhance_image
 
@@ -81,3 +87,18 @@ def test_past_four_gigabytes_offsets_have_64_bits(tmp_path: Path, monkeypatch: p
         assert made.is_bigtiff
         assert made.pages[0].description == "large"
         assert np.array_equal(made.asarray(), pixels)
+
+
+def test_a_large_source_is_fetched_once_for_all_of_its_bands(settings: Settings) -> None:
+    """The second band finds the source at hand, even if the store has lost it; other bytes than submitted are refused."""
+    storage = Storage(settings)
+    job, good = "0" * 16, Item(0, "image", "a.tif", "a.tif", hashlib.sha256(b"pixels").hexdigest(), 6)
+    desk = Desk(settings, storage)
+    storage.put(keys.source(job, 0), b"pixels")
+    path = desk.banded_source(job, good)
+    storage.delete(keys.source(job, 0))
+    assert desk.banded_source(job, good) == path
+    assert path.read_bytes() == b"pixels"
+    storage.put(keys.source(job, 1), b"others")
+    with pytest.raises(BadInput, match="as submitted"):
+        desk.banded_source(job, msgspec.structs.replace(good, n=1))
