@@ -169,14 +169,19 @@ def _woven(width: int, height: int, i: int, pix_fmt: str, seed: int) -> av.Video
 
 
 def _pulldown(data: bytes, n: int) -> bytes:
-    """Set repeat_first_field in every other picture coding extension (ITU-T H.262 6.2.3.1)."""
-    at = data.find(b"\0\0\1\xb5\x80", 0)
-    while at >= 0 and data[at + 4] >> 4 != 8:
-        at = data.find(b"\0\0\1\xb5", at + 4)
-    if at < 0 or n % 2:
-        return data
+    """Clear progressive_sequence, which forbids repeated fields, and set the flags of a 3:2 pulldown in the picture coding
+    extension: fields repeated in every other picture, the field order turning over each time (ITU-T H.262 6.2.2.3,
+    6.2.3.1, 6.3.10)."""
     patched = bytearray(data)
-    patched[at + 7] |= 0x02  # repeat_first_field
+    at = data.find(b"\0\0\1\xb5")
+    while at >= 0:
+        kind = data[at + 4] >> 4
+        if kind == 1:
+            patched[at + 5] &= ~0x08
+        elif kind == 8:
+            top_first, repeated = n % 4 in (0, 1), n % 4 in (0, 2)
+            patched[at + 7] = patched[at + 7] & ~0x82 | top_first << 7 | repeated << 1
+        at = data.find(b"\0\0\1\xb5", at + 4)
     return bytes(patched)
 
 
@@ -192,6 +197,12 @@ def resized() -> bytes:
 def jumping() -> bytes:
     """Two recordings in one transport stream: the clock starts anew in the middle."""
     part = replace(H264, format="mpegts", frames=24, sounds=(Sound("mp2"),))
+    return write(part) + write(replace(part, seed=2))
+
+
+def spliced() -> bytes:
+    """Two recordings in one program stream, whose sound lags behind the picture in the file."""
+    part = Film("mpeg", "mpeg2video", {"g": "12", "bf": "2", "b": "3M"}, frames=24, sounds=(Sound("mp2"),))
     return write(part) + write(replace(part, seed=2))
 
 
@@ -252,6 +263,13 @@ MATERIALS: tuple[Material, ...] = (
             )
         ),
     ),
+    Material(
+        "mpeg4-interlaced",
+        "avi",
+        film(Film("avi", "mpeg4", {"g": "12", "bf": "2", "flags": "+ildct+ilme"}, interlaced="tff")),
+    ),
+    Material("h263-all-marked-as-keys", "avi", film(Film("avi", "h263p", {"g": "12"}, size=(176, 144)))),
+    Material("png-16-bit", "mov", film(Film("mov", "png", pix_fmt="rgb48be"))),
     Material("mjpeg", "avi", film(Film("avi", "mjpeg", pix_fmt="yuvj420p", sounds=(Sound("pcm_s16le"),)))),
     Material(
         "prores",
@@ -326,6 +344,7 @@ MATERIALS: tuple[Material, ...] = (
     Material("one-frame", "mp4", film(frames=1)),
     Material("resolution-change", "ts", resized, expect="damaged"),
     Material("discontinuous-times", "ts", jumping, expect="joined"),
+    Material("spliced-program-stream", "mpg", spliced, expect="joined"),
     Material(
         "hdr-pq",
         "mkv",

@@ -38,7 +38,7 @@ from orchestrator.ingest.probe import (
     film_stream,
     sample_aspect,
 )
-from orchestrator.ingest.scanning import scan_film
+from orchestrator.ingest.scanning import is_soft_telecine, scan_film
 from orchestrator.ingest.trial import check_cuttable, needs_trial, run_trial
 
 if TYPE_CHECKING:
@@ -291,9 +291,15 @@ def _scanned(source: BinaryIO, index: FilmIndex, cuts: Cuts, spec: Spec, what: s
     scanning: Scanning = scan_film(source, index, cuts.pts.tolist(), what)
     if index.lossless:
         scanning = msgspec.structs.replace(scanning, flagged=False)  # FFV1 runs do not carry the frames' flags
-    woven = scanning.kind not in ("progressive", "unknown")
+    soft = scanning.kind == "telecined" and is_soft_telecine(cuts.durations.tolist())
+    woven = scanning.kind not in ("progressive", "unknown") and not soft
     notes = list(index.notes)
-    if scanning.kind == "telecined":
+    if soft:
+        notes.append(
+            f"{what} is telecined by flags only: its frames are the film's own and stay so, shown by turns for two and for "
+            "three fields; nothing is to be done"
+        )
+    elif scanning.kind == "telecined":
         notes.append(
             f"{what} looks telecined (film at 24 frames/s spread over 30): an inverse telecine before restoring it gives "
             "the film's own frames; as it is, its woven frames are deinterlaced"

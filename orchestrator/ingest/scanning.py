@@ -13,7 +13,7 @@ import av.error
 from av.codec.context import ThreadType
 from av.filter import Graph
 
-from contract.film import Scan, Scanning
+from contract.film import Scan, Scanning, unpack
 from contract.media import open_media
 from orchestrator.ingest.packets import only
 
@@ -29,6 +29,8 @@ SPOTS = 4
 FRAMES = 30
 """Frames at each: six cycles of a 3:2 pulldown."""
 NEVER_INTERLACED = frozenset(("vp8", "vp9", "av1", "libdav1d", "gif", "apng"))
+REPEATING = frozenset(("mpeg1video", "mpeg2video"))
+"""Codecs that can ask a player to repeat a field."""
 ENOUGH = 8
 """Frames on which idet must have an opinion before it counts: still pictures tell nothing."""
 
@@ -133,9 +135,31 @@ def judge(sample: Sample) -> Scanning:
     return Scanning("progressive", evidence, flagged=False)
 
 
+def repeated_by_flags(durations: list[int]) -> int:
+    """How many frames last three fields where the commonest others last two: a 3:2 pulldown that is left to the player
+    (H.262's repeat_first_field; what a parser makes of it is the packet's duration)."""
+    shortest = min((d for d in durations if d > 0), default=0)
+    return sum(abs(2 * d - 3 * shortest) <= 2 + shortest // 50 for d in durations)
+
+
+def is_soft_telecine(durations: list[int]) -> bool:
+    """Whether about every other frame of a film (packet durations) is to be shown for a field longer."""
+    shortest = min((d for d in durations if d > 0), default=0)
+    short = sum(abs(d - shortest) <= 1 + shortest // 50 for d in durations)
+    long = repeated_by_flags(durations)
+    return (
+        long + short >= 0.9 * len(durations) and 0.3 * len(durations) <= long <= 0.7 * len(durations) and long > ENOUGH
+    )
+
+
 def scan_film(source: BinaryIO, index: FilmIndex, pts: list[int], what: str) -> Scanning:
     """Look at a planned film. `pts` are the times of its frames."""
     if index.codec in NEVER_INTERLACED:
         return Scanning("progressive", f"{index.codec} knows no fields")
     spots = [pts[len(pts) * i // SPOTS] for i in range(SPOTS)] if len(pts) > SPOTS * FRAMES else [pts[0]]
-    return judge(look(source, index.stream, spots, what))
+    seen = judge(look(source, index.stream, spots, what))
+    lasting = unpack(index.durations).tolist()
+    if index.codec in REPEATING and seen.kind == "progressive" and is_soft_telecine(lasting):
+        flags = f"{repeated_by_flags(lasting)} of {len(lasting)} frames ask for a repeated field (soft telecine)"
+        return Scanning("telecined", f"{flags}; {seen.evidence}", flagged=True)
+    return seen

@@ -12,7 +12,8 @@ from benchmarks.materials.catalog import by_name, x264
 from benchmarks.materials.check import pictures
 from benchmarks.materials.local import restore
 from benchmarks.materials.write import Film, write
-from contract.job import Spec
+from contract.job import Item, Spec
+from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.scanning import judge, look
 
 
@@ -61,6 +62,15 @@ def test_scanning_is_judged_by_flags_and_samples(make, kind: str) -> None:  # ty
     found = judge(look(io.BytesIO(make()), 0, [0], "film"))
     assert found.kind == kind
     assert "idet sees" in found.evidence
+
+
+def test_a_telecine_by_flags_is_told_and_left_alone() -> None:
+    """Repeat flags are evidence of a telecine, and the frames, which are whole, are not deinterlaced."""
+    item = Item(0, "video", "film.mpg", "result.mkv", "0" * 64, 1)
+    index = plan_film(io.BytesIO(by_name("mpeg2-soft-telecine").make()), item, Spec(model="lanczos", scale=1), 1)
+    assert index.scanning.kind == "telecined"
+    assert index.scanning.evidence.startswith("30 of 60 frames ask for a repeated field")
+    assert not index.deinterlace
 
 
 def test_the_identity_leaves_fields_alone(tmp_path: Path) -> None:
