@@ -151,5 +151,5 @@ def one_file(out: Path, sources: tuple[Path, ...], folders: bool = False) -> boo
     """True when OUT names the file to write: it has a media suffix and there is one source, which is no folder unless
     `folders` are single sources."""
     suffix = out.suffix.lower().lstrip(".")
-    media = suffix in FILMS or suffix in PICTURES
+    media = suffix in FILMS or suffix in READ_ONLY or suffix in PICTURES
     return media and len(sources) == 1 and (folders or not sources[0].is_dir()) and not out.is_dir()
