@@ -109,10 +109,11 @@ def _patch(module: ModuleType) -> None:
             _wrap(module.Worker, "_film", before=lambda *_a, **_k: time.sleep(float(name.partition("-")[2])))
         if name.startswith("storm-"):
             _storm(module)
+    elif module.__name__ == "orchestrator.service":
+        if name == "in-dispatch":
+            _wrap(module.Announcer, "ring", before=die_once)
     elif name == "in-ingest":
         _wrap(module.Storage, "put", before=die_at("/chunks/3/input"))
-    elif name == "in-dispatch":
-        _wrap(module.Announcer, "ring", before=die_once)
     elif name == "in-assembly":
         _wrap(module.Storage, "put_file", after=die_once)
     elif name == "before-manifest":

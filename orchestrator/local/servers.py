@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
-import random
 import secrets
 import shutil
 import socket
@@ -20,6 +20,8 @@ HOST = "127.0.0.1"
 # Below Linux's ephemeral ports (32768 and up), so that no outgoing connection takes a chosen port before its server does.
 _PORTS = range(15000, 22500)
 _GRPC = 10000  # SeaweedFS' own distance between a port and its gRPC port; its admin worker accepts no other
+_WINDOW = 16
+"""Ports between where two processes with consecutive ids begin to look: a cluster needs seven."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,18 @@ class Member:
     """How long a polite end may take before the process is killed."""
 
 
+_turn = itertools.count(os.getpid() * _WINDOW)
+
+
 def free_ports(count: int, grpc: bool = False) -> list[int]:
-    """`count` ports nobody listens on; with `grpc`, each one's port + 10000 is free too."""
+    """`count` ports nobody listens on; with `grpc`, each one's port + 10000 is free too.
+
+    Each process looks from a place of its own and never twice at the same: clusters that start at the same time would
+    otherwise find the same ports free, and SeaweedFS binds its last ones seconds after it has begun to serve.
+    """
     found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for _ in _PORTS:
+        port = _PORTS[next(_turn) % len(_PORTS)]
         if all(_free(p) for p in ((port, port + _GRPC) if grpc else (port,))):
             found.append(port)
             if len(found) == count:

@@ -80,7 +80,7 @@ def test_a_batch_leaves_a_paper_trail(cluster: Cluster, respool, photographs: Pa
     page = tmp_path / "report.html"
     assert respool("report", name, "-o", page, *state).returncode == 0
     text = page.read_text()
-    assert text.count("<figure>") == 4
+    assert text.count("<figure") == 4
     assert "cut.png" in text
     assert "雪" in text
 
@@ -95,7 +95,7 @@ def test_a_film_has_a_trail_too(cluster: Cluster, respool, small_film: Path, tmp
     assert bagit.Bag(str(bag)).is_valid()
     assert b"eventType" in (bag / "premis.xml").read_bytes()
     assert respool("report", name, "-o", page, "--pairs", "3", *state).returncode == 0
-    assert page.read_text().count("<figure>") == 3
+    assert page.read_text().count("<figure") == 3
     (result,) = (bag / "data").iterdir()
     compared = respool("compare", small_film, result, "-o", sheet, "--frames", "2")
     assert compared.returncode == 0, compared.stderr
