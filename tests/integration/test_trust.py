@@ -175,7 +175,7 @@ def test_a_misbehaving_s3(folder: Path) -> None:
         rigs.through(servers, proxy.url, workers=1, max_attempts=20) as r,
     ):
         job = until(lambda: r.patiently(lambda: r.submit(film)), 60, "a whole submission")
-        check(r, job, film, folder)
+        check(servers, job, film, folder)
         assert min(proxy.injected.values()) > 3
 
 
