@@ -10,10 +10,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 install: $(VENV)/.installed
 
 # Two steps, because basicsr's setup asks for torch at build time: with isolation pip would download torch a second time.
+# So what others need to build is here too: without setuptools-scm bagit takes itself for version 0.0.0.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Respool needs Python 3.11 or 3.12; install one, or name it: make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt setuptools wheel cython numpy torch torchvision
+	$(PIP) install -q -c constraints.txt setuptools setuptools-scm wheel cython numpy torch torchvision
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
 	touch $@
 

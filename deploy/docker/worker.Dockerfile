@@ -18,7 +18,7 @@ ENV PATH=/opt/respool/bin:${PATH}
 WORKDIR /src
 COPY constraints.txt ./
 # basicsr's setup asks for torch at build time; a layer of its own, since it is large and changes rarely.
-RUN pip install -c constraints.txt setuptools wheel cython numpy torch torchvision
+RUN pip install -c constraints.txt setuptools setuptools-scm wheel cython numpy torch torchvision
 COPY pyproject.toml README.md LICENSE ./
 COPY contract contract
 COPY orchestrator orchestrator
