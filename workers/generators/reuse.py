@@ -22,9 +22,7 @@ def changed(before: torch.Tensor, now: torch.Tensor, halo: int) -> list[Box] | N
     if before.shape != now.shape:
         return None
     height, width = now.shape[-2:]
-    differs = (before != now).any(1, keepdim=True).float()
-    marks = torch.nn.functional.max_pool2d(differs, 2 * halo + 1, 1, halo) if halo else differs
-    squares = torch.nn.functional.max_pool2d(marks, GRAIN, GRAIN, ceil_mode=True)[0, 0] > 0
+    squares = _reached((before != now).any(1)[0], halo)
     boxes = _boxes([(int(y), int(x)) for y, x in squares.nonzero().tolist()])
     pixels = [(t * GRAIN, le * GRAIN, min(b * GRAIN, height), min(r * GRAIN, width)) for t, le, b, r in boxes]
     work = sum(
@@ -32,6 +30,22 @@ def changed(before: torch.Tensor, now: torch.Tensor, halo: int) -> list[Box] | N
         for t, le, b, r in pixels
     )
     return pixels if work <= _WORTH * height * width else None
+
+
+def _reached(differs: torch.Tensor, halo: int) -> torch.Tensor:
+    """Which squares of GRAIN pixels have a difference within `halo` pixels of them; `differs` is H x W.
+
+    Counted by a summed-area table (Crow 1984): four look-ups a square however wide the halo is. A maximum over the
+    halo around every pixel took five times as long as the network.
+    """
+    height, width = differs.shape
+    sums = torch.zeros((height + 1, width + 1), dtype=torch.int32, device=differs.device)
+    sums[1:, 1:] = differs.cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32)
+    top, left = (torch.arange(0, side, GRAIN, device=differs.device) for side in (height, width))
+    above, below = (top - halo).clamp(min=0), (top + GRAIN + halo).clamp(max=height)
+    before, after = (left - halo).clamp(min=0), (left + GRAIN + halo).clamp(max=width)
+    lower, upper = sums[below], sums[above]
+    return lower[:, after] - upper[:, after] - lower[:, before] + upper[:, before] > 0
 
 
 def _boxes(squares: list[tuple[int, int]]) -> list[Box]:
