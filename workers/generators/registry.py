@@ -98,7 +98,8 @@ def _candidates(
         # torch is behind the others wherever they run the same network on a CPU, so it only runs when asked for.
         if settings.backend == "torch" or not ways:
             ways.append(in_torch("fp32"))
-        if spec.precision == "bf16" and all(w.precision != "bf16" for w in ways):
+        fitting = [w for w in ways if settings.backend in ("auto", w.backend)]
+        if spec.precision == "bf16" and all(w.precision != "bf16" for w in fitting):
             ways.append(in_torch("bf16"))
     else:
         ways = [in_torch("fp16")] if spec.precision == "auto" else [in_torch(p) for p in ("fp16", "bf16", "fp32")]
