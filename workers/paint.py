@@ -45,7 +45,7 @@ class Painter:
             made = self._meaning.from_srgb(self._generate(seen, block))
             if float(lost.abs().max()) > _LOST:
                 made = made + _plain(lost, block, "lanczos")
-        if x.shape[1] == self._colours:
+        if x.shape[1] == self._colours or (self._target.extra == "unspecified" and not self._target.alpha):
             return made
         alpha = x[:, -1:]
         if self._spec.alpha == "network":

@@ -52,7 +52,13 @@ class Rows:
                 raise BadInput(
                     f"{self._name} is damaged from row {row} on: {vips.sentence(error)}; restore it from another copy."
                 ) from error
-            yield np.frombuffer(data, self._kind).reshape(height, width, bands)
+            rows = np.frombuffer(data, self._kind).reshape(height, width, bands)
+            if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+                raise BadInput(
+                    f"{self._name} has samples that are no number (NaN) or infinite between rows {row} and {row + height - 1}; "
+                    "give them a value first."
+                )
+            yield rows
 
 
 def to_tensor(samples: Pixels) -> torch.Tensor:

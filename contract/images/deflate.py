@@ -66,7 +66,7 @@ def write_tiff(strips: Iterable[Strip], target: Target, out: Path) -> None:
             339: Tag(3, samples, struct.pack(f"<{samples}H", *[3 if depth == 32 else 1] * samples)),
         }
         if target.alpha:
-            tags[338] = tiff.short(2)  # not premultiplied
+            tags[338] = tiff.short(2 if target.extra == "alpha" else 0)  # not premultiplied; not told
         at = tiff.append(file, Directory(tags), big)
         file.seek(8 if big else 4)
         file.write(struct.pack("<Q" if big else "<I", at))

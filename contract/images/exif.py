@@ -21,8 +21,10 @@ _STRUCTURAL = frozenset(
 """Tags that say how pixels are stored; they belong to the encoder that writes the result."""
 LAYERS = 37724
 """Photoshop's ImageSourceData: the document's layers, which show the picture before its enhancement."""
-_ELSEWHERE = frozenset({700, 33723, 34377, 34675, LAYERS})
-"""XMP, IPTC, Photoshop resources, ICC: carried on their own."""
+GEO = frozenset({33550, 33922, 34264})
+"""GeoTIFF's ModelPixelScale, ModelTiepoint, ModelTransformation: where the pixels of one raster, and no other, lie on the map."""
+_ELSEWHERE = frozenset({700, 33723, 34377, 34675, LAYERS}) | GEO
+"""XMP, IPTC, Photoshop resources, ICC: carried on their own. What is of the old raster alone is not carried."""
 
 
 def descriptive(page: Directory) -> Directory:

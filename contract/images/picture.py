@@ -12,10 +12,11 @@ import pyvips
 from msgspec import Struct, structs
 
 from contract.errors import BadInput, Unsupported
-from contract.images import tiff, vips
-from contract.images.sniff import HEAD, Format, refused, sniff
+from contract.images import samples, tiff, vips
+from contract.images.samples import PALETTE, PHOTOMETRIC, Extra
+from contract.images.sniff import HEAD, Format, moving, refused, sniff
 from contract.images.tiff import Directory
-from contract.images.tiff_papers import DNG_VERSION, PHOTOMETRIC, RAW_SENSORS
+from contract.images.tiff_papers import DNG_VERSION, RAW_SENSORS
 from contract.job import Natural, Positive
 
 MAX_PIXELS = 1 << 32
@@ -32,7 +33,8 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     """The header of a still image. `width` and `height` are upright: after the EXIF orientation was applied.
 
     `depth` is bits a sample as stored (1, 2, 4, 8, 10, 12, 16, 32); `floating` marks IEEE samples. `dpi` is
-    (horizontal, vertical) as stated, upright. `pages` counts the pages of a TIFF.
+    (horizontal, vertical) as stated, upright. `pages` counts the pages of a TIFF. `alpha` says that there is a band beyond
+    the colours, `extra` what it means. `profile`: an ICC profile is there, and of CMYK one that fits.
     """
 
     format: Format
@@ -47,6 +49,7 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     pages: Positive = 1
     orientation: Natural = 1
     profile: bool = False
+    extra: Extra = "alpha"
 
     @property
     def deep(self) -> bool:
@@ -92,16 +95,17 @@ def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]
     pages = []
     for n in kept:
         what = name if len(kept) == 1 else f"{name} page {n + 1}"
+        samples.check(chain[n], what)
         picture = describe(vips.load(file, form, what, page=n), form, what, file)
-        picture = structs.replace(picture, pages=len(kept), palette=chain[n].number(PHOTOMETRIC, 2) == PALETTE)
+        palette = chain[n].number(PHOTOMETRIC, 2) == PALETTE
+        meant = samples.extra_meaning(chain[n]) if picture.alpha else picture.extra
+        picture = structs.replace(picture, pages=len(kept), palette=palette, extra=meant)
         pages.append(Page(n, picture, chain[n]))
     return pages, notes
 
 
 REDUCED = 1 | 4
 """NewSubfileType bits: a smaller version of another page, a transparency mask."""
-PALETTE = 3
-"""PhotometricInterpretation of palette colour."""
 
 
 def _refuse_raw(page: Directory, head: bytes, name: str) -> None:
@@ -162,9 +166,10 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
         raise Unsupported(
             f"{name} holds {pictures} images (an animation or a burst); extract the one to restore first."
         )
-    if form == "png" and _animated(file):
-        raise Unsupported(f"{name} is an animated PNG; extract the picture to restore first.")
-    if image.get_typeof("icc-profile-data") and len(image.get("icc-profile-data")) > MAX_PROFILE:
+    if (form == "png" and _animated(file)) or (form == "avif" and _moving(file)):
+        raise Unsupported(f"{name} is an animated {form.upper()}; extract the picture to restore first.")
+    profile = bytes(image.get("icc-profile-data")) if image.get_typeof("icc-profile-data") else b""
+    if len(profile) > MAX_PROFILE:
         raise BadInput(f"{name} carries an ICC profile of more than {MAX_PROFILE} bytes; strip it first.")
     floating = image.format in ("float", "double")
     stored = {"uchar": 8, "ushort": 16, "float": 32, "double": 64}[image.format]
@@ -181,7 +186,7 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
         palette=bool(_get(image, "palette", 0)),
         lossless=_lossless(form, file),
         orientation=orientation,
-        profile=bool(image.get_typeof("icc-profile-data")),
+        profile=bool(profile) if colours < 4 else profile[16:20] == b"CMYK",
     )
 
 
@@ -209,6 +214,11 @@ def _lossless(form: Format, file: Path | BinaryIO) -> bool:
         head = _head(file, 1 << 16)
         return b"VP8L" in head and b"VP8 " not in head
     return form in ("png", "tiff")
+
+
+def _moving(file: Path | BinaryIO) -> bool:
+    with opened(file) as stream:
+        return moving(stream)
 
 
 def _animated(file: Path | BinaryIO) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from contract.images.dpx import is_dpx
 
@@ -63,3 +63,21 @@ def _brands(head: bytes) -> set[bytes]:
         return set()
     size = min(int.from_bytes(head[:4], "big"), len(head))
     return {head[8:12]} | {head[i : i + 4] for i in range(16, size - 3, 4)}
+
+
+_MOST_BOXES = 64
+
+
+def moving(file: BinaryIO) -> bool:
+    """True when an AVIF holds a film beside (or instead of) its picture: a movie box among its outermost boxes."""
+    at = 0
+    for _ in range(_MOST_BOXES):
+        file.seek(at)
+        head = file.read(16)
+        size = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
+        if head[4:8] == b"moov":
+            return True
+        if len(head) < 8 or size < 8:
+            return False
+        at += size
+    return False

@@ -26,7 +26,10 @@ _ASKED: dict[str, Format] = {"png": "png", "tiff": "tiff", "jpg": "jpeg", "webp"
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is written: `depth` bits a sample (32 is IEEE float), `mode` and `alpha` as stored, sentences for the user."""
+    """What is written: `depth` bits a sample (32 is IEEE float), `mode` and `alpha` as stored, sentences for the user.
+
+    `extra` is what the band beyond the colours means, where there is one.
+    """
 
     format: Format
     width: Positive
@@ -36,6 +39,7 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     depth: Positive
     lossless: bool
     notes: tuple[str, ...] = ()
+    extra: Literal["alpha", "unspecified"] = "alpha"
 
 
 def scaled(length: int, scale: float) -> int:
@@ -71,13 +75,16 @@ def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: F
         notes.append(f"written as {form.upper()}: {picture.format.upper()} cannot hold {why}")
     if depth > max(DEPTHS[form]):
         notes.append(f"{depth} bits a sample become {max(DEPTHS[form])}: {form.upper()} cannot hold more")
-    if picture.alpha and form == "jpeg":
+    extra: Literal["alpha", "unspecified"] = "unspecified" if picture.extra == "unspecified" else "alpha"
+    alpha = picture.alpha and (form == "tiff" if extra == "unspecified" else form != "jpeg")
+    if picture.alpha and not alpha and extra == "alpha":
         notes.append("alpha was flattened on white: JPEG cannot hold it")
+    elif picture.alpha and not alpha:
+        notes.append(f"a channel whose meaning the TIFF does not tell was left out: {form.upper()} cannot hold it")
     depth = min((d for d in DEPTHS[form] if d >= depth), default=max(DEPTHS[form]))
     notes += _changes(picture)
-    alpha = picture.alpha and form != "jpeg"
     lossless = form in ("png", "tiff") or (form == "webp" and picture.lossless)
-    return Target(form, width, height, mode, alpha, depth, lossless, tuple(notes))
+    return Target(form, width, height, mode, alpha, depth, lossless, tuple(notes), extra)
 
 
 def choose_for(picture: Picture, name: str, spec: Spec, network_scale: int) -> Target:
@@ -117,7 +124,10 @@ def _changes(picture: Picture) -> list[str]:
     if picture.orientation > 1:
         notes.append(f"EXIF orientation {picture.orientation} was applied to the pixels and its tag removed")
     if picture.mode == "cmyk":
-        notes.append("CMYK was converted to sRGB through its profile")
+        through = "its profile" if picture.profile else "a general press profile, because it carries none that fits"
+        notes.append(f"CMYK was converted to sRGB through {through}")
+    if picture.alpha and picture.extra == "premultiplied":
+        notes.append("colours that were multiplied with alpha were divided by it, and alpha is straight now")
     if picture.palette:
         notes.append("palette colours were expanded to RGB")
     if picture.depth < 8:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from contract.errors import IntegrityError
 from contract.images import tiff
-from contract.images.exif import LAYERS, descriptive, resized
+from contract.images.exif import GEO, LAYERS, descriptive, resized
 from contract.images.papers import Density, Papers, join_photoshop, split_photoshop
 from contract.images.tiff import Directory, Tag
 
@@ -35,6 +35,8 @@ def read(page: Directory) -> Papers:
         iptc = _iptc(tags[IPTC])
     if LAYERS in tags:
         notes.append("Photoshop's layers were left out: they show the picture before")
+    if GEO & tags.keys():
+        notes.append("where its pixels lie on the map (GeoTIFF) was left out: that is of the raster before")
     if tiff.SUB_IFDS in tags:
         notes.append("smaller versions of the picture inside the TIFF were left out")
     return Papers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,11 +26,14 @@ pyvips.cache_set_max(0)
 LOADERS: dict[Format, str] = {"jpeg": "jpeg", "png": "png", "tiff": "tiff", "webp": "webp", "avif": "heif"}
 
 
+_PATH = re.compile(r"^/\S*: ")
+
+
 def sentence(error: pyvips.Error) -> str:
-    """What libvips says of an error, in one line without its boilerplate, at most 300 characters."""
+    """What libvips says of an error, in one line without its boilerplate and scratch files' paths, at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith("unable to call")]
-    return "; ".join(dict.fromkeys(said or lines))[:300]
+    return "; ".join(dict.fromkeys(_PATH.sub("", line) for line in said or lines))[:300]
 
 
 def source(file: Path | BinaryIO | bytes) -> pyvips.Source:
