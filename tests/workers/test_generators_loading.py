@@ -146,16 +146,16 @@ def test_compiled_networks_are_kept_and_used(
 
 def test_a_broken_cache_costs_only_time(compact: Pinned, enhancer: Load, picture: torch.Tensor, tmp_path: Path) -> None:
     """Compiled networks that were cut short are compiled and kept again; a cache that cannot be written is done without."""
-    first = enhancer(compact, backend="openvino").frames(picture, (48, 40))
+    first = enhancer(compact, precision="fp32").frames(picture, (48, 40))
     (blob,) = (tmp_path / "cache" / "compiled").glob("*.blob")
     for damaged in (blob.read_bytes()[:-99], blob.read_bytes().replace(b"\x00\x00", b"\x00\x01"), b""):
         blob.write_bytes(damaged)
-        assert torch.equal(enhancer(compact, backend="openvino").frames(picture, (48, 40)), first)
+        assert torch.equal(enhancer(compact, precision="fp32").frames(picture, (48, 40)), first)
         assert blob.read_bytes() != damaged
     blob.unlink()
     blob.parent.rmdir()
     blob.parent.write_text("no folder")
-    assert torch.equal(enhancer(compact, backend="openvino").frames(picture, (48, 40)), first)
+    assert torch.equal(enhancer(compact, precision="fp32").frames(picture, (48, 40)), first)
 
 
 class Fake:
