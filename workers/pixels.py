@@ -92,17 +92,31 @@ def read(frame: av.VideoFrame, form: Layout, device: torch.device) -> list[torch
 def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor]) -> None:
     """Put code values (float32, whole numbers in range; arranged as `read` gives them) into `frame`."""
     channels = [c for group in planes for c in group[0]]
-    for plane, members in zip(frame.planes, form.order, strict=True):
-        rows = _rows(plane, form, len(members), frame, members)
-        for k, channel in enumerate(members):
-            values = channels[channel]
-            if form.bits <= 8:
-                torch.from_numpy(rows[..., k]).copy_(values)
-            else:
-                words = values.to(torch.int32)
-                if form.shift:
-                    words <<= form.shift
-                np.copyto(rows[..., k], words.cpu().numpy(), casting="unsafe")
+    codes = [_codes([channels[c] for c in members], form) for members in form.order]
+    for plane, members, values in zip(frame.planes, form.order, _download(codes), strict=True):
+        np.copyto(_rows(plane, form, len(members), frame, members), values)
+
+
+def _codes(channels: list[torch.Tensor], form: Layout) -> torch.Tensor:
+    """The words of a plane, height x width x interleaved channels, on the device: a quarter or half of the bytes to bring over."""
+    values = channels[0][..., None] if len(channels) == 1 else torch.stack(channels, -1)
+    if form.bits <= 8:
+        return values.to(torch.uint8)
+    words = values.to(torch.int32)
+    return (words << form.shift if form.shift else words).to(
+        torch.int16
+    )  # the low 16 bits; a sign is a bit like others
+
+
+def _download(codes: list[torch.Tensor]) -> list[npt.NDArray[np.uint8 | np.uint16]]:
+    """`codes` in the host's memory, as the words of frames; all copies are under way before one is waited for."""
+    if codes[0].device.type == "cuda":
+        there = codes
+        codes = [torch.empty(c.shape, dtype=c.dtype, pin_memory=True) for c in there]
+        for host, values in zip(codes, there, strict=True):
+            host.copy_(values, non_blocking=True)
+        torch.cuda.current_stream(there[0].device).synchronize()
+    return [c.numpy() if c.dtype == torch.uint8 else c.numpy().view(np.uint16) for c in (c.cpu() for c in codes)]
 
 
 def _rows(

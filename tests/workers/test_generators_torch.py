@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from workers.generators.torch_backend import Run, TorchNetwork
+from workers.generators.recorded import Fuser, Run
+from workers.generators.torch_backend import TorchNetwork
 
 CPU = torch.device("cpu")
 
@@ -26,9 +27,15 @@ class Recorder:
         return replay
 
 
-def network(recorder: Recorder | None = None, precision: str = "fp32") -> TorchNetwork:
+def network(recorder: Recorder | None = None, precision: str = "fp32", fuser: Fuser | None = None) -> TorchNetwork:
     torch.manual_seed(0)
-    return TorchNetwork(torch.nn.Conv2d(3, 3, 3, padding=1), CPU, precision, recorder)
+    return TorchNetwork(torch.nn.Conv2d(3, 3, 3, padding=1), CPU, precision, recorder, fuser)
+
+
+def film(made: TorchNetwork, frames: int = 70) -> torch.Tensor:
+    """What the last of many equal frames becomes."""
+    frame = torch.rand((1, 3, 8, 8), generator=torch.Generator().manual_seed(1))
+    return [made(frame) for _ in range(frames)][-1]
 
 
 def test_a_shape_is_recorded_when_it_comes_again() -> None:
@@ -59,6 +66,48 @@ def test_few_shapes_are_kept() -> None:
         for _ in range(3):
             made(torch.rand(1, 3, side, side))
     assert [s[-1] for s in recorder.shapes] == [8, 9, 10, 11, 8]
+
+
+def test_what_comes_often_is_compiled_once_and_recorded_again() -> None:
+    """A film's frames repay the compiler's time: the shape is compiled once, and what was compiled is what runs from then on."""
+    recorder, given = Recorder(), []
+
+    def fuser(run: Run) -> Run:
+        def fused(shown: torch.Tensor) -> torch.Tensor:
+            given.append(shown.shape)
+            return run(shown) + 1e-4
+
+        return fused
+
+    made = film(network(recorder, fuser=fuser))
+    assert len(recorder.shapes) == 2
+    assert len(given) > 2
+    assert torch.allclose(made - film(network()), torch.tensor(1e-4), atol=1e-6)
+
+
+def test_images_are_not_compiled() -> None:
+    """A shape that came a few times has not repaid the compiler's time."""
+
+    def fuser(run: Run) -> Run:
+        raise AssertionError
+
+    film(network(Recorder(), fuser=fuser), 20)
+
+
+@pytest.mark.parametrize("fault", ["another picture", "NaN", "no compiler"])
+def test_a_compiler_that_fails_is_said_and_not_used(fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a compiler, or with one whose code gives another picture, the network runs as it did, and the log says why."""
+
+    def fuser(run: Run) -> Run:
+        def fused(shown: torch.Tensor) -> torch.Tensor:
+            if fault == "no compiler":
+                raise RuntimeError("Failed to find C compiler")
+            return run(shown) * (float("nan") if fault == "NaN" else 0.9)
+
+        return fused
+
+    assert torch.equal(film(network(Recorder(), fuser=fuser)), film(network(Recorder())))
+    assert "the network is not compiled" in caplog.text or "not used" in caplog.text
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

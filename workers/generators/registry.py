@@ -20,6 +20,7 @@ from workers.generators import community, identity, lanczos, rrdbnet, srvgg
 from workers.generators.choose import Candidate, cache_key, choose, installed, machine, refuse
 from workers.generators.enhancer import Enhancer
 from workers.generators.network import Architecture, Network, Parameters, State
+from workers.generators.recorded import fuser
 from workers.generators.torch_backend import TorchNetwork, pick_device
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     candidates = _candidates(family, spec, entry, state, device, settings)
     facts = (entry.architecture, sorted(entry.parameters.items()), machine(), torch.__version__, settings.threads)
     architecture, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
-    exact = _exact(network, lambda: _torch(family, entry, state, device, "fp32"))
+    exact = _exact(network, lambda: _torch(family, entry, state, device, "fp32", settings))
     return Enhancer(architecture, network, reason, spec.tile, exact=exact)
 
 
@@ -91,7 +92,7 @@ def _candidates(
     plain = family.describe(entry.name, entry.parameters)
 
     def in_torch(precision: str) -> Candidate:
-        return Candidate("torch", precision, plain, lambda: _torch(family, entry, state, device, precision))
+        return Candidate("torch", precision, plain, lambda: _torch(family, entry, state, device, precision, settings))
 
     if device.type == "cpu":
         ways = _on_cpu(family, spec, entry, state, settings, plain)
@@ -147,12 +148,14 @@ def _native(program: Program, settings: Settings) -> Network:
     return NativeNetwork(program, settings.threads, settings.cache)
 
 
-def _torch(family: Family, entry: Weights, state: State, device: torch.device, precision: str) -> Network:
+def _torch(
+    family: Family, entry: Weights, state: State, device: torch.device, precision: str, settings: Settings
+) -> Network:
     try:
         module = family.module(entry.name, entry.parameters, state)
     except RuntimeError as error:
         raise _misfit(entry, str(error).splitlines()[-1].strip()) from error
-    return TorchNetwork(module, device, precision)
+    return TorchNetwork(module, device, precision, fuser=fuser(settings.cache))
 
 
 def _openvino(family: Family, spec: Spec, entry: Weights, state: State, settings: Settings, precision: str) -> Network:
@@ -179,7 +182,7 @@ def _community(spec: Spec, entry: Weights, state: State, device: torch.device, s
         precision = "fp16" if half and device.type == "cuda" else "fp32"
     if settings.backend not in ("auto", "torch") or (precision == "fp16" and device.type == "cpu"):
         raise refuse(settings.backend, precision, device)
-    network = TorchNetwork(module, device, precision)
+    network = TorchNetwork(module, device, precision, fuser=fuser(settings.cache))
 
     def exact() -> Network:
         return TorchNetwork(community.describe(entry.name, entry.parameters, state)[1], device, "fp32")

@@ -1,28 +1,39 @@
 """Networks that run in PyTorch: on CUDA, on Apple's MPS, and on CPUs.
 
 On CUDA a network runs in fp16, channels last; shapes that come again, which in a film is every frame, are recorded as
-CUDA graphs, so that the hundreds of kernels of a network cost one launch. That part has not run on a GPU yet; all around
-it runs on the CPU in the tests, with a recorder that records nothing.
+CUDA graphs, so that the hundreds of kernels of a network cost one launch, and shapes that come often are compiled before.
+On the CPU the tests run all of it with a recorder that records nothing.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from contract.errors import UsageError
+from workers.generators.recorded import Fuser, Recorder, Run, record_cuda_graph
+
+_log = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _KEPT = 3
 """Recorded shapes kept: each holds the memory of one run of the network."""
-_WARM = 3
-"""Runs before recording, in which cuDNN tries its algorithms; PyTorch's own advice for graph capture."""
+OFTEN = 64
+"""Runs of a shape after which it is compiled. Compiling takes some ten seconds: frames of a film repay them, images rarely."""
+_SAFE_DB = 50.0
+"""What was compiled must stay this near to what was not, peak signal to noise."""
 
-Run = Callable[[torch.Tensor], torch.Tensor]
-Recorder = Callable[[Run, torch.Tensor], Run]
-"""Makes of a run of the network, and an input like those to come, a run that is quicker for exactly that shape."""
+
+@dataclass
+class _Recorded:
+    """A shape's way through the network, and how often it was gone."""
+
+    run: Run
+    runs: int = 0
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -41,48 +52,34 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def record_cuda_graph(run: Run, example: torch.Tensor) -> Run:
-    """`run` as a CUDA graph for inputs of `example`'s shape, dtype and layout."""
-    held = torch.empty_like(example)
-    held.copy_(example)
-    side = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream(example.device))
-    with torch.cuda.stream(side):
-        for _ in range(_WARM):
-            run(held)
-    torch.cuda.current_stream(example.device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        made = run(held)
-
-    def replay(shown: torch.Tensor) -> torch.Tensor:
-        held.copy_(shown)
-        graph.replay()
-        return made
-
-    return replay
-
-
 class TorchNetwork:
     """A torch module on `device` in `precision`, channels last."""
 
     backend = "torch"
 
     def __init__(
-        self, module: torch.nn.Module, device: torch.device, precision: str, recorder: Recorder | None = None
+        self,
+        module: torch.nn.Module,
+        device: torch.device,
+        precision: str,
+        recorder: Recorder | None = None,
+        fuser: Fuser | None = None,
     ) -> None:
-        """`recorder` is CUDA graphs on CUDA unless given, and nothing elsewhere."""
+        """`recorder` is CUDA graphs on CUDA unless given, and nothing elsewhere; without one, `fuser` is not used."""
         self.device = device
         self.precision = precision
         self._dtype = _DTYPES[precision]
         module.eval().requires_grad_(False)
         self._module = module.to(device, self._dtype).to(memory_format=torch.channels_last)
         self._recorder = recorder
+        self._fuser = fuser
         if device.type == "cuda":
             self._recorder = recorder or record_cuda_graph
             torch.backends.cudnn.benchmark = True  # shapes come again, so trying all algorithms once pays
+            # By default fp32 convolutions are computed in TF32, whose ten bits are no better than fp16's.
+            torch.backends.cudnn.allow_tf32 = False
         self._seen: tuple[int, ...] | None = None
-        self._recorded: OrderedDict[tuple[int, ...], Run] = OrderedDict()
+        self._recorded: OrderedDict[tuple[int, ...], _Recorded] = OrderedDict()
 
     @torch.no_grad()
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
@@ -104,17 +101,39 @@ class TorchNetwork:
             raise
 
     def _runner(self, shown: torch.Tensor) -> Run:
-        """The network, or its record for this shape: made when a shape comes for the second time in a row."""
+        """The network, or its record for this shape: made when a shape comes for the second time in a row, and once more,
+        of what is compiled by then, when it has come often."""
         shape = tuple(shown.shape)
         if self._recorder is None:
             return self._module
-        if shape in self._recorded:
-            self._recorded.move_to_end(shape)
-            return self._recorded[shape]
-        if shape != self._seen:
-            self._seen = shape
-            return self._module
-        while len(self._recorded) >= _KEPT:
-            self._recorded.popitem(last=False)
-        self._recorded[shape] = self._recorder(self._module, shown)
-        return self._recorded[shape]
+        if shape not in self._recorded:
+            if shape != self._seen:
+                self._seen = shape
+                return self._module
+            while len(self._recorded) >= _KEPT:
+                self._recorded.popitem(last=False)
+            self._recorded[shape] = _Recorded(self._recorder(self._module, shown))
+        self._recorded.move_to_end(shape)
+        record = self._recorded[shape]
+        record.runs += 1
+        if record.runs == OFTEN and self._fuser is not None:
+            record.run = self._compiled(self._fuser, self._recorder, record.run, shown)
+        return record.run
+
+    def _compiled(self, fuser: Fuser, recorder: Recorder, plain: Run, shown: torch.Tensor) -> Run:
+        """A record of the compiled network for `shown`'s shape, or `plain` where there can be none or it gives another picture."""
+        before = plain(shown).float().clone()
+        try:
+            run = recorder(fuser(self._module), shown)
+            off = float((run(shown).float() - before).square().mean())
+        except Exception as error:  # a compiler may lack anything, and the network runs without it
+            self._fuser = None
+            _log.warning("the network is not compiled, and slower for it: %s", str(error).splitlines()[0])
+            return plain
+        near = -10 * math.log10(off) if off else math.inf
+        if not near >= _SAFE_DB:
+            self._fuser = None
+            _log.warning("the compiled network is %.0f dB from the other and not used", near)
+            return plain
+        _log.info("the network is compiled for %s, %.0f dB from the other", tuple(shown.shape), near)
+        return run
