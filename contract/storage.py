@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from contract.errors import IntegrityError, StorageError, Unreachable
+from contract.errors import IntegrityError, StorageError, Unreachable, UsageError
 from contract.reader import Reader
 from contract.settings import Settings
 
@@ -99,8 +99,8 @@ class Storage:
             raise StorageError(f"object {key} is not in bucket {self.bucket}; was the job removed?")
         return data
 
-    def find(self, key: str) -> bytes | None:
-        """Like `get`, but None when there is no such object."""
+    def find(self, key: str, limit: int | None = None) -> bytes | None:
+        """Like `get`, but None when there is no such object, and UsageError when it has more than `limit` bytes."""
 
         def read() -> bytes | None:
             try:
@@ -109,6 +109,9 @@ class Storage:
                 if _code(error) in _ABSENT:
                     return None
                 raise
+            if limit is not None and answer["ContentLength"] > limit:
+                answer["Body"].close()
+                raise UsageError(f"object {key} has {answer['ContentLength']} bytes; it may have {limit} at most.")
             data = answer["Body"].read()
             self._check(key, hashlib.sha256(data).hexdigest(), answer["Metadata"].get("sha256"))
             return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from contract import keys
-from contract.errors import IntegrityError, UsageError
+from contract.errors import IntegrityError, RespoolError, Unreachable, UsageError
 from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
 from contract.ledger import Counts, Ledger
 from contract.settings import Settings
 from contract.storage import Storage
+from orchestrator import repair
 from orchestrator.machine import View, state
 from orchestrator.records import Records
+
+logger = logging.getLogger(__name__)
 
 _RATE_WINDOW_S = 120.0
 
@@ -113,8 +117,16 @@ class Jobs:
         self._records = Records(self._storage)
 
     def all_jobs(self) -> list[JobStatus]:
-        """Every job in the store, newest first."""
-        found = [self.status(job) for job in self._records.jobs() if self._storage.exists(keys.job_spec(job))]
+        """Every job in the store, newest first; one whose documents cannot be read is logged and left out."""
+        found = []
+        for job in self._records.jobs():
+            try:
+                if self._storage.exists(keys.job_spec(job)):
+                    found.append(self.status(job))
+            except Unreachable:
+                raise
+            except RespoolError as error:
+                logger.warning("%s", error, extra={"job": job})
         return sorted(found, key=lambda s: s.created, reverse=True)
 
     def job(self, job: str) -> Job:
@@ -137,7 +149,7 @@ class Jobs:
             bits = self._ledger.done(job)
             images = image_progress(known, plan, lambda n: n >> 3 < len(bits) and bool(bits[n >> 3] & 0x80 >> (n & 7)))
         if counts is None and plan is not None:
-            done, failed = self._records.settled(job)
+            done, failed = self._records.settled(job, len(plan.chunks))
             images = image_progress(known, plan, done.__contains__)
             frames = sum(plan.chunks[n].count for n in done)
             counts = Counts(len(plan.chunks), len(done), len(failed), 0, 0, plan.frames, frames, 0, 0, False, False)
@@ -198,27 +210,34 @@ class Jobs:
         self._ledger.ask(job, after)
 
     def retry(self, job: str) -> int:
-        """Open a failed or cancelled job again for what failed in it; returns how many chunks will be done again."""
+        """Open a failed or cancelled job again for what failed in it; returns how many chunks will be done again.
+
+        A finished one is opened where the store no longer gives the bytes of its results. UsageError when nothing is to do.
+        """
         self._records.job(job)
         manifest = self._records.manifest(job)
         control = self._records.control(job)
+        plan = self._records.plan(job)
         if manifest is None and not control.cancelled:
             raise UsageError(f"job {job} has not ended; wait for it, or cancel it first.")
+        suspects = {failure.item for failure in manifest.failures} if manifest else set()
         if manifest is not None and manifest.state == "done":
-            raise UsageError(f"job {job} is done and nothing in it failed; there is nothing to retry.")
-        done, failed = self._records.settled(job)
+            suspects = repair.damaged(self._records, manifest)
+            if not suspects:
+                raise UsageError(f"job {job} is done and nothing in it failed; there is nothing to retry.")
+        done, failed = self._records.settled(job, len(plan.chunks)) if plan else (set(), set())
         for chunk in failed:
             self._storage.delete(keys.failed(job, chunk))
-        partial = [commit.chunk for commit in self._records.dones(job, sorted(done)) if commit.failures]
-        for chunk in partial:
+        again = repair.undone(self._records, plan, done, suspects) if plan else []
+        for chunk in again:
             self._storage.delete(keys.done(job, chunk))
-        if manifest is not None and not (failed or partial):
+        if manifest is not None and manifest.state == "failed" and not (failed or again):
             self._storage.delete(keys.plan(job))  # ingest itself refused an item
         self._storage.delete(keys.manifest(job))
         self._records.set_control(job, Control(retries=control.retries + 1))
         self._ledger.forget(job)
         self._ledger.announce_job(job)
-        return len(failed) + len(partial)
+        return len(failed) + len(again)
 
     def fetch(
         self, job: str, place: Callable[[ResultFile], Path], progress: Callable[[int, int], None] | None = None

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from msgspec import Struct
 
 from contract import job as words
 from contract import keys
-from contract.errors import UsageError
+from contract.errors import IntegrityError, StorageError, UsageError
 from contract.job import Control, Done, Failed, Job, Manifest, Plan
 from contract.storage import Storage
 
 _READERS = 16
 """Objects read at a time; boto3's pool holds as many connections."""
+
+MAX_DOCUMENT = 256 << 20
+"""Bytes that a document may have: job.json of a million images. What is larger was not written by us."""
+
+T = TypeVar("T", bound=Struct)
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 12 else None
 
 
 class Records:
@@ -31,33 +43,32 @@ class Records:
 
     def job(self, job: str) -> Job:
         """The job; UsageError when there is none of that id."""
-        data = self.storage.find(keys.job_spec(job))
-        if data is None:
+        found = self._read(keys.job_spec(job), Job)
+        if found is None:
             raise UsageError(f"there is no job {job} in this store; `respool status` lists those there are.")
-        return words.decode(data, Job, keys.job_spec(job))
+        return found
 
     def plan(self, job: str) -> Plan | None:
-        data = self.storage.find(keys.plan(job))
-        return None if data is None else words.decode(data, Plan, keys.plan(job))
+        return self._read(keys.plan(job), Plan)
 
     def control(self, job: str) -> Control:
-        data = self.storage.find(keys.control(job))
-        return Control() if data is None else words.decode(data, Control, keys.control(job))
+        return self._read(keys.control(job), Control) or Control()
 
     def set_control(self, job: str, control: Control) -> None:
         self.storage.put(keys.control(job), words.encode(control))
 
     def manifest(self, job: str) -> Manifest | None:
-        data = self.storage.find(keys.manifest(job))
-        return None if data is None else words.decode(data, Manifest, keys.manifest(job))
+        return self._read(keys.manifest(job), Manifest)
 
-    def settled(self, job: str) -> tuple[set[int], set[int]]:
-        """(chunks with a done.json, chunks with a failed.json), from one listing."""
+    def settled(self, job: str, total: int | None = None) -> tuple[set[int], set[int]]:
+        """(chunks with a done.json, chunks with a failed.json), from one listing; none beyond `total`, the plan's."""
         done: set[int] = set()
         failed: set[int] = set()
         prefix = keys.job_prefix(job) + "chunks/"
         for key, _ in self.storage.list(prefix):
             number, _, name = key[len(prefix) :].partition("/")
+            if number != str(_integer(number)) or (total is not None and int(number) >= total):
+                continue  # no chunk of ours is called so
             if name == "done.json":
                 done.add(int(number))
             elif name == "failed.json":
@@ -65,15 +76,33 @@ class Records:
         return done, failed - done
 
     def dones(self, job: str, chunks: Iterable[int]) -> Iterator[Done]:
-        """The commits of `chunks`, in their order; StorageError when one is missing."""
+        """The commits of `chunks`, in their order; StorageError when one is missing, IntegrityError when one is no commit.
 
-        def read(chunk: int) -> Done:
-            key = keys.done(job, chunk)
-            return words.decode(self.storage.get(key), Done, key)
+        A commit names only what its own chunk's attempts stored, whoever wrote it.
+        """
 
         with ThreadPoolExecutor(_READERS, thread_name_prefix="read") as pool:
-            yield from pool.map(read, chunks)
+            yield from pool.map(lambda chunk: self.done(job, chunk), chunks)
+
+    def done(self, job: str, chunk: int) -> Done:
+        """The commit of one chunk; raises as `dones` does."""
+        key = keys.done(job, chunk)
+        done = self._read(key, Done)
+        if done is None:
+            raise StorageError(f"object {key} is not in bucket {self.storage.bucket}; was the job removed?")
+        own = keys.chunk_prefix(job, chunk) + "attempt-"
+        if done.chunk != chunk or any(not output.key.startswith(own) for output in done.outputs):
+            raise IntegrityError(f"{key} names objects that are not its chunk's; `respool retry {job}` does it again.")
+        return done
 
     def failed(self, job: str, chunk: int) -> Failed:
-        key = keys.failed(job, chunk)
-        return words.decode(self.storage.get(key), Failed, key)
+        """Why a chunk was set aside."""
+        found = self._read(keys.failed(job, chunk), Failed)
+        if found is None:
+            raise StorageError(f"object {keys.failed(job, chunk)} is not in bucket {self.storage.bucket}.")
+        return found
+
+    def _read(self, key: str, kind: type[T]) -> T | None:
+        """A document, decoded strictly; None when there is none."""
+        data = self.storage.find(key, MAX_DOCUMENT)
+        return None if data is None else words.decode(data, kind, key)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
 from contract import keys
+from contract.errors import IntegrityError, Newer, UsageError
 from contract.storage import Storage
 from orchestrator.records import Records
+
+logger = logging.getLogger(__name__)
 
 
 class Sweep(Struct, frozen=True):
@@ -29,14 +33,18 @@ def find(storage: Storage, age: timedelta, results: bool, now: datetime) -> Iter
     """
     records = Records(storage)
     for job in records.jobs():
-        manifest = records.manifest(job)
+        try:
+            manifest, cancelled = records.manifest(job), records.control(job).cancelled
+        except (UsageError, IntegrityError, Newer) as error:
+            logger.warning("left alone: %s", error, extra={"job": job})
+            continue
         if manifest is not None:
             if not _before(manifest.finished, now - age):
                 continue
             kept = () if results else (keys.job_spec(job), keys.results_prefix(job))
             reason = f"{manifest.state} since {manifest.finished}"
         elif storage.exists(keys.job_spec(job)):
-            if not records.control(job).cancelled or storage.newest(keys.job_prefix(job)) > now - age:
+            if not cancelled or storage.newest(keys.job_prefix(job)) > now - age:
                 continue
             kept, reason = (), "cancelled"
         else:

@@ -15,7 +15,16 @@ from typing import Literal
 
 from contract import job as words
 from contract import keys
-from contract.errors import Cancelled, Interrupted, LeaseLost, Newer, PermanentError, RespoolError, TransientError
+from contract.errors import (
+    Cancelled,
+    Interrupted,
+    LeaseLost,
+    Newer,
+    PermanentError,
+    RespoolError,
+    TransientError,
+    Unreachable,
+)
 from contract.exposition import Heartbeat, served
 from contract.job import Control, Failed, Job, Manifest, Plan
 from contract.ledger import Ledger
@@ -33,7 +42,10 @@ _LOST_MESSAGE_S = 3.0
 """With an empty queue, a chunk announced so long ago and not leased was lost with the worker that popped it."""
 
 _LOOK_AGAIN_S = 30.0
-"""How often S3 is asked again what nobody announced."""
+"""How often S3 is asked again what nobody announced, and how long a job is left alone that cannot be read."""
+
+_HICCUP_S = 2.0
+"""How long a job is left alone one of whose objects could not be read this time."""
 
 _STUCK_S = 300.0
 """A look at everything that takes longer than this makes the health check fail: Redis and S3 repeat for minutes."""
@@ -55,7 +67,7 @@ class Service:
         self._jobs: dict[str, Job] = {}
         self._open: set[str] = set()
         self._ended: set[str] = set()
-        self._left: dict[str, float] = {}
+        self._left: dict[str, tuple[float, str]] = {}
         self._looked = 0.0
         self._stop = threading.Event()
 
@@ -107,17 +119,30 @@ class Service:
         )
 
     def _look(self, job: str) -> bool:
-        """Advance a job, unless a newer version of Respool wrote it: that is left to newer orchestrators."""
-        if time.monotonic() < self._left.get(job, 0.0):
+        """Advance a job. One that cannot be read, or that a newer version wrote, is left alone for a while: it costs no other."""
+        if time.monotonic() < self._left.get(job, (0.0, ""))[0]:
             return False
         try:
-            return self._advance(job)
-        except Newer as error:
-            if job not in self._left:
-                logger.warning("%s", error, extra={"job": job})
-            self._left[job] = time.monotonic() + _LOOK_AGAIN_S
-            self._plans.pop(job, None)  # whoever took it over may have made another
+            going = self._advance(job)
+        except Unreachable:
+            raise  # nobody's job can be looked at
+        except RespoolError as error:
+            wait = _HICCUP_S if isinstance(error, TransientError) and not isinstance(error, Newer) else _LOOK_AGAIN_S
+            self._leave(job, wait, str(error))
             return False
+        except Exception as error:
+            logger.exception("job left alone", extra={"job": job})
+            self._leave(job, _LOOK_AGAIN_S, f"{type(error).__name__}: {error}")
+            return False
+        self._left.pop(job, None)
+        return going
+
+    def _leave(self, job: str, seconds: float, why: str) -> None:
+        """Look at a job again after `seconds`; say why once."""
+        if why != self._left.get(job, (0.0, ""))[1]:
+            logger.warning("%s", why, extra={"job": job})
+        self._left[job] = (time.monotonic() + seconds, why)
+        self._plans.pop(job, None)  # whoever took it over may have made another
 
     def _advance(self, job: str) -> bool:
         """Do what a job needs next; True when it may get chunks announced."""
@@ -198,14 +223,20 @@ class Service:
         self._plans[job] = plan
 
     def _assemble(self, job: str, checkpoint: Callable[[], None]) -> None:
-        if self._records.manifest(job) is None:
-            self._confined.run("assemble", job, checkpoint)
+        if self._records.manifest(job) is not None:
+            return
+        total = len(self._plans[job].chunks)
+        if sum(map(len, self._records.settled(job, total))) < total:
+            logger.warning("the ledger counts chunks that S3 does not have; it is made again", extra={"job": job})
+            self._ledger.forget(job)
+            return
+        self._confined.run("assemble", job, checkpoint)
 
     # Acts that are short
 
     def _found(self, job: str) -> None:
         plan = self._plans[job]
-        done, failed = self._records.settled(job)
+        done, failed = self._records.settled(job, len(plan.chunks))
         frames = {n: plan.chunks[n].count for n in done}
         self._ledger.found(plan, self._jobs[job].priority, self._records.control(job), frames, failed)
         self._ledger.taken_up(job)

@@ -19,6 +19,7 @@ from contract.film import FilmIndex, ImageSequence
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.provenance import Making, making
 from contract.settings import Settings
+from contract.turns import merged
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
@@ -45,7 +46,7 @@ class Assembly:
 
     def run(self, checkpoint: Callable[[], None]) -> Manifest:
         """Put every item together and write the manifest, unless somebody else has; returns the one that counts."""
-        done, _ = self._records.settled(self._job.id)
+        done, _ = self._records.settled(self._job.id, len(self._plan.chunks))
         images: list[int] = []
         films: dict[int, list[int]] = {}  # and images so large that several chunks make one
         for chunk in self._plan.chunks:
@@ -190,13 +191,13 @@ class Assembly:
             verify_film(out, index, self._job.spec, io.BufferedReader(self._storage.open(source)), delivered)
             self._store(item, out)
         self._damage += damage
-        notes += [note for commit in commits for note in commit.notes]
+        notes += merged(note for commit in commits for note in commit.notes)
         whose = f"{item.name}: " if len(self._job.items) > 1 else ""
         self._notes += dict.fromkeys(whose + note for note in notes)
 
     def _write_records(self, manifest: Manifest) -> None:
         """How each result came to be, beside the manifest and before it: a job that ended has its records."""
-        done, _ = self._records.settled(self._job.id)
+        done, _ = self._records.settled(self._job.id, len(self._plan.chunks))
         dones = {commit.chunk: commit for commit in self._records.dones(self._job.id, sorted(done))}
         lines = to_lines(records(self._job, self._plan, dones, manifest, self._sequences()))
         self._storage.put(keys.records(self._job.id), b"".join(lines))
