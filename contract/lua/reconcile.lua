@@ -1,5 +1,6 @@
 -- reconcile: whatever is neither done nor leased goes out again.
 -- Leases that ran out are failed tries; announcements older than `patience_ms` count as lost.
+-- A chunk whose tries are used up stays among the announced until somebody has settled it: whoever was about to may die.
 -- KEYS job  ARGV patience_ms max_tries
 -- returns {chunks whose tries are used up, chunks to be done again}
 local job, patience, max_tries = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -18,14 +19,20 @@ for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':leases', '-inf', now
   redis.call('HINCRBY', job, 'lapsed', 1)
   if redis.call('HINCRBY', job .. ':tries', chunk, 1) >= max_tries then
     exhausted[#exhausted + 1] = chunk
+    redis.call('ZADD', job .. ':sent', now, chunk)
   else
     redis.call('ZADD', job .. ':again', chunk, chunk)
     again[#again + 1] = chunk
   end
 end
 for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':sent', '-inf', now - patience)) do
-  redis.call('ZREM', job .. ':sent', chunk)
-  redis.call('ZADD', job .. ':again', chunk, chunk)
-  again[#again + 1] = chunk
+  if tonumber(redis.call('HGET', job .. ':tries', chunk) or '0') >= max_tries then
+    redis.call('ZADD', job .. ':sent', now, chunk)
+    exhausted[#exhausted + 1] = chunk
+  else
+    redis.call('ZREM', job .. ':sent', chunk)
+    redis.call('ZADD', job .. ':again', chunk, chunk)
+    again[#again + 1] = chunk
+  end
 end
 return {exhausted, again}
