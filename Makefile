@@ -46,7 +46,7 @@ fidelity: install
 	$(BIN)/python -m benchmarks.fidelity_images
 
 reliability: install
-	$(BIN)/python -m benchmarks.chaos --seed $(SEED) --table docs/reliability.md
+	$(BIN)/python -m benchmarks.reliability --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) demo-out

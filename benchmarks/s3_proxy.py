@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -18,11 +19,19 @@ class Proxy:
     """Forwards to `target` (http://host:port) and injects faults with the given probabilities, drawn from `seed`.
 
     `errors` answer 503 before anything is forwarded, `resets` break the connection (half of them after the server has
-    done what was asked, so that the answer is lost), `cuts` end a body half way.
+    done what was asked, so that the answer is lost), `cuts` end a body half way. Every answer takes up to `delay_s`.
     """
 
-    def __init__(self, target: str, seed: int, errors: float = 0.0, resets: float = 0.0, cuts: float = 0.0) -> None:
-        self.errors, self.resets, self.cuts = errors, resets, cuts
+    def __init__(
+        self,
+        target: str,
+        seed: int,
+        errors: float = 0.0,
+        resets: float = 0.0,
+        cuts: float = 0.0,
+        delay_s: float = 0.0,
+    ) -> None:
+        self.errors, self.resets, self.cuts, self.delay_s = errors, resets, cuts, delay_s
         self.injected = {"errors": 0, "resets": 0, "cuts": 0}
         self._target = urlsplit(target)
         self._random = random.Random(seed)
@@ -71,6 +80,7 @@ class Proxy:
 
     def _forward(self, handler: BaseHTTPRequestHandler) -> None:
         fault, late = self._draw()
+        time.sleep(random.uniform(0, self.delay_s))
         size = int(handler.headers.get("Content-Length") or 0)
         if handler.headers.get("Expect", "").lower() == "100-continue":
             handler.send_response_only(100)

@@ -1,9 +1,12 @@
 """Faults at exact lines, for trust tests: put this folder on PYTHONPATH and name one in RESPOOL_FAULT.
 
 RESPOOL_FAULT=<name>:<folder> fires once for the whole cluster (the first process to make <folder>/<name> wins), apart
-from four that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` makes every film chunk take that many seconds
-longer, `storm-0.3` does so with jumping clocks and full disks, and `next-0.5` makes a process the next version of Respool:
-its messages and documents are of version 2, with a field that version 1 has not, and it reads both.
+from those that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` makes every film chunk take that many seconds
+longer, `storm-0.3` does so with jumping clocks and full disks, `twice-0.5` with every message sent twice, and `next-0.5`
+makes a process the next version of Respool: its messages and documents are of version 2, with a field that version 1 has
+not, and it reads both. `armed-0.5` hurts a worker whenever <folder>/arm says how and where, such as "term storing".
+
+Workers also note in <folder>/starts and <folder>/rings what they computed and heard (benchmarks/reliability/witness.py).
 """
 
 from __future__ import annotations
@@ -46,6 +49,13 @@ def _storm(module: ModuleType) -> None:
     _wrap(module.Storage, "get_file", before=full)
 
 
+def _note(name: str, *words: object) -> None:
+    """Append a line to a file of the cluster's folder; lines of several processes do not mix."""
+    path = Path(os.environ["RESPOOL_FAULT"].partition(":")[2]) / name
+    with path.open("ab", buffering=0) as stream:
+        stream.write(("\t".join(map(str, words)) + "\n").encode())
+
+
 def _die() -> None:
     if _IN_ACT:
         os.kill(os.getppid(), signal.SIGKILL)  # the orchestrator; its process for media goes with it
@@ -66,6 +76,57 @@ def _wrap(owner: Any, method: str, before: Any = None, after: Any = None) -> Non
     setattr(owner, method, wrapped)
 
 
+def _witness(worker: Any) -> None:
+    """Note each computation of a film chunk when it begins, and each message with what became of it."""
+    work = worker.work
+
+    def timed(self: Any, job: str, chunk: int) -> Any:
+        began = time.monotonic()
+        verdict = work(self, job, chunk)
+        _note("rings", chunk, verdict, time.monotonic() - began)
+        return verdict
+
+    worker.work = timed
+    _wrap(worker, "_film", before=lambda _self, lease, *_: _note("starts", lease.chunk, time.time()))
+
+
+def _arm(module: ModuleType) -> None:
+    """Look at <folder>/arm in every phase of a chunk; whoever is meant takes the order away and is hurt."""
+    folder = Path(os.environ["RESPOOL_FAULT"].partition(":")[2])
+    held = [-1]
+
+    def look(phase: str) -> None:
+        try:
+            how, where = (folder / "arm").read_text().split()
+            if where != phase:
+                return
+            (folder / "arm").rename(folder / f"taken-{os.getpid()}")
+        except FileNotFoundError:
+            return
+        (folder / "firing").write_text(f"{os.getpid()} {held[0]}")
+        (folder / "firing").rename(folder / "fired")
+        if how == "kill":
+            os.kill(random.choice((os.getpid(), os.getppid())), signal.SIGKILL)
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(0.5)  # the phase lasts while the word goes round
+
+    def claimed(_self: Any, lease: Any) -> None:
+        held[0] = lease.chunk
+        look("claimed")
+
+    def fetched(_self: Any, key: str, *_: Any) -> None:
+        if key.endswith("/input"):
+            look("fetched")
+
+    _wrap(module.Worker, "_attempt", before=claimed)
+    _wrap(module.Storage, "get_file", after=fetched)
+    _wrap(module.Pulse, "checkpoint", before=lambda *_: look("enhancing"))
+    _wrap(module.Storage, "put_file", before=lambda *_: look("storing"))
+    _wrap(module.Storage, "verify", before=lambda *_: look("verifying"))
+    _wrap(module.Worker, "_commit", before=lambda *_: look("committing"))
+    _wrap(module.Worker, "_settle", before=lambda *_: look("committed"), after=lambda *_: look("told"))
+
+
 def _patch(module: ModuleType) -> None:
     name = os.environ["RESPOOL_FAULT"].partition(":")[0]
 
@@ -77,12 +138,20 @@ def _patch(module: ModuleType) -> None:
         return lambda _self, key, *_a, **_k: die_once() if key.endswith(ending) else None
 
     if module.__name__ == "workers.enhance":
+        _witness(module.Worker)
         if name == "after-upload":
             _wrap(module.Worker, "_commit", before=die_once)
         elif name == "after-commit":
             _wrap(module.Worker, "_settle", before=die_once)
         elif name == "before-ack":
             _wrap(module.Worker, "_settle", after=die_once)
+        elif name == "last-commit":
+
+            def last(self: Any, lease: Any, *_: Any) -> None:
+                if lease.chunk == self.desk.job(lease.job).plan.chunks[-1].n:
+                    die_once()
+
+            _wrap(module.Worker, "_settle", before=last)
         elif name in ("hang", "hang-hard"):
 
             def hang(*_: Any, **__: Any) -> None:
@@ -105,13 +174,20 @@ def _patch(module: ModuleType) -> None:
                     raise ValueError("poison")
 
             _wrap(module.Worker, "_enhance", before=poison)
-        elif name.startswith(("slow-", "storm-", "next-")):
+        elif name.startswith(("slow-", "storm-", "next-", "twice-", "armed-")):
             _wrap(module.Worker, "_film", before=lambda *_a, **_k: time.sleep(float(name.partition("-")[2])))
         if name.startswith("storm-"):
             _storm(module)
+        if name.startswith("armed-"):
+            _arm(module)
     elif module.__name__ == "orchestrator.service":
         if name == "in-dispatch":
             _wrap(module.Announcer, "ring", before=die_once)
+        elif name == "before-assembly":
+            _wrap(module.Service, "_assemble", before=die_once)
+        elif name.startswith("twice-"):
+            ring = module.Announcer.ring
+            _wrap(module.Announcer, "ring", after=ring)
     elif name == "in-ingest":
         _wrap(module.Storage, "put", before=die_at("/chunks/3/input"))
     elif name == "in-assembly":

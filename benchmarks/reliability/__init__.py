@@ -1,0 +1,1 @@
+"""Breaking a real cluster, row by row: what `make reliability` writes into docs/reliability.md."""

@@ -1,0 +1,61 @@
+"""What a row of the page comes to, and how an outcome is judged."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.rig import Rig, differences, undisturbed
+
+
+@dataclass
+class Score:
+    """What a scenario came to: `trials` hurts, of which `right` ended with the undisturbed frames."""
+
+    fault: str
+    trials: int = 0
+    right: int = 0
+    wrong_frames: int = 0
+    recoveries: list[float] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def worst(self) -> float:
+        """The 99th percentile of the recoveries, in seconds."""
+        return sorted(self.recoveries)[max(0, int(len(self.recoveries) * 0.99 + 0.5) - 1)]
+
+    def row(self) -> str:
+        times = f"{statistics.median(self.recoveries):.1f} / {self.worst:.1f}" if self.recoveries else "-"
+        said = "; ".join(self.remarks)
+        return f"| {self.fault} | {self.trials} | {self.right} | {self.wrong_frames} | {times} | {said} |"
+
+    def judge(self, r: Rig, job: str, film: Path, place: Path, trials: int, seconds: float = 300) -> bool:
+        """Wait for the end of a job that was hurt `trials` times, and count what is wrong; True when nothing is."""
+        manifest = r.finish(job, seconds)
+        wrong = differences(undisturbed(film), r.result(job, place)) if manifest.state == "done" else -1
+        self.trials += trials
+        self.wrong_frames += max(0, wrong)
+        strays = r.strays(job)
+        if wrong == 0 and not strays:
+            self.right += trials
+            return True
+        self.remarks.append(f"{job} {manifest.state}, {wrong} frames differ, strays {strays}")
+        return False
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A short path: sockets live below it."""
+    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def batches(count: int, size: int) -> Iterator[int]:
+    """`count` in parts of at most `size`: a process that ends five times in a row within 20 s is not started again."""
+    while count > 0:
+        yield min(count, size)
+        count -= size

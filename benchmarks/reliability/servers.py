@@ -1,0 +1,140 @@
+"""Redis that forgets or dies, orchestrators and stores that die, an S3 that misbehaves, everything at once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from redis import Redis
+
+from benchmarks.clips import make_film
+from benchmarks.reliability import witness
+from benchmarks.reliability.score import Score, batches, folder
+from benchmarks.rig import Rig, rig, through, until
+from benchmarks.s3_proxy import Proxy
+
+Hurt = Callable[[Rig], None]
+
+LINES = ("in-ingest", "in-dispatch", "before-assembly", "in-assembly", "before-manifest", "after-manifest")
+"""Where an orchestrator dies, once (benchmarks/faults)."""
+
+
+def flush(r: Rig) -> None:
+    with Redis.from_url(r.settings.redis_url) as raw:
+        raw.flushall()
+
+
+def killer(role: str) -> Hurt:
+    def hurt(r: Rig) -> None:
+        r.hurt(r.processes(role)[0].pid, signal.SIGKILL)
+
+    return hurt
+
+
+def hurt_in_mid_job(fault: str, count: int, hurt: Hurt, seed: int) -> Score:
+    """Jobs of 60 slow chunks on three workers, each hurt up to three times at random moments."""
+    score, rng, again = Score(fault), random.Random(seed), 0
+    for batch in batches(count, 3):
+        with folder() as place:
+            film = make_film(place / "film.mp4", 300, seed=seed)
+            with rig(place, workers=3, fault="slow-0.5") as r:
+                job = r.submit(film)
+                for _ in range(batch):
+                    r.wait_done(job, r.done(job) + 3)
+                    threading.Event().wait(rng.uniform(0, 1))
+                    committed = r.records.settled(job)[0]
+                    since, began = time.time(), time.monotonic()
+                    hurt(r)
+                    before = len(committed)
+                    until(lambda b=before, j=job: len(r.patiently(lambda: r.records.settled(j)[0]) or ()) > b, 120, "")
+                    score.recoveries.append(time.monotonic() - began)
+                score.judge(r, job, film, place, batch)
+                again += witness.repeated(place, committed, since)
+    score.remarks.append(f"{again} committed chunks computed again")
+    return score
+
+
+def orchestrator_lines(count: int, seed: int) -> Score:
+    """An orchestrator dies at exact lines of ingest, dispatch, assembly, around the manifest; `count` times each."""
+    score = Score("orchestrator kill -9 " + ", ".join(line.replace("-", " ") for line in LINES))
+    for line in LINES * count:
+        _die_once(score, line, seed + score.trials)
+    return score
+
+
+def last_commit(count: int, seed: int) -> Score:
+    """The worker of the last chunk dies between its commit and the ledger: nobody but the reconciler can tell."""
+    score = Score("kill -9 between the last commit and reassembly")
+    for _ in range(count):
+        _die_once(score, "last-commit", seed + score.trials)
+    return score
+
+
+def _die_once(score: Score, line: str, seed: int) -> None:
+    with folder() as place:
+        film = make_film(place / "film.mp4", 50, seed=seed)
+        with rig(place, workers=1, fault=line) as r:
+            job = r.submit(film)
+            until((place / line).exists, 120, f"the death {line}")
+            began = time.monotonic()
+            score.judge(r, job, film, place, 1)
+            score.recoveries.append(time.monotonic() - began)
+
+
+def everything(count: int, seed: int) -> Score:
+    """kill -9 of every process of the cluster in mid-job, then a new cluster on the same folder."""
+    score, again, flying, rng = Score("everything killed at once, run again"), 0, 0, random.Random(seed)
+    for n in range(count):
+        with folder() as place:
+            film = make_film(place / "film.mp4", 100, seed=seed + n)
+            with rig(place, workers=2, fault="slow-0.3") as r:
+                job = r.submit(film)
+                r.wait_done(job, 4)
+                threading.Event().wait(rng.uniform(0, 2))
+                counts = r.ledger.counts(job)
+                assert counts is not None
+                flying += counts.running
+                life = r.cluster.life
+                assert life.supervisor is not None
+                for process in (life.supervisor, *life.processes):
+                    r.hurt(process.pid, signal.SIGKILL)
+            since = time.time()
+            began = time.monotonic()
+            with rig(place, workers=2, fault="slow-0.3") as r:
+                committed = r.records.settled(job)[0]
+                assert r.submit(film) == job
+                r.wait_done(job, len(committed) + 1)
+                score.recoveries.append(time.monotonic() - began)
+                score.judge(r, job, film, place, 1)
+                again += witness.repeated(place, committed, since)
+    score.remarks.append(f"{again} committed chunks computed again, {flying} were in flight")
+    return score
+
+
+def misbehaving_s3(count: int, seed: int) -> Score:
+    """Submitter, orchestrator and worker behind a store that fails; the result is read from the real one."""
+    score = Score("S3: 20% of requests 503, 10% reset, 5% of bodies cut, all up to 50 ms late")
+    injected = {"errors": 0, "resets": 0, "cuts": 0}
+    for n in range(count):
+        with folder() as place:
+            film = make_film(place / "film.mp4", 100, seed=seed + n)
+            with (
+                rig(place, workers=0, orchestrator=False) as servers,
+                Proxy(servers.settings.s3_endpoint, seed + n, 0.2, 0.1, 0.05, delay_s=0.05) as proxy,
+                through(servers, proxy.url, workers=2, max_attempts=20) as r,
+            ):
+                began = time.monotonic()
+                job = _submitted(r, film)
+                score.judge(servers, job, film, place, 1)
+                score.recoveries.append(time.monotonic() - began)
+                injected = {name: injected[name] + proxy.injected[name] for name in injected}
+    score.remarks.append("seconds are whole jobs; " + ", ".join(f"{many} {what}" for what, many in injected.items()))
+    return score
+
+
+def _submitted(r: Rig, film: Path) -> str:
+    return until(lambda: r.patiently(lambda: r.submit(film)), 120, "the submission")
