@@ -98,6 +98,19 @@ def redis(folder: Path, password: str) -> Member:
     )
 
 
+def set_aside(folder: Path) -> Path | None:
+    """Move a Redis' data out of its way, and what was moved before away; None when there are none."""
+    data = [folder / name for name in ("appendonlydir", "appendonly.aof", "dump.rdb") if (folder / name).exists()]
+    if not data:
+        return None
+    aside = folder / "aside"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700)
+    for path in data:
+        path.rename(aside / path.name)
+    return aside
+
+
 def redis_program() -> str:
     """Path of the redis-server to start; UsageError when there is none."""
     found = shutil.which("redis-server")

@@ -89,7 +89,10 @@ class Supervisor:
         return 0
 
     def _start_servers(self) -> Credentials:
-        """Redis and S3, side by side; again on other ports when somebody took one in the meantime."""
+        """Redis and S3, side by side; again on other ports when somebody took one in the meantime.
+
+        A Redis that cannot read its data does without: all of it is made again from S3.
+        """
         password, access_key, secret_key = secrets.token_hex(24), secrets.token_hex(10), secrets.token_hex(24)
         bucket, path = self._order.settings.s3_bucket, self._folder.path
         for last in (False, False, True):
@@ -104,6 +107,8 @@ class Supervisor:
                 raise UsageError(f"{failed.name} does not start; its last words: {self._family.last_words(failed)}")
             self._family.end(born, self._select, grace=False)
             self._family.children.clear()
+            if failed.role == "redis" and (aside := servers.set_aside(path / "redis")):
+                print(f"Redis' data were set aside, in {aside}", file=sys.stderr, flush=True)  # noqa: T201 - the log
         return Credentials(
             redis_url=f"redis://:{password}@{servers.HOST}:{redis.port}/0",
             s3_endpoint=f"http://{servers.HOST}:{s3.port}",

@@ -156,6 +156,21 @@ def test_objects_and_keys_are_there_after_a_restart(state: Settings) -> None:
             assert client.get("kept") == b"too"
 
 
+def test_a_redis_that_cannot_read_its_data_starts_without_them(state: Settings) -> None:
+    """Garbage in the append-only file, as a bad disk or another version's leaves: set aside, since S3 has the truth."""
+    with servers(state) as cluster:
+        with Redis.from_url(cluster.settings.redis_url) as raw:
+            raw.set("a", "b")
+        folder = cluster.folder.path / "redis"
+    files = [path for path in folder.rglob("*.aof") if path.stat().st_size]
+    assert files
+    for path in files:
+        path.write_bytes(b"no command of Redis\n" + path.read_bytes())
+    with servers(state) as cluster, Redis.from_url(cluster.settings.redis_url) as raw:
+        assert raw.dbsize() == 0
+        assert list((folder / "aside").rglob("*.aof"))
+
+
 def test_kill_9_of_everything_at_once_loses_no_stored_object(state: Settings) -> None:
     """A power cut for all processes: the next start forgets the stale cluster.json and finds every object."""
     cluster = servers(state, keep=True)
