@@ -12,6 +12,8 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +27,7 @@ import torch
 from benchmarks.moving import make_moving, photograph
 from contract.errors import UsageError
 from contract.settings import Settings
+from workers import host
 from workers.film import BATCH
 from workers.generators.torch_backend import OFTEN
 
@@ -130,8 +133,6 @@ def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any])
     from benchmarks.materials.local import restore
     from benchmarks.weigh import enhancer
 
-    print("\n| film | decode | to RGB | network | from RGB | encode | wall | network busy | peak MiB |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = make_moving(folder / "film.mp4", frames, size)
@@ -154,7 +155,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--preset", help="of the film's encoder")
+    parser.add_argument("--film", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.film:
+        width, height = map(int, arguments.size.split("x"))
+        film(
+            arguments.film, arguments.frames, (width, height), {"preset": arguments.preset} if arguments.preset else {}
+        )
+        return
     peak = peaks(arguments.rounds)
     shown = ", ".join(f"{precision} {value:.0f} GFLOP/s" for precision, value in peak.items())
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
@@ -163,11 +171,15 @@ def main() -> None:
         f"{arguments.rounds} rounds\n"
     )
     networks(peak, arguments.rounds, arguments.models)
-    fields = {"preset": arguments.preset} if arguments.preset else {}
-    for model in arguments.models if torch.cuda.is_available() else ["realesr-animevideov3"]:
-        if arguments.frames:
-            width, height = map(int, arguments.size.split("x"))
-            film(model, arguments.frames, (width, height), fields)
+    if arguments.frames:
+        print("\n| film | decode | to RGB | network | from RGB | encode | wall | network busy | peak MiB |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+        host.ask()
+        for model in arguments.models if torch.cuda.is_available() else ["realesr-animevideov3"]:
+            # In a process of its own, as a worker is one: what it asks of the machine, and its memory, are its own.
+            command = [sys.executable, "-m", "benchmarks.stages", "--film", model, "--frames", str(arguments.frames)]
+            command += ["--size", arguments.size, *(["--preset", arguments.preset] if arguments.preset else [])]
+            subprocess.run(command, check=True)
     print(f"\nLoad at the end {os.getloadavg()[0]:.1f}.")
 
 

@@ -30,6 +30,7 @@ import psutil
 
 from benchmarks.moving import make_moving
 from contract.settings import Settings
+from workers import host
 
 SIDES = {
     "upstream": {},
@@ -131,6 +132,7 @@ def child(arguments: argparse.Namespace) -> None:
     if arguments.child == "upstream":
         made = run_upstream(arguments.model, arguments.film, arguments.out, arguments.scale, began)
     else:
+        host.ask()  # as a worker does
         fields = SIDES[arguments.child]
         made = run_ours(
             arguments.model, arguments.film, arguments.out, arguments.scale, began, not arguments.no_reuse, fields

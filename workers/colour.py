@@ -29,6 +29,10 @@ _SITES: dict[int, tuple[bool, str]] = {
     6: (False, "bottom"),
 }
 _LEFT, _CENTRE, _TOPLEFT = 1, 2, 3
+_GRAIN = 8
+"""Strips of rows begin on multiples of it, which are multiples of every subsampling."""
+_CACHED = 320_000
+"""Pixels in a strip: one pass touches two or three of its float32 planes, 3 MB. Measured with 2 MB of second-level cache."""
 
 
 def chroma_location(pix_fmt: str, colour: Colour) -> int:
@@ -77,29 +81,47 @@ def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     """
     form = layout(pix_fmt)
     height, width = rgb.shape[-2:]
-    if form.model == "rgb":
-        planes = [_codes(rgb, form.bits, colour.full)]
-    else:
-        kr, kb = _GREY if colour.matrix == "grey" or form.model == "grey" else _constants(colour, pix_fmt)
-        luma = rgb[:, 0:1] * kr
-        luma.add_(rgb[:, 1:2], alpha=1 - kr - kb).add_(rgb[:, 2:3], alpha=kb)
-        planes = [_codes(luma, form.bits, colour.full)]
-        if form.model == "yuv":
-            offset, gain = _chroma_levels(form.bits, colour.full)
-            if colour.matrix == "grey":
-                size = (-(-height // form.down[0]), -(-width // form.down[1]))
-                chroma = rgb.new_zeros((1, 2, *size))
-            else:
-                differences = rgb.new_empty((1, 2, height, width))
-                torch.sub(rgb[:, 2], luma[:, 0], out=differences[:, 0]).div_(2 * (1 - kb))
-                torch.sub(rgb[:, 0], luma[:, 0], out=differences[:, 1]).div_(2 * (1 - kr))
-                chroma = _reduce(differences, form, colour)
-            top = (1 << form.bits) - 1
-            planes.append(chroma.mul_(gain).add_(offset).round_().clamp_(0, top))
     frame = av.VideoFrame(width, height, pix_fmt)
-    write(frame, form, planes)
+    for first, last in _strips(height, width, rgb.device, form, colour):
+        write(frame, form, _planes(rgb, form, colour, first, last), first)
     tag(frame, colour)
     return frame
+
+
+def _strips(height: int, width: int, device: torch.device, form: Layout, colour: Colour) -> list[tuple[int, int]]:
+    """Rows [first, last) to work on at once: all on a GPU; on a CPU what its cache holds, which saves a third of the time."""
+    if device.type != "cpu" or (height % form.down[0] and _SITES[chroma_location(form.name, colour)][1] == "bottom"):
+        return [(0, height)]  # rows that pair up from the bottom of an odd height have to be seen from there
+    rows = max(_GRAIN, _CACHED // width // _GRAIN * _GRAIN)
+    return [(first, min(first + rows, height)) for first in range(0, height, rows)]
+
+
+def _planes(rgb: torch.Tensor, form: Layout, colour: Colour, first: int, last: int) -> list[torch.Tensor]:
+    """The code values of the rows `first` (a multiple of _GRAIN) to `last` - 1, arranged as `pixels.write` takes them."""
+    # Each halving's filter sees two rows beyond; the picture's own edges stay edges.
+    reach = 2 * form.down[0]
+    low, high = max(first - reach, 0), min(last + reach, rgb.shape[-2])
+    rows = rgb[..., low:high, :]
+    inner = slice(first - low, last - low)
+    if form.model == "rgb":
+        return [_codes(rows[..., inner, :], form.bits, colour.full)]
+    grey = colour.matrix == "grey" or form.model == "grey"
+    kr, kb = _GREY if grey else _constants(colour, form.name)
+    luma = rows[:, 0:1] * kr
+    luma.add_(rows[:, 1:2], alpha=1 - kr - kb).add_(rows[:, 2:3], alpha=kb)
+    planes = [_codes(luma[..., inner, :], form.bits, colour.full)]
+    if form.model == "yuv":
+        offset, gain = _chroma_levels(form.bits, colour.full)
+        if colour.matrix == "grey":
+            differences = rows.new_zeros((1, 2, *rows.shape[-2:]))
+        else:
+            differences = rows.new_empty((1, 2, *rows.shape[-2:]))
+            torch.sub(rows[:, 2], luma[:, 0], out=differences[:, 0]).div_(2 * (1 - kb))
+            torch.sub(rows[:, 0], luma[:, 0], out=differences[:, 1]).div_(2 * (1 - kr))
+        down = form.down[0]
+        chroma = _reduce(differences, form, colour)[..., (first - low) // down : -(-(last - low) // down), :]
+        planes.append(chroma.mul_(gain).add_(offset).round_().clamp_(0, (1 << form.bits) - 1))
+    return planes
 
 
 def tag(frame: av.VideoFrame, colour: Colour) -> None:

@@ -19,6 +19,7 @@ from contract.errors import RespoolError
 from contract.ledger import Ledger
 from contract.settings import load
 from contract.storage import Storage
+from workers import host
 from workers.app import make_app
 from workers.tasks import HAND_BACK
 
@@ -34,6 +35,7 @@ def main() -> int:
     """Run one worker until it is told to end; 3 when Redis or S3 cannot be reached."""
     settings = load()
     log.configure(settings)
+    host.ask()
     try:
         Ledger(settings).ping()
         Storage(settings).ensure_bucket()

@@ -89,12 +89,13 @@ def read(frame: av.VideoFrame, form: Layout, device: torch.device) -> list[torch
     return [torch.stack([found[c] for c in sorted(found)])[None]]
 
 
-def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor]) -> None:
-    """Put code values (float32, whole numbers in range; arranged as `read` gives them) into `frame`."""
+def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor], first: int = 0) -> None:
+    """Put code values (float32, whole numbers in range; arranged as `read` gives them) into `frame`, from luma row `first` on."""
     channels = [c for group in planes for c in group[0]]
     codes = [_codes([channels[c] for c in members], form) for members in form.order]
     for plane, members, values in zip(frame.planes, form.order, _download(codes), strict=True):
-        np.copyto(_rows(plane, form, len(members), frame, members), values)
+        top = first // form.down[0] if _chroma(form, members) else first
+        np.copyto(_rows(plane, form, len(members), frame, members)[top : top + len(values)], values)
 
 
 def _codes(channels: list[torch.Tensor], form: Layout) -> torch.Tensor:
@@ -119,11 +120,15 @@ def _download(codes: list[torch.Tensor]) -> list[npt.NDArray[np.uint8 | np.uint1
     return [c.numpy() if c.dtype == torch.uint8 else c.numpy().view(np.uint16) for c in (c.cpu() for c in codes)]
 
 
+def _chroma(form: Layout, channels: tuple[int, ...]) -> bool:
+    return form.model == "yuv" and 0 not in channels
+
+
 def _rows(
     plane: av.video.plane.VideoPlane, form: Layout, interleaved: int, frame: av.VideoFrame, channels: tuple[int, ...]
 ) -> npt.NDArray[np.uint8 | np.uint16]:
     """The plane's memory as height x width x interleaved channels, without the padding at the end of the lines."""
-    chroma = form.model == "yuv" and 0 not in channels
+    chroma = _chroma(form, channels)
     height = -(-frame.height // form.down[0]) if chroma else frame.height
     width = -(-frame.width // form.down[1]) if chroma else frame.width
     size = np.dtype(form.word).itemsize

@@ -78,12 +78,13 @@ def written(tmp_path: Path) -> Callable[..., Pinned]:
 def enhancer(tmp_path: Path) -> Callable[..., Enhancer]:
     """Load a generator from pinned weights; keywords are fields of the spec or of the settings.
 
-    The backend is OpenVINO unless given: what a race chooses is not for tests to depend on.
+    The backend is OpenVINO in fp32 unless given: what a race chooses, or a processor has, is not for tests to depend on.
     """
 
     def make(*weights: Pinned, **options: Any) -> Enhancer:
         settings = Settings(cache=tmp_path / "cache", device="cpu", backend="openvino")
         known = {k: options.pop(k) for k in ("backend", "device", "threads") if k in options}
+        options.setdefault("precision", "fp32")
         spec = Spec(model=weights[0][0].name, weights=tuple(w for w, _ in weights), **options)
         return load(spec, {w.sha256: path for w, path in weights}, replace(settings, **known))
 

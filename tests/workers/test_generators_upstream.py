@@ -83,14 +83,16 @@ def test_bf16_stays_above_50_db(name: str, pinned: Pin, enhancer: Load, upstream
 
 
 def test_sixteen_bits_are_upstreams(pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:
-    """A 16-bit picture comes out as upstream's 16-bit picture, at 90 dB or better."""
+    """A 16-bit picture comes out as upstream's 16-bit picture, at 90 dB or better, and the record says that it was made in fp32."""
     weights, path = pinned("realesr-animevideov3")
     fine = torch.nn.functional.interpolate(piece(photo, 40), scale_factor=2.0, mode="bilinear")
     fine = (fine * 65535).round() / 65535
     theirs, _ = upstream(network(weights), 4, path).enhance(bgr(fine, 65535))
-    ours = enhancer((weights, path)).frames(fine, (320, 320))
+    generator = enhancer((weights, path), backend="auto", precision="bf16")
+    ours = generator.frames(fine, (320, 320), exact=True)
     assert theirs.dtype == np.uint16
     assert decibels(codes(ours, 65535), theirs, 65535) >= 90
+    assert generator.record()["precision"] == "fp32"
 
 
 def test_grey_is_upstreams(pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:

@@ -80,11 +80,12 @@ class Enhancer:
         """
         events, self._events = self._events, {}
         reused, self._reused = self._reused, 0.0
+        used = self._exact if self._in_full and self._exact is not None else self._network
         return {
             "generator": self.name,
-            "backend": self.backend,
+            "backend": used.backend,
             "device": self.device,
-            "precision": self.precision,
+            "precision": used.precision,
             "reason": self.reason,
             "tile": self._used,
             "reused": round(reused / max(1, events.get("frames", 0)), 4),
@@ -150,9 +151,7 @@ class Enhancer:
         if not wanted:
             return iter(())
         batch = shown if len(wanted) == shown.shape[0] else shown[wanted]
-        height, width = batch.shape[-2:]
-        native = batch.new_empty((len(wanted), 3, height * self.scale, width * self.scale))
-        self._box(batch, (0, 0, height, width), native, low, high)
+        native = self._box(batch, (0, 0, *batch.shape[-2:]), None, low, high)
         return iter([native[n : n + 1] for n in range(len(wanted))])
 
     def _patched(self, shown: torch.Tensor, boxes: list[Box], low: float, high: float) -> torch.Tensor:
@@ -187,19 +186,28 @@ class Enhancer:
             result = resize(result, size).clamp_(low, high)
         return _Last(shown, native, full, size, result)
 
-    def _box(self, shown: torch.Tensor, box: Box, native: torch.Tensor, low: float, high: float) -> None:
-        """Fill `box` (input pixels) of `native`, in tiles that fit the memory; what an out-of-memory teaches is remembered."""
+    def _box(self, shown: torch.Tensor, box: Box, native: torch.Tensor | None, low: float, high: float) -> torch.Tensor:
+        """Fill `box` (input pixels) of `native`, in tiles that fit the memory; what an out-of-memory teaches is remembered.
+
+        Without a `native`, `box` is all of `shown`, and the result is new: the network's own where it is made in one piece.
+        """
         height, width = shown.shape[-2:]
         s = self.scale
         size = min(t for t in (self._wanted or self._fitting(shown), self._limit) if t)
         while True:
             try:
-                for tile in tiles(box, size, height, width, self.architecture):
+                parts = list(tiles(box, size, height, width, self.architecture))
+                if native is None and len(parts) == 1 and self.architecture.clips:
+                    native = self._tile(shown, parts[0]).clamp_(low, high)
+                    parts = []
+                elif native is None:
+                    native = shown.new_empty((shown.shape[0], 3, height * s, width * s))
+                for tile in parts:
                     top, left, bottom, right = tile.inner
                     target = native[..., top * s : bottom * s, left * s : right * s]
                     torch.clamp(self._tile(shown, tile), low, high, out=target)
                 self._used = max(self._used, min(size, max(box[2] - box[0], box[3] - box[1])))
-                return
+                return native
             except MemoryError as error:
                 size = self._halved(min(size, max(height, width)), error)
 
@@ -223,7 +231,7 @@ class Enhancer:
         """The network's result for what `tile` owns: N x 3 x h x w, checked, not yet clipped."""
         t, le, b, r = tile.outer
         part = shown[..., t:b, le:r]
-        in_full = self._in_full and self._make_exact is not None
+        in_full = self._in_full and self.precision != "fp32" and self._make_exact is not None
         result = (self._exactly() if in_full else self._network)(part)
         self._count("network_calls")
         fault = _fault(part, result)

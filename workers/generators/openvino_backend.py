@@ -50,10 +50,13 @@ class OpenvinoNetwork:
     backend = "openvino"
     device = torch.device("cpu")
 
-    def __init__(self, graph: Graph, identity: str, precision: str, threads: int, cache: Path, any_shape: bool) -> None:
+    def __init__(
+        self, graph: Graph, scale: int, identity: str, precision: str, threads: int, cache: Path, any_shape: bool
+    ) -> None:
         """`identity` names weights and mixture; `threads` 0 means all cores; compiled networks are kept below `cache`."""
         self.precision = precision
         self._graph = graph
+        self._scale = scale
         self._identity = identity
         self._cache = cache / "compiled"
         self._any_shape = any_shape
@@ -67,7 +70,8 @@ class OpenvinoNetwork:
 
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
         try:
-            return torch.cat([self._infer(rgb[n : n + 1].contiguous()) for n in range(rgb.shape[0])])
+            made = [self._infer(rgb[n : n + 1].contiguous()) for n in range(rgb.shape[0])]
+            return made[0] if len(made) == 1 else torch.cat(made)
         except RuntimeError as error:
             # OpenVINO and oneDNN have no class of their own for a failed allocation.
             if any(words in str(error) for words in ("bad_alloc", "allocate", "out of memory")):
@@ -76,9 +80,13 @@ class OpenvinoNetwork:
             raise
 
     def _infer(self, rgb: torch.Tensor) -> torch.Tensor:
-        request = self._request(rgb.shape[-2], rgb.shape[-1])
+        height, width = rgb.shape[-2:]
+        request = self._request(height, width)
+        # The result is written where it stays: the request would keep its own memory for the next.
+        result = torch.empty((1, 3, height * self._scale, width * self._scale))
+        request.set_output_tensor(openvino.Tensor(result.numpy(), shared_memory=True))
         request.infer([openvino.Tensor(rgb.numpy(), shared_memory=True)], share_inputs=True)
-        return torch.from_numpy(request.get_output_tensor().data.copy())
+        return result
 
     def _request(self, height: int, width: int) -> openvino.InferRequest:
         shape = (-1, -1) if self._any_shape else (height, width)

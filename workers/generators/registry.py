@@ -77,7 +77,8 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     candidates = _candidates(family, spec, entry, state, device, settings)
     facts = (entry.architecture, sorted(entry.parameters.items()), machine(), torch.__version__, settings.threads)
     architecture, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
-    exact = _exact(network, lambda: _torch(family, entry, state, device, "fp32", settings))
+    chosen = f"{network.backend} {network.precision}"
+    exact = _exact(network, lambda: _in_full(family, spec, entry, state, device, settings, chosen))
     return Enhancer(architecture, network, reason, spec.tile, exact=exact)
 
 
@@ -158,6 +159,23 @@ def _torch(
     return TorchNetwork(module, device, precision, fuser=fuser(settings.cache))
 
 
+def _in_full(
+    family: Family, spec: Spec, entry: Weights, state: State, device: torch.device, settings: Settings, other: str
+) -> Network:
+    """The network in fp32, for what half floats get wrong or have too few levels for; for fp32 networks, by another backend."""
+    if (
+        device.type == "cpu"
+        and settings.backend in ("auto", "openvino")
+        and other != "openvino fp32"
+        and installed("openvino")
+    ):
+        from workers.generators.openvino_backend import precisions
+
+        if "fp32" in precisions():
+            return _openvino(family, spec, entry, state, settings, "fp32")
+    return _torch(family, entry, state, device, "fp32", settings)
+
+
 def _openvino(family: Family, spec: Spec, entry: Weights, state: State, settings: Settings, precision: str) -> Network:
     from workers.generators.openvino_backend import OpenvinoNetwork
 
@@ -168,7 +186,8 @@ def _openvino(family: Family, spec: Spec, entry: Weights, state: State, settings
             raise _misfit(entry, str(error).splitlines()[0]) from error
 
     identity = ":".join([*(w.sha256 for w in spec.weights if w.role in ("generator", "denoise")), str(spec.denoise)])
-    return OpenvinoNetwork(graph, identity, precision, settings.threads, settings.cache, family.any_shape)
+    scale = family.describe(entry.name, entry.parameters).scale
+    return OpenvinoNetwork(graph, scale, identity, precision, settings.threads, settings.cache, family.any_shape)
 
 
 def _misfit(entry: Weights, why: str) -> WeightsError:

@@ -1,0 +1,18 @@
+"""What a worker asks of its machine. To be called before torch is loaded; pool processes inherit it."""
+
+from __future__ import annotations
+
+import os
+
+_ASKED = {
+    # Frames of 60 MB come and go: in pages of 4 KiB the kernel's clearing of them is half of the time of a copy.
+    "THP_MEM_ALLOC_ENABLE": "1",
+    # A thread that waits for its part of a tensor must not spin on a core that network or encoder could use.
+    "OMP_WAIT_POLICY": "passive",
+}
+
+
+def ask() -> None:
+    """Ask through the environment, where nobody has asked for something else."""
+    for name, value in _ASKED.items():
+        os.environ.setdefault(name, value)
