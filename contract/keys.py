@@ -5,6 +5,7 @@ jobs/<job>/plan.json                   the chunks, immutable, written once by in
 jobs/<job>/control.json                pause, cancel and retry, as last asked for
 jobs/<job>/items/<n>/source            original bytes
 jobs/<job>/items/<n>/index.json        streams, frame index, colour, plan
+jobs/<job>/items/<n>/refused.txt       why the submitter could not hand this source over
 jobs/<job>/items/<n>/sequence.json     of numbered images that became a film: their names and hashes
 jobs/<job>/chunks/<n>/input            packet run or image list
 jobs/<job>/chunks/<n>/attempt-<a>      a result, of nobody's until committed (a chunk of images: one below it for each)
@@ -65,6 +66,15 @@ def source(job: str, item: int) -> str:
 
 def index(job: str, item: int) -> str:
     return f"{job_prefix(job)}items/{_number(item)}/index.json"
+
+
+def items_prefix(job: str) -> str:
+    return f"{job_prefix(job)}items/"
+
+
+def refused(job: str, item: int) -> str:
+    """Key of the sentence that says why a source could not be handed over; only those items have it."""
+    return f"{job_prefix(job)}items/{_number(item)}/refused.txt"
 
 
 def sequence(job: str, item: int) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from contract import keys
@@ -59,24 +60,48 @@ def find(sources: Sequence[Path]) -> Found:
             raise BadInput(f"{source} is neither a file nor a folder; name a film, photograph or folder.")
     if not files:
         raise BadInput(f"{sources[0]} holds no films or photographs; name a folder that does.")
-    return Found(apart(files), notes)
+    return Found(apart(files, notes), notes)
 
 
-def apart(files: Sequence[SourceFile]) -> list[SourceFile]:
-    """`files` in name order; UsageError when two of them would have one name."""
+def apart(files: Sequence[SourceFile], notes: list[str] | None = None) -> list[SourceFile]:
+    """`files` in name order; UsageError when two of them would have one name.
+
+    With `notes`, a name that only came to be by cleaning it (`usable`) gets a number instead, which is noted.
+    """
     seen: dict[str, Path] = {}
-    for file in files:
-        if file.name in seen:
-            raise UsageError(f"{seen[file.name]} and {file.path} would both be {file.name!r}; submit them separately.")
-        seen[file.name] = file.path
+    given = {file.name for file in files if _own(file)}
+    for n, file in enumerate(files := list(files)):
+        name = file.name
+        if notes is not None and not _own(file):
+            path = PurePosixPath(name)
+            numbered = (str(path.with_name(f"{path.stem} ({k}){path.suffix}")) for k in itertools.count(2))
+            while name in seen or name in given:
+                name = next(numbered)
+            if name != file.name:
+                notes.append(f"{name!r} is the result's name of another file that would be called {file.name!r} too")
+                files[n] = replace(file, name=keys.check_name(name))
+        if name in seen:
+            raise UsageError(f"{seen[name]} and {file.path} would both be {name!r}; submit them separately.")
+        seen[name] = file.path
     return sorted(files, key=lambda f: f.name)
 
 
+def _own(file: SourceFile) -> bool:
+    """True when the last part of a file's name is the one that it has on disk."""
+    return PurePosixPath(file.name).name == file.path.name
+
+
 def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
-    """(path, relative name) of the regular files below a folder; links to files are followed, links to folders are not."""
+    """(path, relative name) of the regular files below a folder; links to files are followed, links to folders are not.
+
+    What cannot be looked at, a file or a folder, is among them: it fails by itself when it is read.
+    """
+    shut: list[Path] = []
 
     def refuse(error: OSError) -> None:
-        raise BadInput(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
+        if Path(error.filename) == folder:
+            raise BadInput(f"{folder} cannot be read ({error.strerror}); check its permissions.") from error
+        shut.append(Path(error.filename))
 
     for base, folders, names in os.walk(folder, onerror=refuse):
         notes += [
@@ -87,12 +112,21 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
             path = Path(base, name)
             if name.startswith(".") or path.suffix.lower() in NOT_MEDIA:
                 notes.append(f"{path} is not a film or photograph and was left out")
-            elif not path.exists():
-                notes.append(f"{path} is a link that leads nowhere and was left out")
-            elif not path.is_file():
-                notes.append(f"{path} is not a regular file and was left out")
+            elif (why := _left_out(path)) is not None:
+                notes.append(f"{path} is {why} and was left out")
             else:
                 yield path, path.relative_to(folder).as_posix()
+    yield from ((path, path.relative_to(folder).as_posix()) for path in shut)
+
+
+def _left_out(path: Path) -> str | None:
+    """What a file is when it is no source by its kind; None for one that is, or that cannot be looked at."""
+    try:
+        if not path.exists():
+            return "a link that leads nowhere"
+        return None if path.is_file() else "not a regular file"
+    except PermissionError:
+        return None
 
 
 def usable(name: str, notes: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -14,13 +14,14 @@ import msgspec
 from contract import job as words
 from contract import keys
 from contract.codecs import CONTAINERS, SUFFIXES
-from contract.errors import BadInput, SourceChanged
+from contract.errors import BadInput, SourceChanged, StorageError
 from contract.job import Item, Job, Spec
 from contract.ledger import Ledger
 from contract.settings import Settings
 from contract.storage import Storage
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.images import kind_of, plan_image
+from orchestrator.naming import apart
 from orchestrator.sources import Found, SourceFile, find
 from weights.catalog import network_scale
 from weights.pin import pin, resolve
@@ -29,6 +30,10 @@ Progress = Callable[[str, int, int], None]
 """Called with (what is going on, how much is done, of how much), in bytes."""
 
 _AT_ONCE = 8
+_READS = 3
+"""Times that a file is read which changes meanwhile: one that is still being copied may be whole by then."""
+NOTHING = "0" * 64
+"""Stands for the hash of a source that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,15 @@ class Submission:
 
 @dataclass(frozen=True)
 class Draft:
-    """Sources that were looked at: their files, their items (not hashed yet), and notes for the user."""
+    """Sources that were looked at: their files, their items (not hashed yet), and notes for the user.
+
+    `refused` says by item why a source cannot be read at all; such an item fails alone.
+    """
 
     files: tuple[SourceFile, ...]
     items: tuple[Item, ...]
     notes: tuple[str, ...]
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings, result: str | None = None) -> Draft:
@@ -57,8 +66,23 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings, resul
     files, notes = sources if isinstance(sources, Found) else find(sources)
     spec = resolve(spec, settings)
     scale = network_scale(spec.model, settings)
-    items = _apart([_draft(n, file, spec, scale, result, notes) for n, file in enumerate(files)], notes)
-    return Draft(tuple(files), tuple(items), tuple(notes))
+    refused: dict[int, str] = {}
+    drafts = []
+    for n, file in enumerate(files):
+        try:
+            drafts.append(_draft(n, file, spec, scale, result, notes))
+        except OSError as error:
+            refused[n] = _unreadable(file, error)
+            drafts.append(Item(n, "image", file.name, file.name, NOTHING, 0))
+    return Draft(tuple(files), tuple(apart(drafts, notes)), tuple(notes), refused)
+
+
+def _unreadable(file: SourceFile, error: OSError) -> str:
+    """Why a source cannot be read, as a failure; raises BadInput when the user named the file itself."""
+    reason = f"{file.name} cannot be read ({error.strerror}); check its permissions, and that it is still there."
+    if file.explicit:
+        raise BadInput(reason) from error
+    return reason
 
 
 def submit(
@@ -84,7 +108,8 @@ def submit(
     tell = progress or _silent
     pinned = pin(spec, storage, settings, lambda file, done, total: tell(f"fetching {file}", done, total or 0), notes)
     spec = msgspec.structs.replace(spec, weights=pinned)
-    items = _hash(list(checked.items), files, tell)
+    refused = dict(checked.refused)
+    items, stamps = _hash(list(checked.items), files, refused, tell)
     job = Job(
         id=words.job_id(spec, items),
         spec=spec,
@@ -97,7 +122,7 @@ def submit(
         approve(job)
     known = storage.exists(keys.job_spec(job.id))
     if not known:
-        _upload(job, files, storage, tell)
+        _upload(job, files, stamps, refused, storage, tell)
         storage.put(keys.job_spec(job.id), words.encode(job), if_absent=True)
     if not storage.exists(keys.manifest(job.id)):
         ledger.announce_job(job.id)
@@ -111,7 +136,7 @@ def _silent(_what: str, _done: int, _total: int) -> None:
 def _draft(n: int, file: SourceFile, spec: Spec, scale: int, result: str | None, notes: list[str]) -> Item:
     """An item without its hash: what it is, and what its result will be called."""
     size = file.path.stat().st_size
-    draft = Item(n, kind_of(file.path, file.name), file.name, result or file.name, "0" * 64, size)
+    draft = Item(n, kind_of(file.path, file.name), file.name, result or file.name, NOTHING, size)
     try:
         if draft.kind == "image":
             name, picture, _ = plan_image(file.path, file.name, spec, scale)
@@ -133,45 +158,73 @@ def _draft(n: int, file: SourceFile, spec: Spec, scale: int, result: str | None,
         return draft
 
 
-def _apart(drafts: list[Item], notes: list[str]) -> list[Item]:
-    """Results that would have one name (a.jpg and a.webp both to a.png) keep their source's suffix too."""
-    taken: dict[str, int] = {}
-    for draft in drafts:
-        taken[draft.result] = taken.get(draft.result, 0) + 1
-    apart = []
-    for draft in drafts:
-        if taken[draft.result] > 1 and draft.result != draft.name:
-            name = draft.name + PurePosixPath(draft.result).suffix
-            notes.append(f"the result of {draft.name} is called {name}: another source's result is {draft.result}")
-            draft = msgspec.structs.replace(draft, result=name)
-        apart.append(draft)
-    return apart
+Stamp = tuple[int, int, int]
+"""Device-independent signs that a file is still the same: size, nanosecond of the last change, inode."""
 
 
-def _hash(drafts: list[Item], files: list[SourceFile], progress: Progress) -> tuple[Item, ...]:
+def _stamp(path: Path) -> Stamp:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _hash(
+    drafts: list[Item], files: list[SourceFile], refused: dict[int, str], progress: Progress
+) -> tuple[tuple[Item, ...], list[Stamp | None]]:
+    """Items with their hashes, and the stamps of what was hashed; what cannot be read, or does not rest, joins `refused`."""
     total, done = sum(d.size for d in drafts), 0
-    items = []
+    items: list[Item] = []
+    stamps: list[Stamp | None] = []
     for draft, file in zip(drafts, files, strict=True):
-        with file.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest, stamp = NOTHING, None
+        if draft.n not in refused:
+            try:
+                digest, stamp = _hashed(file)
+            except OSError as error:
+                refused[draft.n] = _unreadable(file, error)
+            except SourceChanged as error:
+                if file.explicit:
+                    raise
+                refused[draft.n] = str(error)
         done += draft.size
         progress("reading", done, total)
-        items.append(msgspec.structs.replace(draft, sha256=digest))
-    return tuple(items)
+        size = draft.size if stamp is None else stamp[0]
+        items.append(msgspec.structs.replace(draft, sha256=digest, size=size))
+        stamps.append(stamp)
+    return tuple(items), stamps
 
 
-def _upload(job: Job, files: list[SourceFile], storage: Storage, progress: Progress) -> None:
+def _hashed(file: SourceFile) -> tuple[str, Stamp]:
+    """The SHA-256 of a file that stayed the same while it was read; raises SourceChanged for one that does not come to rest."""
+    for _ in range(_READS):
+        stamp = _stamp(file.path)
+        with file.path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if _stamp(file.path) == stamp:
+            return digest, stamp
+    raise _changed(file)
+
+
+def _changed(file: SourceFile) -> SourceChanged:
+    return SourceChanged(f"{file.name} changed while it was read; submit it again when it rests.")
+
+
+def _upload(
+    job: Job,
+    files: list[SourceFile],
+    stamps: list[Stamp | None],
+    refused: dict[int, str],
+    storage: Storage,
+    progress: Progress,
+) -> None:
     total = sum(item.size for item in job.items)
     done = 0
 
     def send(pair: tuple[Item, SourceFile]) -> int:
         item, file = pair
-        key = keys.source(job.id, item.n)
-        if storage.stat(key) != (item.size, item.sha256):
-            if file.path.stat().st_size != item.size:
-                raise SourceChanged(f"{file.path} changed while it was read; submit it again when it rests.")
-            storage.put_file(key, file.path, item.sha256)
-        if file.sequence is not None:
+        reason = refused.get(item.n) or _sent(item, file, stamps[item.n], keys.source(job.id, item.n), storage)
+        if reason:
+            storage.put(keys.refused(job.id, item.n), reason.encode())
+        elif file.sequence is not None:
             storage.put(keys.sequence(job.id, item.n), words.encode(file.sequence))
         return item.size
 
@@ -179,3 +232,24 @@ def _upload(job: Job, files: list[SourceFile], storage: Storage, progress: Progr
         for size in pool.map(send, zip(job.items, files, strict=True)):
             done += size
             progress("uploading", done, total)
+
+
+def _sent(item: Item, file: SourceFile, stamp: Stamp | None, key: str, storage: Storage) -> str:
+    """Upload one source; why that cannot be done, empty when it was. Raises SourceChanged for a file that the user named."""
+    if storage.stat(key) == (item.size, item.sha256):
+        return ""
+    try:
+        if _stamp(file.path) == stamp:
+            try:
+                storage.put_file(key, file.path, item.sha256)
+            except (StorageError, ValueError):  # what a file that shrinks makes of an upload
+                if _stamp(file.path) == stamp:
+                    raise
+        if _stamp(file.path) == stamp:
+            return ""
+    except OSError as error:
+        return _unreadable(file, error)
+    storage.delete(key)
+    if file.explicit:
+        raise _changed(file)
+    return str(_changed(file))

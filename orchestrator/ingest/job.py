@@ -55,7 +55,9 @@ def ingest(
             chunks.append(Chunk(len(chunks), "image", group[0].n, group[0].n, len(group), label))
             group.clear()
 
-    twins = duplicates(job.items)
+    away = handed_over_as_refused(job, storage)
+    refused = {**away, **refused}
+    twins = duplicates([item for item in job.items if item.n not in away])
     for item in job.items:
         checkpoint()
         begin(item.n)
@@ -88,6 +90,17 @@ def ingest(
     plan = Plan(job.id, tuple(chunks), tuple(failures), tuple(sorted(twins.items())))
     storage.put(keys.plan(job.id), words.encode(plan), if_absent=True)
     return words.decode(storage.get(keys.plan(job.id)), Plan, keys.plan(job.id))
+
+
+def handed_over_as_refused(job: Job, storage: Storage) -> dict[int, str]:
+    """Items whose sources the submitter could not read, with the reason: there is nothing to look at."""
+    prefix = keys.items_prefix(job.id)
+    found = {}
+    for key, _ in storage.list(prefix):
+        number = key[len(prefix) :].partition("/")[0]
+        if number.isdecimal() and key == keys.refused(job.id, int(number)):
+            found[int(number)] = storage.get(key).decode()
+    return found
 
 
 def duplicates(items: Sequence[Item]) -> dict[int, int]:

@@ -1,0 +1,51 @@
+"""What the results of a submission are called: each by another name, and none longer than a disk takes. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+import msgspec
+
+from contract.job import Item
+
+LONGEST = 255
+"""Bytes of a file's name on the disks that archives use."""
+
+
+def apart(drafts: Sequence[Item], notes: list[str]) -> list[Item]:
+    """Results that would have one name (a.jpg and a.webp both to a.png) keep their source's suffix too; what is too long is cut.
+
+    Every name that changes is noted.
+    """
+    wanted = Counter(draft.result for draft in drafts)
+    taken = {draft.result for draft in drafts if wanted[draft.result] == 1 or draft.result == draft.name}
+    found = []
+    for draft in drafts:
+        alone = wanted[draft.result] == 1 or draft.result == draft.name
+        if alone and _fits(draft.result):
+            found.append(draft)
+            continue
+        name = next(name for name in _candidates(draft, alone) if name not in taken and _fits(name))
+        taken.add(name)
+        why = "its name would be too long" if alone else f"another source's result is {draft.result}"
+        notes.append(f"the result of {draft.name} is called {name}: {why}")
+        found.append(msgspec.structs.replace(draft, result=name))
+    return found
+
+
+def _candidates(draft: Item, alone: bool) -> Iterator[str]:
+    """Names for a result, the best first."""
+    suffix = PurePosixPath(draft.result).suffix
+    yield draft.result if alone else draft.name + suffix
+    stem = PurePosixPath(draft.name)
+    for number in itertools.count(1):
+        end = suffix if number == 1 else f" ({number}){suffix}"
+        room = LONGEST - len(end.encode())
+        yield str(stem.with_name(stem.name.encode()[:room].decode(errors="ignore") + end))
+
+
+def _fits(name: str) -> bool:
+    return len(PurePosixPath(name).name.encode()) <= LONGEST
