@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,17 @@ def plain_name(pix_fmt: str) -> str:
     return _PLANAR.get(pix_fmt, pix_fmt.replace("yuvj", "yuv"))
 
 
+_READABLE = re.compile(
+    r"(yuvj?4(20|22|44|40|11|10)p|gray|gbrp)((9|1[0246])[bl]e)?|nv(12|16|21|24|42)|p[024]1[026][bl]e|(rgb|bgr)(0|24|48[bl]e)"
+    r"|0rgb|0bgr|x2(rgb|bgr)10le|(yuyv|uyvy|yvyu)422|vuyx|y21[02]le|xv3[06]le|mono[bw]"
+)
+
+
+def readable(pix_fmt: str) -> bool:
+    """Whether workers turn `pix_fmt` into RGB; those that they do not are refused before any work."""
+    return _READABLE.fullmatch(pix_fmt) is not None
+
+
 def encodable(codec: Codec) -> list[str]:
     """Pixel formats that the codec's encoder takes."""
     formats = av.Codec(ENCODERS[codec].name, "w").video_formats or []
@@ -164,6 +176,8 @@ def choose_pix_fmt(codec: Codec, source: str, wanted: str | None) -> tuple[str, 
 
 PROGRESSIVE = 1
 """FFmpeg's AV_FIELD_PROGRESSIVE."""
+BOTTOM_FIRST = 3
+"""FFmpeg's AV_FIELD_BB."""
 
 
 def encoder_options(codec: Codec, spec: Spec, pix_fmt: str, field_order: int = PROGRESSIVE) -> dict[str, str]:
@@ -174,6 +188,8 @@ def encoder_options(codec: Codec, spec: Spec, pix_fmt: str, field_order: int = P
     options = _options(codec, spec, pix_fmt)
     if field_order > PROGRESSIVE and codec in ("x264", "prores"):
         options["flags"] = "+ildct"
+        if codec == "x264" and field_order == BOTTOM_FIRST:  # else its headers say top first, whatever its frames are
+            options["x264-params"] += ":bff=1"
     return options
 
 

@@ -8,6 +8,7 @@ read one self-contained stream. Every failure is one sentence.
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from typing import BinaryIO, NoReturn
 
@@ -41,7 +42,10 @@ class _Nameless:
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):  # a broken index points to before the beginning; PyAV would raise it much later
+            return -errno.EINVAL
 
     def tell(self) -> int:
         return self._file.tell()
@@ -86,25 +90,30 @@ def open_media(source: BinaryIO, what: str, demuxers: tuple[str, ...] = DEMUXERS
 
 def reason(error: BaseException) -> str:
     """FFmpeg's words for `error`, without the errno and file name that PyAV adds."""
+    if isinstance(error, av.error.BlockingIOError):  # EAGAIN, whose words are about something else
+        return "nothing more in it can be recognised"
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
 class DecoderLog:
-    """Listens to what FFmpeg says at the level of errors: many a broken picture is neither an error nor marked as one.
+    """Listens to what FFmpeg says at the level of errors: many a broken picture is neither an error nor marked as one, and
+    demuxers pass over bytes that they cannot read.
 
-    A context manager; `take` returns the new messages of one decoder. With `threads`, messages from any thread are heard:
-    only then is it used with a decoder that has threads, and only one such listener may live in a process at a time.
+    A context manager; `take` returns the new messages of one decoder or demuxer, whose `name` may be set later. With
+    `threads`, messages from any thread are heard: only then is it used with a decoder that has threads, and only one such
+    listener may live in a process at a time. `level` is the least that is heard.
     """
 
-    def __init__(self, name: str, threads: bool = False) -> None:
-        self._name = name
+    def __init__(self, name: str, threads: bool = False, level: int = av.logging.ERROR) -> None:
+        self.name = name
+        self._heard = level
         self._capture = av.logging.Capture(local=not threads)
 
     def __enter__(self) -> DecoderLog:
         self._level = av.logging.get_level()
         self._repeated = av.logging.get_skip_repeated()
         av.logging.set_skip_repeated(False)
-        av.logging.set_level(av.logging.ERROR)
+        av.logging.set_level(self._heard)
         self._messages: list[tuple[int, str, str]] = self._capture.__enter__()
         return self
 
@@ -114,7 +123,13 @@ class DecoderLog:
         av.logging.set_skip_repeated(self._repeated)
 
     def take(self) -> list[str]:
-        """Messages of this decoder since the last call."""
-        found = [message.strip() for _, name, message in self._messages if name == self._name]
+        """Messages of `name` since the last call."""
+        return [message for _, message in self.take_levels()]
+
+    def take_levels(self) -> list[tuple[int, str]]:
+        """Messages of `name` since the last call, each with its level."""
+        if not self._messages:
+            return []
+        found = [(level, message.strip()) for level, name, message in self._messages if name == self.name]
         del self._messages[:]
         return found

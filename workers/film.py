@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from contract.codecs import pixel_class, same_samples
 from contract.errors import EnhanceError
+from contract.turns import Turns
 from workers.decode import RunDecoder
 from workers.deinterlace import deinterlaced
 from workers.encode import ChunkEncoder
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from workers.pulse import Checkpoint
     from workers.streams import Handed
 
-Sizes = dict[tuple[int, int], list[int]]
-"""Positions of frames that have another size than the film, by (width, height)."""
 BATCH = 4
 """Frames that go through a GPU's network at once: enough to fill it at common sizes, few enough for its memory."""
 DEPTH = 2
@@ -77,20 +76,22 @@ def enhance_film(
     decoder = RunDecoder(run)
     header = decoder.header
     clock = Clock()
-    sizes: Sizes = {}
+    # libx264 writes the captions of frames that it is given as they are.
+    keeps = ("A53_CC",) if enhancer is None and header.encoding.codec == "x264" else ()
+    turns = Turns((header.width, header.height), header.pix_fmt, header.colour, keeps)
     if faces is not None:
         faces.start(header.first)
     began = time.perf_counter()
     with ChunkEncoder(out, header.encoding) as encoder:
         if enhancer is None or (enhancer.identity and faces is None):
-            for batch in _batches(decoder, clock, sizes, None, BATCH):
+            for batch in _batches(decoder, clock, turns, None, BATCH):
                 checkpoint(encoder.frames)
                 for ordinal, frame in batch:
                     encoder.write(ordinal, _as_it_is(frame, header))
         else:
             network = NetworkStages(header, enhancer, faces, clock)
             size = 1 if enhancer.device == "cpu" else BATCH
-            shown = network.shown(_batches(decoder, clock, sizes, faces, size))
+            shown = network.shown(_batches(decoder, clock, turns, faces, size))
             with ahead(shown, DEPTH) as inputs, Behind(network.encoded(encoder), DEPTH) as outputs:
                 for ordinals, rgb in inputs:
                     checkpoint(encoder.frames)
@@ -114,20 +115,16 @@ def enhance_film(
         width=header.encoding.width,
         height=header.encoding.height,
         damage=[(s.first, s.count, s.reason) for s in damage],
-        notes=[
-            f"{len(p)} frames from {p[0]} on are {w}x{h} in the source and are scaled to the film's size"
-            for (w, h), p in sizes.items()
-        ]
-        + (faces.notes() if faces else []),
+        notes=turns.notes + (faces.notes() if faces else []),
         record=record,
     )
 
 
 def _batches(
-    decoder: RunDecoder, clock: Clock, sizes: Sizes, faces: FaceRestorer | None, most: int
+    decoder: RunDecoder, clock: Clock, turns: Turns, faces: FaceRestorer | None, most: int
 ) -> Iterator[list[tuple[int, VideoFrame]]]:
-    """Owned frames with their ordinals, at most `most` at a time; frames of one batch have one size and format. Other sizes than
-    the film's go to `sizes`, and the frames before the owned ones that decide about their faces to `faces`."""
+    """Owned frames with their ordinals, at most `most` at a time; frames of one batch have one size and format. `turns` sees
+    them all, and `faces` the frames before the owned ones that decide about their faces."""
     header = decoder.header
     batch: list[tuple[int, VideoFrame]] = []
     shape: tuple[int, int, str] | None = None
@@ -150,8 +147,7 @@ def _batches(
         if batch and (look != shape or len(batch) == most):
             yield batch
             batch = []
-        if look[:2] != (header.width, header.height):
-            sizes.setdefault(look[:2], []).append(position)
+        turns.see(position, frame)
         shape = look
         batch.append((ordinal, frame))
     if batch:

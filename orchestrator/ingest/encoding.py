@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import ENCODERS, PixelClass, choose_pix_fmt, encoder_options, pixel_class
+from contract.codecs import ENCODERS, PixelClass, choose_pix_fmt, encoder_options, pixel_class, readable
 from contract.errors import Unsupported, UsageError
 from contract.film import Colour, Encoding
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from orchestrator.ingest.packets import PacketTable
     from orchestrator.ingest.probe import Picture
 
+UNDERSTOOD = frozenset((0, 1, 2, 3, 4, 5, 6, 7, 9))
+"""Matrices (FFmpeg's AVCOL_SPC_*) that are converted as what they are, and those that mean "nobody said"."""
 MAX_RATE = 1000
 """Frames per second beyond which a header's rate is a time base in disguise."""
 
@@ -56,9 +58,9 @@ def frame_rate(pts: npt.NDArray[np.int64], time_base: Fraction, announced: list[
 
 
 def plan_encoding(
-    picture: Picture, spec: Spec, network_scale: int, rate: Fraction, field_order: int
+    picture: Picture, spec: Spec, network_scale: int, rate: Fraction, field_order: int, lossless: bool = False
 ) -> tuple[Encoding, list[str]]:
-    """What every chunk is encoded as, and notes on what that changes.
+    """What every chunk is encoded as, and notes on what that changes. `lossless`: workers are given FFV1, not the source.
 
     Size rule: out = even(round(in * scale)) along each side that has subsampled chroma, and along both where the encoder
     wants even sides; `identity` never changes a size.
@@ -67,6 +69,22 @@ def plan_encoding(
     pix_fmt, notes = choose_pix_fmt(spec.codec, picture.pix_fmt, spec.pix_fmt)
     scale = spec.scale if spec.scale is not None else float(network_scale)
     look = pixel_class(pix_fmt)
+    given = choose_pix_fmt("ffv1", picture.pix_fmt, None)[0] if lossless else picture.pix_fmt
+    through_rgb = spec.model != "identity" or pixel_class(given).model != look.model
+    if through_rgb and not readable(given):
+        raise Unsupported(
+            f"the pixel format {picture.pix_fmt} is not one that can be restored (YUV, RGB or grey of 8 to 16 bits without "
+            "transparency is); convert the film first, or keep its pixels with --model identity --codec ffv1."
+        )
+    if through_rgb and picture.colour.space not in UNDERSTOOD:
+        notes.append(
+            f"colours are coded in a way (matrix {picture.colour.space}) that is taken for {picture.colour.matrix}, going there "
+            "and coming back"
+        )
+    if spec.codec == "prores" and picture.colour.full and not look.rgb and pixel_class(given).model == look.model:
+        raise Unsupported(
+            "the film's code values use the full range, which ProRes cannot say of itself; use --codec ffv1 or x264."
+        )
     if spec.model == "identity":
         if scale != 1:
             raise UsageError(

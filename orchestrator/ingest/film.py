@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
@@ -11,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.codecs import PROGRESSIVE, encoder_options, pixel_class
-from contract.errors import Unsupported
 from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span, pack
 from contract.media import open_media
-from contract.packets import CORRUPT, KEY
-from orchestrator.containers import Holding
+from contract.packets import KEY
+from contract.turns import Turns
 from orchestrator.ingest.chunks import (
     MAX_LEAD_IN,
     Keys,
@@ -24,26 +22,17 @@ from orchestrator.ingest.chunks import (
     split_by_bytes,
     target_frames,
 )
-from orchestrator.ingest.encoding import announced_rates, frame_rate, nominal_step, plan_encoding
+from orchestrator.ingest.encoding import frame_rate, plan_encoding
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
 from orchestrator.ingest.order import Disorder, Order, find_order
-from orchestrator.ingest.packets import PacketTable, Tally, read_packets
-from orchestrator.ingest.probe import (
-    HLG,
-    PQ,
-    Picture,
-    describe_picture,
-    describe_streams,
-    display_matrix,
-    film_stream,
-    sample_aspect,
-)
+from orchestrator.ingest.probe import film_stream
 from orchestrator.ingest.scanning import is_soft_telecine, scan_film
+from orchestrator.ingest.survey import Survey, last_duration, survey_film
 from orchestrator.ingest.trial import check_cuttable, needs_trial, run_trial
 
 if TYPE_CHECKING:
-    from contract.film import SourceStream
     from contract.job import Item, Spec
+    from orchestrator.ingest.packets import PacketTable
 
 Column = npt.NDArray[np.int64]
 
@@ -77,25 +66,6 @@ INTRA = frozenset(
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What one pass over the source's headers and packets gives."""
-
-    form: str
-    codec: str
-    number: int
-    time_base: Fraction
-    reorder: bool
-    picture: Picture
-    streams: tuple[SourceStream, ...]
-    table: PacketTable
-    rates: list[Fraction]
-    step: int
-    container: str
-    notes: list[str]
-    field_order: int
-
-
-@dataclass(frozen=True)
 class Cuts:
     """How the film is cut, by either way."""
 
@@ -117,7 +87,7 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
     for options that do not fit. Nothing has been done by then.
     """
     what = item.name
-    survey = _survey(source, item, spec, what)
+    survey = survey_film(source, item, spec, what)
     target = target_frames(survey.picture.width, survey.picture.height, spec)
     deinterlacing = (spec.model != "identity" and spec.deinterlace == "auto") or spec.deinterlace == "bwdif"
     face_context = FACE_CONTEXT if spec.faces else 0
@@ -127,7 +97,7 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
     except Disorder as disorder:
         cuts = _cut_decoded(source, survey, target, context, why=str(disorder), what=what)
     rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
-    encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate, survey.field_order)
+    encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate, survey.field_order, cuts.lossless)
     index = FilmIndex(
         format=survey.form,
         stream=survey.number,
@@ -156,68 +126,6 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
     return _scanned(source, index, cuts, spec, what) if deinterlacing else index
 
 
-def _survey(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
-    with open_media(source, what) as container:
-        stream = film_stream(container, what)
-        picture = describe_picture(container, stream, what)
-        _refuse_hdr(picture, spec, what)
-        if stream.metadata.get("alpha_mode") == "1" and not spec.pix_fmt and not pixel_class(picture.pix_fmt).alpha:
-            raise Unsupported(
-                f"{what} is transparent ({stream.codec_context.name} with alpha), which no decoder here reads; accept the "
-                f"loss with --pix-fmt {picture.pix_fmt}."
-            )
-        found = describe_streams(container, stream)
-        holding = Holding(container, found, stream.index, spec.codec, picture.turned, what)
-        choice = holding.choose(item, spec)
-        tallies = {s.index: Tally() for s in found if s.kind != "attachment" and s.index != stream.index}
-        table = read_packets(container, stream, tallies, what)
-        picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
-        survey = Survey(
-            form=container.format.name,
-            codec=stream.codec_context.name,
-            number=stream.index,
-            time_base=stream.time_base or Fraction(1, 90000),
-            reorder=stream.codec_context.has_b_frames,
-            picture=picture,
-            streams=tuple(_counted(s, tallies) for s in choice.streams),
-            table=table,
-            rates=announced_rates(stream),
-            step=nominal_step(stream, table),
-            container=choice.container,
-            notes=choice.notes,
-            field_order=stream.codec_context.field_order,
-        )
-    if survey.table.broken_off:
-        survey = _survey_film_alone(source, survey, what)
-    if picture.turned:
-        with open_media(source, what) as container:
-            matrix = display_matrix(container, film_stream(container, what))
-            survey = replace(survey, picture=replace(picture, display_matrix=matrix))
-    return survey
-
-
-def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:
-    tally = tallies.get(known.index, Tally())
-    return msgspec.structs.replace(known, packets=tally.packets, size=tally.size, crc=tally.crc, start=tally.start)
-
-
-def _survey_film_alone(source: BinaryIO, survey: Survey, what: str) -> Survey:
-    """A file that breaks off in some other stream may still hold more of the film."""
-    with open_media(source, what) as container:
-        table = read_packets(container, film_stream(container, what), {}, what)
-    note = f"{what} breaks off ({survey.table.broken_off}) after {len(survey.table)} of {len(table)} pictures"
-    return replace(survey, table=table, notes=[*survey.notes, note])
-
-
-def _refuse_hdr(picture: Picture, spec: Spec, what: str) -> None:
-    if picture.colour.transfer in (PQ, HLG) and not spec.hdr:
-        kind = "PQ" if picture.colour.transfer == PQ else "HLG"
-        raise Unsupported(
-            f"{what} is high dynamic range ({kind}), which the networks were not trained on; "
-            "pass --hdr to process its code values as they are, or make an SDR version first."
-        )
-
-
 def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, context: int, what: str) -> Cuts:
     """Cut the source's own packets. Raises Disorder when they do not lend themselves to it."""
     check_cuttable(survey.codec)
@@ -237,6 +145,8 @@ def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, cont
                 "shown by any player; the film begins after them"
             )
     frames = len(order.pts)
+    durations = order.durations.copy()
+    durations[-1] = last_duration(survey, int(order.pts[-1]), int(durations[-1]))
     intra = len(keys.ids) == frames and survey.codec in INTRA
     starts = cut_positions(frames, target, keys, exact=bool(spec.chunk_frames))
     starts = split_by_bytes(starts, frames, np.concatenate(([0], np.cumsum(table.size[order.packet_of]))))
@@ -252,11 +162,11 @@ def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, cont
         )
     return Cuts(
         pts=order.pts,
-        durations=order.durations,
+        durations=durations,
         positions=order.positions,
         chunks=chunks,
         joins=tuple((s.start, s.shift) for s in order.segments[1:]),
-        damage=_damage(table, order),
+        damage=survey.damage(order.positions, order.pts),
         notes=notes,
         lossless=False,
     )
@@ -264,15 +174,20 @@ def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, cont
 
 def _cut_decoded(source: BinaryIO, survey: Survey, target: int, context: int, why: str, what: str) -> Cuts:
     """Decode the whole source to find out what it holds."""
+    picture = survey.picture
+    odd = Turns((picture.width, picture.height), picture.pix_fmt, picture.colour)
     with open_media(source, what) as container:
-        found: Decoded = decode_all(container, film_stream(container, what), survey.step, what)
+        found: Decoded = decode_all(container, film_stream(container, what), survey.step, odd, what)
     notes = [f"{what} is cut as losslessly recoded frames, not as its own packets: {why}"]
     if found.mended:
-        notes.append(f"{found.mended} frames of {what} carry no time of their own; theirs follow from the frame rate")
-    if found.turns:
-        notes.append(f"frames of {what} change their size or format {len(found.turns)} times")
-    look = pixel_class(survey.picture.pix_fmt)
-    frame_bytes = survey.picture.width * survey.picture.height * (2 if look.depth > 8 else 1) * 2
+        notes.append(
+            f"{found.mended} frames of {what} carry no time of their own, or one that is taken; theirs follow from the frame rate"
+        )
+    if found.joins:
+        notes.append(f"the clock of {what} falls back {len(found.joins)} times; the parts are joined without a gap")
+    notes += odd.notes
+    look = pixel_class(picture.pix_fmt)
+    frame_bytes = picture.width * picture.height * (2 if look.depth > 8 else 1) * 2
     frames = len(found.pts)
     return Cuts(
         pts=found.pts,
@@ -280,7 +195,7 @@ def _cut_decoded(source: BinaryIO, survey: Survey, target: int, context: int, wh
         positions=np.arange(frames, dtype=np.int64),
         chunks=lossless_chunks(frames, frame_bytes, target, found.turns, context),
         joins=found.joins,
-        damage=list(found.damage),
+        damage=list(dict.fromkeys([*found.damage, *survey.elsewhere(np.arange(frames), found.pts)])),
         notes=notes,
         lossless=True,
     )
@@ -322,19 +237,3 @@ def usable_keys(table: PacketTable, order: Order) -> Keys:
     positions = order.positions[ids]
     rising = np.concatenate(([True], np.diff(positions) > 0)) if len(ids) else np.zeros(0, dtype=bool)
     return Keys(ids[rising], positions[rising])
-
-
-def _damage(table: PacketTable, order: Order) -> list[Span]:
-    """What the container itself reports: packets with missing bytes."""
-    spans: list[Span] = []
-    for packet in np.flatnonzero(table.flags & CORRUPT):
-        position = int(order.positions[packet])
-        if position < 0:
-            continue
-        if spans and spans[-1].first + spans[-1].count == position:
-            spans[-1] = Span(spans[-1].first, spans[-1].count + 1, spans[-1].reason)
-        else:
-            spans.append(Span(position, 1, "the container marks its bytes as incomplete"))
-    if table.broken_off:
-        spans.append(Span(len(order.pts) - 1, 0, f"the file breaks off here ({table.broken_off})"))
-    return spans

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+    from contract.turns import Turns
+
 RAW_BYTES = 96 << 20
 """Uncompressed bytes of a chunk: its FFV1 run, about half, is held in memory while it is written."""
 JITTER = 16
@@ -53,8 +55,8 @@ class Decoded:
     """Frames whose time had to be made up."""
 
 
-def decode_all(container: InputContainer, stream: VideoStream, step: int, what: str) -> Decoded:
-    """Decode everything once. Raises BadInput when not one frame comes out."""
+def decode_all(container: InputContainer, stream: VideoStream, step: int, odd: Turns, what: str) -> Decoded:
+    """Decode everything once, past `odd`. Raises BadInput when not one frame comes out."""
     times: list[int | None] = []
     durations, packets = [], []
     turns: list[int] = []
@@ -66,6 +68,7 @@ def decode_all(container: InputContainer, stream: VideoStream, step: int, what: 
             turns.append(len(times))
         shape = look
         times.append(frame.pts)
+        odd.see(len(times) - 1, frame)
         durations.append(int(frame.duration or 0))
         packets.append(packet)
     if not times:

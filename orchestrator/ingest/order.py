@@ -71,7 +71,7 @@ def find_order(table: PacketTable, reorder: bool, step: int, ungiven: frozenset[
             raise Disorder("frames are reordered and their packets carry no presentation times")
         pts = _fill(np.where(pts == NONE, table.dts[placed], pts), step)
     keys = (table.flags[placed] & KEY) != 0
-    bounds = [*_segments(pts, table.dts[placed], keys, reorder), len(placed)]
+    bounds = [*_segments(pts, table.dts[placed], keys, reorder, step), len(placed)]
     positions = np.full(len(table), UNPLACED, dtype=np.int64)
     times: list[Column] = []
     segments: list[Segment] = []
@@ -107,19 +107,24 @@ def _fill(pts: Column, step: int) -> Column:
     return filled
 
 
-def _segments(pts: Column, dts: Column, keys: npt.NDArray[np.bool_], reorder: bool) -> list[int]:
-    """Where time starts anew: at packets from which on everything is shown later than all before, but the clock fell."""
+def _segments(pts: Column, dts: Column, keys: npt.NDArray[np.bool_], reorder: bool, step: int) -> list[int]:
+    """Where time starts anew: at packets from which on everything is shown later than all before, but the clock fell by a
+    frame (`step`) or more. A smaller fall is a time that is taken twice or out of place, and no new start."""
     starts = [0]
-    highest = np.maximum.accumulate(pts)
     known = dts != NONE
+    reached = int(pts[0])
     for i in range(1, len(pts)) if _falls(pts, dts, known, keys, reorder) else ():
         fell = known[i] and known[i - 1] and dts[i] < dts[i - 1]
         if not reorder:
             fell = fell or pts[i] <= pts[i - 1]
-        if keys[i] and (fell or pts[i] <= (highest[i - 1] if len(starts) == 1 else pts[starts[-1] : i].max())):
+        if keys[i] and pts[i] <= reached - step:
             starts.append(i)
+            reached = int(pts[i])
+        elif keys[i] and not fell and pts[i] <= reached:
+            raise Disorder("a group of pictures begins before the one before it has ended")
         elif fell:
-            raise Disorder("timestamps run backwards in the middle of a group of pictures")
+            raise Disorder("timestamps run backwards, or stand still, in the middle of the film")
+        reached = max(reached, int(pts[i]))
     return starts
 
 

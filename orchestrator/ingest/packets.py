@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import av.error
+import av.logging
 import numpy as np
 import numpy.typing as npt
 from av.stream import Discard
@@ -16,7 +18,7 @@ from av.stream import Discard
 from contract.bitstream import HEAD, PacketFacts, reader_for
 from contract.errors import BadInput
 from contract.film import MAX_FRAMES
-from contract.media import reason
+from contract.media import DecoderLog, reason
 from contract.packets import CORRUPT, DISCARD, KEY
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
+PATIENCE = 10_000
+"""How often a demuxer may say in a row that it has found nothing yet."""
+NOTABLE = ("Found duplicated MOOV", "File extends beyond end of segment")
+"""Warnings which mean that a file holds more than what is read of it."""
 NONE = -(1 << 63)
 """A timestamp that the container does not give (FFmpeg's AV_NOPTS_VALUE)."""
 EMPTY = 8
@@ -47,6 +53,10 @@ class PacketTable:
     flags: npt.NDArray[np.int64]
     broken_off: str
     """Why the demuxer stopped before the end, if it did."""
+    said: tuple[tuple[int, str], ...] = ()
+    """What the demuxer could not read: the id of the packet near which it was, and its words."""
+    notable: tuple[str, ...] = ()
+    """What else it said about the file as a whole."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -125,14 +135,22 @@ def demux(container: InputContainer, streams: set[int], broken: list[str]) -> It
     if not streams:
         return  # PyAV would take no streams for all streams
     packets = container.demux([container.streams[i] for i in sorted(streams)])
+    again = 0
     while True:
         try:
             packet = next(packets, None)
+        except av.error.BlockingIOError as error:  # a stretch that holds nothing of these streams
+            again += 1
+            if again > PATIENCE:
+                broken.append(reason(error))
+                return
+            continue
         except av.error.FFmpegError as error:
             broken.append(reason(error))
             return
         if packet is None:
             return
+        again = 0
         if packet.size or packet.pts is not None or packet.dts is not None:  # not PyAV's marks of the end
             yield packet
 
@@ -145,27 +163,37 @@ class Tally:
     size: int = 0
     crc: int = 0
     start: float = 0.0
+    incomplete: set[int] = field(default_factory=set)
+    """Decode times (in ticks of the stream) of packets that the container marks as incomplete."""
 
     def add(self, packet: Packet[Stream]) -> None:
         stamp = packet.dts if packet.dts is not None else packet.pts
         if not self.packets and stamp is not None:
             self.start = float(stamp * packet.time_base)
+        if packet.is_corrupt and stamp is not None:
+            self.incomplete.add(stamp)
         self.packets += 1
         self.size += packet.size
         self.crc = zlib.crc32(packet, self.crc)
 
 
-def read_packets(container: InputContainer, stream: VideoStream, tallies: dict[int, Tally], what: str) -> PacketTable:
-    """Demux the film's `stream` to its end, and the streams in `tallies` with it. Raises BadInput when there is no film
-    in it."""
-    pts, dts, duration, size, flags = (array("q") for _ in range(5))
+def read_packets(
+    container: InputContainer, stream: VideoStream, tallies: dict[int, Tally], what: str, log: DecoderLog
+) -> PacketTable:
+    """Demux the film's `stream` to its end, and the streams in `tallies` with it. `log` has been listening to the demuxer
+    since before `container` was opened. Raises BadInput when there is no film in it."""
+    pts, dts, duration, size, flags, places = (array("q") for _ in range(6))
     inspector = Inspector(stream.codec_context.name, stream.codec_context.extradata or b"")
     broken: list[str] = []
     film = stream.index
+    heard = [(level, 0, words) for level, words in log.take_levels()]
     for packet in demux(container, {film, *tallies}, broken):
+        heard += [(level, len(pts), words) for level, words in log.take_levels()]
         if packet.stream_index != film:
-            tallies[packet.stream_index].add(packet)
+            if packet.size:  # others' empty packets only announce headers, and no container keeps them
+                tallies[packet.stream_index].add(packet)
             continue
+        places.append(packet.pos if packet.pos is not None else -1)
         pts.append(NONE if packet.pts is None else packet.pts)
         dts.append(NONE if packet.dts is None else packet.dts)
         duration.append(packet.duration or 0)
@@ -177,5 +205,25 @@ def read_packets(container: InputContainer, stream: VideoStream, tallies: dict[i
         raise BadInput(
             f"{what} holds no picture that can be read{': ' * bool(broken)}{''.join(broken)}; check the file."
         )
+    heard += [(level, len(pts), words) for level, words in log.take_levels()]
     columns = [np.array(c, dtype=np.int64) for c in (pts, dts, duration, size, flags)]
-    return PacketTable(columns[0], columns[1], columns[2], columns[3], columns[4], "".join(broken))
+    reached = np.maximum.accumulate(np.array(places, dtype=np.int64))
+    for _, _, words in heard:  # parsers that cut sound into frames forget the mark
+        corrupt = re.match(r"Packet corrupt \(stream = (\d+), dts = (-?\d+)\)", words)
+        if corrupt and int(corrupt.group(1)) in tallies:
+            tallies[int(corrupt.group(1))].incomplete.add(int(corrupt.group(2)))
+    complaints = [(_near(words, number, reached), words) for level, number, words in heard if level <= av.logging.ERROR]
+    notable = [words for level, _, words in heard if level > av.logging.ERROR and words.startswith(NOTABLE)]
+    return PacketTable(
+        columns[0], columns[1], columns[2], columns[3], columns[4], "".join(broken), tuple(complaints), tuple(notable)
+    )
+
+
+def _near(words: str, number: int, reached: npt.NDArray[np.int64]) -> int:
+    """The id of the packet near the place in the file that a complaint names; without one, of the next to be read then."""
+    named = re.search(r"(?:at|offset) 0x([0-9a-fA-F]+)|at pos \d+ \(0x([0-9a-fA-F]+)\)", words)
+    if named and reached[-1] >= 0:
+        number = int(np.searchsorted(reached, int(named.group(1) or named.group(2), 16)))
+    elif "prematurely" in words:
+        number = len(reached)
+    return min(number, len(reached) - 1)

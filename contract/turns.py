@@ -1,0 +1,102 @@
+"""Frames that are not as the film's beginning promises: of another size, format or meaning. Each is delivered, and said."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from contract.codecs import plain_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from av.video.frame import VideoFrame
+
+    from contract.film import Colour
+
+UNSAID = {"range": (0,), "matrix": (2, 3)}
+"""Values by which a frame says nothing about its colours (FFmpeg's AVCOL_RANGE_*, AVCOL_SPC_*)."""
+ALIKE = {5: 6, 10: 9, 7: 1}
+"""Matrices that are converted alike here."""
+LEFT_BEHIND = {
+    "A53_CC": "captions inside the pictures (CEA-608/708)",
+    "AFD": "the active format description",
+    "STEREO3D": "how two views are packed into one picture",
+    "SPHERICAL": "the spherical projection",
+    "S12M_TIMECODE": "time codes inside the pictures",
+    "ICC_PROFILE": "the pictures' ICC profile",
+    **dict.fromkeys(
+        (
+            "MASTERING_DISPLAY_METADATA",
+            "CONTENT_LIGHT_LEVEL",
+            "AMBIENT_VIEWING_ENVIRONMENT",
+            "DYNAMIC_HDR_PLUS",
+            "DYNAMIC_HDR_VIVID",
+            "DOVI_METADATA",
+            "DOVI_RPU_BUFFER",
+        ),
+        "HDR metadata inside the pictures",
+    ),
+}
+"""What pictures may carry beside their samples and encoders are not given, by PyAV's name."""
+
+
+_ODD = re.compile(r"(\d+) frames from (\d+) on are (.*)", re.S)
+
+
+def merged(notes: Iterable[str]) -> list[str]:
+    """The notes of all chunks of a film, in their order, each once; what `Turns` counted is counted together."""
+    counted: dict[str, tuple[int, int]] = {}
+    for note in notes:
+        odd = _ODD.fullmatch(note)
+        words = odd.group(3) if odd else note
+        count, first = counted.get(words, (0, int(odd.group(2)) if odd else -1))
+        counted[words] = count + (int(odd.group(1)) if odd else 0), first
+    return [
+        f"{count} frames from {first} on are {words}" if count else words for words, (count, first) in counted.items()
+    ]
+
+
+class Turns:
+    """Collects what is odd about frames of a film that is said to have `size`, `pix_fmt` and `colour`. `keeps` are names of
+    side data that the encoder takes over."""
+
+    def __init__(self, size: tuple[int, int], pix_fmt: str, colour: Colour, keeps: Iterable[str] = ()) -> None:
+        self._size, self._pix_fmt, self._colour = size, plain_name(pix_fmt), colour
+        self._keeps = frozenset(keeps)
+        self._odd: dict[str, list[int]] = {}
+        self._left: set[str] = set()
+        self._looked = False
+
+    def see(self, position: int, frame: VideoFrame) -> None:
+        if (frame.width, frame.height) != self._size:
+            self._note(f"{frame.width}x{frame.height} in the source and are scaled to the film's size", position)
+        name = plain_name(frame.format.name)
+        if name != self._pix_fmt:
+            self._note(f"{frame.format.name} in the source and are converted as all others are", position)
+        full = 2 if frame.format.name.startswith("yuvj") else int(frame.color_range)
+        self._compare("range", full, self._colour.range or (2 if self._colour.full else 1), position)
+        self._compare("matrix", int(frame.colorspace), self._colour.space, position)
+        if self._looked:
+            return
+        self._looked = True  # once: PyAV's side data and their frame hold each other, so that it is freed late
+        for side in frame.side_data:
+            kind: str = side.type.name  # type: ignore[attr-defined]  # PyAV's stubs take it for a mapping
+            if kind in LEFT_BEHIND and kind not in self._keeps:
+                self._left.add(LEFT_BEHIND[kind])
+
+    def _compare(self, what: str, own: int, film: int, position: int) -> None:
+        if own in UNSAID[what] or film in UNSAID[what] or ALIKE.get(own, own) == ALIKE.get(film, film):
+            return
+        self._note(
+            f"tagged with {what} {own} in the source and taken for what the film is tagged with, {film}", position
+        )
+
+    def _note(self, words: str, position: int) -> None:
+        self._odd.setdefault(words, []).append(position)
+
+    @property
+    def notes(self) -> list[str]:
+        """One sentence for each oddity."""
+        said = [f"{len(found)} frames from {found[0]} on are {words}" for words, found in self._odd.items()]
+        return said + [f"not carried: {words}" for words in sorted(self._left)]

@@ -1,0 +1,202 @@
+"""What one pass over a source's headers and packets gives, before it is decided how the film is cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, BinaryIO
+
+import av.logging
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from contract.codecs import pixel_class
+from contract.errors import Unsupported
+from contract.film import Span
+from contract.media import DecoderLog, open_media
+from contract.packets import CORRUPT
+from orchestrator.containers import Holding
+from orchestrator.ingest.encoding import announced_rates, nominal_step
+from orchestrator.ingest.packets import PacketTable, Tally, read_packets
+from orchestrator.ingest.probe import (
+    HLG,
+    PQ,
+    Picture,
+    describe_picture,
+    describe_streams,
+    display_matrix,
+    film_stream,
+    sample_aspect,
+)
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+    from contract.film import SourceStream
+    from contract.job import Item, Spec
+
+MANY = 20
+"""Complaints of a demuxer that are repeated in full: a scrambled file gives thousands."""
+ROUNDED = Fraction(3, 2000)
+"""Seconds by which the length of an edit list may be off: mp4 counts those in milliseconds."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over the source's headers and packets gives."""
+
+    form: str
+    codec: str
+    number: int
+    time_base: Fraction
+    reorder: bool
+    picture: Picture
+    streams: tuple[SourceStream, ...]
+    table: PacketTable
+    rates: list[Fraction]
+    step: int
+    container: str
+    notes: list[str]
+    field_order: int
+    end: int | None = None
+    """When the last frame ends (time base units), if the container says it better than its packets do."""
+    wounded: tuple[tuple[float, str], ...] = ()
+    """What is broken in other streams than the film's, and from when on (seconds)."""
+
+    def damage(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
+        """What the container itself reports, given the `positions` of the packets and the `pts` of the positions: packets with
+        missing bytes, and places that it could not read."""
+        spans: list[Span] = []
+        for packet in np.flatnonzero(self.table.flags & CORRUPT):
+            position = int(positions[packet])
+            if position < 0:
+                continue
+            if spans and spans[-1].first + spans[-1].count == position:
+                spans[-1] = Span(spans[-1].first, spans[-1].count + 1, spans[-1].reason)
+            else:
+                spans.append(Span(position, 1, "the container marks its bytes as incomplete"))
+        return spans + self.elsewhere(positions, pts)
+
+    def elsewhere(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
+        """What is broken beside the film's own packets, as points (spans of no frames) in the film."""
+        last = len(pts) - 1
+        said = dict.fromkeys(self.table.said)
+        spans = [
+            Span(
+                max(0, int(positions[min(packet, len(positions) - 1)])),
+                0,
+                f"the container cannot be read here ({words})",
+            )
+            for packet, words in list(said)[:MANY]
+        ]
+        if len(said) > MANY:
+            spans.append(Span(0, 0, f"the container cannot be read at {len(said) - MANY} more places"))
+        for seconds, words in self.wounded:
+            at = int(np.searchsorted(pts, int(Fraction(seconds) / self.time_base)))
+            spans.append(Span(min(at, last), 0, words))
+        if self.table.broken_off:
+            spans.append(Span(last, 0, f"the file breaks off here ({self.table.broken_off})"))
+        return spans
+
+
+def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
+    """Look at everything in `source` once, without decoding. Raises what `plan_film` does."""
+    with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
+        log.name = container.format.name
+        stream = film_stream(container, what)
+        picture = describe_picture(container, stream, what)
+        _refuse_hdr(picture, spec, what)
+        if stream.metadata.get("alpha_mode") == "1" and not spec.pix_fmt and not pixel_class(picture.pix_fmt).alpha:
+            raise Unsupported(
+                f"{what} is transparent ({stream.codec_context.name} with alpha), which no decoder here reads; accept the "
+                f"loss with --pix-fmt {picture.pix_fmt}."
+            )
+        found = describe_streams(container, stream)
+        holding = Holding(container, found, stream.index, spec.codec, picture.turned, what)
+        choice = holding.choose(item, spec)
+        tallies = {s.index: Tally() for s in found if s.kind != "attachment" and s.index != stream.index}
+        table = read_packets(container, stream, tallies, what, log)
+        picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
+        survey = Survey(
+            form=container.format.name,
+            codec=stream.codec_context.name,
+            number=stream.index,
+            time_base=stream.time_base or Fraction(1, 90000),
+            reorder=stream.codec_context.has_b_frames,
+            picture=picture,
+            streams=tuple(_counted(s, tallies) for s in choice.streams),
+            table=table,
+            rates=announced_rates(stream),
+            step=nominal_step(stream, table),
+            container=choice.container,
+            notes=[
+                *choice.notes,
+                *(f"the container of {what} says: {words.rstrip('.')}" for words in dict.fromkeys(table.notable)),
+            ],
+            field_order=stream.codec_context.field_order,
+            end=_end(container, stream),
+            wounded=tuple(_wounds(container, found, tallies)),
+        )
+    if survey.table.broken_off:
+        survey = _survey_film_alone(source, survey, what)
+    if picture.turned:
+        with open_media(source, what) as container:
+            matrix = display_matrix(container, film_stream(container, what))
+            survey = replace(survey, picture=replace(picture, display_matrix=matrix))
+    return survey
+
+
+def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:
+    tally = tallies.get(known.index, Tally())
+    return msgspec.structs.replace(known, packets=tally.packets, size=tally.size, crc=tally.crc, start=tally.start)
+
+
+def _wounds(
+    container: InputContainer, found: tuple[SourceStream, ...], tallies: dict[int, Tally]
+) -> list[tuple[float, str]]:
+    wounds = []
+    for s in found:
+        tally = tallies.get(s.index, Tally())
+        if tally.incomplete:
+            first = float(min(tally.incomplete) * (container.streams[s.index].time_base or 0))
+            count = f"{len(tally.incomplete)} packets of stream {s.index} ({s.kind}, {s.codec})"
+            wounds.append(
+                (first, f"the container marks {count} as incomplete, the first here; they are copied as they are")
+            )
+    return wounds
+
+
+def _end(container: InputContainer, stream: VideoStream) -> int | None:
+    """mp4 and mov give packets the distance of decode times for a duration, which for the frame shown last says nothing
+    where frames are reordered; their tracks know how long they are."""
+    if not container.format.name.startswith("mov,") or not stream.codec_context.has_b_frames or not stream.duration:
+        return None
+    return (stream.start_time or 0) + stream.duration
+
+
+def last_duration(survey: Survey, last_pts: int, own: int) -> int:
+    """How long the last frame is shown: `own` is what its packet says."""
+    if survey.end is None:
+        return own
+    lasting = survey.end - last_pts
+    return lasting if lasting > 0 and abs(lasting - own) * survey.time_base > ROUNDED else own
+
+
+def _survey_film_alone(source: BinaryIO, survey: Survey, what: str) -> Survey:
+    """A file that breaks off in some other stream may still hold more of the film."""
+    with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
+        log.name = container.format.name
+        table = read_packets(container, film_stream(container, what), {}, what, log)
+    note = f"{what} breaks off ({survey.table.broken_off}) after {len(survey.table)} of {len(table)} pictures"
+    return replace(survey, table=table, notes=[*survey.notes, note])
+
+
+def _refuse_hdr(picture: Picture, spec: Spec, what: str) -> None:
+    if picture.colour.transfer in (PQ, HLG) and not spec.hdr:
+        kind = "PQ" if picture.colour.transfer == PQ else "HLG"
+        raise Unsupported(
+            f"{what} is high dynamic range ({kind}), which the networks were not trained on; "
+            "pass --hdr to process its code values as they are, or make an SDR version first."
+        )
