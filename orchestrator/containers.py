@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,7 @@ class Holding:
             wanted = able[0]
         kept = []
         for known in self.streams:
-            if known.index == self.film or self._needed(known) or can_hold(wanted, self.source.streams[known.index]):
+            if known.index == self.film or self._needed(known) or self._holds(wanted, known):
                 kept.append(known)
                 continue
             note = f"stream {known.index} of {self.what} ({known.kind}, {known.codec}) is left behind: {_why(known)}"
@@ -120,28 +121,34 @@ class Holding:
         if self.codec not in _FILM[container]:
             return f"a film encoded with {self.codec} is what {suffix} cannot hold"
         for known in self.streams:
-            if self._needed(known) and not can_hold(container, self.source.streams[known.index]):
-                return f"{self.what} has a {known.kind} stream ({known.codec}), which {suffix} cannot hold"
+            if self._needed(known) and not self._holds(container, known):
+                return f"{self.what} has {_article(known.kind)} stream ({known.codec}), which {suffix} cannot hold"
         if container == "mpegts" and self.source.chapters():
             return f"{self.what} has chapters, which {suffix} cannot hold"
         if self.turned and container in ("mpegts", "webm"):
             return f"{self.what} is to be shown rotated, which {suffix} cannot say"
         return self._header_problem(container)
 
+    def _holds(self, container: str, known: SourceStream) -> bool:
+        """Covers become attachments in Matroska, whatever they are."""
+        attached = container == "matroska" and known.kind == "cover"
+        return attached or can_hold(container, self.source.streams[known.index])
+
     def _header_problem(self, container: str) -> str | None:
         """Write the header that the result will have, to nowhere: some muxers only then say what they cannot do."""
-        with av.open(io.BytesIO(), "w", format=container) as probe:
-            try:
+        try:
+            with av.open(io.BytesIO(), "w", format=container) as probe:
                 for known in self.streams:
                     original = self.source.streams[known.index]
                     if known.index == self.film:
                         probe.add_mux_stream(_STAND_IN.get(container, "mpeg4"), width=64, height=64, rate=25)
-                    elif self._needed(known):
+                    elif self._needed(known) and not (container == "matroska" and known.kind == "cover"):
                         stream = probe.add_stream_from_template(original, opaque=True)
                         stream.disposition = original.disposition
+                        name_layout(stream, container)
                 probe.start_encoding()
-            except (ValueError, av.error.FFmpegError) as error:
-                return f"{SUFFIXES[container]} cannot hold the streams of {self.what} ({reason(error)})"
+        except (ValueError, av.error.FFmpegError) as error:
+            return f"{SUFFIXES[container]} cannot hold the streams of {self.what} ({reason(error)})"
         return None
 
 
@@ -175,12 +182,34 @@ def can_hold(container: str, stream: Stream) -> bool:
         return False
     if (container == "mpegts" and name not in _MPEGTS) or (container == "webm" and name not in _WEBM):
         return False
+    if container == "mp4" and name.startswith("pcm_") and _speakers(stream) > 2:
+        return False
     with av.open(io.BytesIO(), "w", format=container) as probe:
         try:
             probe.add_stream_from_template(stream, opaque=True)
         except (ValueError, av.error.FFmpegError):
             return False
     return True
+
+
+def _speakers(stream: Stream) -> int:
+    """How many channels `stream` has without saying which; 0 where it says so."""
+    layout = getattr(stream.codec_context, "layout", None)
+    said = re.fullmatch(r"(\d+) channels", layout.name) if layout is not None else None
+    return int(said.group(1)) if said else 0
+
+
+def name_layout(stream: Stream, container: str) -> None:
+    """PCM in mp4 must say which channels it has, and fails when the file is closed if it does not; one or two that were
+    never named (AVI, MXF and Matroska do not) are what everybody takes them for."""
+    if container == "mp4" and stream.type == "audio" and codec_name(stream).startswith("pcm_"):
+        layout = {1: "mono", 2: "stereo"}.get(_speakers(stream))
+        if layout is not None:
+            stream.codec_context.layout = layout  # type: ignore[attr-defined]
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def codec_name(stream: Stream) -> str:

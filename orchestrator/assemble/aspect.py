@@ -19,6 +19,8 @@ VOID, CRC, INFO, TRACKS, TRACK, VIDEO = 0xEC, 0xBF, 0x1549A966, 0x1654AE6B, 0xAE
 CLUSTER = 0x1F43B675
 DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT = 0x54B0, 0x54BA, 0x54B2
 PIXEL_WIDTH, PIXEL_HEIGHT = 0xB0, 0xBA
+SHAPE_ONLY = 3
+"""The display unit under which the display size is no size but an aspect ratio (RFC 9559 5.1.4.1.28.14)."""
 HEAD = 64 << 20
 """How far into a file its Tracks may lie (after them come attachments, which may be large)."""
 
@@ -141,23 +143,28 @@ def _width(data: bytes, element: Element) -> int:
 def _with_display(data: bytes, video: Element, sar: tuple[int, int]) -> bytes:
     inner = _elements(data, video.body, video.end)
     values = {e.id: int.from_bytes(data[e.body : e.end], "big") for e in inner}
-    width, height = display_size(values[PIXEL_WIDTH], values[PIXEL_HEIGHT], sar)
+    width, height, unit = display_size(values[PIXEL_WIDTH], values[PIXEL_HEIGHT], sar)
     kept = b"".join(data[e.at : e.end] for e in inner if e.id not in (DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT))
     display = _element(DISPLAY_WIDTH, width.to_bytes(3, "big")) + _element(DISPLAY_HEIGHT, height.to_bytes(3, "big"))
+    if unit:
+        display += _element(DISPLAY_UNIT, bytes([unit]))
     return _element(VIDEO, kept + display, width=_width(data, video))
 
 
-def display_size(width: int, height: int, sar: tuple[int, int]) -> tuple[int, int]:
-    """The smallest size in whole pixels that has exactly the picture's shape and loses no detail on a display; rounded
-    where that would be over four times too large."""
+def display_size(width: int, height: int, sar: tuple[int, int]) -> tuple[int, int, int]:
+    """(width, height, unit): the smallest size in whole pixels that has exactly the picture's shape and loses no detail on a
+    display; where that would be over four times too large, the shape alone (unit 3), and rounded where even that is
+    beyond what fits."""
     shape = Fraction(width * sar[0], height * sar[1])
     times = max(-(-width // shape.numerator), -(-height // shape.denominator))
     exact = shape.numerator * times, shape.denominator * times
     if exact[0] <= 4 * max(width, height) and exact[1] <= 4 * max(width, height):
-        return exact
+        return *exact, 0
+    if max(shape.numerator, shape.denominator) < 1 << 24:
+        return shape.numerator, shape.denominator, SHAPE_ONLY
     if shape >= Fraction(width, height):
-        return round(height * shape), height
-    return width, round(width / shape)
+        return round(height * shape), height, 0
+    return width, round(width / shape), 0
 
 
 def _moved(seek: bytes, grown: int) -> bytes:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.assemble.mux import Covers, Outlet
     from orchestrator.assemble.spool import Spool
 
+FINE = Fraction(1, 20_000)
+"""Seconds to which moved times are true: what rounds most, a transport stream's clock, has 90000 ticks a second."""
 _EARLY = -math.inf
 """Covers carry no time; they go first."""
 
@@ -72,6 +74,20 @@ def with_decode_times(packets: Iterable[Packet[Stream]], streams: set[int]) -> I
         yield from early
 
 
+def _move(packet: Packet[Stream], move: Fraction) -> None:
+    """Add `move` seconds to a packet's times, on a finer clock where its own is too coarse (24 ms for MP3 in AVI)."""
+    ticks = move / packet.time_base
+    if ticks.denominator > 1 and packet.time_base > FINE:
+        finer = -(-packet.time_base // FINE)
+        packet.pts = None if packet.pts is None else packet.pts * finer
+        packet.dts = None if packet.dts is None else packet.dts * finer
+        packet.duration = (packet.duration or 0) * finer
+        packet.time_base /= finer
+        ticks *= finer
+    packet.pts = None if packet.pts is None else packet.pts + round(ticks)
+    packet.dts = None if packet.dts is None else packet.dts + round(ticks)
+
+
 class Copies:
     """Everything but the film: read from the source once, set aside, and given to the result when the film has got as
     far. `move` is what is added to all times, in seconds."""
@@ -84,6 +100,10 @@ class Copies:
         self._refused: dict[int, tuple[int, str]] = {}
         self._nudged: dict[int, int] = {}
         self._broken: list[str] = []
+        self._strict = {
+            n for n, s in outlet.others.items() if index.container in ("mp4", "mov") and s.type != "subtitle"
+        }
+        """Streams that take no decode time twice (FFmpeg's AVFMT_TS_NONSTRICT, and its exception for subtitles)."""
 
     def read(self, source: InputContainer) -> None:
         """Set aside the source's packets, with the falls of its clock mended."""
@@ -101,6 +121,8 @@ class Copies:
         packets = demux(source, wanted | {film} if mended else wanted, self._broken)
         for packet in with_decode_times(packets, pictures):
             number += packet.stream_index == film  # those without a time are counted too, as the index does
+            if packet.stream_index != film and not packet.size:
+                continue  # it announces headers to a decoder; no container keeps it
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 if packet.stream_index != film:
@@ -121,9 +143,7 @@ class Copies:
                 if source.streams[at].type in ("audio", "video"):
                     heard[at] = time + float(moves[nearest])
             if move:
-                ticks = round(move / packet.time_base)
-                packet.pts = None if packet.pts is None else packet.pts + ticks
-                packet.dts = None if packet.dts is None else packet.dts + ticks
+                _move(packet, move)
             self._spool.write(packet.stream_index, time + float(move), packet)
 
     def __enter__(self) -> Copies:
@@ -154,13 +174,16 @@ class Copies:
             packet.dts = packet.pts
         packet.stream = target
         if packet.dts is not None:
-            # A container takes no time twice in a stream; a damaged or sloppy source gives some.
+            # Containers take no time that falls, and mp4 and mov none twice; a damaged or sloppy source gives some.
             last = self._last.get(number)
-            if last is not None and packet.dts <= last:
-                packet.dts = last + 1
+            least = None if last is None else last + (number in self._strict)
+            if least is not None and packet.dts < least:
+                packet.dts = least
                 if packet.pts is not None and packet.pts < packet.dts:
                     packet.pts = packet.dts
                 self._nudged[number] = self._nudged.get(number, 0) + 1
+            if not packet.duration and last is not None and target.type == "audio":
+                packet.duration = packet.dts - last  # mp4 hides what begins where it believes the track to be over
             self._last[number] = packet.dts
         given = self._given.setdefault(number, Track(packet.time_base))
         try:
@@ -184,7 +207,7 @@ class Copies:
             for number, (count, why) in self._refused.items()
         ]
         found += [
-            f"stream {number}: {count} packets carried the time of the one before and were moved on by a tick"
+            f"stream {number}: {count} packets carried a time that was taken or past and were moved on by up to a tick"
             for number, count in self._nudged.items()
         ]
         for known in self._index.streams:

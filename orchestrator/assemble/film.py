@@ -7,8 +7,12 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
+import av.error
+
+from contract.codecs import SUFFIXES
+from contract.errors import VerifyError
 from contract.film import FilmIndex
-from contract.media import open_media
+from contract.media import open_media, reason
 from orchestrator.assemble.aspect import set_sample_aspect
 from orchestrator.assemble.copy import Copies, read_covers
 from orchestrator.assemble.join import ChunkJoiner
@@ -43,15 +47,22 @@ def assemble_film(
     covers = read_covers(source, index)
     with ChunkJoiner(index, chunks, reorder) as film, Spool(out.parent) as spool:
         with open_media(source, "the source") as container:
-            outlet = open_result(out, index, spec, container, film.template, covers, made)
+            move = film.shift * Fraction(*index.time_base)
+            outlet = open_result(out, index, spec, container, film.template, covers, made, move)
             tags = wanted_tags(container, index)
-            copies = Copies(index, outlet, spool, film.shift * Fraction(*index.time_base))
+            copies = Copies(index, outlet, spool, move)
             copies.read(container)
-        with outlet.container, copies:
-            for packet in film:
-                copies.up_to(packet)
-                packet.stream = outlet.film
-                outlet.container.mux(packet)
+        try:
+            with outlet.container, copies:
+                for packet in film:
+                    copies.up_to(packet)
+                    packet.stream = outlet.film
+                    outlet.container.mux(packet)
+        except av.error.FFmpegError as error:
+            raise VerifyError(
+                f"the .{SUFFIXES[index.container]} could not be written ({reason(error)}); name the result .mkv, and report "
+                "this as a defect."
+            ) from error
     copied = copies.copied
     del outlet
     if index.container in ("matroska", "webm") and index.sar[0] != index.sar[1] and 0 not in index.sar:

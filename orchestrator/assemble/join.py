@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 PRIMING = Fraction(1, 10)
-"""Seconds that sound may begin before 0 in Matroska, which stores an encoder's run-in (48 ms of AAC, 80 of Opus) apart."""
+"""Seconds that sound may begin before 0: an encoder's run-in (48 ms of AAC, 80 of Opus), which is not to be heard."""
 
 
 class ChunkJoiner:
@@ -42,6 +42,7 @@ class ChunkJoiner:
         self._chunks = iter(chunks)
         self._number = -1
         self._reorder = reorder
+        self._first = 0
         self._stack = contextlib.ExitStack()
         self.delivered = 0
         self.notes: list[str] = []
@@ -55,27 +56,13 @@ class ChunkJoiner:
         self._extradata = self.template.codec_context.extradata
         if self._reorder is None:
             self._reorder = self.template.codec_context.reorder_depth
-        self.shift = self._late()
-        return self
-
-    def _late(self) -> int:
-        """Time base units by which everything starts later in a container that knows no time before 0."""
-        container = self._index.container
-        if container not in ("mpegts", "matroska", "webm"):
-            return 0
-        base = Fraction(*self._index.time_base)
-        ahead = (self._reorder or 0) if container == "mpegts" else 0  # Matroska stores no decode times
-        first = (int(self._pts[0]) - ahead * int(self._lasting[0])) * base
-        starts = [Fraction(s.start) for s in self._index.streams if s.copied]
-        if container != "mpegts":
-            starts = [s for s in starts if s < -PRIMING]
-        earliest = min([first, *starts])
-        shift = max(0, math.ceil(-earliest / base))
-        if shift:
+        self.shift = late(self._index, self._reorder or 0)
+        if self.shift:
+            seconds = float(self.shift * Fraction(*self._index.time_base))
             self.notes.append(
-                f"{SUFFIXES[container]} has no times before 0: picture and sound alike start {float(shift * base):.3f} s later"
+                f"{SUFFIXES[self._index.container]} shows nothing from before 0: picture and sound alike start {seconds:.3f} s later"
             )
-        return shift
+        return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
@@ -101,6 +88,23 @@ class ChunkJoiner:
             )
 
     def __iter__(self) -> Iterator[Packet[VideoStream]]:
+        held: Packet[VideoStream] | None = None
+        start = 0
+        for packet in self._joined():
+            if held is None:
+                start = packet.dts or 0
+            else:
+                yield held
+            held = packet
+        if held is None:
+            return
+        if self._index.container in ("mp4", "mov"):
+            # Their tracks last as long as the decode times and the last packet's duration say.
+            shown = int(self._pts[-1] + self._lasting[-1]) - self._first
+            held.duration = max(1, shown - ((held.dts or 0) - start))
+        yield held
+
+    def _joined(self) -> Iterator[Packet[VideoStream]]:
         waiting: list[int] = []
         depth = self._reorder or 0
         base = Fraction(*self._index.time_base)
@@ -112,7 +116,7 @@ class ChunkJoiner:
             for packet, position in self._stamped(self._opened):
                 pts = int(self._pts[position])
                 if number == 0:
-                    first = pts
+                    first = self._first = pts
                 heapq.heappush(waiting, pts)
                 dts = heapq.heappop(waiting) if number >= depth else first - (depth - number) * step
                 if dts > pts:
@@ -156,6 +160,20 @@ class ChunkJoiner:
                 raise VerifyError(f"chunk {self._number} does not begin with a key frame; retry the job.")
             seen.add(ordinal)
             yield packet, chunk.first + ordinal
+
+
+def late(index: FilmIndex, reorder: int) -> int:
+    """Time base units by which everything starts later in a container that knows no time before 0, or that hides what is
+    before it, as mp4 and mov do. `reorder` is how far any frame is decoded ahead of its turn."""
+    base = Fraction(*index.time_base)
+    pts = unpack(index.pts)
+    # Only a transport stream has no decode times before 0 either.
+    ahead = reorder * int(lasting(pts, unpack(index.durations))[0]) if index.container == "mpegts" else 0
+    starts = [Fraction(s.start) for s in index.streams if s.copied]
+    if index.container != "mpegts":
+        starts = [s for s in starts if s < -PRIMING]
+    earliest = min([(int(pts[0]) - ahead) * base, *starts])
+    return max(0, math.ceil(-earliest / base))
 
 
 def _film_of(container: InputContainer) -> VideoStream:

@@ -15,11 +15,13 @@ from contract.film import MAX_TIMESCALE, FilmIndex, unpack
 from contract.media import reason
 from contract.provenance import film_tags
 from orchestrator.assemble.tags import MP4_TAGS, carried_tags
+from orchestrator.containers import name_layout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from av.container import InputContainer, OutputContainer
+    from av.container.core import Chapter
     from av.stream import Stream
     from av.video.stream import VideoStream
 
@@ -68,9 +70,11 @@ def open_result(
     template: VideoStream,
     covers: Covers,
     made: Making | None = None,
+    move: Fraction = Fraction(0),
 ) -> Outlet:
     """Open `out` with all streams in the source's order; `template` is the encoded film's stream of a chunk, `covers` are
-    the pictures of the source's cover streams, `made` is what the film says about itself in tags.
+    the pictures of the source's cover streams, `made` is what the film says about itself in tags, `move` is what is added
+    to all times, in seconds.
 
     Raises Unsupported when the container refuses one of them.
     """
@@ -106,6 +110,7 @@ def open_result(
             else:
                 stream = others[known.index] = container.add_stream_from_template(original, opaque=True)
                 stream.time_base = original.time_base
+                name_layout(stream, index.container)
         except (ValueError, av.error.FFmpegError) as error:
             raise Unsupported(
                 f"{SUFFIXES[index.container]} cannot hold the {known.kind} stream ({known.codec}): {reason(error)}; name "
@@ -116,8 +121,13 @@ def open_result(
     assert film is not None
     chapters = source.chapters()
     if chapters:
-        container.set_chapters(chapters)
+        container.set_chapters([_moved(chapter, move) for chapter in chapters])
     return Outlet(container, film, others)
+
+
+def _moved(chapter: Chapter, move: Fraction) -> Chapter:
+    ticks = round(move / (chapter["time_base"] or 1))
+    return {**chapter, "start": chapter["start"] + ticks, "end": chapter["end"] + ticks}
 
 
 def _dress(film: VideoStream, index: FilmIndex) -> None:

@@ -10,11 +10,13 @@ from av.stream import Disposition
 
 from contract.codecs import SUFFIXES
 from contract.media import open_media
+from orchestrator.assemble.marks import Marks, lost_marks, marks_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
     from contract.film import FilmIndex
 
@@ -74,11 +76,11 @@ def carried_tags(tags: Mapping[str, str], film: bool) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a result should say of itself: tags, number of chapters, and for each stream in its order (tags, marks)."""
+    """What a result should say of itself: tags, for each stream in its order (tags, dispositions), and marks."""
 
     tags: dict[str, str]
-    chapters: int
     streams: list[tuple[int, dict[str, str], int]]
+    marks: Marks
 
 
 def wanted_tags(source: InputContainer, index: FilmIndex) -> Wanted:
@@ -89,11 +91,13 @@ def wanted_tags(source: InputContainer, index: FilmIndex) -> Wanted:
             stream = source.streams[known.index]
             tags = carried_tags(stream.metadata, film=known.index == index.stream)
             streams.append((known.index, tags, int(stream.disposition)))
-    return Wanted(carried_tags(source.metadata, film=False), len(source.chapters()), streams)
+    film: VideoStream = source.streams[index.stream]  # type: ignore[assignment]
+    marks = marks_of(source, film, [number for number, _, _ in streams])
+    return Wanted(carried_tags(source.metadata, film=False), streams, marks)
 
 
 def lost_tags(wanted: Wanted, out: Path, index: FilmIndex) -> list[str]:
-    """One note on everything that `out` does not say any more: tags, languages, marks (dispositions)."""
+    """One note on everything that `out` does not say any more: tags, languages, dispositions, marks."""
     with out.open("rb") as file, open_media(file, "the result") as result:
         lost = _missing(wanted.tags, result.metadata, "the film")
         found = [
@@ -104,6 +108,8 @@ def lost_tags(wanted: Wanted, out: Path, index: FilmIndex) -> list[str]:
             gone = Disposition(marks & ~int(target.disposition) & ~Disposition.default)
             if gone:
                 lost.append(f"marks of stream {number} ({gone.name})")
+        film = next(s for s in result.streams.video if not int(s.disposition) & Disposition.attached_pic)
+        lost += lost_marks(wanted.marks, marks_of(result, film, [s.index for s in found]), film, index)
     return [f"{SUFFIXES[index.container]} does not keep: {', '.join(lost)}"] if lost else []
 
 

@@ -1,0 +1,73 @@
+"""What a film says of itself beside its tags (shape, fields, crop, channels, chapters), and what of it has arrived."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from av.audio.stream import AudioStream
+
+from contract.film import FilmIndex
+from orchestrator.ingest.probe import header_dump
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+ABOUT_ENCODING = frozenset(("CPB properties", "QP"))
+"""Side data that describes how the source was encoded."""
+USUAL = ("mono", "stereo", "5.1", "7.1")
+"""Channels that players assume where nobody says which they are."""
+SERVICE = ("Service01", "FFmpeg")
+"""What FFmpeg calls a service, and whose, where nobody said."""
+FIELDS = {2: "top field first", 3: "bottom field first", 4: "bottom field first", 5: "top field first"}
+"""FFmpeg's AVFieldOrder, by the field that is shown first."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """`side` is what FFmpeg calls the film's side data; `layouts` are the names of channels, by stream in its order."""
+
+    side: frozenset[str]
+    layouts: list[str | None]
+    chapters: int
+    service: tuple[str, ...]
+
+
+def marks_of(container: InputContainer, film: VideoStream, streams: list[int]) -> Marks:
+    """The marks of an open file whose copied `streams` are given in their order."""
+    dump = header_dump(container)
+    part = re.search(rf"Stream #0:{film.index}\b.*?(?=\n  Stream #|\n  Program |\n  Chapter|\Z)", dump, re.S)
+    sides = re.search(r"\n    Side data:\n((?:      .*\n?)*)", part.group(0)) if part else None
+    names = [line.split(":")[0].strip() for line in sides.group(1).splitlines()] if sides else []
+    layouts: list[str | None] = []
+    for number in streams:
+        stream = container.streams[number]
+        layouts.append(stream.codec_context.layout.name if isinstance(stream, AudioStream) else None)
+    service = tuple(re.findall(r"^ +service_(?:name|provider) *: (.*)$", dump, re.M))
+    return Marks(frozenset(names) - ABOUT_ENCODING, layouts, len(container.chapters()), service)
+
+
+def lost_marks(before: Marks, after: Marks, film: VideoStream, index: FilmIndex) -> list[str]:
+    """What the result, whose `film` is given, does not say any more, each as the end of "... does not keep: "."""
+    lost = [f"{name.lower()} of the film" for name in sorted(before.side - after.side)]
+    shape = Fraction(*index.sar) if index.sar[0] and index.sar[1] else Fraction(1)
+    have = film.sample_aspect_ratio or Fraction(1)
+    if have != shape:
+        lost.append(
+            f"the pixels' exact shape ({shape.numerator}:{shape.denominator}; it is {have.numerator}:{have.denominator})"
+        )
+    fields = FIELDS.get(index.encoding.field_order)
+    if fields and FIELDS.get(film.codec_context.field_order) != fields:
+        lost.append(f"that the film is interlaced ({fields})")
+    for i, (old, new) in enumerate(zip(before.layouts, after.layouts, strict=False)):
+        unnamed = [bool(name and re.fullmatch(r"\d+ channels", name)) for name in (old, new)]
+        if old and old != new and not unnamed[0] and not (unnamed[1] and old in USUAL):
+            lost.append(f"the channels of copied stream {i} ({old}; they are {new})")
+    if after.chapters < before.chapters:
+        lost.append(f"{before.chapters - after.chapters} of {before.chapters} chapters, which begin where others do")
+    if not set(before.service) <= {*after.service, *SERVICE}:
+        lost.append(f"the name of the service ({', '.join(before.service)})")
+    return lost
