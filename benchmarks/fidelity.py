@@ -19,6 +19,7 @@ from benchmarks.materials.local import restore
 from benchmarks.rig import Rig, rig
 from contract.errors import RespoolError
 from contract.job import Spec
+from contract.turns import merged
 from orchestrator.submit import submit
 
 CHUNK_FRAMES = (10_000, 16, 4)
@@ -62,7 +63,8 @@ def local(material: Material, folder: Path, chunk_frames: int) -> Outcome:
         done = restore(source, f"result.{material.target}", spec, folder)
     except RespoolError as error:
         return Outcome(refused=str(error))
-    said = done.notes + [f"frames from {f}: {r}" for f, _, r in done.damage]
+    said = done.notes + merged(note for result in done.results for note in result.notes)
+    said += [f"frames from {f}: {r}" for f, _, r in done.damage]
     return judge(material, data, done.data, said, len(done.index.chunks))
 
 

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 import av
 
-from benchmarks.materials.catalog import x264
+from benchmarks.materials.recipe import x264
 from benchmarks.materials.write import Film, Sound, write
 from contract.job import Item, Spec
 from orchestrator.assemble.film import assemble_film

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import av
 
 from benchmarks.materials import damage, paff
-from benchmarks.materials.draw import frame, picture
+from benchmarks.materials.draw import picture
+from benchmarks.materials.found import FOUND
+from benchmarks.materials.recipe import H264, STEREO, Material, film, jpeg, x264, x265
 from benchmarks.materials.write import Film, Sound, remux, text_stream, write
-from contract.job import Codec
 
 SRT = """1
 00:00:00,200 --> 00:00:00,900
@@ -38,42 +38,6 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 Dialogue: 0,0:00:00.20,0:00:00.90,Default,,0,0,0,,Hello
 Dialogue: 0,0:00:01.00,0:00:01.80,Default,,0,0,0,,World
 """
-
-
-@dataclass(frozen=True)
-class Material:
-    """One source. `suffix` is of its file; `target` of the result that it is restored to."""
-
-    name: str
-    suffix: str
-    make: Callable[[], bytes]
-    target: str = "mkv"
-    expect: str = "exact"
-
-    @property
-    def codec(self) -> Codec:
-        """What the result is encoded with: FFV1 wherever its container takes it."""
-        if self.target == "mkv":
-            return "ffv1"
-        return "prores" if self.name == "prores" else "x264"
-
-
-def x264(keyint: int = 12, **more: object) -> dict[str, str]:
-    words = {"keyint": keyint, "min-keyint": min(4, keyint), "bframes": 3, "scenecut": 0, "threads": 1, **more}
-    return {"x264-params": ":".join(f"{k}={v}" for k, v in words.items())}
-
-
-def x265(keyint: int = 12, **more: object) -> dict[str, str]:
-    words = {"keyint": keyint, "min-keyint": min(4, keyint), "log-level": "none", "pools": "none", **more}
-    return {"x265-params": ":".join(f"{k.replace('_', '-')}={v}" for k, v in words.items()), "preset": "veryfast"}
-
-
-H264 = Film("mp4", "libx264", x264())
-STEREO = (Sound("aac"),)
-
-
-def film(base: Film = H264, **changes: object) -> Callable[[], bytes]:
-    return lambda: write(replace(base, **changes))  # type: ignore[arg-type]
 
 
 def variable(n: int) -> list[int]:
@@ -111,15 +75,6 @@ def rich() -> bytes:
             extra=(text_stream(SRT, "srt", "eng"), text_stream(ASS, "ass", "fre")),
         )
     )
-
-
-def jpeg() -> bytes:
-    """A small still."""
-    encoder = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 64, "yuvj420p", Fraction(1, 25)
-    image = frame(64, 64, 3, "yuvj420p")
-    image.pts = 0
-    return bytes((encoder.encode(image) + encoder.encode(None))[0])
 
 
 def cover(form: str) -> bytes:
@@ -330,14 +285,20 @@ MATERIALS: tuple[Material, ...] = (
     Material("everything-in-mkv", "mkv", rich),
     Material("sar-and-rotation", "mp4", film(sar=Fraction(4, 3), rotation=90), "mp4"),
     Material("sar-in-mkv", "mkv", film(format="matroska", sar=Fraction(16, 11))),
-    Material("bt601-full-8-bit", "mp4", film(colour=(2, 6, 6, 6))),
-    Material("bt709-limited-8-bit", "mp4", film(colour=(1, 1, 1, 1))),
-    Material(
-        "bt2020-limited-10-bit",
-        "mkv",
-        film(Film("matroska", "libx265", x265(), pix_fmt="yuv420p10le", colour=(1, 9, 14, 9))),
+    *(
+        Material(
+            f"{matrix}-{'full' if spread == 2 else 'limited'}-{bits}-bit",
+            "mkv" if bits == 10 else "mp4",
+            film(
+                format="matroska" if bits == 10 else "mp4",
+                pix_fmt="yuv420p10le" if bits == 10 else "yuv420p",
+                colour=(spread, *codes),
+            ),
+        )
+        for matrix, codes in (("bt601", (6, 6, 6)), ("bt709", (1, 1, 1)), ("bt2020", (9, 14, 9)))
+        for spread in (1, 2)
+        for bits in (8, 10)
     ),
-    Material("bt709-full-10-bit", "mkv", film(format="matroska", pix_fmt="yuv420p10le", colour=(2, 1, 1, 1))),
     Material("odd-size", "mkv", film(Film("matroska", "ffv1", {"level": "3"}, size=(97, 63)))),
     Material("grey", "mkv", film(Film("matroska", "ffv1", {"level": "3"}, pix_fmt="gray"))),
     Material("rgb", "mkv", film(Film("matroska", "libx264rgb", {"qp": "5"}, pix_fmt="bgr0"))),
@@ -365,6 +326,7 @@ MATERIALS: tuple[Material, ...] = (
         for what in ("scrambled", "dropped", "truncated")
         for suffix in ("mp4", "mkv", "ts")
     ),
+    *FOUND,
 )
 
 

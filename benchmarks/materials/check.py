@@ -132,6 +132,7 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
             "colour": tuple(
                 int(v) for v in (context.color_range, context.color_primaries, context.color_trc, context.colorspace)
             ),
+            "fields": context.field_order,
             "language": film.metadata.get("language", "und"),
             "disposition": int(film.disposition),
             "rotation": _rotation(data),
@@ -178,14 +179,15 @@ def compare(source: bytes, result: bytes, lossless: bool, codec: str = "ffv1", j
         verdict.problems.append("the result decodes with errors")
     others, facts = tracks(source)
     copies, new = tracks(result)
+    late = Fraction(0)
     if joined:
         verdict.timing = _moved_together(before, after, others, copies, verdict.problems)
         for track in (*others, *copies):
             track.times.clear()
     else:
-        verdict.timing = _times(before, after, str(new["format"]), verdict.problems)
-    _streams(others, copies, verdict)
-    for name in ("chapters", "sar", "colour", "language", "disposition", "rotation"):
+        verdict.timing, late = _times(before, after, str(new["format"]), verdict.problems)
+    _streams(others, copies, late, str(new["format"]).startswith("mov"), verdict)
+    for name in ("chapters", "sar", "colour", "fields", "language", "disposition", "rotation"):
         if not _alike(name, facts[name], new[name]):
             verdict.problems.append(f"{name} was {facts[name]} and is {new[name]}")
     own = {"encoder", "major_brand", "minor_version", "compatible_brands", "creation_time", "duration"}
@@ -199,6 +201,8 @@ def _alike(name: str, old: object, new: object) -> bool:
     if name == "colour":
         # Unspecified may become explicit (a container's default), never another meaning.
         return all(a == b or a in (0, 2) for a, b in zip(old, new, strict=True))  # type: ignore[call-overload]
+    if name == "fields":  # nobody said, or progressive, are the same to a player
+        return old == new or {old, new} <= {0, 1}
     if name == "chapters":
         return len(old) == len(new) and all(  # type: ignore[arg-type]
             abs(a[0] - b[0]) < 2e-3 and abs(a[1] - b[1]) < 2e-3 and a[2] == b[2]
@@ -211,20 +215,22 @@ def _alike(name: str, old: object, new: object) -> bool:
     return old == new
 
 
-def _times(before: list[Picture], after: list[Picture], form: str, problems: list[str]) -> str:
+def _times(before: list[Picture], after: list[Picture], form: str, problems: list[str]) -> tuple[str, Fraction]:
+    """What is to be said of the times, and by how much the result starts later."""
     planned = [a.time for a in before]
     if None not in planned:
         planned = sorted(planned)  # type: ignore[type-var]
     pairs = [(a, b.time) for a, b in zip(planned, after, strict=False) if a is not None and b.time is not None]
+    late = Fraction(0)
     if form == "mpegts" and pairs:  # a transport stream has no times before 0 and may start later as a whole
         late = pairs[0][1] - pairs[0][0]
         pairs = [(a, b - late) for a, b in pairs]
     if not pairs:
-        return "none in the source"
+        return "none in the source", late
     worst = max(abs(a - b) for a, b in pairs)
     if worst > TICK.get(form, Fraction(0)):
         problems.append(f"times are off by up to {float(worst) * 1000:.3f} ms")
-    return "exact" if not worst else f"within {float(worst) * 1000:.2f} ms"
+    return "exact" if not worst else f"within {float(worst) * 1000:.2f} ms", late
 
 
 def _moved_together(
@@ -248,7 +254,7 @@ def _moved_together(
     return f"joined, parts moved by {', '.join(f'{m:.2f}' for m in sorted(moves))} s"
 
 
-def _streams(old: list[Track], new: list[Track], verdict: Verdict) -> None:
+def _streams(old: list[Track], new: list[Track], late: Fraction, first_is_default: bool, verdict: Verdict) -> None:
     verdict.streams = ", ".join(t.codec or t.kind for t in new) or "none"
     wanted = [t for t in old if t.kind not in ("data", "unknown")]
     if len(wanted) != len([t for t in new if t.kind not in ("data", "unknown")]):
@@ -261,10 +267,10 @@ def _streams(old: list[Track], new: list[Track], verdict: Verdict) -> None:
             )
         if a.language != b.language and a.language != "und":
             verdict.problems.append(f"stream {i} was {a.language} and is {b.language}")
-        if a.disposition != b.disposition:
+        ignored = 1 if first_is_default else 0  # mp4 and mov call the first track of a kind the default
+        if a.disposition & ~ignored != b.disposition & ~ignored:
             verdict.problems.append(f"stream {i} had disposition {a.disposition} and has {b.disposition}")
-        pairs = [(x, y) for x, y in zip(a.times, b.times, strict=False) if x is not None and y is not None]
+        pairs = [(x, y - late) for x, y in zip(a.times, b.times, strict=False) if x is not None and y is not None]
         if pairs and max(abs(x - y) for x, y in pairs) > Fraction(1, 1000):
-            verdict.problems.append(
-                f"stream {i} is out of sync by {float(max(abs(x - y) for x, y in pairs)) * 1000:.2f} ms"
-            )
+            worst = float(max(abs(x - y) for x, y in pairs))
+            verdict.problems.append(f"stream {i} is out of sync by {worst * 1000:.2f} ms")

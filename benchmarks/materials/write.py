@@ -67,7 +67,9 @@ def write(film: Film) -> bytes:
 
 
 def _write(film: Film, path: Path) -> None:
-    with av.open(str(path), "w", format=film.format, container_options=dict(film.muxer)) as container:
+    with av.open(
+        str(path), "w", format=film.format, container_options={"fflags": "+bitexact", **film.muxer}
+    ) as container:
         stream = container.add_stream(film.codec, rate=film.rate, options=dict(film.options))
         context = stream.codec_context
         context.width, context.height = film.size

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.materials.catalog import jpeg
+from benchmarks.materials.recipe import jpeg
 from benchmarks.materials.write import Film, write
 from contract.errors import BadInput
 from contract.job import Item, Spec

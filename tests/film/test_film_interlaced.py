@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.materials import draw
-from benchmarks.materials.catalog import by_name, x264
+from benchmarks.materials.catalog import by_name
 from benchmarks.materials.check import pictures
 from benchmarks.materials.local import restore
+from benchmarks.materials.recipe import x264
 from benchmarks.materials.write import Film, write
 from contract.job import Item, Spec
 from orchestrator.ingest.film import plan_film

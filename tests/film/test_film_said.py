@@ -1,0 +1,192 @@
+"""What does not arrive is said in a sentence that is true: side data, chapters, formats that change, bytes not read."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from benchmarks.materials.catalog import by_name
+from benchmarks.materials.damage import APPLY
+from benchmarks.materials.local import Restored, restore
+from benchmarks.materials.recipe import H264, STEREO, film, x264, x265
+from benchmarks.materials.write import Film, Sound, write
+from contract.codecs import readable
+from contract.errors import Unsupported
+from contract.job import Spec
+from contract.turns import merged
+
+MASTERING = ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,500):max-cll=1000,400"
+
+
+def _restored(data: bytes, suffix: str, folder: Path, result: str = "result.mkv", **options: object) -> Restored:
+    (folder / f"film.{suffix}").write_bytes(data)
+    spec = Spec(model="identity", **{"codec": "ffv1", "chunk_frames": 16, **options})  # type: ignore[arg-type]
+    return restore(folder / f"film.{suffix}", result, spec, folder)
+
+
+def _said(done: Restored) -> list[str]:
+    return done.notes + merged(note for result in done.results for note in result.notes)
+
+
+def captioned(data: bytes) -> bytes:
+    """An H.264 packet between start codes with a caption message (ATSC A/53 part 4) before its first slice."""
+    body = b"\xb5\x00\x31GA94\x03\x41\xff\xfc\x94\x20\xff"
+    message = b"\0\0\0\1\x06\x04" + bytes([len(body)]) + body + b"\x80"
+    at = data.find(b"\0\0\1")
+    while at >= 0 and data[at + 3] & 31 not in (1, 5):
+        at = data.find(b"\0\0\1", at + 3)
+    at -= data[at - 1] == 0
+    return data[:at] + message + data[at:]
+
+
+def test_captions_inside_the_pictures_are_kept_or_said(tmp_path: Path) -> None:
+    """x264 is given captions by the identity and writes them; FFV1 has no place for them, and a note says so."""
+    data = write(Film("mpegts", "libx264", x264(), patch=captioned))
+    lossless = _restored(data, "ts", tmp_path)
+    assert [n for n in _said(lossless) if "captions" in n] == [
+        "not carried: captions inside the pictures (CEA-608/708)"
+    ]
+    lossy = _restored(data, "ts", tmp_path, codec="x264")
+    assert not any("captions" in n for n in _said(lossy))
+    (tmp_path / "lossy.mkv").write_bytes(lossy.data)
+    with av.open(str(tmp_path / "lossy.mkv")) as container:
+        assert all(any(s.type.name == "A53_CC" for s in f.side_data) for f in container.decode(video=0))
+
+
+def test_hdr_metadata_and_packed_views_are_said(tmp_path: Path) -> None:
+    """What describes the pictures and is not carried is named."""
+    options = x265()
+    options["x265-params"] += MASTERING
+    mastered = write(Film("matroska", "libx265", options, pix_fmt="yuv420p10le", frames=6))
+    assert "not carried: HDR metadata inside the pictures" in _said(_restored(mastered, "mkv", tmp_path))
+    packed = film(options=x264(**{"frame-packing": 3}), frames=6)()
+    assert "not carried: how two views are packed into one picture" in _said(_restored(packed, "mp4", tmp_path))
+
+
+def test_another_format_in_the_middle_is_said_once_for_the_film(tmp_path: Path) -> None:
+    """Frames of other chroma are converted, frames with other tags taken as they are, and the chunks' notes are one each."""
+    said = _said(_restored(by_name("chroma-and-range-change").make(), "ts", tmp_path, chunk_frames=7))
+    assert [n for n in said if "yuvj444p" in n or "yuv444p" in n] == [
+        f"24 frames from 24 on are {n.split()[6]} in the source and are converted as all others are"
+        for n in said
+        if "444p" in n
+    ]
+    assert any(n.startswith("24 frames from 24 on are tagged with range 2") for n in said)
+    assert any(n.startswith("24 frames from 24 on are tagged with matrix 6") for n in said)
+
+
+def test_chapters_that_begin_together_are_counted(tmp_path: Path) -> None:
+    """Matroska's reader passes over a chapter that begins where another does: the film is delivered, and a note counts."""
+
+    def dress(container: av.container.OutputContainer, stream: av.VideoStream) -> None:
+        spans = ((0, 500), (500, 501), (1200, 1920))
+        container.set_chapters(
+            [
+                {
+                    "id": i,
+                    "start": a,
+                    "end": b,
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": f"{i}"} if i != 1 else {},
+                }
+                for i, (a, b) in enumerate(spans)
+            ]
+        )
+
+    done = _restored(film(sounds=STEREO, dress=dress)(), "mp4", tmp_path)
+    assert any("1 of 3 chapters" in note for note in _said(done))
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "mp4"])
+@pytest.mark.parametrize("kind", ["truncated", "dropped", "scrambled"])
+def test_bytes_that_a_container_cannot_read_are_damage(kind: str, suffix: str, tmp_path: Path) -> None:
+    """Where the demuxer steps over broken bytes, frames may be whole and yet some are gone: that is said, by place."""
+    format_name = {"mkv": "matroska", "ts": "mpegts", "mp4": "mp4"}[suffix]
+    muxer = {"movflags": "faststart"} if suffix == "mp4" else {}
+    whole = write(Film(format_name, "libx264", x264(), frames=60, size=(160, 96), sounds=(Sound("mp2"),), muxer=muxer))
+    silent = []
+    for seed in range(4):
+        done = _restored(APPLY[kind](whole, seed), suffix, tmp_path)
+        frames = sum(r.frames for r in done.results)
+        if frames < 60 and not done.damage:
+            silent.append((seed, frames))
+        assert all(first + count <= done.index.frames for first, count, _ in done.damage)
+    if (kind, suffix) != ("truncated", "ts"):  # cut between two packets of 188 bytes it is a shorter recording
+        assert silent == []
+
+
+def test_a_second_film_behind_the_first_is_said(tmp_path: Path) -> None:
+    """Of two mp4 files in one only the first is read."""
+    done = _restored(film()() + film(seed=3)(), "mp4", tmp_path)
+    assert any("duplicated MOOV" in note for note in _said(done))
+
+
+def test_times_that_are_taken_do_not_move_what_follows(tmp_path: Path) -> None:
+    """A frame with the time of the one before gets one of its own; all later ones keep theirs, and sound stays with them."""
+    done = _restored(by_name("times-taken-twice").make(), "mkv", tmp_path)
+    (tmp_path / "result.mkv").write_bytes(done.data)
+    with av.open(str(tmp_path / "result.mkv")) as container:
+        times = [p.pts for p in container.demux(video=0) if p.size]
+    assert times == [40 * i for i in range(48)]
+    assert any(
+        note.startswith("2 frames of film.mkv carry no time of their own, or one that is taken") for note in done.notes
+    )
+
+
+def test_formats_that_workers_cannot_read_are_refused_before_work(tmp_path: Path) -> None:
+    """The planner knows exactly which pixel formats the workers' converter takes."""
+    from av.video.format import names
+
+    from workers.pixels import layout
+
+    def taken(name: str) -> bool:
+        try:
+            return bool(layout(name))
+        except Unsupported:
+            return False
+
+    assert [n for n in names if taken(n) != readable(n)] == []
+    (tmp_path / "film.mov").write_bytes(write(Film("mov", "png", pix_fmt="rgba", frames=2)))
+    with pytest.raises(Unsupported, match="without transparency"):
+        restore(tmp_path / "film.mov", "r.mov", Spec(model="identity", codec="prores"), tmp_path)
+
+
+def test_full_range_is_not_written_as_prores(tmp_path: Path) -> None:
+    """ProRes has no way to say full range, so that a player would stretch it."""
+    with pytest.raises(Unsupported, match="full range"):
+        _restored(by_name("mjpeg").make(), "avi", tmp_path, "r.mov", codec="prores")
+
+
+def test_the_last_frame_lasts_as_long_as_its_track(tmp_path: Path) -> None:
+    """Packets of reordered mp4 tell the distance of decode times, a minute here; the track's own length is kept."""
+    done = _restored(by_name("stands-still-for-a-minute").make(), "mp4", tmp_path, "r.mp4", codec="x264")
+    (tmp_path / "r.mp4").write_bytes(done.data)
+    with av.open(str(tmp_path / "r.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.duration * stream.time_base == Fraction(90120, 1000)
+
+
+def test_an_index_that_points_before_the_file_is_bad_input_and_no_crash(tmp_path: Path) -> None:
+    """FFmpeg asks for a negative position; that is the file's fault and stays one."""
+    from contract.media import _Nameless
+
+    (tmp_path / "x").write_bytes(b"abc")
+    with (tmp_path / "x").open("rb") as file:
+        assert _Nameless(file).seek(-5) < 0
+        assert _Nameless(file).seek(1) == 1
+
+
+def test_bottom_field_first_is_said_by_the_headers_of_x264(tmp_path: Path) -> None:
+    """An interlaced film of x264 in mp4, which has no other place for it, keeps its field order."""
+    done = _restored(
+        film(H264, options=x264(bff=1), interlaced="bff", size=(96, 96))(), "mp4", tmp_path, "r.mp4", codec="x264"
+    )
+    assert done.index.encoding.field_order == 3
+    assert not any("interlaced" in note for note in done.notes)
+    webm = _restored(
+        film(H264, options=x264(bff=1), interlaced="bff", size=(96, 96))(), "mp4", tmp_path, "r.webm", codec="vp9"
+    )
+    assert any("interlaced (bottom field first)" in note for note in webm.notes)
