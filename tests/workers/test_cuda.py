@@ -1,0 +1,108 @@
+"""What only a GPU can show. Skipped without one; `pytest tests/workers/test_cuda.py` on a machine that has one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.materials.local import restore
+from benchmarks.moving import make_moving
+from contract.film import Colour
+from contract.job import Spec, Weights
+from contract.settings import Settings
+from workers.colour import from_rgb, to_rgb
+from workers.generators import registry
+from workers.generators.enhancer import Enhancer
+from workers.generators.torch_backend import OFTEN
+from workers.pixels import layout, read
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+Pinned = tuple[Weights, Path]
+CPU = torch.device("cpu")
+
+
+def on(device: str, pinned: Pinned, cache: Path, precision: str, **fields: Any) -> Enhancer:
+    weights, path = pinned
+    spec = Spec(model=weights.name, weights=(weights,), precision=precision, **fields)  # type: ignore[arg-type]
+    return registry.load(spec, {weights.sha256: path}, Settings(cache=cache, device=device, backend="torch"))
+
+
+def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
+    error = float((a.cpu() - b.cpu()).square().mean())
+    return -10 * math.log10(error) if error else math.inf
+
+
+@pytest.mark.parametrize("name", ["realesr-animevideov3", "RealESRGAN_x4plus_anime_6B"])
+def test_precisions(name: str, pinned: Callable[[str], Pinned], tmp_path: Path, photo: torch.Tensor) -> None:
+    """fp32 on the GPU is the CPU's to one code value (and not TF32), fp16 is 50 dB from it or better."""
+    shown, size = photo[..., 60:124, 190:286].contiguous(), (256, 384)
+    exact = on("cpu", pinned(name), tmp_path, "fp32").frames(shown, size)
+    full = on("cuda", pinned(name), tmp_path, "fp32").frames(shown.cuda(), size)
+    half = on("cuda", pinned(name), tmp_path, "fp16").frames(shown.cuda(), size)
+    assert float((full.cpu() - exact).abs().max()) <= 1 / 255
+    assert decibels(full, exact) >= 90
+    assert decibels(half, exact) >= 50
+
+
+def test_graphs_and_compiled_kernels(pinned: Callable[[str], Pinned], tmp_path: Path, photo: torch.Tensor) -> None:
+    """Eager, recorded and compiled runs of one shape give one picture to 50 dB, and earlier results stay what they were."""
+    generator = on("cuda", pinned("realesr-animevideov3"), tmp_path, "fp16")
+    results = []
+    for n in range(OFTEN + 6):  # never the same frame twice, so that none is reused
+        shown = photo[..., n : n + 96, 100:228].contiguous().cuda()
+        results.append((shown, generator.frames(shown, (384, 512))))
+    assert generator._network._recorded  # type: ignore[attr-defined]
+    exact = on("cuda", pinned("realesr-animevideov3"), tmp_path, "fp32")
+    assert min(decibels(made, exact.frames(shown, (384, 512))) for shown, made in results) >= 50
+
+
+def test_memory_that_is_short(pinned: Callable[[str], Pinned], tmp_path: Path, photo: torch.Tensor) -> None:
+    """When the card is full the tile is halved, the frame comes out the same, and the record says so."""
+    shown = photo.repeat(1, 1, 2, 2).cuda()
+    roomy = on("cuda", pinned("realesr-animevideov3"), tmp_path, "fp32").frames(shown, (4096, 4096))
+    generator = on("cuda", pinned("realesr-animevideov3"), tmp_path, "fp32", tile=1024)
+    torch.cuda.empty_cache()
+    # In one piece the frame takes some 770 MB: three times 64 channels of fp32.
+    rest = torch.cuda.mem_get_info()[0] - 600 * 2**20
+    filled = torch.empty(rest, dtype=torch.uint8, device="cuda")
+    tight = generator.frames(shown, (4096, 4096))
+    del filled
+    assert int(str(generator.record()["out_of_memory"])) >= 1
+    assert decibels(tight, roomy) >= 90
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "nv12", "yuv420p10le", "p010le", "yuv444p", "gbrp10le"])
+def test_colour(pix_fmt: str, photo: torch.Tensor) -> None:
+    """Frames go through the card's RGB and come back as through the CPU's, to one code value."""
+    rgb = layout(pix_fmt).model == "rgb"
+    colour = Colour(matrix="rgb" if rgb else "bt709", full=rgb)
+    frame = from_rgb(photo[..., 30:121, 180:303], pix_fmt, colour)
+    back = from_rgb(to_rgb(frame, colour, "cuda"), pix_fmt, colour)
+    for a, b in zip(read(frame, layout(pix_fmt), CPU), read(back, layout(pix_fmt), CPU), strict=True):
+        assert int((a.int() - b.int()).abs().max()) <= 1
+
+
+def test_a_film_through_all_stages(pinned: Callable[[str], Pinned], tmp_path: Path) -> None:
+    """Decoding, network and encoding on streams of their own lose and mix no frame: twice the same film, 45 dB from the CPU's."""
+    film = make_moving(tmp_path / "film.mp4", 40, (160, 120))
+    spec = Spec(model="realesr-animevideov3", scale=2.0, codec="ffv1")
+    made = {}
+    for name, device in (("first", "cuda"), ("second", "cuda"), ("cpu", "cpu")):
+        generator = on(device, pinned("realesr-animevideov3"), tmp_path, "auto" if device == "cuda" else "fp32")
+        data = restore(film, "out.mkv", spec, tmp_path, generator).data
+        out = tmp_path / f"{name}.mkv"
+        out.write_bytes(data)
+        with av.open(str(out)) as container:
+            made[name] = [f.to_ndarray().astype(np.float64) for f in container.decode(video=0)]
+    assert [len(frames) for frames in made.values()] == [40, 40, 40]
+    for first, second, cpu in zip(*made.values(), strict=True):
+        assert np.abs(first - second).max() <= 1
+        assert 10 * math.log10(255**2 / max(float(np.mean((first - cpu) ** 2)), 1e-9)) >= 45
