@@ -30,6 +30,7 @@ def make_app(settings: Settings) -> Celery:
         worker_proc_alive_timeout=120,
         worker_pool_start_method="spawn",
         worker_send_task_events=True,
+        worker_consumer="workers.gate:Gate",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
