@@ -81,9 +81,11 @@ def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     """
     form = layout(pix_fmt)
     height, width = rgb.shape[-2:]
-    frame = av.VideoFrame(width, height, pix_fmt)
+    frame = av.VideoFrame(width, height, form.plain)
     for first, last in _strips(height, width, rgb.device, form, colour):
         write(frame, form, _planes(rgb, form, colour, first, last), first)
+    if form.plain != pix_fmt:
+        frame = frame.reformat(format=pix_fmt)
     tag(frame, colour)
     return frame
 

@@ -42,6 +42,11 @@ class Layout:
     shift: int = 0
 
     @property
+    def plain(self) -> str:
+        """The format with the same values that is read and written; FFmpeg rearranges the others into it and back."""
+        return _REPACKED.get(self.name, re.sub("be$", "le", self.name))
+
+    @property
     def word(self) -> type[np.uint8] | type[np.uint16]:
         return np.uint8 if self.bits <= 8 else np.uint16
 
@@ -76,9 +81,8 @@ def read(frame: av.VideoFrame, form: Layout, device: torch.device) -> list[torch
 
     uint8 for 8 bits, int32 above.
     """
-    plain = _REPACKED.get(form.name, re.sub("be$", "le", form.name))
-    if frame.format.name != plain:
-        frame = frame.reformat(format=plain)
+    if frame.format.name != form.plain:
+        frame = frame.reformat(format=form.plain)
     found: dict[int, torch.Tensor] = {}
     for plane, channels in zip(frame.planes, form.order, strict=True):
         values = _upload(_rows(plane, form, len(channels), frame, channels), device, form.shift)
@@ -90,7 +94,8 @@ def read(frame: av.VideoFrame, form: Layout, device: torch.device) -> list[torch
 
 
 def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor], first: int = 0) -> None:
-    """Put code values (float32, whole numbers in range; arranged as `read` gives them) into `frame`, from luma row `first` on."""
+    """Put code values (float32, whole numbers in range; arranged as `read` gives them) into `frame`, which is of `form.plain`, from luma row
+    `first` on."""
     channels = [c for group in planes for c in group[0]]
     codes = [_codes([channels[c] for c in members], form) for members in form.order]
     for plane, members, values in zip(frame.planes, form.order, _download(codes), strict=True):

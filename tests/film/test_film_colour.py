@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.materials.check import compare
+from benchmarks.materials.check import compare, pictures
 from benchmarks.materials.local import restore
 from benchmarks.materials.write import Film, write
 from contract.job import Spec
@@ -36,6 +36,18 @@ def test_lanczos_at_scale_one_changes_nothing(matrix: str, full: bool, pix_fmt: 
     ]
     assert max(int(e.max()) for e in errors) <= 1
     assert np.mean([e.mean() for e in errors]) < 0.3
+
+
+@pytest.mark.parametrize("pix_fmt", ["bgr0", "gbrp10le", "gbrp16le", "gray", "gray10le", "gray16le"])
+def test_rgb_and_grey_pass_the_tensors_unchanged(pix_fmt: str, tmp_path: Path) -> None:
+    """Films that are no YUV go through the network's path and back, in whatever arrangement their encoder wants."""
+    (tmp_path / "film.mkv").write_bytes(
+        write(Film("matroska", "ffv1", {"level": "3"}, frames=3, pix_fmt=pix_fmt, size=(99, 65)))
+    )
+    spec = Spec(model="lanczos", codec="ffv1", scale=1, chunk_frames=2)
+    done = restore(tmp_path / "film.mkv", "result.mkv", spec, tmp_path, load(spec, {}, Settings(device="cpu")))
+    before, after = (list(pictures(data)) for data in ((tmp_path / "film.mkv").read_bytes(), done.data))
+    assert [p.crc for p in before] == [p.crc for p in after]
 
 
 def test_sizes_are_rounded_to_even(tmp_path: Path) -> None:
