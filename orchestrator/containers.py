@@ -97,7 +97,9 @@ class Holding:
             able = [c for c in _CHOICES if c != wanted and self._problem(c) is None]
             if asked or not able:
                 advice = (
-                    f"name the result .{SUFFIXES[able[0]]}" if able else "and nor can any other that is written here"
+                    f"name the result .{SUFFIXES[able[0]]}"
+                    if able
+                    else f"and nor can any other container that holds {self.codec}, so that another --codec may help"
                 )
                 raise Unsupported(f"{problem}; {advice}.")
             notes.append(f"the result of {self.what} is .{SUFFIXES[able[0]]}: {problem}")
@@ -107,7 +109,9 @@ class Holding:
             if known.index == self.film or self._needed(known) or self._holds(wanted, known):
                 kept.append(known)
                 continue
-            note = f"stream {known.index} of {self.what} ({known.kind}, {known.codec}) is left behind: {_why(known)}"
+            note = (
+                f"stream {known.index} of {self.what} ({known.kind}, {known.codec}) is left behind: {self._why(known)}"
+            )
             notes.append(note)
             kept.append(msgspec.structs.replace(known, copied=False, note=note))
         return Choice(wanted, tuple(kept), notes)
@@ -128,6 +132,14 @@ class Holding:
         if self.turned and container in ("mpegts", "webm"):
             return f"{self.what} is to be shown rotated, which {suffix} cannot say"
         return self._header_problem(container)
+
+    def _why(self, known: SourceStream) -> str:
+        stream = self.source.streams[known.index]
+        if "timecode" in stream.metadata:
+            return f"its time code {stream.metadata['timecode']} is carried as a tag"
+        if known.codec == "bin_data" and self.source.chapters() and self.source.format.name.startswith("mov,"):
+            return "chapters are carried by the container itself"
+        return "the container has no place for it"
 
     def _holds(self, container: str, known: SourceStream) -> bool:
         """Covers become attachments in Matroska, whatever they are."""
@@ -163,12 +175,6 @@ def asked_container(item: Item, spec: Spec) -> tuple[str, bool]:
         known = ", ".join(sorted(CONTAINERS))
         raise UsageError(f"--container {spec.container!r} is not one that can be written; choose one of {known}.")
     return "matroska", False
-
-
-def _why(known: SourceStream) -> str:
-    if known.codec in ("tmcd", "text", "bin_data"):
-        return "chapters and time codes are carried by the container itself"
-    return "the container has no place for it"
 
 
 def can_hold(container: str, stream: Stream) -> bool:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-PRIMING = Fraction(1, 10)
-"""Seconds that sound may begin before 0: an encoder's run-in (48 ms of AAC, 80 of Opus), which is not to be heard."""
+PRIMING = Fraction(3, 20)
+"""Seconds that sound may begin before 0: an encoder's run-in (128 ms of AAC at 8 kHz, 80 of Opus), not to be heard."""
 
 
 class ChunkJoiner:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 UNDERSTOOD = frozenset((0, 1, 2, 3, 4, 5, 6, 7, 9))
 """Matrices (FFmpeg's AVCOL_SPC_*) that are converted as what they are, and those that mean "nobody said"."""
+STEADY = 24
+"""Steps from frame to frame that it takes to speak of a constant rate."""
 MAX_RATE = 1000
 """Frames per second beyond which a header's rate is a time base in disguise."""
 
@@ -55,6 +57,23 @@ def frame_rate(pts: npt.NDArray[np.int64], time_base: Fraction, announced: list[
         if rate > 0 and np.abs(ticks - n / float(rate * time_base)).max() <= 1.01:
             return rate
     return min(max(near, Fraction(1, MAX_RATE)), Fraction(MAX_RATE))
+
+
+def gaps(pts: npt.NDArray[np.int64], time_base: Fraction) -> str:
+    """In words, where a film that keeps a constant rate otherwise leaves out more than one frame; "" where nowhere."""
+    steps = np.diff(pts)
+    if len(steps) < STEADY:
+        return ""
+    values, counts = np.unique(steps, return_counts=True)
+    usual = int(values[counts.argmax()])
+    regular = np.abs(steps - usual) <= 1
+    wide = np.flatnonzero(steps >= 2.5 * usual)
+    if not len(wide) or regular.mean() < 0.9:
+        return ""
+    widest = int(wide[steps[wide].argmax()])
+    seconds = float(int(steps[widest] - usual) * time_base)
+    count = f"are {len(wide)} gaps, the widest" if len(wide) > 1 else "is a gap"
+    return f"there {count} of {seconds:.3f} s after frame {widest}: frames may be missing there"
 
 
 def plan_encoding(

@@ -22,7 +22,7 @@ from orchestrator.ingest.chunks import (
     split_by_bytes,
     target_frames,
 )
-from orchestrator.ingest.encoding import frame_rate, plan_encoding
+from orchestrator.ingest.encoding import frame_rate, gaps, plan_encoding
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
 from orchestrator.ingest.order import Disorder, Order, find_order
 from orchestrator.ingest.probe import film_stream
@@ -97,6 +97,7 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
     except Disorder as disorder:
         cuts = _cut_decoded(source, survey, target, context, why=str(disorder), what=what)
     rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
+    gap = gaps(cuts.pts, survey.time_base)
     encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate, survey.field_order, cuts.lossless)
     index = FilmIndex(
         format=survey.form,
@@ -121,7 +122,7 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
         joins=cuts.joins,
         face_context=face_context,
         damage=tuple(cuts.damage),
-        notes=(*survey.notes, *cuts.notes, *notes),
+        notes=(*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes),
     )
     return _scanned(source, index, cuts, spec, what) if deinterlacing else index
 

@@ -59,13 +59,15 @@ def film_stream(container: InputContainer, what: str) -> VideoStream:
 def describe_streams(container: InputContainer, film: VideoStream) -> tuple[SourceStream, ...]:
     """All streams of the source, in its order, before it is known which of them the result can hold."""
     found = []
+    dump = header_dump(container)
     for stream in container.streams:
         kind = _kind(stream)
+        named = re.search(rf"Stream #0:{stream.index}\b[^\n]*?: \w+: (?:none \()?(\w+)", dump)
         found.append(
             SourceStream(
                 index=stream.index,
                 kind=kind,
-                codec=codec_name(stream),
+                codec=named.group(1) if named and _unknown(stream) else codec_name(stream),
                 copied=stream.index != film.index,
                 language=stream.metadata.get("language", ""),
                 title=stream.metadata.get("title", ""),
@@ -75,9 +77,16 @@ def describe_streams(container: InputContainer, film: VideoStream) -> tuple[Sour
     return tuple(found)
 
 
+def _unknown(stream: Stream) -> bool:
+    """Whether there is no decoder for it, whatever PyAV's stubs say; then it cannot be copied either."""
+    return getattr(stream, "codec_context", None) is None
+
+
 def _kind(stream: Stream) -> StreamKind:
     if stream.type == "video":
         return "cover" if stream.disposition & COVER else "video"
+    if stream.type == "subtitle" and _unknown(stream):
+        return "data"  # teletext, say
     if stream.type in ("audio", "subtitle", "data", "attachment"):
         return stream.type
     return "other"

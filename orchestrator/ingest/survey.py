@@ -189,6 +189,8 @@ def _survey_film_alone(source: BinaryIO, survey: Survey, what: str) -> Survey:
     with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
         log.name = container.format.name
         table = read_packets(container, film_stream(container, what), {}, what, log)
+    if len(table) == len(survey.table):
+        return survey
     note = f"{what} breaks off ({survey.table.broken_off}) after {len(survey.table)} of {len(table)} pictures"
     return replace(survey, table=table, notes=[*survey.notes, note])
 

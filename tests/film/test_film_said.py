@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -190,3 +191,42 @@ def test_bottom_field_first_is_said_by_the_headers_of_x264(tmp_path: Path) -> No
         film(H264, options=x264(bff=1), interlaced="bff", size=(96, 96))(), "mp4", tmp_path, "r.webm", codec="vp9"
     )
     assert any("interlaced (bottom field first)" in note for note in webm.notes)
+
+
+def beside(codec: str, payload: bytes) -> bytes:
+    """A transport stream with packets of `codec` beside its film."""
+    sink = io.BytesIO()
+    with (
+        av.open(io.BytesIO(write(Film("mpegts", "libx264", x264())))) as source,
+        av.open(sink, "w", format="mpegts") as container,
+    ):
+        pictures = container.add_stream_from_template(source.streams.video[0], opaque=True)
+        other = container.add_mux_stream(codec)
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = pictures
+                container.mux(packet)
+            if packet.size and packet.is_keyframe:
+                extra = av.Packet(len(payload))
+                extra.update(payload)
+                extra.pts = extra.dts = packet.dts
+                extra.time_base, extra.stream = packet.time_base, other
+                container.mux(extra)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(("codec", "payload"), [("dvb_teletext", bytes(184)), ("scte_35", b"\xfc0" + bytes(30))])
+def test_streams_that_nobody_can_copy_are_left_behind_by_name(codec: str, payload: bytes, tmp_path: Path) -> None:
+    """Teletext and cues of a broadcast do not make it impossible to restore, and the note says nothing untrue."""
+    notes = _restored(beside(codec, payload), "ts", tmp_path).notes
+    assert len([n for n in notes if "is left behind: the container has no place for it" in n]) == 1
+
+
+def test_a_gap_in_a_steady_film_is_said(tmp_path: Path) -> None:
+    """A fragment of an mp4 is gone and nothing in it is broken: the times tell, and keep the gap."""
+    muxer = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    whole = film(frames=60, muxer=muxer)()
+    boxes = [at - 4 for at in range(len(whole)) if whole[at : at + 4] == b"moof"]
+    done = _restored(whole[: boxes[2]] + whole[boxes[3] :], "mp4", tmp_path)
+    assert "in film.mp4 there is a gap of 0.480 s after frame 23: frames may be missing there" in done.notes
+    assert done.index.frames == 48
