@@ -28,7 +28,13 @@ SPOTS = 4
 """Places of the film that are looked at."""
 FRAMES = 30
 """Frames at each: six cycles of a 3:2 pulldown."""
-NEVER_INTERLACED = frozenset(("vp8", "vp9", "av1", "libdav1d", "gif", "apng"))
+NEVER_INTERLACED = frozenset(
+    [
+        "vp8", "vp9", "av1", "libdav1d", "gif", "apng", "h261", "h263", "flv", "vp3", "vp5", "vp6", "vp6f", "theora", "svq1",
+        "svq3", "cinepak", "msvideo1", "rpza", "smc", "indeo2", "indeo3", "roq", "zmbv", "flashsv", "flashsv2", "tscc", "cscd",
+    ]
+)  # fmt: skip
+"""Codecs without fields. Of those that paint blocks, idet takes the blocks' lines for fields."""
 REPEATING = frozenset(("mpeg1video", "mpeg2video"))
 """Codecs that can ask a player to repeat a field."""
 ENOUGH = 8

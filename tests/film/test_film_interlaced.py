@@ -80,3 +80,13 @@ def test_the_identity_leaves_fields_alone(tmp_path: Path) -> None:
     done = restore(tmp_path / "film.mpg", "result.mkv", Spec(model="identity", codec="x264"), tmp_path)
     assert not done.index.deinterlace
     assert done.index.encoding.field_order > 1
+
+
+@pytest.mark.parametrize(("codec", "pix_fmt"), [("cinepak", "rgb24"), ("msvideo1", "rgb555le")])
+def test_codecs_without_fields_are_never_interlaced(codec: str, pix_fmt: str) -> None:
+    """idet sees fields in the blocks of Cinepak and Video 1, which know none: such films are left whole."""
+    data = write(Film("avi", codec, pix_fmt=pix_fmt, frames=30))
+    item = Item(0, "video", "film.avi", "result.mkv", "0" * 64, 1)
+    index = plan_film(io.BytesIO(data), item, Spec(model="lanczos", scale=1, codec="ffv1"), 1)
+    assert index.scanning.kind == "progressive"
+    assert not index.deinterlace
