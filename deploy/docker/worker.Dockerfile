@@ -27,10 +27,11 @@ COPY workers workers
 RUN pip install -c constraints.txt --no-build-isolation '.[worker]'
 
 FROM python:${PYTHON}
-# OpenCV's wheel links against these two; everything else is in the wheels.
+# OpenCV's wheel links against the first two, and Triton builds its kernels' launchers with a C compiler; without one the network
+# runs uncompiled, at half the speed. Everything else is in the wheels.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 \
+    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 respool \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/respool --shell /usr/sbin/nologin respool \
