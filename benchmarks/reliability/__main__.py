@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.chaos import storm
-from benchmarks.reliability import jobs, servers, workers
+from benchmarks.reliability import jobs, page, servers, workers
 from benchmarks.reliability.score import Score
 
 Row = Callable[[Callable[[int], int], int], Score]
@@ -41,28 +41,6 @@ ROWS: dict[str, Row] = {
     "storm": lambda n, seed: storm(seed, n(90)),
 }
 
-HEAD = """# What was broken, and what came of it
-
-Written by `make reliability`. Every row is a real embedded cluster (Redis, SeaweedFS, orchestrator, Celery workers) restoring
-films with `--model identity` into FFV1, whose frames (timestamp and SHA-256 of each) are held against an undisturbed
-decode of the source; a row is right only when also no object of a dead attempt is left. "Recovery" is seconds from the
-fault until the chunk is held elsewhere or done (rows about workers), the next chunk is done (rows about servers), or
-the job is; median / 99th percentile. "Wrong" counts frames lost, doubled or changed. `--rows NAME ...` does some rows
-again; the short form of each runs in every `make test` (tests/integration/test_trust.py).
-
-| fault | times | right | wrong | recovery s | remark | when, scale, seed |
-| --- | --- | --- | --- | --- | --- | --- |
-"""
-MARK = "\n<!-- what benchmarks.scale measured -->\n"
-
-
-def merged(page: str, rows: dict[str, str]) -> str:
-    """The page with `rows` (fault -> line) in place of its own rows of the same faults, in the order of ROWS' first run."""
-    table, mark, rest = page.partition(MARK)
-    lines = {line.split(" | ")[0]: line for line in table.splitlines() if line.startswith("| ")}
-    kept = {fault: line for fault, line in lines.items() if fault not in ("| fault", "| ---")}
-    return HEAD + "".join(line + "\n" for line in (kept | rows).values()) + mark + rest
-
 
 def main() -> int:
     """Run rows and write them into the page; 1 when any result was wrong."""
@@ -81,8 +59,7 @@ def main() -> int:
         when = f"{began:%Y-%m-%d %H:%M}, {options.scale:g}, {options.seed}"
         line = f"{score.row()} {when} |"
         print(line, flush=True)
-        before = options.page.read_text() if options.page.exists() else ""
-        options.page.write_text(merged(before, {line.split(" | ")[0]: line}))  # a row that breaks costs no other
+        page.write(options.page, line)  # a row that breaks costs no other
         wrong += score.right != score.trials
     print(f"{platform.machine()}, {psutil.cpu_count()} cores: {wrong} rows with something wrong")
     return int(wrong > 0)

@@ -77,6 +77,7 @@ def kills(count: int, seed: int) -> Score:
             for watcher in watchers:
                 watcher.join()
     score.remarks.append(f"leases of 30 s; {len(score.recoveries)} of the killed held a chunk")
+    score.remarks.append(f"{sum(seconds > 45 for seconds in score.recoveries)} took more than 45 s")
     return score
 
 
