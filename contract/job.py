@@ -172,6 +172,13 @@ class Control(Struct, frozen=True, forbid_unknown_fields=True):
     retries: Natural = 0
 
 
+def where(first: int, count: int) -> str:
+    """Positions in words; a span of no frames is a place."""
+    if not count:
+        return f"near frame {first}"
+    return f"frame {first}" if count == 1 else f"frames {first} to {first + count - 1}"
+
+
 class Damage(Struct, frozen=True, forbid_unknown_fields=True):
     """Frames `first` .. `first + count - 1` of an item that the source does not give whole, and what was seen."""
 
@@ -179,6 +186,10 @@ class Damage(Struct, frozen=True, forbid_unknown_fields=True):
     first: Natural
     count: Natural
     reason: str
+
+    @property
+    def where(self) -> str:
+        return where(self.first, self.count)
 
 
 class Output(Struct, frozen=True, forbid_unknown_fields=True):

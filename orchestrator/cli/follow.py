@@ -51,7 +51,7 @@ def conclude(status: JobStatus) -> Exit:
     """Print notes, damage and failures on stderr; the exit code of the job."""
     _some([f"note: {note}" for note in status.notes])
     _some(
-        [f"damaged: item {d.item}, frames {d.first}-{d.first + d.count - 1}: {d.reason}" for d in status.damaged],
+        [f"damaged: item {d.item}, {d.where}: {d.reason}" for d in status.damaged],
     )
     _some([f"failed item: {f.name}: {f.reason}" for f in status.failures])
     if status.state == "cancelled":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contract.errors import BadInput
+from contract.job import where
 from contract.settings import Settings
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
@@ -146,7 +147,7 @@ def _film_lines(facts: dict[str, Any]) -> list[str]:
         what = " ".join(word for word in (stream["kind"], stream["codec"], stream["language"], stream["title"]) if word)
         fate = "copied" if stream["copied"] else stream["note"] or "restored"
         lines.append(f"  stream {stream['index']}: {what}: {fate}")
-    lines += [f"  damaged: frames {d['first']}-{d['first'] + d['count'] - 1}: {d['reason']}" for d in facts["damage"]]
+    lines += [f"  damaged: {where(d['first'], d['count'])}: {d['reason']}" for d in facts["damage"]]
     lines.append(
         f"  plan: {plan['width']}x{plan['height']} {plan['codec']} {plan['pix_fmt']} in {plan['container']}, "
         f"{plan['chunks']} chunk{'' if plan['chunks'] == 1 else 's'} of {plan['packets_cut']}"
