@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +30,8 @@ Progress = Callable[[str, int, int], None]
 """Called with (what is going on, how much is done, of how much), in bytes."""
 
 _AT_ONCE = 8
+WHOLE = 8 << 20
+"""Bytes up to which what is uploaded is hashed again: the clock of a file's changes ticks in milliseconds only."""
 _READS = 3
 """Times that a file is read which changes meanwhile: one that is still being copied may be whole by then."""
 NOTHING = "0" * 64
@@ -38,10 +40,14 @@ NOTHING = "0" * 64
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that is in the store. `known` says that it was there already, `notes` what was left out or renamed."""
+    """A job that is in the store. `known` says that it was there already.
+
+    `kept` counts sources that are not in the job, because their results stand already; when that is all, there is no job.
+    """
 
     job: Job
     known: bool
+    kept: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,13 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings, resul
             drafts.append(_draft(n, file, spec, scale, result, notes))
         except OSError as error:
             refused[n] = _unreadable(file, error)
-            drafts.append(Item(n, "image", file.name, file.name, NOTHING, 0))
+            drafts.append(_unread(n, file))
     return Draft(tuple(files), tuple(apart(drafts, notes)), tuple(notes), refused)
+
+
+def _unread(n: int, file: SourceFile) -> Item:
+    """The item of a source that cannot be read: always the same one, so that the same submission stays the same job."""
+    return Item(n, "image", file.name, file.name, NOTHING, 0)
 
 
 def _unreadable(file: SourceFile, error: OSError) -> str:
@@ -93,10 +104,12 @@ def submit(
     priority: int = 4,
     progress: Progress | None = None,
     approve: Callable[[Job], None] | None = None,
+    stands: Callable[[Job], Collection[int]] | None = None,
 ) -> Submission:
     """Check (as `draft` does, unless that was done), hash and upload `sources` and write job.json.
 
-    The spec's weights are fetched and pinned. `approve` sees the job before anything is uploaded, and may raise.
+    The spec's weights are fetched and pinned. `stands` sees a job that is new to the store, and names the items whose results are
+    there from an earlier one: the job is then of the others alone. `approve` sees the job before anything is uploaded, and may raise.
     Raises what `draft` raises, and Unreachable.
     """
     checked = sources if isinstance(sources, Draft) else draft(sources, spec, settings, result)
@@ -118,6 +131,15 @@ def submit(
         priority=priority,
         notes=tuple(notes),
     )
+    if stands is not None and not storage.exists(keys.job_spec(job.id)) and (there := stands(job)):
+        left = [item.n for item in items if item.n not in there]
+        if not left:
+            return Submission(job, True, len(items))
+        files, stamps = [files[n] for n in left], [stamps[n] for n in left]
+        refused = {new: refused[old] for new, old in enumerate(left) if old in refused}
+        items = tuple(msgspec.structs.replace(items[old], n=new) for new, old in enumerate(left))
+        job = msgspec.structs.replace(job, id=words.job_id(spec, items), items=items)
+    kept = len(checked.items) - len(items)
     if approve is not None:
         approve(job)
     known = storage.exists(keys.job_spec(job.id))
@@ -126,7 +148,7 @@ def submit(
         storage.put(keys.job_spec(job.id), words.encode(job), if_absent=True)
     if not storage.exists(keys.manifest(job.id)):
         ledger.announce_job(job.id)
-    return Submission(job, known)
+    return Submission(job, known, kept)
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
@@ -175,7 +197,7 @@ def _hash(
     items: list[Item] = []
     stamps: list[Stamp | None] = []
     for draft, file in zip(drafts, files, strict=True):
-        digest, stamp = NOTHING, None
+        digest, stamp = "", None
         if draft.n not in refused:
             try:
                 digest, stamp = _hashed(file)
@@ -187,8 +209,8 @@ def _hash(
                 refused[draft.n] = str(error)
         done += draft.size
         progress("reading", done, total)
-        size = draft.size if stamp is None else stamp[0]
-        items.append(msgspec.structs.replace(draft, sha256=digest, size=size))
+        known = None if stamp is None else msgspec.structs.replace(draft, sha256=digest, size=stamp[0])
+        items.append(known or _unread(draft.n, file))
         stamps.append(stamp)
     return tuple(items), stamps
 
@@ -239,14 +261,19 @@ def _sent(item: Item, file: SourceFile, stamp: Stamp | None, key: str, storage: 
     if storage.stat(key) == (item.size, item.sha256):
         return ""
     try:
-        if _stamp(file.path) == stamp:
+        if item.size <= WHOLE:
+            data = file.path.read_bytes()
+            if hashlib.sha256(data).hexdigest() == item.sha256:
+                storage.put(key, data)
+                return ""
+        elif _stamp(file.path) == stamp:
             try:
                 storage.put_file(key, file.path, item.sha256)
             except (StorageError, ValueError):  # what a file that shrinks makes of an upload
                 if _stamp(file.path) == stamp:
                     raise
-        if _stamp(file.path) == stamp:
-            return ""
+            if _stamp(file.path) == stamp:
+                return ""
     except OSError as error:
         return _unreadable(file, error)
     storage.delete(key)

@@ -61,7 +61,7 @@ class Output:
         originals = {source.resolve() for source in sources}
         finished = {file.item: file.sha256 for file in manifest.files} if manifest else {}
         for item in items:
-            path = self._place(item.result)
+            path = self.expected(item.result)
             if path.resolve() in originals:
                 raise UsageError(f"the result {path} would replace its own source; choose another -o.")
             if path.exists() and not self.force and finished.get(item.n) != file_sha256(path):
@@ -69,12 +69,13 @@ class Output:
 
     def place(self, file: ResultFile) -> Path:
         """Where a finished file goes. A single OUT whose suffix would lie about the format gets the right one."""
-        path = self._place(file.name)
+        path = self.expected(file.name)
         if path.name != self.path.name and self.single:
             self.notes.append(f"the result is written as {path}, because it is not what {self.path.suffix} promises.")
         return path
 
-    def _place(self, name: str) -> Path:
+    def expected(self, name: str) -> Path:
+        """Where a result called `name` is to go."""
         if not self.single:
             return self.path.joinpath(*name.split("/"))
         suffix = Path(name).suffix.lower()

@@ -110,10 +110,13 @@ def _restore(
     look: Callable[[], None] | None,
     change_map: bool,
 ) -> int:
+    from contract.storage import Storage
     from orchestrator.cli.follow import conclude, follow
     from orchestrator.cli.output import write_beside
     from orchestrator.jobs import Jobs
     from orchestrator.provenance.trail import Trail
+    from orchestrator.records import Records
+    from orchestrator.standing import standing
     from orchestrator.submit import submit
 
     jobs = Jobs(settings)
@@ -121,8 +124,17 @@ def _restore(
     def approve(job: Job) -> None:
         output.approve(job.items, jobs.manifest(job.id), [file.path for file in checked.files])
 
-    submission = submit(checked, spec, settings, priority=priority, approve=approve, progress=show.transfer)
+    def stands(job: Job) -> set[int]:
+        return set() if output.single or output.force else standing(job, Records(Storage(settings)), output.expected)
+
+    submission = submit(
+        checked, spec, settings, priority=priority, approve=approve, progress=show.transfer, stands=stands
+    )
     job = submission.job.id
+    if submission.kept:
+        click.echo(f"{submission.kept} files in {output.path} stand from an earlier run and were kept")
+        if submission.kept == len(checked.items):
+            return Exit.DONE
     try:
         if submission.known:
             _resume(jobs, job)

@@ -85,6 +85,33 @@ def test_a_batch_leaves_a_paper_trail(cluster: Cluster, respool, photographs: Pa
     assert "雪" in text
 
 
+def test_a_mended_file_is_all_that_is_made_again(cluster: Cluster, respool, tmp_path: Path) -> None:
+    """With one of three files mended the same command makes that one: the others, untouched, stay; a changed one is in the way."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for n in range(3):
+        Image.fromarray(np.full((9, 9, 3), 40 * n + len(str(tmp_path)), np.uint8)).save(folder / f"{n}.png")
+    whole = (folder / "1.png").read_bytes()
+    (folder / "1.png").write_bytes(whole[:40])
+    command = ["run", folder, "-o", out, "--model", "lanczos", "-s", "2", "--state", cluster.folder.path]
+    assert respool(*command).returncode == 1
+    before = {name: (out / name).stat().st_mtime_ns for name in ("0.png", "2.png")}
+    (folder / "1.png").write_bytes(whole)
+    done = respool(*command)
+    assert done.returncode == 0, done.stderr
+    assert "2 files" in done.stdout
+    assert "1 of 1 files" in done.stdout
+    assert not (out / "failures.csv").exists()
+    again = respool(*command)
+    assert again.returncode == 0
+    assert "3 files" in again.stdout
+    assert before == {name: (out / name).stat().st_mtime_ns for name in before}
+    (out / "0.png").write_bytes(b"by somebody else")
+    refused = respool(*command)
+    assert refused.returncode == 2
+    assert "something else" in refused.stderr
+
+
 def test_a_film_has_a_trail_too(cluster: Cluster, respool, small_film: Path, tmp_path: Path) -> None:
     """A film's report shows moments of it, its bag validates, its sheet has a row for each frame asked for."""
     state = ["--state", cluster.folder.path]

@@ -1,0 +1,47 @@
+"""Results that stand in OUT from an earlier job: made of the same bytes, in the same way, and untouched since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from contract.errors import RespoolError
+from contract.job import Item, Job
+from contract.storage import file_sha256
+from orchestrator.records import Records
+
+
+def standing(job: Job, records: Records, place: Callable[[str], Path]) -> set[int]:
+    """Items of `job` whose result, where `place` puts one of its name, is what another finished job of the store made of them.
+
+    So an archivist who mends ten of ten thousand files and repeats the command has ten made.
+    """
+    found: set[int] = set()
+    made: dict[tuple[str, str, str], str] | None = None
+    for item in job.items:
+        path = place(item.result)
+        if not path.is_file():
+            continue
+        if made is None:
+            made = _made(job, records)
+        if made.get(_key(item)) == file_sha256(path):
+            found.add(item.n)
+    return found
+
+
+def _key(item: Item) -> tuple[str, str, str]:
+    return item.name, item.result, item.sha256
+
+
+def _made(job: Job, records: Records) -> dict[tuple[str, str, str], str]:
+    """The SHA-256 of every result that a finished job of the same spec made, by source."""
+    made: dict[tuple[str, str, str], str] = {}
+    for other in records.jobs():
+        try:
+            manifest = records.manifest(other) if other != job.id else None
+            earlier = records.job(other) if manifest is not None and manifest.files else None
+        except RespoolError:
+            continue  # removed meanwhile, rotten or of a newer version: nothing to learn from
+        if manifest is not None and earlier is not None and earlier.spec == job.spec:
+            made |= {_key(earlier.items[file.item]): file.sha256 for file in manifest.files}
+    return made
