@@ -23,7 +23,6 @@ import msgspec
 from contract import job as words
 from contract import keys
 from contract.errors import (
-    BadInput,
     Cancelled,
     Interrupted,
     LeaseLost,
@@ -32,17 +31,19 @@ from contract.errors import (
     RespoolError,
     Unreachable,
 )
-from contract.job import Chunk, Damage, Done, Failed, ItemFailure, Output
+from contract.job import Chunk, Damage, Done, Failed, Item, ItemFailure, Job, Output
 from contract.ledger import Lease, Ledger
 from contract.provenance import making
 from contract.settings import Settings
 from contract.storage import Storage
 from workers.desk import Desk, JobFile
+from workers.exchange import Exchange
 from workers.metrics import Meter, gpu_memory
 from workers.pulse import Pulse
 
 if TYPE_CHECKING:
     from workers.generators.enhancer import Enhancer
+    from workers.images import ImageResult
 
 logger = logging.getLogger(__name__)
 
@@ -215,48 +216,63 @@ class Worker:
         )
 
     def _images(self, lease: Lease, file: JobFile, chunk: Chunk, enhancer: Enhancer, folder: Path) -> Done:
-        from workers.images import enhance_band, enhance_image
-
-        outputs: list[Output] = []
         failures: list[ItemFailure] = []
+        damage: list[Damage] = []
         notes: list[str] = []
         records: dict[str, object] = {}
-        for item in file.job.items[chunk.first : chunk.first + chunk.count]:
-            self.pulse.checkpoint()
-            source, out = folder / "source", folder / "out"
-            try:
-                spec = file.job.spec
-                if chunk.bands > 1:
-                    source, band = self.desk.banded_source(lease.job, item), (chunk.band, chunk.bands)
-                    made = enhance_band(source, item.result, spec, enhancer, out, self.pulse.checkpoint, band)
-                else:
-                    found = self.storage.get_file(keys.source(lease.job, item.n), source)
-                    if found != item.sha256:
-                        raise BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted.")
-                    faces = self.desk.faces(spec)
-                    says = making(file.job, item, enhancer.device, enhancer.precision, enhancer.backend)
-                    made = enhance_image(source, item.result, spec, enhancer, out, self.pulse.checkpoint, says, faces)
-            except PermanentError as error:
-                if isinstance(error, Cancelled):
+        items = file.job.items[chunk.first : chunk.first + chunk.count]
+        banded = chunk.bands > 1
+        enhancing = 0.0
+        with Exchange(self.storage, lease, folder) as exchange:
+            coming = ((item, None) for item in items) if banded else exchange.sources(items)
+            for item, source in coming:
+                self.pulse.checkpoint()
+                try:
+                    path = self.desk.banded_source(lease.job, item) if source is None else source.result()
+                    began = time.monotonic()
+                    made = self._image(file.job, item, chunk, enhancer, path, exchange.out(item))
+                except PermanentError as error:
+                    if isinstance(error, Cancelled):
+                        raise
+                    failures.append(ItemFailure(item.n, item.name, str(error)))
+                    continue
+                except (RespoolError, OSError, MemoryError):
                     raise
-                failures.append(ItemFailure(item.n, item.name, str(error)))
-                continue
-            key = keys.attempt_image(lease.job, chunk.n, lease.attempt, item.n)
-            sha256 = self.storage.put_file(key, out)
-            self.storage.verify(key, sha256)
-            outputs.append(Output(item.n, key, sha256, out.stat().st_size, 1, made.width, made.height))
-            notes += [f"{item.name}: {note}" for note in made.notes]
-            records[str(item.n)] = made.record
+                except (
+                    Exception
+                ) as error:  # of a library, over one picture: after a second try the others go on without it
+                    if lease.attempt.startswith("1-"):
+                        raise
+                    logger.exception("image given up", extra=_about(lease))
+                    failures.append(ItemFailure(item.n, item.name, f"{type(error).__name__}: {error}"))
+                    continue
+                enhancing += time.monotonic() - began
+                exchange.store(item, made.width, made.height)
+                damage += [Damage(item.n, 0, 1, said) for said in made.damage]
+                notes += [f"{item.name}: {note}" for note in made.notes]
+                records[str(item.n)] = made.record
+            outputs = exchange.stored()
         return Done(
             chunk=chunk.n,
             attempt=lease.attempt,
             worker=self.name,
             frames=chunk.count,
-            outputs=tuple(outputs),
+            outputs=outputs,
             failures=tuple(failures),
+            damage=tuple(damage),
             notes=tuple(notes),
-            record={"images": words.raw(records)},
+            record={"images": words.raw(records), "stages": words.raw({"enhance": enhancing})},
         )
+
+    def _image(self, job: Job, item: Item, chunk: Chunk, enhancer: Enhancer, source: Path, out: Path) -> ImageResult:
+        from workers.images import enhance_band, enhance_image
+
+        if chunk.bands > 1:
+            band = chunk.band, chunk.bands
+            return enhance_band(source, item.result, job.spec, enhancer, out, self.pulse.checkpoint, band)
+        says = making(job, item, enhancer.device, enhancer.precision, enhancer.backend)
+        faces = self.desk.faces(job.spec)
+        return enhance_image(source, item.result, job.spec, enhancer, out, self.pulse.checkpoint, says, faces)
 
     # Ending
 

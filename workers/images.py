@@ -37,12 +37,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What was made: its size (of the first page), sentences for the user, and what is worth keeping in the record."""
+    """What was made: its size (of the first page), sentences for the user, and what is worth keeping in the record.
+
+    `damage` are sentences about what of the source could not be read whole.
+    """
 
     width: int
     height: int
     notes: list[str] = field(default_factory=list)
     record: dict[str, object] = field(default_factory=dict)
+    damage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class _Work:
     made: Making | None = None
     faces: FaceRestorer | None = None
     face_records: list[dict[str, object]] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
 
 
 def enhance_image(
@@ -123,7 +128,7 @@ def _result(work: _Work, pages: list[Page], targets: list[Target], height: int, 
         **work.enhancer.record(),
         **({"faces": work.face_records} if work.faces else {}),
     }
-    return ImageResult(targets[0].width, height, notes, record)
+    return ImageResult(targets[0].width, height, notes, record, tuple(work.damage))
 
 
 def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
@@ -174,7 +179,8 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
                 raise
             lenient = open_pixels(work.source, picture, work.name, strict=False, page=page.index)
             _paint(work, painter, lenient, target, rows, raw)
-            notes.append(f"the source is damaged and was restored as far as it can be read ({error})")
+            work.damage.append(str(error))
+            notes.append("the source is damaged and was restored as far as it can be read")
         if work.faces is not None:
             anywhere = open_pixels(work.source, picture, work.name, strict=False, page=page.index, anywhere=True)
             notes += _with_faces(work, work.faces, anywhere, target, profile, raw)

@@ -88,10 +88,10 @@ def _embedded(image: pyvips.Image, width: int) -> str:
 
 def _faults(job: Job, manifest: Manifest) -> str:
     rows = [(f.name, "failed", f.reason) for f in manifest.failures]
-    rows += [
-        (job.items[d.item].name, "damaged", f"frames {d.first} to {d.first + d.count - 1}: {d.reason}")
-        for d in manifest.damage
-    ]
+    for hurt in manifest.damage:
+        item = job.items[hurt.item]
+        span = f"{hurt.where}: " if item.kind == "video" else ""
+        rows.append((item.name, "damaged", span + hurt.reason))
     foretold = tuple(f"{f.name} will fail: " for f in manifest.failures)
     rows += [("", "note", note) for note in manifest.notes if not note.startswith(foretold)]
     if not rows:

@@ -104,7 +104,9 @@ def _event(root: Element, record: Record) -> None:
     _add(detail, "eventDetail", msgspec.json.encode(said | {"chunks": chunks}, order="deterministic").decode())
     outcome = _add(event, "eventOutcomeInformation")
     _add(outcome, "eventOutcome", "warning" if record.damage else "success")
-    lines = [f"frames {d.first} to {d.first + d.count - 1}: {d.reason}" for d in record.damage] + list(record.notes)
+    film = record.kind == "video"
+    lines = [f"{d.where}: {d.reason}" if film else d.reason for d in record.damage]
+    lines += record.notes
     for line in lines:
         _add(_add(outcome, "eventOutcomeDetail"), "eventOutcomeDetailNote", line)
     _agent_link(event, record.software, "executing program")
