@@ -8,8 +8,10 @@ thread, because only that gives the same frames everywhere on damaged input.
 from __future__ import annotations
 
 import heapq
+import zlib
+from collections import deque
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -30,8 +32,14 @@ if TYPE_CHECKING:
 
 REORDER = 16
 """Frames held back while one that should come earlier is missing: the largest decoded picture buffer of H.264."""
-SERIAL = frozenset(("mpeg4",))
-"""Codecs whose decoders give other samples with threads than without, on sound input too (interlaced MPEG-4, FFmpeg 8)."""
+SERIAL = frozenset(("mpeg4", "vp8"))
+"""Codecs whose decoders give other samples with threads than without: on sound input too (interlaced MPEG-4, FFmpeg 8), or
+in places that they never decoded (VP8)."""
+TWICE = frozenset(("vp8",))
+"""Codecs whose decoders, where a frame's data end too early, leave the rest of the picture as it was in a used buffer and say
+nothing. They are run twice over buffers that were used differently, and what is not the same was not decoded."""
+HELD = 7
+"""Frames that the second decoder's buffers are kept occupied by, more than the first one's ever are."""
 NO_PICTURE = "no picture comes out of the source's data"
 BUILDS_ON = "builds on a damaged picture"
 
@@ -83,9 +91,12 @@ class RunDecoder:
         wanted = 1 if self.header.codec in SERIAL else self._threads
         for threads in dict.fromkeys((wanted, 1)):
             with _Attempt(self._path, threads) as attempt:
+                again = _sums(self._path, threads) if self.header.codec in TWICE else None
                 for position, frame in attempt.frames():
                     if attempt.trouble and threads != 1:
                         break
+                    if again is not None and next(again, None) != (position, _sum(frame)):
+                        attempt.doubt(position, "parts of it are not decoded")
                     if self.low <= position < self.high and position not in self._seen:
                         self._seen.add(position)
                         yield position, frame
@@ -180,11 +191,45 @@ class _Attempt:
                 self._note(at, "it is marked as a key frame and refers to others")
             yield at, frame
 
+    def doubt(self, position: int, reason: str) -> None:
+        """Say of a frame that it is not what the source holds."""
+        self._note(position, reason)
+
     def _note(self, position: int, reason: str) -> None:
         """Remember trouble, unless it is the expected one of a decoder that starts in the middle of a stream."""
         self.trouble = True
         if self._settled_at is not None and position >= self._settled_at:
             self.suspect.setdefault(position, reason)
+
+
+def _sum(frame: VideoFrame) -> int:
+    """A checksum of the memory of a frame's lines, without what lies behind them."""
+    total = 0
+    for plane in frame.planes:
+        lines = memoryview(plane).cast("B")
+        for y in range(plane.height):
+            total = zlib.crc32(lines[y * plane.line_size : y * plane.line_size + plane.width], total)
+    return total
+
+
+def _sums(path: Path, threads: int) -> Iterator[tuple[int, int]]:
+    """Positions and checksums of all frames of a run, decoded while the last HELD frames are kept."""
+    kept: deque[VideoFrame] = deque(maxlen=HELD)
+    with path.open("rb") as file:
+        reader = RunReader(file)
+        context = open_decoder(reader.header, threads)
+        position = -1
+        for stored in chain(reader, (None,)):
+            if stored is not None and not stored.data:
+                continue
+            position = position if stored is None else stored.position
+            try:
+                frames = context.decode(None if stored is None else _to_packet(stored))
+            except av.error.FFmpegError:
+                continue
+            for frame in frames:
+                kept.append(frame)
+                yield frame.opaque.position if isinstance(frame.opaque, Place) else position, _sum(frame)
 
 
 def leans(frame: VideoFrame) -> bool:
