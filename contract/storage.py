@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -125,10 +126,11 @@ class Storage:
             digest = hashlib.sha256()
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             size = 0
-            with path.open("wb") as out:
+            with path.open("wb", buffering=0) as out:
                 for block in answer["Body"].iter_chunks(1 << 20):
                     digest.update(block)
-                    size += out.write(block)
+                    size += len(block)
+                    _write(out, block, path)
             if size != answer["ContentLength"]:
                 raise IntegrityError(
                     f"object {key} ended after {size} of {answer['ContentLength']} bytes; the read was cut short."
@@ -325,6 +327,16 @@ class Storage:
                 f"S3 at {where} cannot be reached for {what}; check RESPOOL_S3_ENDPOINT and that the server runs."
             )
         return StorageError(f"S3 at {where} failed for {what}: {type(error).__name__}; it was tried {_TRIES} times.")
+
+
+def _write(out: FileIO, block: bytes, path: Path) -> None:
+    """Write all of `block`. A full disk is named: without a file name its error would look like the network's."""
+    rest = memoryview(block)
+    while rest:
+        try:
+            rest = rest[out.write(rest) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _streaming(error: Exception) -> bool:

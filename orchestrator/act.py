@@ -8,6 +8,7 @@ Whatever else happens to it, its parent sees by its end.
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import json
 import os
@@ -59,6 +60,11 @@ def main() -> None:
             _say(answer, {"ended": True})
         except (RespoolError, MemoryError) as error:
             _say(answer, {"error": type(error).__name__, "message": str(error)})
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            what = f"the orchestrator's disk is full ({error}); free some of it or name another with RESPOOL_SCRATCH"
+            _say(answer, {"error": "PermanentError", "message": f"{what}, then `respool retry {order.job}`."})
 
 
 def _do(order: Order, known: Settings, begin: Callable[[int], None]) -> None:

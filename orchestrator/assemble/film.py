@@ -3,6 +3,7 @@ decoded or encoded, and memory does not grow with the film."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
@@ -59,6 +60,8 @@ def assemble_film(
                     packet.stream = outlet.film
                     outlet.container.mux(packet)
         except av.error.FFmpegError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise OSError(error.errno, error.strerror, str(out)) from error  # nothing is wrong with the film
             raise VerifyError(
                 f"the .{SUFFIXES[index.container]} could not be written ({reason(error)}); name the result .mkv, and report "
                 "this as a defect."
