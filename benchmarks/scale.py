@@ -98,9 +98,9 @@ def crowd(options: argparse.Namespace) -> None:
     sys.stdin.read()  # until the bench ends
 
 
-def submit_plain(settings: Settings, chunks: int) -> str:
+def submit_plain(settings: Settings, chunks: int, name: str = "simulated") -> str:
     """A job of `chunks` chunks that need no input, planned already."""
-    item = Item(0, "image", "simulated", "simulated", "0" * 64, 0)
+    item = Item(0, "image", name, name, "0" * 64, 0)
     spec = Spec(model="identity", chunk_frames=int(time.time()))
     job = Job(words.job_id(spec, (item,)), spec, (item,), datetime.now(UTC).isoformat())
     storage = Storage(settings)
@@ -109,6 +109,19 @@ def submit_plain(settings: Settings, chunks: int) -> str:
     storage.put(keys.job_spec(job.id), words.encode(job))
     Ledger(settings).announce_job(job.id)
     return job.id
+
+
+def first_chunk(settings: Settings, ledger: Ledger, large: str) -> float:
+    """Seconds until a small job, submitted while a large one is on its way, has its first chunk in a worker's hands."""
+    until(lambda: (c := ledger.counts(large)) is not None and c.done > 0, 600, "the large job's first chunk")
+    began, small = time.monotonic(), submit_plain(settings, 8, "small")
+
+    def begun() -> bool:
+        counts = ledger.counts(small)
+        return counts is not None and counts.running + counts.done > 0
+
+    until(begun, 600, "the small job's first chunk")
+    return time.monotonic() - began
 
 
 def cpu(processes: dict[str, list[psutil.Process]]) -> dict[str, float]:
@@ -162,6 +175,7 @@ def main() -> int:
                 began = time.monotonic()
                 job = submit_plain(settings, options.chunks)
                 records = Records(Storage(settings))
+                behind = first_chunk(settings, ledger, job)
                 settled = until(
                     lambda: (c := ledger.counts(job)) is not None and c.settled and time.monotonic(), 7200, "all chunks"
                 )
@@ -179,6 +193,7 @@ def main() -> int:
     print(f"all chunks after {wall:.1f} s, manifest after {ended:.1f} s")
     if ideal:
         print(f"parallel efficiency {ideal / wall:.3f} (ideal {ideal:.1f} s)")
+    print(f"a small job submitted meanwhile had its first chunk in hand after {behind:.1f} s")
     print(f"CPU a chunk, all processes: {1000 * sum(spent.values()) / options.chunks:.2f} ms")
     for role in spent:
         print(f"  {role:<14} {1000 * spent[role] / options.chunks:7.2f} ms a chunk   {memory[role]:7.1f} MiB")
@@ -187,7 +202,12 @@ def main() -> int:
         cells = [f"{options.chunks:,}", options.workers, each, f"{options.churn:.0%}", manifest.state, f"{wall:.0f}"]
         cells += [f"{ideal / wall:.3f}" if ideal else "-", f"{1000 * sum(spent.values()) / options.chunks:.1f}"]
         cells += [", ".join(f"{role} {1000 * seconds / options.chunks:.1f}" for role, seconds in spent.items())]
-        cells += [f"{memory['redis']:.0f}", f"{memory['orchestrator']:.0f}", f"{datetime.now(UTC):%Y-%m-%d %H:%M}"]
+        cells += [
+            f"{behind:.1f}",
+            f"{memory['redis']:.0f}",
+            f"{memory['orchestrator']:.0f}",
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        ]
         page.write(options.page, f"| {' | '.join(map(str, cells))} |", page.SCALE, key=4)
     return 0
 
