@@ -192,6 +192,14 @@ def _patch(module: ModuleType) -> None:
         _wrap(module.Storage, "put", before=die_at("/chunks/3/input"))
     elif name == "in-assembly":
         _wrap(module.Storage, "put_file", after=die_once)
+    elif name == "asleep-in-assembly":
+
+        def sleep_once(*_: Any, **__: Any) -> None:
+            if _once():
+                os.kill(os.getppid(), signal.SIGSTOP)
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+        _wrap(module.Storage, "put_file", before=sleep_once)
     elif name == "before-manifest":
         _wrap(module.Storage, "put", before=die_at("/manifest.json"))
     elif name == "after-manifest":

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from redis import Redis
 
@@ -164,6 +165,23 @@ def test_two_orchestrators(film: Path, folder: Path) -> None:
         finally:
             stop.set()
             second.join()
+
+
+def test_an_orchestrator_that_slept_in_assembly(film: Path, folder: Path) -> None:
+    """SIGSTOP before the result is stored: another one takes over; the sleeper wakes up and changes nothing."""
+    fault = "asleep-in-assembly"
+    with rig(folder, workers=1, fault=fault) as r:
+        job = r.submit(film)
+        until((folder / fault).exists, 120, "the sleep")
+        sleeper = psutil.Process(r.processes("orchestrator")[0].pid)
+        with rigs.through(r, r.settings.s3_endpoint, workers=0):
+            manifest = r.finish(job)
+            for process in (*sleeper.children(recursive=True), sleeper):
+                r.hurt(process.pid, signal.SIGCONT)
+            until(lambda: not r.ledger.jobs(), 60, "the end of the job's ledger")
+            check(r, job, film, folder)
+        assert r.records.manifest(job) == manifest
+        assert sleeper.is_running()
 
 
 def test_a_misbehaving_s3(folder: Path) -> None:
