@@ -1,0 +1,52 @@
+"""docs/reliability.md: two tables whose rows are written one at a time, each in place of its own earlier self."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FAULTS = """# What was broken, and what came of it
+
+Written by `make reliability`. Every row is a real embedded cluster (Redis, SeaweedFS, orchestrator, Celery workers) restoring
+films with `--model identity` into FFV1, whose frames (timestamp and SHA-256 of each) are held against an undisturbed
+decode of the source; a row is right only when also no object of a dead attempt is left. "Recovery" is seconds from the
+fault until the chunk is held elsewhere or done (rows about workers), the next chunk is done (rows about servers), or
+the job is; median / 99th percentile. "Wrong" counts frames lost, doubled or changed. `--rows NAME ...` does some rows
+again; the short form of each runs in every `make test` (tests/integration/test_trust.py).
+
+| fault | times | right | wrong | recovery s | remark | when, scale, seed |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+
+SCALE = """
+## Scale, simulated
+
+Written by `python -m benchmarks.scale --page`: the real orchestrator, Redis, S3, broker and task code; only the enhancing is
+a sleep, and workers are threads of a few processes. Churn is the share of chunks whose worker vanishes with its lease; the
+start of another is not counted (a real one takes 2 s of CPU to import what it needs). CPU is that of all processes together,
+threads that stand for workers included; memory is each process' own at the end. "Small job" is how long one of eight chunks,
+submitted in the middle of the large one, waited for its first chunk to be in a worker's hands.
+
+| chunks | workers | seconds each | churn | ended | wall s | efficiency | CPU ms a chunk | by role | small job s | Redis MiB | orchestrator MiB | when |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def write(path: Path, line: str, head: str = FAULTS, key: int = 1) -> None:
+    """Put `line` into the table under `head`; the row with the same first `key` cells goes. The rest of the page stays."""
+    page = path.read_text() if path.exists() else ""
+    before, mark, after = page.partition(SCALE.splitlines()[1])
+    tables = {FAULTS: _rows(before), SCALE: _rows(mark + after)}
+    tables[head] = list(({_key(row, key): row for row in tables[head]} | {_key(line, key): line}).values())
+    body = FAULTS + "".join(row + "\n" for row in tables[FAULTS])
+    if tables[SCALE]:
+        body += SCALE + "".join(row + "\n" for row in tables[SCALE])
+    path.write_text(body)
+
+
+def _key(row: str, cells: int) -> str:
+    return "|".join(row.split("|")[: cells + 1])
+
+
+def _rows(text: str) -> list[str]:
+    """The rows of the one table in `text`, without its head."""
+    return [line for line in text.splitlines() if line.startswith("| ")][2:]
