@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.job import ItemFailure
+from contract.unfinished import unfinished
 
 NAME = "failures.csv"
 _HEAD = ("file", "reason")
@@ -29,7 +30,7 @@ def write_failures(folder: Path, failures: Sequence[ItemFailure]) -> Path | None
         path.unlink(missing_ok=True)
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{NAME}.part")
+    part = unfinished(path)
     part.write_text(text.getvalue(), encoding="utf-8", newline="")
     part.replace(path)
     return path

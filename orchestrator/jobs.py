@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, Resu
 from contract.ledger import Counts, Ledger
 from contract.settings import Settings
 from contract.storage import Storage, file_sha256
+from contract.unfinished import unfinished
 from orchestrator import repair
 from orchestrator.machine import View, state
 from orchestrator.records import Records
@@ -255,7 +255,7 @@ class Jobs:
                 paths.append(path)  # delivered by an earlier run: its time of change stays too
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+            part = unfinished(path)
             try:
                 found = self._storage.get_file(file.key, part)
                 if found != file.sha256:

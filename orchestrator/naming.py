@@ -10,9 +10,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from contract.job import Item
-
-LONGEST = 255
-"""Bytes of a file's name on the disks that archives use."""
+from contract.unfinished import LONGEST, ended
 
 
 def apart(drafts: Sequence[Item], notes: list[str]) -> list[Item]:
@@ -43,8 +41,7 @@ def _candidates(draft: Item, alone: bool) -> Iterator[str]:
     stem = PurePosixPath(draft.name)
     for number in itertools.count(1):
         end = suffix if number == 1 else f" ({number}){suffix}"
-        room = LONGEST - len(end.encode())
-        yield str(stem.with_name(stem.name.encode()[:room].decode(errors="ignore") + end))
+        yield str(stem.with_name(ended(stem.name, end)))
 
 
 def _fits(name: str) -> bool:

@@ -110,7 +110,9 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
         folders.sort()
         for name in sorted(names):
             path = Path(base, name)
-            if name.startswith(".") or path.suffix.lower() in NOT_MEDIA:
+            if name.startswith("."):
+                notes.append(f"{path} is hidden and was left out")
+            elif path.suffix.lower() in NOT_MEDIA:
                 notes.append(f"{path} is not a film or photograph and was left out")
             elif (why := _left_out(path)) is not None:
                 notes.append(f"{path} is {why} and was left out")

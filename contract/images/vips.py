@@ -43,13 +43,28 @@ def source(file: Path | BinaryIO | bytes) -> pyvips.Source:
     is to be read.
     """
     if isinstance(file, Path):
-        return pyvips.Source.new_from_file(os.fspath(file))
+        return _named(file)
     if isinstance(file, bytes):
         return pyvips.Source.new_from_memory(file)
     custom = pyvips.SourceCustom()
     custom.on_read(file.read)
     custom.on_seek(lambda offset, whence: file.seek(offset, whence))
     return custom
+
+
+def _named(file: Path) -> pyvips.Source:
+    name = os.fspath(file)
+    try:
+        name.encode()
+    except (
+        UnicodeEncodeError
+    ):  # pyvips takes names of UTF-8 only; a descriptor has none, and libvips keeps one of its own
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            return pyvips.Source.new_from_descriptor(descriptor)
+        finally:
+            os.close(descriptor)
+    return pyvips.Source.new_from_file(name)
 
 
 def load(file: Path | BinaryIO | bytes, form: Format, name: str, **options: Any) -> pyvips.Image:

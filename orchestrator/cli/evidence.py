@@ -113,12 +113,13 @@ def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> 
     Before and after with sliders and change maps, time by chunk and worker, damage, failures and provenance; it opens
     from disk without a network.
     """
+    from contract.unfinished import unfinished
     from orchestrator.provenance.trail import Trail
 
     _free(out, force)
     with connected(settings) as wired:
         page = Trail(wired).report(job, pairs)
-    part = out.with_name(f".{out.name}.part")
+    part = unfinished(out)
     part.write_bytes(page)
     part.replace(out)
     click.echo(out)

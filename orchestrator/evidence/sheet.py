@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 import pyvips
 
+from contract.unfinished import unfinished
 from orchestrator.evidence.change import Change, change, resampled
 from orchestrator.evidence.pairs import Pair
 
@@ -38,7 +39,7 @@ def write_sheet(pairs: Sequence[Pair], out: Path) -> list[Change]:
         rows.append(_row([_whole(version) for version in versions]))
         rows.append(_row([_detail(version, found.hottest) for version in versions]))
     sheet = reduce(lambda above, below: above.join(below, "vertical", expand=True, shim=_GAP, background=_PAPER), rows)
-    part = out.with_name(f".{out.name}.part")
+    part = unfinished(out)
     try:
         sheet.embed(
             _GAP, _GAP, sheet.width + 2 * _GAP, sheet.height + 2 * _GAP, extend="background", background=_PAPER

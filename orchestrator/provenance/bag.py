@@ -12,6 +12,7 @@ from contract import keys
 from contract.errors import IntegrityError, UsageError
 from contract.provenance import software
 from contract.storage import file_sha256
+from contract.unfinished import unfinished
 from orchestrator.provenance.premis import premis
 from orchestrator.provenance.record import Record, to_lines
 
@@ -31,7 +32,7 @@ def write_bag(
         raise UsageError("the job has no results yet; a bag needs at least one. See `respool status`.")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; name a new folder for the bag.")
-    part = folder.with_name(f".{folder.name}.part")
+    part = unfinished(folder)
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)

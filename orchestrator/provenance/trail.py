@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from contract.errors import BadInput, IntegrityError, UsageError
 from contract.job import Manifest
 from contract.settings import Settings
 from contract.storage import Storage
+from contract.unfinished import ended, unfinished
 from orchestrator.evidence.change import change
 from orchestrator.evidence.pairs import Pair, pairs
 from orchestrator.evidence.report import report
@@ -62,8 +62,8 @@ class Trail:
             found = list(pairs(source, result, 4, record.source.name))
             for n, pair in enumerate(found, 1):
                 number = f".{n}" if len(found) > 1 else ""
-                path = result.with_name(f"{result.name}.change{number}.png")
-                part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+                path = result.with_name(ended(result.name, f".change{number}.png"))
+                part = unfinished(path)
                 try:
                     change(pair).map.pngsave(str(part), keep="none")
                     part.replace(path)

@@ -9,7 +9,8 @@ import pytest
 
 from contract.errors import UsageError
 from contract.job import Item
-from orchestrator.naming import LONGEST, apart
+from contract.unfinished import LONGEST, unfinished
+from orchestrator.naming import apart
 from orchestrator.sources import find
 
 
@@ -44,6 +45,7 @@ def test_what_is_too_long_for_a_disk_is_cut_between_letters(letter: str) -> None
     made = results((f"d/{long}", f"d/{long}.png"), (f"d/{long[:-1]}", f"d/{long[:-1]}.png"), ("b.png", "b.png"))
     assert len(set(made)) == 3
     assert all(len(Path(name).name.encode()) <= LONGEST and name.endswith(".png") for name in made)
+    assert len(os.fsencode(unfinished(Path(made[0])).name)) < 100
 
 
 def test_odd_names_in_a_folder(tmp_path: Path) -> None:

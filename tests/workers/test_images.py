@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,15 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
             enhance(path, tmp_path / f"out-{path.name}")
         assert path.name in str(caught.value)
     assert not list(tmp_path.glob("*.raw"))
+
+
+def test_a_name_that_is_no_utf8_is_opened(tmp_path: Path) -> None:
+    """A file whose name is bytes of another age (Latin-1 on a UTF-8 disk) is read like any other."""
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Stra\xdfe.png"))
+    Image.fromarray(noise(6, 8, 3)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(source)
+    made = enhance(source, tmp_path / "b.png")
+    assert (made.width, made.height) == (16, 12)
 
 
 def test_identity_copies_the_file(tmp_path: Path) -> None:
