@@ -84,7 +84,7 @@ def making(job: Job, item: Item, device: str = "", precision: str = "", backend:
         source_sha256=item.sha256,
         model=spec.model,
         scale=spec.scale,
-        faces=spec.face.model if spec.face else "",
+        faces=spec.faces.model if spec.faces else "",
         ingredients=ingredients(spec),
         created=job.created,
         device=device,

@@ -35,8 +35,8 @@ def needed(spec: Spec, known: Catalog, settings: Settings) -> list[tuple[str, En
             able = ", ".join(e.name for e in known.entries if e.twin)
             raise UsageError(f"denoise is {spec.denoise}, but {generator.name} has no denoising twin; use {able}.")
         parts.append(("denoise", known.find(generator.twin, ("generator",))))
-    if spec.face is not None:
-        parts.append(("face", known.find(spec.face.model, ("face",))))
+    if spec.faces is not None:  # at strength 0 nothing is restored, and nothing is wanted for it
+        parts.append(("face", known.find(spec.faces.model, ("face",))))
         retina, centre = (known.find(name, ("detector",)) for name in ("RetinaFace", "CenterFace"))
         parts.append(("detector", retina if cached(retina, settings) else centre))
     return parts

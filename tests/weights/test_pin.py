@@ -9,7 +9,8 @@ import torch
 
 from contract import keys
 from contract.errors import UsageError, WeightsError
-from contract.job import Face, Spec
+from contract.job import Face, Item, Job, Spec
+from contract.provenance import making
 from contract.settings import Settings
 from contract.storage import Storage, file_sha256
 from weights import catalog
@@ -96,6 +97,14 @@ def test_faces_bring_restorer_and_detector(shelf: Settings) -> None:
     ]
     fetch(catalog.load(shelf).find("RetinaFace"), shelf)
     assert [e.name for _, e in needed(spec, catalog.load(shelf), shelf)] == ["GFPGANv1.4", "RetinaFace"]
+
+
+def test_at_strength_zero_nothing_is_wanted_for_faces(shelf: Settings) -> None:
+    """--face-strength 0 is off: no restorer and no detector is fetched, pinned, held against a policy, or named in the result."""
+    spec = Spec(model="identity", face=Face(strength=0))
+    assert pin(spec, Storage(shelf), shelf) == ()
+    job = Job("0" * 16, spec, (Item(0, "image", "a.png", "a.png", "0" * 64, 1),), "2026-01-01T00:00:00+00:00")
+    assert making(job, job.items[0]).faces == ""
 
 
 def test_a_missing_face_restorer_is_named_with_what_to_do(shelf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

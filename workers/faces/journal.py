@@ -59,10 +59,10 @@ class Journal:
     def notes(self) -> list[str]:
         if not self._departed:
             return []
-        lost = f", {self._lost} no longer seen as faces" if self._lost else ""
-        note = (
-            f"{self._departed} of {self._judgements} judged faces depart from their source: points up to "
-            f"{self._farthest:.2f} eye distances off (limit {MOST_DEPARTURE}), likeness down to {self._unlikest:.2f} "
-            f"(limit {LEAST_LIKENESS}){lost}; look at them, or lower --face-strength."
-        )
-        return [note]
+        said = [f"likeness down to {self._unlikest:.2f} (limit {LEAST_LIKENESS})"]
+        if self._lost < self._judgements:
+            said.insert(0, f"points up to {self._farthest:.2f} eye distances off (limit {MOST_DEPARTURE})")
+        if self._lost:
+            said.append(f"{self._lost} no longer seen as faces")
+        note = f"{self._departed} of {self._judgements} judged faces depart from their source: {', '.join(said)}"
+        return [note + "; look at them, or lower --face-strength."]
