@@ -27,7 +27,17 @@ def query(need: Callable[[str], str]) -> Iterator[Query]:
         film = rigs.film(folder, 200)
         ports = board.metrics_ports()
         with (
-            rig(folder, board.WORKERS, "poison-3", metrics_port=ports, device="cpu", max_attempts=1) as r,
+            # Leases that no busy machine lets run out: the chunk is to fail by what it raises.
+            rig(
+                folder,
+                board.WORKERS,
+                "poison-3",
+                metrics_port=ports,
+                device="cpu",
+                max_attempts=1,
+                lease_ttl_s=30.0,
+                lease_renew_s=2.0,
+            ) as r,
             watching(program, r, folder) as ask,
         ):
             job = r.submit(film)
