@@ -54,7 +54,7 @@ def frame_rate(pts: npt.NDArray[np.int64], time_base: Fraction, announced: list[
     mean = Fraction(len(pts) - 1) / (Fraction(int(pts[-1] - pts[0])) * time_base)
     near = mean.limit_denominator(1001)
     for rate in (*announced, Fraction(round(mean * 1001 / 1000) * 1000, 1001), Fraction(round(mean)), near):
-        if rate > 0 and np.abs(ticks - n / float(rate * time_base)).max() <= 1.01:
+        if 0 < rate <= MAX_RATE and np.abs(ticks - n / float(rate * time_base)).max() <= 1.01:
             return rate
     return min(max(near, Fraction(1, MAX_RATE)), Fraction(MAX_RATE))
 

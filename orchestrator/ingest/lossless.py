@@ -6,6 +6,7 @@ decodes, but an order of magnitude dearer than cutting packets.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,9 +90,9 @@ def mend_times(
 ) -> tuple[Column, tuple[tuple[int, int], ...], int]:
     """Rising times for frames in output order, from what their packets carried.
 
-    Times that are merely exchanged among neighbours (AVI stores decode times) are sorted; missing and repeated ones are
-    made up from `step`; where the clock falls back by more than JITTER frames, it goes on from there. Returns times, the
-    joins (packet id, shift) and how many times were made up.
+    Times that are merely exchanged among neighbours (AVI stores decode times) are sorted; missing, repeated and misplaced
+    ones are made up: evenly between those that rise, by `step` before and after them. Where the clock falls back by more
+    than JITTER frames, it goes on from there. Returns times, the joins (packet id, shift) and how many times were made up.
     """
     if all(t is None for t in times):
         return np.arange(len(times), dtype=np.int64) * step, (), len(times)
@@ -111,17 +112,41 @@ def mend_times(
         known = [t for t in part if t is not None]
         if len(known) == len(part) and len(set(known)) == len(known):
             part = [*sorted(known)]
-        shift = result[-1] + step - known[0] if result else 0
+        kept = rising(part)
+        mended += len(part) - len(kept)
+        own = np.interp(np.arange(len(part)), list(kept), list(kept.values()))
+        low, high = min(kept), max(kept)
+        own[:low] = own[low] - step * np.arange(low, 0, -1)
+        own[high + 1 :] = own[high] + step * np.arange(1, len(part) - high)
+        shift = result[-1] + step - int(known[0]) if result else 0
         if start:
             joins.append((packets[start], shift))
-        for i, time in enumerate(part):
-            if time is not None and (not result or time + shift > result[-1]):
-                result.append(time + shift)
-                continue
-            mended += 1
-            later = next((t for t in part[i:] if t is not None), 0)
-            result.append(result[-1] + step if result else later - step * (len(part) - len(part[i:]) + 1))
+        for time in np.rint(own).astype(np.int64).tolist():
+            result.append(max(time + shift, result[-1] + 1) if result else time)
     return np.array(result, dtype=np.int64), tuple(joins), mended
+
+
+def rising(times: list[int | None]) -> dict[int, int]:
+    """Index and time of a longest run of `times` in which each is later than the one before: whoever is not among them is
+    out of place. Of equal times the first counts."""
+    ends: list[int] = []  # the lowest time at which a run of each length can end
+    last: list[int] = []  # and the index at which it does
+    before: dict[int, int] = {}
+    for i, time in enumerate(times):
+        if time is None:
+            continue
+        length = bisect_left(ends, time)
+        if length < len(ends) and ends[length] == time:
+            continue
+        if length:
+            before[i] = last[length - 1]
+        ends[length : length + 1], last[length : length + 1] = [time], [i]
+    found = []
+    at: int | None = last[-1]
+    while at is not None:
+        found.append((at, times[at] or 0))
+        at = before.get(at)
+    return dict(reversed(found))
 
 
 def lossless_chunks(

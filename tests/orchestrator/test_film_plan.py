@@ -11,6 +11,7 @@ from contract.errors import IntegrityError
 from contract.film import UNPLACED, Colour, Encoding
 from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunPacket, RunReader, write_run
 from orchestrator.ingest.chunks import Keys, cut_positions, plan_chunks, split_by_bytes
+from orchestrator.ingest.lossless import mend_times
 from orchestrator.ingest.order import Disorder, find_order
 from orchestrator.ingest.packets import HIDDEN, NONE, SECOND_FIELD, PacketTable
 from orchestrator.ingest.scanning import is_soft_telecine
@@ -132,3 +133,29 @@ def test_a_run_with_any_byte_changed_or_missing_is_refused() -> None:
         for broken in (changed, data[:at]):
             with pytest.raises(IntegrityError):
                 list(RunReader(io.BytesIO(broken)))
+
+
+@pytest.mark.parametrize(
+    ("times", "mended", "made_up"),
+    [
+        ([0, 0, 80, 80, 160, 160], [0, 40, 80, 120, 160, 200], 3),
+        ([0, 40, None, 120, 120, 200], [0, 40, 80, 120, 160, 200], 2),
+        ([None, None, 80, 120], [0, 40, 80, 120], 2),
+        ([0, 40, 80, 300, 160, 200, 240, 240], [0, 40, 80, 120, 160, 200, 240, 280], 2),
+        ([0, 0, 0, 0], [0, 40, 80, 120], 3),
+        ([0, 80, 40, 120], [0, 40, 80, 120], 0),
+    ],
+    ids=["twice", "missing", "late", "one far off", "still", "exchanged"],
+)
+def test_times_that_rise_stay_and_the_others_go_between(
+    times: list[int | None], mended: list[int], made_up: int
+) -> None:
+    """However many times are wrong, whoever has a good one keeps it, so that nothing drifts."""
+    pts, joins, count = mend_times(times, list(range(len(times))), 40)
+    assert (pts.tolist(), joins, count) == (mended, (), made_up)
+
+
+def test_mending_a_long_film_takes_a_moment() -> None:
+    """It is done in one pass, whatever is wrong: 200,000 frames of which every other has a time that is taken."""
+    pts, _, made_up = mend_times([i // 2 * 80 for i in range(200_000)], list(range(200_000)), 40)
+    assert (pts[-1], made_up) == (199_999 * 40, 100_000)
