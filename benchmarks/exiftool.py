@@ -1,0 +1,77 @@
+"""What Phil Harvey's exiftool finds in a picture and in its result: a reader of papers that shares nothing with Respool's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+_STRUCTURE = (
+    "File",
+    "System",
+    "ExifTool",
+    "Composite",
+    "PNG",
+    "JFIF",
+    "RIFF",
+    "VP8",
+    "QuickTime",
+    "Meta",
+    "Track",
+    "ICC",
+    "Adobe",
+)
+"""exiftool's groups about how a file is stored; ICC profiles are compared byte by byte."""
+_MADE = frozenset(
+    {"ImageWidth", "ImageHeight", "XResolution", "YResolution", "ResolutionUnit", "Orientation", "ExifImageWidth"}
+)
+_STORED = frozenset(
+    {
+        "BitsPerSample",
+        "Compression",
+        "PhotometricInterpretation",
+        "StripOffsets",
+        "StripByteCounts",
+        "RowsPerStrip",
+        "Predictor",
+    }
+    | {
+        "SamplesPerPixel",
+        "PlanarConfiguration",
+        "SampleFormat",
+        "ExtraSamples",
+        "TileWidth",
+        "TileLength",
+        "TileOffsets",
+    }
+    | {
+        "TileByteCounts",
+        "SubfileType",
+        "ColorMap",
+        "JPEGTables",
+        "YCbCrSubSampling",
+        "ReferenceBlackWhite",
+        "FillOrder",
+    }
+    | {"T6Options", "T4Options", "PageNumber", "YCbCrPositioning", "Software", "ImageDescription"}
+    | {"PreviewImage", "PreviewImageStart", "PreviewImageLength"}  # what it takes a TIFF's JPEG strips for
+    | {"ApplicationNotes", "IPTC-NAA"}  # blocks of a BigTIFF, which it does not open; tifffile compares them
+)
+
+
+def papers_kept(source: Path, out: Path) -> tuple[str, list[str]]:
+    """What exiftool finds said in `source` besides its structure, and what of it not, or otherwise, in `out`."""
+    program = shutil.which("exiftool")
+    if program is None:
+        return "-", []
+    answer = subprocess.run(
+        [program, "-j", "-G1", "-a", "-n", "-struct", str(source), str(out)], capture_output=True, check=True
+    )
+    before, after = json.loads(answer.stdout)
+    said = {
+        name: value
+        for name, value in before.items()
+        if ":" in name and not name.startswith(_STRUCTURE) and name.partition(":")[2] not in _MADE | _STORED
+    }
+    return f"{len(said)} tags", [name for name, value in said.items() if after.get(name) != value]
