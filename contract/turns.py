@@ -57,6 +57,14 @@ def merged(notes: Iterable[str]) -> list[str]:
     ]
 
 
+def side_kinds(frame: VideoFrame) -> list[str]:
+    """What `frame` carries beside its samples, by PyAV's names; nothing where PyAV knows one of them not (EXIF, for one)."""
+    try:
+        return [side.type.name for side in frame.side_data]  # type: ignore[attr-defined]  # its stubs say: a mapping
+    except ValueError:
+        return []
+
+
 class Turns:
     """Collects what is odd about frames of a film that is said to have `size`, `pix_fmt` and `colour`. `keeps` are names of
     side data that the encoder takes over."""
@@ -80,8 +88,7 @@ class Turns:
         if self._looked:
             return
         self._looked = True  # once: PyAV's side data and their frame hold each other, so that it is freed late
-        for side in frame.side_data:
-            kind: str = side.type.name  # type: ignore[attr-defined]  # PyAV's stubs take it for a mapping
+        for kind in side_kinds(frame):
             if kind in LEFT_BEHIND and kind not in self._keeps:
                 self._left.add(LEFT_BEHIND[kind])
 

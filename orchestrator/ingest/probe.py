@@ -3,6 +3,7 @@ announced, one frame, since only frames show it whole."""
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from dataclasses import dataclass
@@ -161,12 +162,22 @@ def chroma_location(dump: str, film: VideoStream) -> int:
     return 0
 
 
+def turned_by(degrees: float) -> Matrix:
+    """The display matrix of a rotation (counterclockwise, as FFmpeg's av_display_rotation_get tells it)."""
+    turn = math.radians(-degrees)
+    cosine, sine = round(math.cos(turn) * 65536), round(math.sin(turn) * 65536)
+    return cosine, sine, 0, -sine, cosine, 0, 0, 0, 1 << 30
+
+
 def display_matrix(container: InputContainer, film: VideoStream) -> Matrix | None:
     """The film's display matrix (rotation, mirroring) in FFmpeg's layout, if it has one. Decodes up to one frame."""
     try:
         for packet in container.demux(film):
             for frame in film.codec_context.decode(packet if packet.size else None):
-                side = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+                try:
+                    side = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+                except ValueError:  # beside it there is something that PyAV does not know, such as EXIF
+                    return turned_by(frame.rotation)
                 if side is None:
                     return None
                 a, b, c, d, e, f, g, h, i = struct.unpack("<9i", bytes(side)[:36])
