@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import pixel_class
+from contract.codecs import SUFFIXES, pixel_class
 from contract.errors import Unsupported
 from contract.film import Span
 from contract.media import DecoderLog, open_media
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from contract.film import SourceStream
     from contract.job import Item, Spec
 
+ORIENTED = frozenset(("mjpeg", "png", "tiff"))
+"""Codecs whose pictures may say themselves, in EXIF, which way is up."""
 MANY = 20
 """Complaints of a demuxer that are repeated in full: a scrambled file gives thousands."""
 ROUNDED = Fraction(3, 2000)
@@ -141,10 +143,15 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
         )
     if survey.table.broken_off:
         survey = _survey_film_alone(source, survey, what)
-    if picture.turned:
+    if picture.turned or survey.codec in ORIENTED:
         with open_media(source, what) as container:
             matrix = display_matrix(container, film_stream(container, what))
-            survey = replace(survey, picture=replace(picture, display_matrix=matrix))
+        if matrix is not None and not picture.turned and survey.container in ("mpegts", "webm"):
+            raise Unsupported(
+                f"{what} is to be shown rotated (its pictures' EXIF), which {SUFFIXES[survey.container]} cannot say; name the "
+                "result .mkv."
+            )
+        survey = replace(survey, picture=replace(picture, display_matrix=matrix, turned=matrix is not None))
     return survey
 
 

@@ -230,3 +230,21 @@ def test_a_gap_in_a_steady_film_is_said(tmp_path: Path) -> None:
     done = _restored(whole[: boxes[2]] + whole[boxes[3] :], "mp4", tmp_path)
     assert "in film.mp4 there is a gap of 0.480 s after frame 23: frames may be missing there" in done.notes
     assert done.index.frames == 48
+
+
+def oriented(data: bytes) -> bytes:
+    """A JPEG picture with EXIF that says it is to be turned clockwise."""
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    return data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:]
+
+
+def test_pictures_that_say_which_way_is_up_stay_so(tmp_path: Path) -> None:
+    """Motion JPEG with EXIF orientation is shown turned by its result, though no container said so; where the result could
+    not say it, it is refused."""
+    data = write(Film("mov", "mjpeg", pix_fmt="yuvj420p", frames=5, patch=oriented))
+    done = _restored(data, "mov", tmp_path)
+    (tmp_path / "turned.mkv").write_bytes(done.data)
+    with av.open(str(tmp_path / "turned.mkv")) as container:
+        assert next(container.decode(video=0)).rotation == -90
+    with pytest.raises(Unsupported, match="EXIF"):
+        _restored(data, "mov", tmp_path, "r.ts", codec="x264")
