@@ -28,6 +28,7 @@ JOBS = "respool:jobs"
 WORKERS = "respool:workers"
 SUBMITTED = "respool:submitted"
 EPOCH = "respool:epoch"
+_FRESH_S = 30.0
 Claim = Literal["claimed", "leased", "done", "failed", "paused", "cancelled", "unknown"]
 Renewal = Literal["ok", "paused", "cancelled", "done", "lost", "unknown"]
 R = TypeVar("R")
@@ -195,6 +196,12 @@ class Ledger:
             return seconds + micros / 1e6, [(float(at), int(frames)) for at, frames in pairs]
 
         return self._call(read)
+
+    def pace(self, job: str) -> float:
+        """Chunks a second, over the last commits; 0 when there was none in half a minute."""
+        now, commits = self.recent(job)
+        fresh = [at for at, _ in commits if now - at < _FRESH_S]
+        return len(fresh) / max(now - fresh[-1], 0.1) if fresh else 0.0
 
     def submitted(self) -> set[str]:
         """Jobs that were submitted and whose ledger may not be there yet."""

@@ -6,6 +6,7 @@ Its state is never stored: it follows from which objects exist and from the ledg
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -63,6 +64,20 @@ def step(view: View) -> Step:
     if now == "paused":
         return Step.WAIT
     return Step.ASSEMBLE if now == "assembling" else Step.RUN
+
+
+LOOK_AHEAD_S = 4.0
+"""For how long workers have something to take when no orchestrator looks; one that is started again takes 2-3 s."""
+
+
+def ahead(workers: int, running: int, pace: float, window: int) -> int:
+    """How many announcements may wait for `workers`, of whom `running` are busy and which end `pace` chunks a second.
+
+    Each idle worker's, and what is ended in LOOK_AHEAD_S; never more than `window` a worker. What waits is first come, first
+    served: with more of it, a small job would stand behind minutes of a large one's chunks.
+    """
+    wanted = max(0, workers - running) + math.ceil(pace * LOOK_AHEAD_S)
+    return max(2, min(window * workers, wanted))
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from contract.settings import Settings
 from contract.storage import Storage
 from orchestrator.announce import Announcer
 from orchestrator.confine import Confined
-from orchestrator.machine import Claimant, Step, View, share, step
+from orchestrator.machine import Claimant, Step, View, ahead, share, step
 from orchestrator.metrics import registry
 from orchestrator.records import Records
 
@@ -271,16 +271,19 @@ class Service:
     def _dispatch_version(self, version: Literal[1], ready: list[str]) -> None:
         """Jobs of one version share a window: chunks that wait for newer workers must not keep old ones idle."""
         claimants = []
-        announced = 0
+        announced = running = 0
+        pace = 0.0
         for job in ready:
             counts = self._ledger.counts(job)
             if counts is None:
                 continue
             announced += counts.waiting
+            running += counts.running
+            pace += self._ledger.pace(job)
             outstanding = counts.waiting + counts.running
             free = counts.total - counts.done - counts.failed - outstanding
             claimants.append(Claimant(job, self._jobs[job].priority, max(0, free), outstanding))
-        places = max(2, self._settings.window * len(self._ledger.workers())) - announced
+        places = ahead(len(self._ledger.workers()), running, pace, self._settings.window) - announced
         for job, count in share(claimants, max(0, places)).items():
             for chunk in self._ledger.dispatch(job, count):
                 self._announcer.ring(job, chunk, self._plans[job].chunks[chunk].label, version)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from contract.job import Control, State
 from contract.ledger import Counts
-from orchestrator.machine import Claimant, Step, View, share, state, step
+from orchestrator.machine import Claimant, Step, View, ahead, share, state, step
 
 TOTAL = 4
 
@@ -140,6 +140,24 @@ def replace_control(control: Control, **changes: bool) -> Control:
 
 TestWorld = World.TestCase
 TestWorld.settings = settings(max_examples=300, stateful_step_count=40, deadline=None, derandomize=True)
+
+
+@given(workers=st.integers(0, 500), busy=st.integers(0, 600), pace=st.floats(0, 1000), window=st.integers(1, 8))
+def test_what_waits_is_enough_and_not_more(workers: int, busy: int, pace: float, window: int) -> None:
+    """Every idle worker has its announcement, nobody runs dry within a look or two, and the window is never exceeded."""
+    places = ahead(workers, busy, pace, window)
+    assert 2 <= places <= max(2, window * workers)
+    assert places >= min(workers - busy, window * workers)
+    assert places >= min(pace, window * workers)
+
+
+def test_slow_chunks_are_not_announced_long_before_their_time() -> None:
+    """64 workers that take three minutes a chunk: a small job stands behind two chunks, not behind 128."""
+    assert ahead(64, 64, 64 / 180, 2) == 2
+    assert ahead(64, 0, 0.0, 2) == 64
+    assert ahead(64, 64, 64 / 7.5, 2) == 35
+    assert ahead(64, 60, 200.0, 2) == 128
+
 
 CLAIMANTS = st.lists(
     st.builds(
