@@ -81,7 +81,7 @@ def open_result(
     tags = carried_tags(source.metadata, film=False)
     if made is not None:
         tags |= film_tags(made, index.container, tags)
-    starts_late = bool(unpack(index.pts)[0])
+    starts_late = bool(unpack(index.pts)[0]) or bool(move)
     container = av.open(
         str(out),
         "w",
@@ -116,7 +116,10 @@ def open_result(
                 f"{SUFFIXES[index.container]} cannot hold the {known.kind} stream ({known.codec}): {reason(error)}; name "
                 "the result .mkv."
             ) from error
-        stream.metadata.update(carried_tags(original.metadata, film=known.index == index.stream))
+        carried = carried_tags(original.metadata, film=known.index == index.stream)
+        if index.container in ("mp4", "mov") and "name" in carried:
+            carried.setdefault("title", carried.pop("name"))  # what it is called there when read is not what is written
+        stream.metadata.update(carried)
         stream.disposition = original.disposition
     assert film is not None
     chapters = source.chapters()

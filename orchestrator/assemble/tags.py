@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from contract.film import FilmIndex
 
 OWN = frozenset(
-    ("major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time", "handler_name")
+    (
+        "major_brand",
+        "minor_version",
+        "compatible_brands",
+        "encoder",
+        "duration",
+        "creation_time",
+        "handler_name",
+        "vendor_id",
+    )
 )
 """Tags by which a container describes itself: the new one writes its own, so that their loss is none."""
 ABOUT_ENCODING = ("bps", "number_of_frames", "number_of_bytes", "_statistics", "vendor_id", "encoder", "duration")
@@ -115,6 +124,8 @@ def lost_tags(wanted: Wanted, out: Path, index: FilmIndex) -> list[str]:
 
 def _missing(before: Mapping[str, str], after: Mapping[str, str], what: str) -> list[str]:
     have = {k.lower(): v for k, v in after.items()}
+    if what != "the film":  # a track's title is its name in mp4 and mov
+        have |= {k: have[twin] for k, twin in (("title", "name"), ("name", "title")) if twin in have and k not in have}
     return [
         f"{key}={value[:60]!r} of {what}"
         for key, value in before.items()

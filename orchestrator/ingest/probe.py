@@ -68,7 +68,7 @@ def describe_streams(container: InputContainer, film: VideoStream) -> tuple[Sour
             SourceStream(
                 index=stream.index,
                 kind=kind,
-                codec=named.group(1) if named and _unknown(stream) else codec_name(stream),
+                codec=named.group(1) if named and _unknown(stream) and kind != "attachment" else codec_name(stream),
                 copied=stream.index != film.index,
                 language=stream.metadata.get("language", ""),
                 title=stream.metadata.get("title", ""),

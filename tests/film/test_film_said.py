@@ -248,3 +248,30 @@ def test_pictures_that_say_which_way_is_up_stay_so(tmp_path: Path) -> None:
         assert next(container.decode(video=0)).rotation == -90
     with pytest.raises(Unsupported, match="EXIF"):
         _restored(data, "mov", tmp_path, "r.ts", codec="x264")
+
+
+def test_tracks_keep_their_names_in_mp4(tmp_path: Path) -> None:
+    """What mp4 reads as a name it writes as a title: it arrives, and no note says that it did not."""
+
+    def dress(container: av.container.OutputContainer, stream: av.VideoStream) -> None:
+        stream.metadata["title"] = "The picture"
+        container.streams.audio[0].metadata["title"] = "Commentary"
+
+    done = _restored(film(sounds=STEREO, dress=dress)(), "mp4", tmp_path, "r.mp4", codec="x264")
+    (tmp_path / "r.mp4").write_bytes(done.data)
+    with av.open(str(tmp_path / "r.mp4")) as container:
+        assert [s.metadata.get("name") for s in container.streams] == ["The picture", "Commentary"]
+    assert not any("does not keep" in note for note in done.notes)
+
+
+def test_sound_from_before_zero_moves_everything_in_mp4(tmp_path: Path) -> None:
+    """mp4 hides what is before 0: everything starts later, to the tick."""
+    sound = Sound("pcm_s16le", start=-0.4)
+    data = write(Film("matroska", "libx264", x264(), sounds=(sound,), muxer={"avoid_negative_ts": "disabled"}))
+    done = _restored(data, "mkv", tmp_path, "r.mp4", codec="x264")
+    assert any("start 0.400 s later" in note or "start 0.401 s later" in note for note in done.notes)
+    (tmp_path / "r.mp4").write_bytes(done.data)
+    with av.open(str(tmp_path / "r.mp4")) as container:
+        shown = sorted(p.pts * p.time_base for p in container.demux(video=0) if p.size)
+    assert len(shown) == 48
+    assert {round((b - a) * 1000) for a, b in zip(shown, shown[1:], strict=False)} == {40}
