@@ -85,7 +85,21 @@ def open_media(source: BinaryIO, what: str, demuxers: tuple[str, ...] = DEMUXERS
     except (av.error.FFmpegError, ValueError, OverflowError, MemoryError) as error:
         raise BadInput(f"{what} cannot be opened as a film ({reason(error)}); check the file.") from error
     with container:
-        yield container
+        try:
+            yield container
+        finally:
+            _rest(container)
+
+
+def _rest(container: InputContainer) -> None:
+    """Let decoders' threads come to rest, which waits for them without the interpreter's lock.
+
+    Whoever frees a decoder waits for its threads with the lock held, and one that has something to log waits for the lock.
+    """
+    for stream in container.streams:
+        context = getattr(stream, "codec_context", None)
+        if context is not None and context.is_open:
+            context.flush_buffers()
 
 
 def reason(error: BaseException) -> str:
