@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -274,4 +275,4 @@ def test_sound_from_before_zero_moves_everything_in_mp4(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "r.mp4")) as container:
         shown = sorted(p.pts * p.time_base for p in container.demux(video=0) if p.size)
     assert len(shown) == 48
-    assert {round((b - a) * 1000) for a, b in zip(shown, shown[1:], strict=False)} == {40}
+    assert {round((b - a) * 1000) for a, b in itertools.pairwise(shown)} == {40}
