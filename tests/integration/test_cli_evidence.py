@@ -9,6 +9,7 @@ from pathlib import Path
 import bagit
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from orchestrator.local import Cluster
@@ -146,3 +147,30 @@ def test_what_is_not_ours_is_refused(respool_here, tmp_path: Path) -> None:
         assert done.returncode == 2, (words, done)
         assert done.stderr
     assert not (tmp_path / "s.png").exists()
+
+
+def test_a_damaged_picture_is_on_record(cluster: Cluster, respool, tmp_path: Path) -> None:
+    """What can be read of a broken scan is restored; failures, record, PREMIS and report say that it is damaged; --strict fails it."""
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.random.default_rng(1).integers(0, 255, (256, 64, 3), np.uint8),
+        photometric="rgb",
+        compression="zlib",
+        rowsperstrip=16,
+    )
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "a.tif").write_bytes(data)
+    state = ["--state", cluster.folder.path]
+    job = [tmp_path / "a.tif", "--model", "lanczos", "-s", "1"]
+    name = respool("submit", *job, *state).stdout.strip()
+    assert respool("watch", name, *state).returncode == 0
+    assert respool("fetch", name, "-o", tmp_path / "bag", "--bag", *state).returncode == 0
+    [record] = map(json.loads, (tmp_path / "bag" / "respool-records.jsonl").read_text().splitlines())
+    assert "damaged from row" in record["damage"][0]["reason"]
+    premis = (tmp_path / "bag" / "premis.xml").read_text()
+    assert ">warning<" in premis
+    assert "frames 0" not in premis
+    strict = respool("run", *job, "--strict", "-o", tmp_path / "b.tif", *state)
+    assert strict.returncode == 1
+    assert not (tmp_path / "b.tif").exists()

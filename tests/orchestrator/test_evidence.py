@@ -115,7 +115,10 @@ HOSTILE = "<script>alert(1)</script>&\"'.png"
 def page(changed: tuple[Path, Path]) -> str:
     """The report of a job with a good item, a damaged one and a failed one with a hostile name."""
     names = ("good.png", "film.mkv", HOSTILE)
-    items = tuple(Item(n, "image", name, name, f"{n:064x}", 10) for n, name in enumerate(names))
+    items = tuple(
+        Item(n, "video" if name.endswith("mkv") else "image", name, name, f"{n:064x}", 10)
+        for n, name in enumerate(names)
+    )
     job = Job("0123456789abcdef", Spec(model="lanczos", scale=2.0), items, "2026-01-02T03:04:05+00:00")
     facts = {
         "device": words.raw("cpu"), "started": words.raw("2026-01-02T03:04:05+00:00"),
@@ -127,7 +130,7 @@ def page(changed: tuple[Path, Path]) -> str:
         "failed",
         (ResultFile(0, "good.png", "k", "b" * 64, 1),),
         (ItemFailure(2, HOSTILE, "it is <b>broken</b>"),),
-        (Damage(1, 3, 4, "bit errors"),),
+        (Damage(1, 3, 4, "bit errors"), Damage(0, 0, 1, "its lower half is gone")),
         finished="2026-01-02T03:05:00+00:00",
     )
     told = records(job, Plan(job.id, (Chunk(0, "image", 0, 0, 1, "a"),)), {0: done}, manifest)
@@ -145,6 +148,7 @@ def test_the_page_is_self_contained_and_escapes_names(changed: tuple[Path, Path]
     for said in (
         "bit errors",
         "frames 3 to 6",
+        "<td>its lower half is gone",
         "&lt;b&gt;broken",
         "no detail was generated",
         "b" * 64,
