@@ -111,7 +111,7 @@ FOUND: tuple[Material, ...] = (
     Material(
         "clock-wraps-to-mp4",
         "ts",
-        lambda: wrapping(replace(H264, format="mpegts", sounds=(Sound("aac"),))),
+        lambda: wrapping(replace(H264, format="mpegts", sounds=(Sound("mp2"),))),
         "mp4",
         expect="joined",
     ),
