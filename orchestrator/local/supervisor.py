@@ -64,6 +64,7 @@ class Supervisor:
         if lock is None:
             self._tell({"busy": True})
             return 0
+        os.dup(lock.fileno())  # never closed: whoever waits for the lock waits until this process is gone
         self._folder.sweep()
         shutil.rmtree(self._folder.scratch, ignore_errors=True)
         self._folder.make()
@@ -85,7 +86,6 @@ class Supervisor:
             return 1
         finally:
             self._end()
-            lock.close()
         return 0
 
     def _start_servers(self) -> Credentials:
