@@ -89,7 +89,7 @@ def main() -> None:
             dones = list(records.dones(job, range(len(plan.chunks))))
     print(f"load {os.getloadavg()[0]:.1f}; cluster ready in {ready:.1f} s; {len(dones)} chunks")
     whole = 0.0
-    for done in sorted(dones, key=lambda d: d.record["started"]):
+    for done in sorted(dones, key=lambda d: bytes(d.record["started"])):
         stages = msgspec.json.decode(done.record["stages"], type=dict[str, float])
         took = msgspec.json.decode(done.record["seconds"], type=dict[str, float])
         whole += took["whole"] - took["load"]
