@@ -158,6 +158,7 @@ class Worker:
     def _enhance(self, lease: Lease, file: JobFile, chunk: Chunk) -> Done:
         began, started = time.monotonic(), datetime.now(UTC)
         spec = file.job.spec
+        self.meter.takes(spec.model)
         passes = chunk.kind == "video" and spec.model == "identity" and spec.faces is None
         enhancer = None if passes else self.desk.enhancer(spec)  # nothing is loaded to copy frames
         self.desk.faces(spec)
@@ -171,7 +172,7 @@ class Worker:
         self._frames += done.frames
         self._fps = done.frames / max(seconds["whole"], 1e-3)
         stages = msgspec.json.decode(done.record["stages"]) if "stages" in done.record else {}
-        self.meter.made(file.job.spec.model, done, {**stages, **seconds})
+        self.meter.made(spec.model, done, {**stages, **seconds})
         record = {
             **done.record,
             "device": words.raw(enhancer.device if enhancer else "none"),

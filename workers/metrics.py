@@ -39,6 +39,7 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (MemoryError, "memory"),
     (OSError, "system"),
 )
+_WORDS = frozenset(word for _, word in _CAUSES) | {"device", "time"}
 STAGES = ("load", "fetch", "enhance", "store", "whole")
 
 
@@ -57,12 +58,20 @@ class Meter:
             "respool_chunk_seconds", "Seconds a chunk took, by stage.", ["stage"], buckets=_SECONDS, registry=r
         )
         self._busy = Gauge("respool_worker_busy", "1 while a chunk is at hand.", registry=r)
+        for cause in _WORDS:  # there at 0, because a rate sees no rise in a series that begins with its first failure
+            self._failures.labels(cause)
         r.register(_Machine(scratch))
         ProcessCollector(registry=r)
 
     def begin(self) -> None:
         """A chunk was claimed."""
         self._busy.set(1)
+
+    def takes(self, model: str) -> None:
+        """An attempt with `model` begins: its series are there, at 0 the first time."""
+        name = self._name(model)
+        self._frames.labels(name)
+        self._pixels.labels(name)
 
     def end(self, outcome: str) -> None:
         """The chunk at hand ended; `outcome` is the worker's one word for it."""
@@ -71,8 +80,7 @@ class Meter:
 
     def made(self, model: str, done: Done, seconds: Mapping[str, float]) -> None:
         """An attempt was made and stored: its frames, its pixels, and its seconds by stage."""
-        self._models |= {model} if len(self._models) < _MODELS else set()
-        name = model if model in self._models else "other"
+        name = self._name(model)
         self._frames.labels(name).inc(done.frames)
         self._pixels.labels(name).inc(sum(o.frames * o.width * o.height for o in done.outputs))
         for stage in STAGES:
@@ -82,6 +90,10 @@ class Meter:
     def failure(self, error: BaseException) -> None:
         """An attempt failed and counts as a try."""
         self._failures.labels(cause_of(error)).inc()
+
+    def _name(self, model: str) -> str:
+        self._models |= {model} if len(self._models) < _MODELS else set()
+        return model if model in self._models else "other"
 
 
 def cause_of(error: BaseException) -> str:

@@ -40,6 +40,10 @@ def query(need: Callable[[str], str]) -> Iterator[Query]:
             ) as r,
             watching(program, r, folder) as ask,
         ):
+            # A rate needs a series that was scraped before it rose, which chunks of a few milliseconds outrun: three
+            # chunks first, and the job whose rates are looked at once they were seen.
+            r.submit(rigs.film(folder, 15))
+            until(lambda: ask("sum(respool_frames_total) == 15"), _PATIENCE_S, "the first film's frames in Prometheus")
             job = r.submit(film)
             until(lambda: (c := r.ledger.counts(job)) and c.failed and c.done >= 8, _PATIENCE_S, "a chunk set aside")
             r.jobs.control(job, paused=True)

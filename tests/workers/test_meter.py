@@ -64,6 +64,24 @@ def test_causes_are_a_few_words(error: Exception, cause: str) -> None:
     assert cause_of(error) == cause
 
 
+def test_series_begin_at_zero(tmp_path: Path) -> None:
+    """Prometheus sees a rise only in a series that it saw before: the first failure and the first chunk count in a rate."""
+    meter = Meter(tmp_path)
+    value = meter.registry.get_sample_value
+    assert value("respool_attempt_failures_total", {"cause": "device"}) == 0
+    assert value("respool_attempt_failures_total", {"cause": "enhance"}) == 0
+    assert value("respool_frames_total", {"model": "lanczos"}) is None
+    meter.takes("lanczos")
+    assert (
+        value("respool_frames_total", {"model": "lanczos"}) == value("respool_pixels_total", {"model": "lanczos"}) == 0
+    )
+    meter.made("lanczos", done(10), {})
+    meter.takes("lanczos")
+    assert value("respool_frames_total", {"model": "lanczos"}) == 10
+    meter.failure(EnhanceError("black"))
+    assert value("respool_attempt_failures_total", {"cause": "enhance"}) == 1
+
+
 def test_gpu_memory_has_the_kinds_that_the_dashboard_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a GPU's numbers each kind is a series of its own, reserved and total among them; without, there is none."""
     meter = Meter(tmp_path)
