@@ -43,6 +43,8 @@ ODD = (
 )
 """Names that have broken tools: other scripts, dashes, line breaks, letters that turn the line, quotes, 250 characters."""
 PLAIN = 200
+RESTLESS_BYTES = 32 << 20
+"""So large that nobody reads the file between two of its changes."""
 
 
 def make_batch(folder: Path, files: int, width: int, height: int) -> set[str]:
@@ -108,6 +110,18 @@ def restless(path: Path, end: threading.Event) -> None:
             file.write(b".")
 
 
+def _beside(moving: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run `command` while a file changes all the time."""
+    end = threading.Event()
+    writer = threading.Thread(target=restless, args=(moving, end))
+    writer.start()
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        end.set()
+        writer.join()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--files", type=int, default=10_000)
@@ -122,20 +136,15 @@ def main() -> int:
         source, out = folder / "in", folder / "out"
         bad = make_batch(source, wanted.files, width, height)
         moving = source / "reel 0" / "moving.png"
-        moving.write_bytes(next(source.rglob("*.png")).read_bytes())
+        moving.write_bytes(next(source.rglob("*.png")).read_bytes() + bytes(RESTLESS_BYTES))
         bad.add("reel 0/moving.png")
         respool = str(Path(sys.executable).with_name("respool"))
         command = [respool, "run", str(source), "-o", str(out), "--model", wanted.model, "-s", wanted.scale]
         with start(replace(settings.load(), state=folder / "state"), workers=wanted.workers) as cluster:
             command += ["--state", str(cluster.folder.path)]
-            end = threading.Event()
-            writer = threading.Thread(target=restless, args=(moving, end))
-            writer.start()
             began = time.monotonic()
-            first = subprocess.run(command, capture_output=True, text=True, check=False)
+            first = _beside(moving, command)
             seconds = time.monotonic() - began
-            end.set()
-            writer.join()
             records = Records(Storage(cluster.settings))
             (job,) = records.jobs()
             plan, spec = records.plan(job), records.job(job).spec
@@ -144,13 +153,7 @@ def main() -> int:
             (out / "reel 1" / "01000.jpg").unlink(missing_ok=True)
             stood = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
             began = time.monotonic()
-            moving.write_bytes(b"")  # as it was refused, it is the same job only when it is refused again
-            end.clear()
-            writer = threading.Thread(target=restless, args=(moving, end))
-            writer.start()
-            again = subprocess.run(command, capture_output=True, text=True, check=False)
-            end.set()
-            writer.join()
+            again = _beside(moving, command)  # as it was refused, it is the same job only when it is refused again
             rerun = time.monotonic() - began
             jobs = len(list(records.jobs()))
         with (out / "failures.csv").open(newline="") as file:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from benchmarks.clips import make_film
+from benchmarks.moving import make_moving
 from contract import settings
 from contract.storage import Storage
 from orchestrator.local import start
@@ -67,7 +67,7 @@ def main() -> None:
     memory = Memory()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        film, out = make_film(folder / "film.mp4", wanted.frames, (width, height), gop=24), folder / "out.mp4"
+        film, out = make_moving(folder / "film.mp4", wanted.frames, (width, height)), folder / "out.mp4"
         began = time.monotonic()
         with start(replace(settings.load(), state=folder / "state"), workers=1) as cluster:
             ready = time.monotonic() - began

@@ -180,12 +180,23 @@ BOTTOM_FIRST = 3
 """FFmpeg's AV_FIELD_BB."""
 
 
-def encoder_options(codec: Codec, spec: Spec, pix_fmt: str, field_order: int = PROGRESSIVE) -> dict[str, str]:
+LARGE = 3_000_000
+LARGE_LOOKAHEAD = 10
+"""Frames of this many pixels, and how many of them x264 then holds back: 15 MB each at 2560x1920, and 40 with its `medium`
+preset, which was most of a worker's memory. 10 is what `veryfast` looks ahead; everything else stays `medium`."""
+
+
+def encoder_options(
+    codec: Codec, spec: Spec, pix_fmt: str, field_order: int = PROGRESSIVE, pixels: int = 0
+) -> dict[str, str]:
     """FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know.
 
-    Films that stay interlaced (`field_order` above PROGRESSIVE) are encoded as such where the encoder can.
+    Films that stay interlaced (`field_order` above PROGRESSIVE) are encoded as such where the encoder can. `pixels` is the
+    size of a frame: unless a preset is asked for, x264 looks less far ahead from LARGE on.
     """
     options = _options(codec, spec, pix_fmt)
+    if codec == "x264" and pixels >= LARGE and spec.preset is None:
+        options["x264-params"] += f":rc-lookahead={LARGE_LOOKAHEAD}"
     if field_order > PROGRESSIVE and codec in ("x264", "prores"):
         options["flags"] = "+ildct"
         if codec == "x264" and field_order == BOTTOM_FIRST:  # else its headers say top first, whatever its frames are

@@ -68,6 +68,8 @@ class Settings:
     """Memory that a process may map while it ingests or assembles strangers' media; 0 means no limit."""
     media_cpu_s: float = 21600.0
     """Processor time that one source may take there; 0 means no limit."""
+    media_step_s: float = 60.0
+    """Processor time that one step of it may take: to open the source, to find or decode one more frame; 0 means no limit."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     backend: str = "auto"

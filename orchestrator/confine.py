@@ -1,7 +1,7 @@
-"""Ingest and assembly in processes of their own, which parse what strangers made, have limits, and can be killed.
+"""Planning, ingest and assembly in processes of their own, which parse what strangers made, have limits, and can be killed.
 
 One process does one act and ends. The next one is started at once and waits with everything imported, so that an act
-costs no start. See orchestrator/act.py for the other side.
+costs no start; a command asks without one. See orchestrator/act.py for the other side.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Literal
 
+import msgspec
+
 from contract import errors
-from contract.errors import Interrupted, PermanentError, RespoolError
+from contract import job as words
+from contract.errors import BadInput, Interrupted, PermanentError, RespoolError
+from contract.film import FilmIndex
+from contract.job import Item, Spec
 from contract.settings import Settings
 
 Act = Literal["ingest", "assemble"]
@@ -60,10 +66,11 @@ class _Child:
 
 
 class Confined:
-    """Runs acts, each in a process of its own. Safe to share between threads."""
+    """Runs acts, each in a process of its own. Safe to share between threads. `close` it at the end."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, ahead: bool = True) -> None:
+        """With `ahead` the next process is started before it is needed."""
+        self._settings, self._ahead = settings, ahead
         self._lock = threading.Lock()
         self._spare: _Child | None = None
         self._closed = False
@@ -96,22 +103,40 @@ class Confined:
                     refused[crash.item] = str(crash)
                 unlucky.add(crash.item)
 
+    def plan(self, path: Path, item: Item, spec: Spec, scale: int) -> FilmIndex:
+        """The index of the film at `path`, as `ingest.film.plan_film` makes it and with what it raises.
+
+        Raises BadInput for a source that its process could not bear, and OSError for a file that cannot be opened.
+        """
+        path.open("rb").close()
+        film = {"path": str(path.absolute()), "item": item, "spec": spec, "scale": scale}
+        try:
+            last = self._order(msgspec.json.encode({"act": "plan", "film": film}), lambda: None)
+        except Crashed as crash:
+            raise BadInput(f"{item.name} cannot be read: {crash}") from crash
+        return words.decode(str(last["index"]).encode(), FilmIndex, item.name)
+
     def _once(self, act: Act, job: str, refused: dict[int, str], checkpoint: Callable[[], None]) -> None:
+        self._order(msgspec.json.encode({"act": act, "job": job, "refused": refused}), checkpoint)
+
+    def _order(self, order: bytes, checkpoint: Callable[[], None]) -> dict[str, object]:
+        """Have one order done by a process of its own; returns the last thing it says."""
         child = self._take()
         try:
             assert child.process.stdin is not None
-            order = {"act": act, "job": job, "refused": {str(item): reason for item, reason in refused.items()}}
-            child.process.stdin.write(json.dumps(order).encode() + b"\n")
+            child.process.stdin.write(order + b"\n")
             child.process.stdin.flush()
-            self._conclude(child, self._listen(child, checkpoint))
+            return self._conclude(child, self._listen(child, checkpoint))
         except BrokenPipeError as error:  # it ended while it waited
-            raise Interrupted(f"The process for {act} ended before it had begun; it is tried again.") from error
+            raise Interrupted(
+                "The process that reads the sources ended before it had begun; it is tried again."
+            ) from error
         finally:
             child.end()
 
     def _listen(self, child: _Child, checkpoint: Callable[[], None]) -> list[dict[str, object]]:
         """All that the process says until it closes its end; `checkpoint` is called meanwhile."""
-        said = b""
+        said = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(child.answers, selectors.EVENT_READ)
             while True:
@@ -123,11 +148,11 @@ class Confined:
                 checkpoint()
         return [json.loads(line) for line in said.splitlines()]
 
-    def _conclude(self, child: _Child, said: list[dict[str, object]]) -> None:
-        """Return when the act ended well; raise what it says, or what its end says."""
+    def _conclude(self, child: _Child, said: list[dict[str, object]]) -> dict[str, object]:
+        """The last thing it said when the act ended well; raises what it says, or what its end says."""
         last = said[-1] if said else {}
         if last.get("ended"):
-            return
+            return last
         items = [message["item"] for message in said if "item" in message]
         item = items[-1] if items and isinstance(items[-1], int) else None
         if "error" in last:
@@ -140,9 +165,11 @@ class Confined:
         if -code in _KILLED:
             raise Interrupted("The process that reads the sources was killed by somebody; it is tried again.")
         if -code == signal.SIGXCPU:
-            limit = self._settings.media_cpu_s
+            limits = self._settings
             raise Crashed(
-                f"reading it takes more than {limit:.0f} s of processor time; raise RESPOOL_MEDIA_CPU_S.", item
+                f"reading it takes more than {limits.media_step_s:g} s of processor time at one place, or {limits.media_cpu_s:g} s "
+                "in all; raise RESPOOL_MEDIA_STEP_S or RESPOOL_MEDIA_CPU_S.",
+                item,
             )
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise Crashed(
@@ -162,14 +189,14 @@ class Confined:
 
     def _prepare(self) -> None:
         with self._lock:
-            if self._spare is None and not self._closed:
+            if self._ahead and self._spare is None and not self._closed:
                 self._spare = self._start()
 
     def _start(self) -> _Child:
         reader, writer = os.pipe()
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.act", str(writer)],
+                [sys.executable, "-P", "-m", "orchestrator.act", str(writer)],
                 stdin=subprocess.PIPE,
                 env={**os.environ, **self._settings.environment()},
                 pass_fds=[writer],

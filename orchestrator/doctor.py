@@ -93,7 +93,7 @@ def _cuda() -> Finding:
     ask = "import torch; print(torch.version.cuda, torch.zeros(1, device='cuda').add(1).item())"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", ask], capture_output=True, text=True, timeout=_TORCH_S, check=False
+            [sys.executable, "-P", "-c", ask], capture_output=True, text=True, timeout=_TORCH_S, check=False
         )
     except subprocess.TimeoutExpired:
         return Finding("cuda", "bad", f"torch did not answer within {_TORCH_S} s; look at `nvidia-smi` and dmesg")

@@ -145,11 +145,11 @@ class Jobs:
         known = self._records.job(job)
         manifest = self._records.manifest(job)
         plan = self._records.plan(job)
+        bits = self._ledger.done(job)  # before the counts: an ended job's ledger goes, and both with it
         counts = self._ledger.counts(job)
         view = View(plan is not None, self._records.control(job), counts, None if manifest is None else manifest.state)
         images: ImageProgress | None = None
         if counts is not None and plan is not None:
-            bits = self._ledger.done(job)
             images = image_progress(known, plan, lambda n: n >> 3 < len(bits) and bool(bits[n >> 3] & 0x80 >> (n & 7)))
         if counts is None and plan is not None:
             done, failed = self._records.settled(job, len(plan.chunks))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ from contract.job import Item, Job, Spec
 from contract.ledger import Ledger
 from contract.settings import Settings
 from contract.storage import Storage
-from orchestrator.ingest.film import plan_film
+from orchestrator.confine import Confined
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.naming import apart
 from orchestrator.sources import Found, SourceFile, find
@@ -74,12 +75,13 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings, resul
     scale = network_scale(spec.model, settings)
     refused: dict[int, str] = {}
     drafts = []
-    for n, file in enumerate(files):
-        try:
-            drafts.append(_draft(n, file, spec, scale, result, notes))
-        except OSError as error:
-            refused[n] = _unreadable(file, error)
-            drafts.append(_unread(n, file))
+    with closing(Confined(settings, ahead=False)) as confined:
+        for n, file in enumerate(files):
+            try:
+                drafts.append(_draft(n, file, spec, scale, result, notes, confined))
+            except OSError as error:
+                refused[n] = _unreadable(file, error)
+                drafts.append(_unread(n, file))
     return Draft(tuple(files), tuple(apart(drafts, notes)), tuple(notes), refused)
 
 
@@ -155,7 +157,9 @@ def _silent(_what: str, _done: int, _total: int) -> None:
     """Nobody wants to see it."""
 
 
-def _draft(n: int, file: SourceFile, spec: Spec, scale: int, result: str | None, notes: list[str]) -> Item:
+def _draft(
+    n: int, file: SourceFile, spec: Spec, scale: int, result: str | None, notes: list[str], confined: Confined
+) -> Item:
     """An item without its hash: what it is, and what its result will be called."""
     size = file.path.stat().st_size
     draft = Item(n, kind_of(file.path, file.name), file.name, result or file.name, NOTHING, size)
@@ -165,8 +169,7 @@ def _draft(n: int, file: SourceFile, spec: Spec, scale: int, result: str | None,
             return msgspec.structs.replace(draft, result=result or name, pixels=picture.width * picture.height)
         if size == 0:
             raise BadInput(f"{file.name} is empty; there is nothing to restore.")
-        with file.path.open("rb") as stream:
-            index = plan_film(stream, draft, spec, scale)
+        index = confined.plan(file.path, draft, spec, scale)
         path = PurePosixPath(file.name)
         if result is None and file.sequence is not None:
             draft = msgspec.structs.replace(draft, result=f"{file.name}.{SUFFIXES[index.container]}")

@@ -90,9 +90,9 @@ def enhance_film(
                     encoder.write(ordinal, _as_it_is(frame, header))
         else:
             network = NetworkStages(header, enhancer, faces, clock)
-            size = 1 if enhancer.device == "cpu" else BATCH
+            size, depth = (1, 1) if enhancer.device == "cpu" else (BATCH, DEPTH)
             shown = network.shown(_batches(decoder, clock, turns, faces, size))
-            with ahead(shown, DEPTH) as inputs, Behind(network.encoded(encoder), DEPTH) as outputs:
+            with ahead(shown, depth) as inputs, Behind(network.encoded(encoder), depth) as outputs:
                 for ordinals, rgb in inputs:
                     checkpoint(encoder.frames)
                     outputs.put((ordinals, network.enhanced(rgb)))

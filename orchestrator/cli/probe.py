@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from orchestrator.cli.options import job_options, sequence_option, spec_of
 if TYPE_CHECKING:
     from contract.film import FilmIndex
     from contract.job import Spec
+    from orchestrator.confine import Confined
     from orchestrator.sources import SourceFile
 
 
@@ -35,6 +37,7 @@ def probe(
     """
     import msgspec
 
+    from orchestrator.confine import Confined
     from orchestrator.ingest.sequence import gathered
     from orchestrator.sources import Found, find
     from weights.catalog import network_scale
@@ -43,7 +46,8 @@ def probe(
     scale = network_scale(spec.model, settings)
     with gathered(sources, sequence, settings) as found:
         files, notes = found if isinstance(found, Found) else find(found)
-        seen = [_look(file, spec, scale) for file in files]
+        with closing(Confined(settings, ahead=False)) as confined:
+            seen = [_look(file, spec, scale, confined) for file in files]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
     else:
@@ -53,12 +57,11 @@ def probe(
     return Exit.USAGE if any("error" in facts for facts in seen) else Exit.DONE
 
 
-def _look(file: SourceFile, spec: Spec, scale: int) -> dict[str, Any]:
+def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined) -> dict[str, Any]:
     """One source as a dictionary; `error` says why it cannot be restored."""
     import msgspec
 
     from contract.job import Item
-    from orchestrator.ingest.film import plan_film
     from orchestrator.ingest.images import kind_of, plan_image
 
     facts: dict[str, Any] = {"name": file.name}
@@ -72,8 +75,7 @@ def _look(file: SourceFile, spec: Spec, scale: int) -> dict[str, Any]:
         item = Item(0, "video", file.name, file.name, "0" * 64, size)
         if file.sequence is not None:
             facts["sequence"] = msgspec.to_builtins(file.sequence)
-        with file.path.open("rb") as stream:
-            return facts | {"kind": "video", **_film(plan_film(stream, item, spec, scale))}
+        return facts | {"kind": "video", **_film(confined.plan(file.path, item, spec, scale))}
     except BadInput as error:
         return facts | {"error": str(error)}
 

@@ -96,5 +96,5 @@ def _program(settings: Settings, module: str, arguments: list[object]) -> int:
 
     if find_spec("torch") is None or find_spec("workers") is None:
         raise UsageError("this needs torch, which is not installed; pip install 'respool[worker]' brings it.")
-    line = [sys.executable, "-m", module, *map(str, arguments)]
+    line = [sys.executable, "-P", "-m", module, *map(str, arguments)]
     return subprocess.run(line, env={**os.environ, **settings.environment()}, check=False).returncode

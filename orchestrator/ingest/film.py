@@ -31,6 +31,8 @@ from orchestrator.ingest.survey import Survey, last_duration, survey_film
 from orchestrator.ingest.trial import check_cuttable, needs_trial, run_trial
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from contract.job import Item, Spec
     from orchestrator.ingest.packets import PacketTable
 
@@ -79,23 +81,25 @@ class Cuts:
     lossless: bool
 
 
-def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> FilmIndex:
+def plan_film(
+    source: BinaryIO, item: Item, spec: Spec, network_scale: int, checkpoint: Callable[[], None] = lambda: None
+) -> FilmIndex:
     """The index of the film in `source` (seekable, left open) under `spec`; `network_scale` is used where the spec
-    names no scale.
+    names no scale. `checkpoint` is called whenever it was read a piece further, and raises to stop.
 
     Raises BadInput for what is no film, Unsupported for what cannot be restored without losing something, UsageError
     for options that do not fit. Nothing has been done by then.
     """
     what = item.name
-    survey = survey_film(source, item, spec, what)
+    survey = survey_film(source, item, spec, what, checkpoint)
     target = target_frames(survey.picture.width, survey.picture.height, spec)
     deinterlacing = (spec.model != "identity" and spec.deinterlace == "auto") or spec.deinterlace == "bwdif"
     face_context = FACE_CONTEXT if spec.faces else 0
     context = face_context + int(deinterlacing)
     try:
-        cuts = _cut_packets(source, survey, spec, target, context, what=what)
+        cuts = _cut_packets(source, survey, spec, target, context, what, checkpoint)
     except Disorder as disorder:
-        cuts = _cut_decoded(source, survey, target, context, why=str(disorder), what=what)
+        cuts = _cut_decoded(source, survey, target, context, str(disorder), what, checkpoint)
     rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
     gap = gaps(cuts.pts, survey.time_base)
     encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate, survey.field_order, cuts.lossless)
@@ -124,10 +128,15 @@ def plan_film(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> F
         damage=tuple(cuts.damage),
         notes=(*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes),
     )
-    return _scanned(source, index, cuts, spec, what) if deinterlacing else index
+    if not deinterlacing:
+        return index
+    checkpoint()
+    return _scanned(source, index, cuts, spec, what)
 
 
-def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, context: int, what: str) -> Cuts:
+def _cut_packets(
+    source: BinaryIO, survey: Survey, spec: Spec, target: int, context: int, what: str, checkpoint: Callable[[], None]
+) -> Cuts:
     """Cut the source's own packets. Raises Disorder when they do not lend themselves to it."""
     check_cuttable(survey.codec)
     table = survey.table
@@ -137,7 +146,7 @@ def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, cont
     first_key = int(keys.ids[0]) if len(keys.ids) else -1
     if needs_trial(survey.form, survey.codec, order, first_key):
         with open_media(source, what) as container:
-            ungiven = run_trial(container, film_stream(container, what), order, keys)
+            ungiven = run_trial(container, film_stream(container, what), order, keys, checkpoint)
         if ungiven:
             order = find_order(table, survey.reorder, survey.step, ungiven)
             keys = usable_keys(table, order)
@@ -173,12 +182,14 @@ def _cut_packets(source: BinaryIO, survey: Survey, spec: Spec, target: int, cont
     )
 
 
-def _cut_decoded(source: BinaryIO, survey: Survey, target: int, context: int, why: str, what: str) -> Cuts:
+def _cut_decoded(
+    source: BinaryIO, survey: Survey, target: int, context: int, why: str, what: str, checkpoint: Callable[[], None]
+) -> Cuts:
     """Decode the whole source to find out what it holds."""
     picture = survey.picture
     odd = Turns((picture.width, picture.height), picture.pix_fmt, picture.colour)
     with open_media(source, what) as container:
-        found: Decoded = decode_all(container, film_stream(container, what), survey.step, odd, what)
+        found: Decoded = decode_all(container, film_stream(container, what), survey.step, odd, what, checkpoint)
     notes = [f"{what} is cut as losslessly recoded frames, not as its own packets: {why}"]
     if found.mended:
         notes.append(
@@ -227,7 +238,9 @@ def _scanned(source: BinaryIO, index: FilmIndex, cuts: Cuts, spec: Spec, what: s
     encoding = msgspec.structs.replace(
         index.encoding,
         field_order=PROGRESSIVE,
-        options=encoder_options(spec.codec, spec, index.encoding.pix_fmt, PROGRESSIVE),
+        options=encoder_options(
+            spec.codec, spec, index.encoding.pix_fmt, PROGRESSIVE, index.encoding.width * index.encoding.height
+        ),
     )
     return msgspec.structs.replace(index, scanning=scanning, deinterlace=True, encoding=encoding, notes=tuple(notes))
 

@@ -41,7 +41,8 @@ def ingest(
     """Write index.json and the chunk inputs of every item, then plan.json, once.
 
     An item that cannot be read is a failure of its own. Whoever is interrupted leaves objects that the next
-    try writes again, byte for byte; `checkpoint` is called between chunks and raises to stop, `begin` at each item.
+    try writes again, byte for byte; `checkpoint` is called at each packet of a film and between chunks, and
+    raises to stop, `begin` at each item.
     Items in `refused` are not looked at: they killed whoever did before, and fail with the reason given.
     """
     chunks: list[Chunk] = []
@@ -128,7 +129,7 @@ def _film(
     """Index one film and store its chunks from `number` on; all its chunks are uploaded when this returns."""
     key = keys.source(job.id, item.n)
     check_source(storage, key, item, checkpoint)
-    index = plan_film(io.BufferedReader(storage.open(key)), item, job.spec, scale)
+    index = plan_film(io.BufferedReader(storage.open(key)), item, job.spec, scale, checkpoint)
     storage.put(keys.index(job.id, item.n), words.encode(index))
     total = len(index.chunks)
     chunks = [

@@ -7,7 +7,7 @@ decodes, but an order of magnitude dearer than cutting packets.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -56,13 +56,15 @@ class Decoded:
     """Frames whose time had to be made up."""
 
 
-def decode_all(container: InputContainer, stream: VideoStream, step: int, odd: Turns, what: str) -> Decoded:
-    """Decode everything once, past `odd`. Raises BadInput when not one frame comes out."""
+def decode_all(
+    container: InputContainer, stream: VideoStream, step: int, odd: Turns, what: str, checkpoint: Callable[[], None]
+) -> Decoded:
+    """Decode everything once, past `odd`; `checkpoint` is called at each packet. Raises BadInput when not one frame comes out."""
     times: list[int | None] = []
     durations, packets = [], []
     turns: list[int] = []
     shape: tuple[int, int, str] | None = None
-    decoder = SequentialDecoder(container, stream)
+    decoder = SequentialDecoder(container, stream, checkpoint=checkpoint)
     for packet, frame in decoder:
         look = (frame.width, frame.height, frame.format.name)
         if shape is not None and look != shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -178,10 +178,16 @@ class Tally:
 
 
 def read_packets(
-    container: InputContainer, stream: VideoStream, tallies: dict[int, Tally], what: str, log: DecoderLog
+    container: InputContainer,
+    stream: VideoStream,
+    tallies: dict[int, Tally],
+    what: str,
+    log: DecoderLog,
+    checkpoint: Callable[[], None],
 ) -> PacketTable:
     """Demux the film's `stream` to its end, and the streams in `tallies` with it. `log` has been listening to the demuxer
-    since before `container` was opened. Raises BadInput when there is no film in it."""
+    since before `container` was opened; `checkpoint` is called at each packet of the film. Raises BadInput when there is no
+    film in it."""
     pts, dts, duration, size, flags, places = (array("q") for _ in range(6))
     inspector = Inspector(stream.codec_context.name, stream.codec_context.extradata or b"")
     broken: list[str] = []
@@ -193,6 +199,7 @@ def read_packets(
             if packet.size:  # others' empty packets only announce headers, and no container keeps them
                 tallies[packet.stream_index].add(packet)
             continue
+        checkpoint()
         places.append(packet.pos if packet.pos is not None else -1)
         pts.append(NONE if packet.pts is None else packet.pts)
         dts.append(NONE if packet.dts is None else packet.dts)

@@ -31,6 +31,8 @@ from orchestrator.ingest.probe import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -103,8 +105,9 @@ class Survey:
         return spans
 
 
-def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
-    """Look at everything in `source` once, without decoding. Raises what `plan_film` does."""
+def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint: Callable[[], None]) -> Survey:
+    """Look at everything in `source` once, without decoding; `checkpoint` is called at each packet of the film. Raises what
+    `plan_film` does."""
     with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
         log.name = container.format.name
         stream = film_stream(container, what)
@@ -119,7 +122,7 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
         holding = Holding(container, found, stream.index, spec.codec, picture.turned, what)
         choice = holding.choose(item, spec)
         tallies = {s.index: Tally() for s in found if s.kind != "attachment" and s.index != stream.index}
-        table = read_packets(container, stream, tallies, what, log)
+        table = read_packets(container, stream, tallies, what, log, checkpoint)
         picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
         survey = Survey(
             form=container.format.name,
@@ -142,7 +145,7 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str) -> Survey:
             wounded=tuple(_wounds(container, found, tallies)),
         )
     if survey.table.broken_off:
-        survey = _survey_film_alone(source, survey, what)
+        survey = _survey_film_alone(source, survey, what, checkpoint)
     if picture.turned or survey.codec in ORIENTED:
         with open_media(source, what) as container:
             matrix = display_matrix(container, film_stream(container, what))
@@ -191,11 +194,11 @@ def last_duration(survey: Survey, last_pts: int, own: int) -> int:
     return lasting if lasting > 0 and abs(lasting - own) * survey.time_base > ROUNDED else own
 
 
-def _survey_film_alone(source: BinaryIO, survey: Survey, what: str) -> Survey:
+def _survey_film_alone(source: BinaryIO, survey: Survey, what: str, checkpoint: Callable[[], None]) -> Survey:
     """A file that breaks off in some other stream may still hold more of the film."""
     with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
         log.name = container.format.name
-        table = read_packets(container, film_stream(container, what), {}, what, log)
+        table = read_packets(container, film_stream(container, what), {}, what, log, checkpoint)
     if len(table) == len(survey.table):
         return survey
     note = f"{what} breaks off ({survey.table.broken_off}) after {len(survey.table)} of {len(table)} pictures"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -57,6 +57,8 @@ class SequentialDecoder:
     container: InputContainer
     stream: VideoStream
     limit: int | None = None
+    checkpoint: Callable[[], None] = lambda: None
+    """Called at each packet."""
     trouble: dict[int, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ class SequentialDecoder:
         with DecoderLog(context.name) as log:
             packets = demux(self.container, {self.stream.index}, self.broken)
             for number, packet in enumerate(islice(packets, self.limit)):
+                self.checkpoint()
                 if not packet.size:
                     continue
                 packet.opaque = Tag(number)
@@ -110,7 +113,9 @@ def check_cuttable(codec: str) -> None:
         raise Disorder(f"packets of {codec} do not tell for certain where decoding can start")
 
 
-def run_trial(container: InputContainer, stream: VideoStream, order: Order, keys: Keys) -> frozenset[int]:
+def run_trial(
+    container: InputContainer, stream: VideoStream, order: Order, keys: Keys, checkpoint: Callable[[], None]
+) -> frozenset[int]:
     """Decode the head of the film and hold it against `order` and `keys`; returns ids of packets at the very start, before or leading
     the first key packet, that give no frame.
 
@@ -119,7 +124,7 @@ def run_trial(container: InputContainer, stream: VideoStream, order: Order, keys
     """
     first_key = int(keys.ids[0]) if len(keys.ids) else -1
     limit = max(TRIAL, first_key + 1 + TRIAL)
-    decoder = SequentialDecoder(container, stream, limit)
+    decoder = SequentialDecoder(container, stream, limit, checkpoint)
     marked = set(keys.ids[keys.ids < limit].tolist())
     given = []
     for packet, frame in decoder:

@@ -128,7 +128,13 @@ def _launch(
 ) -> tuple[BinaryIO, dict[str, str]]:
     """Start a supervisor and wait for its one line: ready, busy or error. The pipe's end tells it that we are gone."""
     reader, writer = os.pipe()
-    argv = [sys.executable, "-m", "orchestrator.local.supervisor", "--workers", str(workers), "--report", str(writer)]
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "orchestrator.local.supervisor",
+    ]  # -P: nothing is imported from where users stand
+    argv += ["--workers", str(workers), "--report", str(writer)]
     argv += ["--flower"] * flower + ["--no-orchestrator"] * (not orchestrator) + ["--keep"] * keep
     environment = {k: v for k, v in os.environ.items() if k != "RESPOOL_CONFIG"}  # these settings are complete
     environment |= settings.environment() | {"RESPOOL_STATE": str(folder.path)}

@@ -29,7 +29,7 @@ def orchestrator(settings: Settings) -> Member:
     return Member(
         role="orchestrator",
         name="orchestrator",
-        argv=(sys.executable, "-m", "orchestrator.cli.main", "--debug", "orchestrator"),
+        argv=(sys.executable, "-P", "-m", "orchestrator.cli.main", "--debug", "orchestrator"),
         env=settings.environment(),
         stop_s=10.0,
     )
@@ -48,7 +48,7 @@ def worker(settings: Settings, n: int, count: int) -> Member:
     return Member(
         role="worker",
         name=f"worker-{n}",
-        argv=(sys.executable, "-m", "workers.main"),
+        argv=(sys.executable, "-P", "-m", "workers.main"),
         env=env,
         stop_s=15.0,  # it hands its chunk back first
     )
@@ -60,7 +60,7 @@ def flower(settings: Settings, user: str, password: str) -> Member:
     return Member(
         role="flower",
         name="flower",
-        argv=(sys.executable, "-m", "orchestrator.cli.main", "flower", f"--host={HOST}", f"--port={port}"),
+        argv=(sys.executable, "-P", "-m", "orchestrator.cli.main", "flower", f"--host={HOST}", f"--port={port}"),
         port=port,
         env={**settings.environment(), "RESPOOL_FLOWER_USER": user, "RESPOOL_FLOWER_PASSWORD": password},
     )

@@ -350,3 +350,36 @@ def test_members_are_told_their_secrets_by_environment_alone() -> None:
         members.flower(settings, "respool", "geheim"),
     ]
     assert not any("geheim" in word for member in made for word in member.argv)
+
+
+def test_nothing_is_imported_from_the_folder_of_the_sources(small_film: Path, tmp_path: Path) -> None:
+    """Archives hold files of every name: an av.py beside the film is a file, not a module for any of our processes."""
+    place, mark = tmp_path / "archive", tmp_path / "mark"
+    place.mkdir()
+    for name in (
+        "av",
+        "billiard",
+        "boto3",
+        "celery",
+        "contract",
+        "msgspec",
+        "numpy",
+        "orchestrator",
+        "psutil",
+        "redis",
+        "workers",
+    ):
+        (place / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write({name!r})\nraise SystemExit(9)\n")
+    respool = Path(sys.executable).with_name("respool")
+    with tempfile.TemporaryDirectory(prefix="respool-test-") as state:
+        done = subprocess.run(
+            [respool, "run", small_film, "-o", tmp_path / "out.mkv", "--model", "lanczos", "-s", "1", "--state", state],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert not mark.exists(), mark.read_text()
+    assert done.returncode == 0, done.stderr
+    assert size(tmp_path / "out.mkv")[0] == 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
-from contract.errors import Cancelled, Interrupted
-from contract.job import Plan, Spec
+from contract.errors import BadInput, Cancelled, Interrupted
+from contract.film import FilmIndex
+from contract.job import Item, Plan, Spec
 from contract.settings import Settings
 from contract.storage import Storage
 from orchestrator.confine import Confined
@@ -21,11 +23,29 @@ from orchestrator.records import Records
 from orchestrator.submit import submit
 
 _FAULTS = """
-import os, signal
+import os, signal, time
 from pathlib import Path
+from orchestrator.ingest import film as planning
 from orchestrator.ingest import job as module
 
 film = module._film
+plan_film = planning.plan_film
+
+def spin(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+def plan(source, item, spec, scale, checkpoint):
+    if item.name.startswith("stuck"):
+        spin(60)
+    if item.name.startswith("long"):
+        for _ in range(8):
+            spin(0.5)
+            checkpoint()
+    if item.name.startswith("dies"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return plan_film(source, item, spec, scale, checkpoint)
 
 def hostile(job, item, *rest):
     if item.name.startswith("segv"):
@@ -43,6 +63,7 @@ def hostile(job, item, *rest):
     return film(job, item, *rest)
 
 module._film = hostile
+planning.plan_film = plan
 """
 
 
@@ -56,8 +77,7 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAULT_MARK", str(tmp_path / "mark"))
 
 
-def job_of(settings: Settings, folder: Path, *names: str) -> str:
-    """A submitted job of small films with these names, each different."""
+def _films(folder: Path, *names: str) -> None:
     folder.mkdir(exist_ok=True)
     for n, name in enumerate(names):
         with av.open(str(folder / f"{name}.mp4"), "w") as out:
@@ -67,6 +87,11 @@ def job_of(settings: Settings, folder: Path, *names: str) -> str:
             for _ in range(3):
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             out.mux(stream.encode())
+
+
+def job_of(settings: Settings, folder: Path, *names: str) -> str:
+    """A submitted job of small films with these names, each different."""
+    _films(folder, *names)
     return submit([folder], Spec(model="identity"), settings).job.id
 
 
@@ -88,7 +113,7 @@ def test_a_source_that_crashes_its_reader_is_refused_alone(settings: Settings, t
     plan = ingested(replace(settings, media_cpu_s=2.0), job)
     assert {failure.name: failure.reason.split(";")[0] for failure in plan.failures} == {
         "segv.mp4": "reading it ended the process that did (SIGSEGV)",
-        "spin.mp4": "reading it takes more than 2 s of processor time",
+        "spin.mp4": "reading it takes more than 60 s of processor time at one place, or 2 s in all",
     }
     assert {chunk.item for chunk in plan.chunks} == {0, 1, 4}  # a, m and z, in the order of their names
 
@@ -137,3 +162,31 @@ def test_nothing_of_the_act_is_kept_open(settings: Settings, tmp_path: Path) -> 
     before = len(list(Path("/proc/self/fd").iterdir()))
     ingested(settings, job)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+@pytest.mark.usefixtures("faults")
+def test_a_command_survives_what_it_looks_at(settings: Settings, tmp_path: Path) -> None:
+    """Before there is a job, too: a film that stops its reader or crashes it is refused, one that is merely long is planned."""
+    _films(tmp_path / "looks", "stuck", "long", "dies")
+    confined = Confined(replace(settings, media_step_s=1.0), ahead=False)
+
+    def planned(name: str) -> FilmIndex:
+        path = tmp_path / "looks" / name
+        item = Item(0, "video", name, name, "0" * 64, path.stat().st_size)
+        return confined.plan(path, item, Spec(model="identity"), 1)
+
+    with closing(confined):
+        with pytest.raises(BadInput, match=r"^stuck\.mp4 cannot be read: .* more than 1 s .*RESPOOL_MEDIA_STEP_S"):
+            planned("stuck.mp4")
+        with pytest.raises(BadInput, match=r"^dies\.mp4 cannot be read: .*SIGSEGV"):
+            planned("dies.mp4")
+        assert planned("long.mp4").frames == 3
+        (tmp_path / "looks" / "text.mp4").write_bytes(b"no film\n" * 100)
+        with pytest.raises(BadInput, match=r"^text\.mp4 cannot be opened as a film"):
+            planned("text.mp4")
+        (tmp_path / "looks" / "gone.mp4").symlink_to("nowhere")
+        with pytest.raises(FileNotFoundError):
+            confined.plan(
+                tmp_path / "looks" / "gone.mp4", Item(0, "video", "g", "g", "0" * 64, 1), Spec(model="identity"), 1
+            )
+    assert psutil.Process().children() == []
