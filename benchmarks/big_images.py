@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyvips
 import skimage
 import tifffile
 
-from benchmarks.first_light import PAUSE_S, Memory
+from benchmarks.watch import Watch
 from contract import settings
 from contract.storage import Storage
 from orchestrator.local import start
@@ -51,7 +47,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where files go (default: a temporary folder)")
     wanted = parser.parse_args()
     width, height = map(int, wanted.size.split("x"))
-    memory = Memory()
+    watch = Watch()
     with tempfile.TemporaryDirectory(prefix="rs-", dir=wanted.folder, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         source, out = make_photograph(folder / "scan.tif", width, height), folder / "out.tif"
@@ -59,17 +55,9 @@ def main() -> None:
         with start(
             replace(settings.load(), state=folder / "state", scratch=scratch), workers=wanted.workers
         ) as cluster:
-            respool = str(Path(sys.executable).with_name("respool"))
-            command = [respool, "run", str(source), "-o", str(out), "--model", wanted.model, "-s", wanted.scale]
-            began = time.monotonic()
-            with subprocess.Popen([*command, "--state", str(cluster.folder.path)]) as run:
-                roots = [psutil.Process(pid) for pid in (run.pid, *(p.pid for p in cluster.processes))]
-                while run.poll() is None:
-                    memory.look(roots)
-                    time.sleep(PAUSE_S)
-            seconds = time.monotonic() - began
-            if run.returncode:
-                sys.exit(run.returncode)
+            seconds = watch.run(
+                cluster, "run", str(source), "-o", str(out), "--model", wanted.model, "-s", wanted.scale
+            )
             records = Records(Storage(cluster.settings))
             (job,) = records.jobs()
             plan = records.plan(job)
@@ -84,8 +72,7 @@ def main() -> None:
         end="",
     )
     print(f"{wanted.workers} workers, {seconds:.0f} s, {megapixels / seconds:.2f} megapixels/s; {sizes}; {made}")
-    for program, size in sorted(memory.seen.values(), key=lambda p: -p[1]):
-        print(f"{size >> 20:6d} MiB  {program}")
+    print(watch.lines())
 
 
 if __name__ == "__main__":

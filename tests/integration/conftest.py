@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,6 +56,13 @@ def respool_here(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
         return subprocess.CompletedProcess(args, code, streams.out, streams.err)
 
     return run
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path: sockets live below it."""
+    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,13 +23,6 @@ FRAMES = 50
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return rigs.film(tmp_path_factory.mktemp("film"), FRAMES)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path: sockets live below it."""
-    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 def flip(r: Rig, key: str) -> None:

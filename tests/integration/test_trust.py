@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,13 +23,6 @@ FRAMES = 100
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return rigs.film(tmp_path_factory.mktemp("film"), FRAMES)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path: sockets live below it."""
-    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 def check(rig: Rig, job: str, film: Path, folder: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -84,13 +83,6 @@ def joining(servers: Rig, folder: Path) -> Iterator[Join]:
             for log in sorted(folder.glob("*.log")):  # pytest shows it when a test failed
                 print(f"== {log.name}", log.read_text(errors="replace")[-3000:], sep="\n")
             raise
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path: sockets live below it."""
-    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""A command from outside: how long it takes, and what every process of it and of its cluster costs. Linux only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from orchestrator.local import Cluster
+
+_PAUSE_S = 0.1
+
+
+class Watch:
+    """Peak resident memory and CPU seconds of processes, by id, as the kernel counts them."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[str, int, float]] = {}
+
+    def run(self, cluster: Cluster, *arguments: str) -> float:
+        """Run `respool ARGUMENTS` on `cluster` and watch both; returns the seconds it took. Exits when the command fails."""
+        command = [str(Path(sys.executable).with_name("respool")), *arguments, "--state", str(cluster.folder.path)]
+        began = time.monotonic()
+        with subprocess.Popen(command) as run:
+            roots = [psutil.Process(pid) for pid in (run.pid, *(p.pid for p in cluster.processes))]
+            while run.poll() is None:
+                self._look(roots)
+                time.sleep(_PAUSE_S)
+        if run.returncode:
+            sys.exit(run.returncode)
+        return time.monotonic() - began
+
+    def lines(self) -> str:
+        """A line for each process, the largest first."""
+        ranked = sorted(self._seen.values(), key=lambda p: -p[1])
+        return "\n".join(f"{size >> 20:6d} MiB {spent:7.1f} s of CPU  {program}" for program, size, spent in ranked)
+
+    def _look(self, roots: list[psutil.Process]) -> None:
+        """Note `roots` and everything below them; those that ended keep their last figure."""
+        for root in roots:
+            try:
+                for process in (root, *root.children(recursive=True)):
+                    self._seen[process.pid] = (_program(process), _peak(process), sum(process.cpu_times()[:2]))
+            except psutil.Error:
+                continue
+
+
+def _peak(process: psutil.Process) -> int:
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise psutil.NoSuchProcess(process.pid) from error
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def _program(process: psutil.Process) -> str:
+    words = [Path(word).name for word in process.cmdline()]
+    return " ".join(words[:5])[:60]
