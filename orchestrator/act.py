@@ -38,9 +38,9 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Film(Struct, frozen=True, forbid_unknown_fields=True):
-    """A film on disk to be planned, for no job yet."""
+    """A film on disk to be planned, for no job yet. `path` is what the system calls it, which need not be text."""
 
-    path: str
+    path: bytes
     item: Item
     spec: Spec
     scale: int
@@ -88,7 +88,7 @@ def _do(order: Order, known: Settings, answer: BinaryIO) -> dict[str, object]:
     if order.film is not None:
         film = order.film
         begin(film.item.n)
-        with Path(film.path).open("rb") as source:
+        with Path(os.fsdecode(film.path)).open("rb") as source:
             index = plan_film(source, film.item, film.spec, film.scale, allowance.step)
         return {"index": words.encode(index).decode()}
     records = Records(Storage(known))

@@ -109,7 +109,7 @@ class Confined:
         Raises BadInput for a source that its process could not bear, and OSError for a file that cannot be opened.
         """
         path.open("rb").close()
-        film = {"path": str(path.absolute()), "item": item, "spec": spec, "scale": scale}
+        film = {"path": os.fsencode(path.absolute()), "item": item, "spec": spec, "scale": scale}
         try:
             last = self._order(msgspec.json.encode({"act": "plan", "film": film}), lambda: None)
         except Crashed as crash:
@@ -173,7 +173,9 @@ class Confined:
             )
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise Crashed(
-            f"reading it ended the process that did ({name}); look at the orchestrator's log.", item, sure=False
+            f"reading it ended the process that did ({name}); check the file, and the orchestrator's log.",
+            item,
+            sure=False,
         )
 
     def _take(self) -> _Child:

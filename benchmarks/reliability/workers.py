@@ -55,7 +55,7 @@ def kills(count: int, seed: int) -> Score:
     score, rng = Score("kill -9 of a worker's parent or child at a random moment"), random.Random(seed)
     workers, pace = 4, 5.5  # a worker that dies more than once in 20 s counts as broken
     with folder() as place:
-        film = make_film(place / "film.mp4", int(count * pace * 2.5) * 5, seed=seed)
+        film = make_film(place / "film.mp4", int(count * pace * 3.6) * 5, seed=seed)
         with rig(place, workers=workers, fault="slow-0.9", lease_ttl_s=30.0, lease_renew_s=10.0) as r:
             job = r.submit(film)
             r.wait_done(job, 8)
