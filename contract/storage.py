@@ -121,8 +121,12 @@ class Storage:
 
     def get_file(self, key: str, path: Path) -> str:
         """Stream an object into `path` (which is overwritten); returns its SHA-256, held against the recorded one."""
+        return self._file(key, path)[0]
 
-        def read() -> str:
+    def _file(self, key: str, path: Path) -> tuple[str, str]:
+        """As `get_file`, with the recorded SHA-256, "" where none is."""
+
+        def read() -> tuple[str, str]:
             digest = hashlib.sha256()
             answer = self._client.get_object(Bucket=self.bucket, Key=key)
             size = 0
@@ -135,14 +139,15 @@ class Storage:
                 raise IntegrityError(
                     f"object {key} ended after {size} of {answer['ContentLength']} bytes; the read was cut short."
                 )
-            self._check(key, digest.hexdigest(), answer["Metadata"].get("sha256"))
-            return digest.hexdigest()
+            recorded = answer["Metadata"].get("sha256")
+            self._check(key, digest.hexdigest(), recorded)
+            return digest.hexdigest(), recorded or ""
 
         return self._again(key, read)
 
     def verify(self, key: str, sha256: str) -> None:
         """Read an object back; raise IntegrityError when its bytes are not those of `sha256`."""
-        if self.get_file(key, Path(os.devnull)) != sha256:
+        if self._file(key, Path(os.devnull)) != (sha256, sha256):
             raise IntegrityError(f"object {key} is not the one that was written (SHA-256 {sha256}); it was replaced.")
 
     def put(self, key: str, data: bytes, if_absent: bool = False) -> bool:
@@ -178,9 +183,8 @@ class Storage:
 
         def write() -> None:
             size = path.stat().st_size
-            if (
-                size < self._transfer.multipart_threshold
-            ):  # boto3's transfers start threads for each file, however small
+            # boto3's transfers start threads for each file, however small.
+            if size < self._transfer.multipart_threshold:
                 with path.open("rb") as body:
                     self._client.put_object(Bucket=self.bucket, Key=key, Body=body, Metadata={"sha256": digest})
                 if progress:

@@ -139,18 +139,8 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
 
     Only wheels are accepted: to download anything else pip may run its setup code.
     """
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--no-input",
-        "--quiet",
-    ]
-    command += ["--disable-pip-version-check", "--dest", str(folder), requirement]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += ["--quiet", "--disable-pip-version-check", "--dest", str(folder), requirement]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

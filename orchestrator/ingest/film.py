@@ -128,10 +128,7 @@ def plan_film(
         damage=tuple(cuts.damage),
         notes=(*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes),
     )
-    if not deinterlacing:
-        return index
-    checkpoint()
-    return _scanned(source, index, cuts, spec, what)
+    return _scanned(source, index, cuts, spec, what, checkpoint) if deinterlacing else index
 
 
 def _cut_packets(
@@ -213,9 +210,11 @@ def _cut_decoded(
     )
 
 
-def _scanned(source: BinaryIO, index: FilmIndex, cuts: Cuts, spec: Spec, what: str) -> FilmIndex:
+def _scanned(
+    source: BinaryIO, index: FilmIndex, cuts: Cuts, spec: Spec, what: str, checkpoint: Callable[[], None]
+) -> FilmIndex:
     """The index with its scanning, and with the order to deinterlace where that is asked for."""
-    scanning: Scanning = scan_film(source, index, cuts.pts.tolist(), what)
+    scanning: Scanning = scan_film(source, index, cuts.pts.tolist(), what, checkpoint)
     if index.lossless:
         scanning = msgspec.structs.replace(scanning, flagged=False)  # FFV1 runs do not carry the frames' flags
     soft = scanning.kind == "telecined" and is_soft_telecine(cuts.durations.tolist())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -51,8 +51,10 @@ class Sample:
     frames: int = 0
 
 
-def look(source: BinaryIO, number: int, times: list[int], what: str) -> Sample:
-    """Decode FRAMES frames at each of `times` (stream time base) of stream `number`, through idet."""
+def look(
+    source: BinaryIO, number: int, times: list[int], what: str, checkpoint: Callable[[], None] = lambda: None
+) -> Sample:
+    """Decode FRAMES frames at each of `times` (stream time base) of stream `number`, through idet; `checkpoint` is called at each."""
     sample = Sample()
     for time in times:
         with open_media(source, what) as container:
@@ -63,7 +65,7 @@ def look(source: BinaryIO, number: int, times: list[int], what: str) -> Sample:
                     container.seek(time, stream=stream)
                 except av.error.FFmpegError:
                     continue  # a container that cannot seek shows its beginning only
-            _observe(islice(_frames(container, stream), FRAMES), sample)
+            _observe(islice(_frames(container, stream), FRAMES), sample, checkpoint)
     return sample
 
 
@@ -81,10 +83,11 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
             continue
 
 
-def _observe(frames: Iterable[VideoFrame], sample: Sample) -> None:
+def _observe(frames: Iterable[VideoFrame], sample: Sample, checkpoint: Callable[[], None]) -> None:
     graph: Graph | None = None
     shape: tuple[int, int, str] | None = None
     for i, frame in enumerate(frames):
+        checkpoint()
         look_now = (frame.width, frame.height, frame.format.name)
         if graph is None or look_now != shape:
             graph, shape = _idet(frame), look_now
@@ -158,12 +161,14 @@ def is_soft_telecine(durations: list[int]) -> bool:
     )
 
 
-def scan_film(source: BinaryIO, index: FilmIndex, pts: list[int], what: str) -> Scanning:
+def scan_film(
+    source: BinaryIO, index: FilmIndex, pts: list[int], what: str, checkpoint: Callable[[], None]
+) -> Scanning:
     """Look at a planned film. `pts` are the times of its frames."""
     if index.codec in NEVER_INTERLACED:
         return Scanning("progressive", f"{index.codec} knows no fields")
     spots = [pts[len(pts) * i // SPOTS] for i in range(SPOTS)] if len(pts) > SPOTS * FRAMES else [pts[0]]
-    seen = judge(look(source, index.stream, spots, what))
+    seen = judge(look(source, index.stream, spots, what, checkpoint))
     lasting = unpack(index.durations).tolist()
     if index.codec in REPEATING and seen.kind == "progressive" and is_soft_telecine(lasting):
         flags = f"{repeated_by_flags(lasting)} of {len(lasting)} frames ask for a repeated field (soft telecine)"

@@ -128,12 +128,8 @@ def _launch(
 ) -> tuple[BinaryIO, dict[str, str]]:
     """Start a supervisor and wait for its one line: ready, busy or error. The pipe's end tells it that we are gone."""
     reader, writer = os.pipe()
-    argv = [
-        sys.executable,
-        "-P",
-        "-m",
-        "orchestrator.local.supervisor",
-    ]  # -P: nothing is imported from where users stand
+    # -P, as wherever we start Python: nothing is imported from the folder in which users stand.
+    argv = [sys.executable, "-P", "-m", "orchestrator.local.supervisor"]
     argv += ["--workers", str(workers), "--report", str(writer)]
     argv += ["--flower"] * flower + ["--no-orchestrator"] * (not orchestrator) + ["--keep"] * keep
     environment = {k: v for k, v in os.environ.items() if k != "RESPOOL_CONFIG"}  # these settings are complete
