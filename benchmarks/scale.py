@@ -16,9 +16,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections import OrderedDict
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 from celery import Celery
@@ -46,9 +48,13 @@ class Vanished(BaseException):
 class Simulated(Worker):
     """A worker whose network is a sleep, and who may vanish while it holds a lease."""
 
+    files: ClassVar[OrderedDict[str, JobFile]] = OrderedDict()
+    """What every worker reads once when it starts, held once a process: 100,000 chunks are 10 MB to fetch and 28 to hold."""
+
     def __init__(self, settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
         super().__init__(settings)
         self.name = self.pulse._worker = name
+        self.desk._jobs = self.files
         self._seconds, self._churn, self._rng = seconds, churn, random.Random(seed)
         self._clock = threading.Event()
 
@@ -125,8 +131,11 @@ def first_chunk(settings: Settings, ledger: Ledger, large: str) -> float:
 
 
 def cpu(processes: dict[str, list[psutil.Process]]) -> dict[str, float]:
-    """CPU seconds by role so far, those of children that ended included: ingest and assembly run in such."""
-    return {role: sum(sum(p.cpu_times()[:4]) for p in members if p.is_running()) for role, members in processes.items()}
+    """CPU seconds by role so far, those of children included, ended or not: ingest and assembly run in such."""
+    return {
+        role: sum(sum(p.cpu_times()[:4]) for m in members if m.is_running() for p in (m, *m.children(recursive=True)))
+        for role, members in processes.items()
+    }
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -24,12 +24,15 @@ from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
 from orchestrator.provenance.record import records, to_lines
-from orchestrator.records import Records
+from orchestrator.records import Records, side_by_side
 from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)
 
 _MADE_ON = ("device", "precision", "backend")
+
+_Copy = tuple[Item, str, str, int]
+"""An item, the object that is its result, that object's SHA-256 and its bytes."""
 
 
 class Assembly:
@@ -43,11 +46,17 @@ class Assembly:
         self._damage: list[Damage] = []
         self._notes = list(job.notes)
         self._named: set[str] = set()
+        self._commits: dict[int, Done] = {}
+        """All that were read, by chunk: the records at the end tell of them."""
+        self._stands: dict[str, int] = {}
+        """Results that an assembly before this one stored, with their sizes."""
 
     def run(self, checkpoint: Callable[[], None]) -> Manifest:
         """Put every item together and write the manifest, unless somebody else has; returns the one that counts."""
         done, _ = self._records.settled(self._job.id, len(self._plan.chunks))
+        self._stands = dict(self._storage.list(keys.results_prefix(self._job.id)))
         images: list[int] = []
+        copies: list[_Copy] = []
         films: dict[int, list[int]] = {}  # and images so large that several chunks make one
         for chunk in self._plan.chunks:
             if chunk.kind == "video" or chunk.bands > 1:
@@ -58,16 +67,22 @@ class Assembly:
                 reason = self._reason(chunk.n)
                 members = self._job.items[chunk.first : chunk.first + chunk.count]
                 self._failures += [ItemFailure(item.n, item.name, reason) for item in members]
-        for commit in self._records.dones(self._job.id, images):
+        for commit in self._read(images):
             checkpoint()
-            self._images(commit)
+            self._failures += commit.failures
+            self._damage += commit.damage
+            self._notes += commit.notes
+            copies += [
+                (self._job.items[output.item], output.key, output.sha256, output.size) for output in commit.outputs
+            ]
+        self._copy(copies, checkpoint)
         for number, chunks in films.items():
             checkpoint()
             item = self._job.items[number]
             lost = [n for n in chunks if n not in done]
             if lost:  # what is committed stays for a retry
-                kept = self._records.dones(self._job.id, [n for n in chunks if n in done])
-                self._named |= {output.key for commit in kept for output in commit.outputs}
+                for _ in self._read(n for n in chunks if n in done):
+                    checkpoint()
                 reason = f"{len(lost)} of {len(chunks)} chunks failed; the first: {self._reason(lost[0])}"
                 self._failures.append(ItemFailure(item.n, item.name, reason))
                 continue
@@ -79,7 +94,7 @@ class Assembly:
             except PermanentError as error:
                 logger.exception("item cannot be put together", extra={"job": self._job.id})
                 self._failures.append(ItemFailure(item.n, item.name, str(error)))
-        self._twins()
+        self._twins(checkpoint)
         manifest = self._close()
         self._sweep()
         return manifest
@@ -94,34 +109,49 @@ class Assembly:
     def _reason(self, chunk: int) -> str:
         return "; ".join(self._records.failed(self._job.id, chunk).attempts)
 
-    def _images(self, commit: Done) -> None:
-        self._failures += commit.failures
-        self._damage += commit.damage
-        self._notes += commit.notes
-        for output in commit.outputs:
-            self._named.add(output.key)
-            item = self._job.items[output.item]
-            key = keys.result_file(self._job.id, item.result)
-            self._storage.copy(output.key, key)
-            self._files.append(ResultFile(item.n, item.result, key, output.sha256, output.size))
+    def _read(self, chunks: Iterable[int]) -> Iterator[Done]:
+        """The commits of `chunks`; what they name is not swept away."""
+        for commit in self._records.dones(self._job.id, chunks):
+            self._commits[commit.chunk] = commit
+            self._named |= {output.key for output in commit.outputs}
+            yield commit
 
-    def _twins(self) -> None:
+    def _copy(self, copies: list[_Copy], checkpoint: Callable[[], None]) -> None:
+        """Give items their results, from where a chunk or an earlier item has them."""
+
+        def copy(wanted: _Copy) -> ResultFile:
+            item, source, sha256, size = wanted
+            key = keys.result_file(self._job.id, item.result)
+            # A job that is opened again, to retry what failed, has most of them.
+            if self._stands.get(key) != size or self._storage.stat(key) != (size, sha256):
+                self._storage.copy(source, key)
+            return ResultFile(item.n, item.result, key, sha256, size)
+
+        for file in side_by_side(copy, copies):
+            checkpoint()
+            self._files.append(file)
+
+    def _twins(self, checkpoint: Callable[[], None]) -> None:
         """Give items whose bytes an earlier item has too that item's result, damage or failure."""
         files = {file.item: file for file in self._files}
-        damage, failures = list(self._damage), list(self._failures)
+        damage: dict[int, list[Damage]] = {}
+        failures: dict[int, list[ItemFailure]] = {}
+        for hurt in self._damage:
+            damage.setdefault(hurt.item, []).append(hurt)
+        for failure in self._failures:
+            failures.setdefault(failure.item, []).append(failure)
+        copies: list[_Copy] = []
         for twin, first in self._plan.duplicates:
             item, same = self._job.items[twin], self._job.items[first]
-            if first in files:
-                key = keys.result_file(self._job.id, item.result)
-                self._storage.copy(files[first].key, key)
-                self._files.append(ResultFile(twin, item.result, key, files[first].sha256, files[first].size))
+            if file := files.get(first):
+                copies.append((item, file.key, file.sha256, file.size))
                 self._notes.append(f"{item.name}: the same bytes as {same.name}, computed once")
-            self._damage += [msgspec.structs.replace(hurt, item=twin) for hurt in damage if hurt.item == first]
-            self._failures += [ItemFailure(twin, item.name, f.reason) for f in failures if f.item == first]
+            self._damage += [msgspec.structs.replace(hurt, item=twin) for hurt in damage.get(first, ())]
+            self._failures += [ItemFailure(twin, item.name, f.reason) for f in failures.get(first, ())]
+        self._copy(copies, checkpoint)
 
     def _large_image(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
-        commits = list(self._records.dones(self._job.id, chunks))
-        self._named |= {output.key for commit in commits for output in commit.outputs}
+        commits = list(self._read(chunks))
         failures = [failure for commit in commits for failure in commit.failures]
         if failures:
             self._failures.append(failures[0])
@@ -167,8 +197,7 @@ class Assembly:
     def _film(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
         index_key = keys.index(self._job.id, item.n)
         index = words.decode(self._storage.get(index_key), FilmIndex, index_key)
-        commits = list(self._records.dones(self._job.id, chunks))
-        self._named |= {output.key for commit in commits for output in commit.outputs}
+        commits = list(self._read(chunks))
         with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch()) as folder:
             out = Path(folder) / f"result{Path(item.result).suffix}"
             part = Path(folder) / "chunk"
@@ -197,9 +226,7 @@ class Assembly:
 
     def _write_records(self, manifest: Manifest) -> None:
         """How each result came to be, beside the manifest and before it: a job that ended has its records."""
-        done, _ = self._records.settled(self._job.id, len(self._plan.chunks))
-        dones = {commit.chunk: commit for commit in self._records.dones(self._job.id, sorted(done))}
-        lines = to_lines(records(self._job, self._plan, dones, manifest, self._sequences()))
+        lines = to_lines(records(self._job, self._plan, self._commits, manifest, self._sequences()))
         self._storage.put(keys.records(self._job.id), b"".join(lines))
 
     def _sequences(self) -> dict[int, ImageSequence]:
