@@ -67,7 +67,9 @@ def network(tmp_path: Path, convolution: Convolution, channels: dict[str, int], 
     last = Convolution(
         (convolution.output,), Slice("out", 0, 3), random(3, convolution.output.channels, 3, 3) * 0.05, random(3)
     )
-    return NativeNetwork(Program(1, {**channels, "in": 3, "out": 3}, (first, convolution, last)), threads, tmp_path)
+    return NativeNetwork(
+        Program(1, {**channels, "in": 3, "out": 3}, (first, convolution, last)), "fp32", threads, tmp_path
+    )
 
 
 def reference(network: NativeNetwork, picture: torch.Tensor) -> torch.Tensor:
@@ -136,7 +138,7 @@ def test_rrdbnet_is_basicsrs(scale: int, height: int, width: int, cache: Path) -
     theirs = architecture("rrdbnet_arch", "RRDBNet")(**parameters).eval()
     state = {k: v.numpy() * 3 for k, v in theirs.state_dict().items()}
     theirs.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
-    ours = NativeNetwork(rrdbnet.program("made", parameters, state), 2, cache)
+    ours = NativeNetwork(rrdbnet.program("made", parameters, state), "fp32", 2, cache)
     picture = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(picture)
@@ -154,7 +156,7 @@ def test_srvgg_is_basicsrs(activation: str, scale: int, cache: Path) -> None:
     torch.manual_seed(6)
     theirs = architecture("srvgg_arch", "SRVGGNetCompact")(**parameters).eval()
     state = {k: v.numpy() for k, v in theirs.state_dict().items()}
-    ours = NativeNetwork(srvgg.program("made", parameters, state), 2, cache)
+    ours = NativeNetwork(srvgg.program("made", parameters, state), "fp32", 2, cache)
     pictures = torch.rand((2, 3, 18, 31), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         assert near(ours(pictures), theirs(pictures))
@@ -167,8 +169,9 @@ def test_tiled_equals_untiled_exactly(
     """With its own, wider halo the native backend's tiles too give the bits of the untiled frame."""
     picture = photo[..., 90:151, 150:321].contiguous()
     size = (picture.shape[-2] * 4, picture.shape[-1] * 4)
-    whole = enhancer(pinned("realesr-animevideov3"), backend="native").frames(picture, size)
-    tiled = enhancer(pinned("realesr-animevideov3"), backend="native", tile=tile).frames(picture, size)
+    chosen = {"backend": "native", "precision": "fp32"}
+    whole = enhancer(pinned("realesr-animevideov3"), **chosen).frames(picture, size)
+    tiled = enhancer(pinned("realesr-animevideov3"), tile=tile, **chosen).frames(picture, size)
     assert torch.equal(whole, tiled)
 
 
@@ -193,6 +196,6 @@ def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
     data = bytearray(kept.read_bytes())
     data[len(data) // 2] ^= 0xFF
     kept.write_bytes(bytes(data))
-    again = NativeNetwork(made._program, 1, tmp_path)
+    again = NativeNetwork(made._program, "fp32", 1, tmp_path)
     assert torch.equal(again(picture), first)
     assert kept.read_bytes() != bytes(data)

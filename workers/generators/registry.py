@@ -116,14 +116,7 @@ def _on_cpu(
 ) -> list[Candidate]:
     ways = []
     if installed("llvmlite"):
-        from workers.generators.native.machine import vectors
-        from workers.generators.native.program import adapted, suits
-
-        found = vectors()
-        program = _program(family, entry, state) if found else None
-        if found and program and suits(program, found[0]):
-            own = adapted(plain, program)
-            ways.append(Candidate("native", "fp32", own, lambda: _native(program, settings)))
+        ways += _natively(family, entry, state, settings, plain)
     if installed("openvino"):
         from workers.generators.openvino_backend import precisions
 
@@ -136,17 +129,32 @@ def _on_cpu(
     return ways
 
 
+def _natively(family: Family, entry: Weights, state: State, settings: Settings, plain: Architecture) -> list[Candidate]:
+    from workers.generators.native.machine import matrices, vectors
+    from workers.generators.native.matrix import INPUTS
+    from workers.generators.native.network import NativeNetwork
+    from workers.generators.native.program import adapted, suits
+
+    found = vectors()
+    program = _program(family, entry, state) if found else None
+    if found is None or program is None:
+        return []
+    ways = [("bf16", INPUTS)] if matrices() else []
+
+    def way(precision: str) -> Candidate:
+        own = adapted(plain, program, direct=precision == "bf16")
+        return Candidate(
+            "native", precision, own, lambda: NativeNetwork(program, precision, settings.threads, settings.cache)
+        )
+
+    return [way(precision) for precision, width in [*ways, ("fp32", found[0])] if suits(program, width)]
+
+
 def _program(family: Family, entry: Weights, state: State) -> Program:
     try:
         return family.program(entry.name, entry.parameters, state)
     except KeyError as error:
         raise _misfit(entry, f"{error} is missing.") from error
-
-
-def _native(program: Program, settings: Settings) -> Network:
-    from workers.generators.native.network import NativeNetwork
-
-    return NativeNetwork(program, settings.threads, settings.cache)
 
 
 def _torch(

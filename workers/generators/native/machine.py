@@ -11,8 +11,8 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-Layer = Callable[[int, int, int], None]
-"""A layer: addresses of its fields and of a thread's own room for inputs and products. Lets go of the interpreter's lock."""
+Function = Callable[..., None]
+"""Takes three addresses (or numbers). Lets go of the interpreter's lock."""
 
 _CHECK = 16
 
@@ -27,6 +27,18 @@ def vectors() -> tuple[int, int] | None:
     if "neon" in able or os.uname().machine in ("aarch64", "arm64"):
         return 4, 32
     return None
+
+
+def matrices() -> bool:
+    """Whether this processor multiplies matrices of bf16 (AMX) and the system lets this process do so.
+
+    Linux wants to be asked once, as the unit's registers make a thread's state larger: ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA,
+    both in its Documentation/arch/x86/xstate.rst; 158 is arch_prctl.
+    """
+    able = llvm.get_host_cpu_features()
+    if os.uname().sysname != "Linux" or not all(able.get(f) for f in ("amx-tile", "amx-bf16", "avx512bf16")):
+        return False
+    return bool(ctypes.CDLL(None).syscall(ctypes.c_long(158), ctypes.c_long(0x1023), ctypes.c_long(18)) == 0)
 
 
 class Machine:
@@ -53,7 +65,7 @@ class Machine:
             _optimise(module, target)
         self._engine.finalize_object()
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-        self.functions: dict[str, Layer] = {n: kind(self._engine.get_function_address(n)) for n in names}
+        self.functions: dict[str, Function] = {n: kind(self._engine.get_function_address(n)) for n in names}
 
 
 def _optimise(module: llvm.ModuleRef, target: llvm.TargetMachine) -> None:

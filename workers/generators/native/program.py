@@ -22,7 +22,7 @@ class Slice:
     channels: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Convolution:
     """output = activation(weight * inputs + bias) + the sum of residuals, each times its factor.
 
@@ -37,6 +37,10 @@ class Convolution:
     slopes: Array | None = None
     residuals: tuple[tuple[Slice, float], ...] = ()
     double: bool = False
+
+    def parts(self) -> list[Array]:
+        """The weights of each input."""
+        return np.split(self.weight, np.cumsum([s.channels for s in self.inputs])[:-1], 1)
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,14 @@ def suits(program: Program, width: int) -> bool:
     return all(s.channels % width == 0 and s.first % width == 0 for s in parts)
 
 
-def adapted(architecture: Architecture, program: Program) -> Architecture:
-    """The architecture as this backend runs it.
+def adapted(architecture: Architecture, program: Program, direct: bool) -> Architecture:
+    """The architecture as this backend runs it, with direct convolutions in bf16 or Winograd's in fp32.
 
     Each Winograd tile of 4 x 4 pixels is reckoned from the same 6 x 6, so rounding, though nothing that shows, spreads by 4 pixels with
     every convolution and not by 1: an exact halo is four times as wide. Memory is that of the body and the result.
     """
     own = {c.output.buffer for c in program.tail}
-    body = sum(-(-c // 16) * 16 for n, c in program.channels.items() if n not in own)
+    body = sum(-(-c // 16) * (8 if direct and n != "out" else 16) for n, c in program.channels.items() if n not in own)
     memory = body // program.unshuffle**2 + 2 * 3 * program.scale**2
-    halo = OUTPUT * len(program.body) if architecture.exact else architecture.halo
+    halo = architecture.halo if direct or not architecture.exact else OUTPUT * len(program.body)
     return replace(architecture, halo=halo, memory=memory)

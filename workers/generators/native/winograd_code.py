@@ -7,17 +7,13 @@ done in blocks of tiles whose transformed inputs and products stay in the second
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llvmlite import ir
 
+from workers.generators.native.emit import FLOAT, INT, POINTER, Emitter
 from workers.generators.native.winograd import ALL, DOUBLED, INPUT, OUTPUT, Arithmetic, input_rows, output_rows
-
-INT = ir.IntType(64)
-FLOAT = ir.FloatType()
-POINTER = ir.PointerType()
 
 PAD = 16
 """Floats between the planes of products: without them, planes lie a multiple of 2 KiB apart and push each other out of the cache."""
@@ -60,14 +56,14 @@ class Shape:
         return DOUBLED if self.double else ALL
 
 
-class Writer:
+class Writer(Emitter):
     """Writes layers for vectors of `width` floats and a processor with `registers` vector registers."""
 
     def __init__(self, width: int, registers: int) -> None:
+        super().__init__()
         self.width = width
         self.registers = registers
         self.vector = ir.VectorType(FLOAT, width)
-        self.module = ir.Module(name="respool")
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         self._fma = ir.Function(self.module, kind, f"llvm.fma.v{width}f32")
         self._functions: dict[str, ir.Function] = {}
@@ -86,22 +82,6 @@ class Writer:
         self._functions[name] = function
         return function, ir.IRBuilder(function.append_basic_block("entry"))
 
-    @contextmanager
-    def _loop(self, b: ir.IRBuilder, count: ir.Value) -> Iterator[ir.Value]:
-        """Repeat what is written inside for 0 .. count - 1; count may be 0."""
-        before = b.block
-        head, body, after = (b.append_basic_block(n) for n in ("head", "body", "after"))
-        b.branch(head)
-        b.position_at_end(head)
-        index = b.phi(INT)
-        index.add_incoming(INT(0), before)
-        b.cbranch(b.icmp_signed("<", index, count), body, after)
-        b.position_at_end(body)
-        yield index
-        index.add_incoming(b.add(index, INT(1)), b.block)
-        b.branch(head)
-        b.position_at_end(after)
-
     def _at(self, b: ir.IRBuilder, base: ir.Value, *offsets: ir.Value) -> ir.Value:
         """The address `offsets` floats after `base`."""
         whole = offsets[0]
@@ -111,11 +91,6 @@ class Writer:
 
     def _load(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
         return b.load(address, typ=self.vector, align=4)
-
-    def _splat(self, b: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
-        one = b.insert_element(ir.Constant(self.vector, ir.Undefined), scalar, ir.IntType(32)(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.width), None)
-        return b.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), zeros)
 
     def _constant(self, value: float) -> ir.Constant:
         return ir.Constant(self.vector, [value] * self.width)
@@ -150,7 +125,7 @@ class Writer:
         step = b.mul(pixel, INT(OUTPUT // 2 if double else OUTPUT))
         ups = [b.mul(row, INT(o)) for o in range(max(offsets) + 1)]
         sides = [b.mul(pixel, INT(o)) for o in range(max(offsets) + 1)]
-        with self._loop(b, n) as tile, self._loop(b, groups) as group:
+        with self.loop(b, n) as tile, self.loop(b, groups) as group:
             channel = b.mul(group, INT(self.width))
             start = self._at(b, x, b.mul(tile, step), channel)
             read = {
@@ -173,7 +148,7 @@ class Writer:
         together = self.rows_at_once(vectors)
         function, b = self._function(name, 6, (0, 1, 2))
         v, u, m, inputs, outputs, times = function.args
-        with self._loop(b, times) as time:
+        with self.loop(b, times) as time:
             first = b.mul(time, INT(together))
             lines = [self._at(b, v, b.mul(b.add(first, INT(r)), inputs)) for r in range(together)]
             before = b.block
@@ -186,7 +161,7 @@ class Writer:
             factors = [self._load(b, self._at(b, u, b.mul(k, outputs), INT(i * self.width))) for i in range(vectors)]
             nexts = []
             for r in range(together):
-                value = self._splat(b, b.load(self._at(b, lines[r], k), typ=FLOAT))
+                value = self.splat(b, b.load(self._at(b, lines[r], k), typ=FLOAT), self.width)
                 nexts.append([self._mad(b, factors[i], value, sums[r][i]) for i in range(vectors)])
             for r in range(together):
                 for i in range(vectors):
@@ -212,8 +187,8 @@ class Writer:
         function, b = self._function(name, 18, (0, 3, 4, 5, 10, 13, 14, 17))
         m, plane, outputs, bias, slopes, out, pixel, row, groups, n = function.args[:10]
         added = [function.args[10:14], function.args[14:18]][: shape.residuals]
-        factors = [self._splat(b, b.load(a[3], typ=FLOAT)) for a in added]
-        with self._loop(b, n) as tile, self._loop(b, groups) as group:
+        factors = [self.splat(b, b.load(a[3], typ=FLOAT), self.width) for a in added]
+        with self.loop(b, n) as tile, self.loop(b, groups) as group:
             channel = b.mul(group, INT(self.width))
             source = self._at(b, m, b.mul(tile, outputs), channel)
             count = len(products)
@@ -267,7 +242,7 @@ class Writer:
         b.position_at_end(work)
         stride = OUTPUT // 2 if shape.double else OUTPUT
         blocks = b.sdiv(b.sub(b.add(f["columns"], f["block"]), INT(1)), f["block"])
-        with self._loop(b, blocks) as block:
+        with self.loop(b, blocks) as block:
             first = b.mul(block, f["block"])
             left = b.sub(f["columns"], first)
             n = b.select(b.icmp_signed("<", left, f["block"]), left, f["block"])
@@ -281,7 +256,7 @@ class Writer:
             beside = self._at(b, v, b.mul(f["x_groups"], INT(self.width)))
             b.call(into, [corner("y", stride), f["y_pixel"], f["y_row"], beside, plane, f["inputs"], f["y_groups"], n])
             made = b.add(b.mul(f["block"], outputs), INT(PAD))
-            with self._loop(b, INT(len(shape.products) ** 2)) as k:
+            with self.loop(b, INT(len(shape.products) ** 2)) as k:
                 at = 0
                 for chunk, part in zip(shape.chunks, parts, strict=True):
                     together = self.rows_at_once(chunk)
