@@ -1,0 +1,107 @@
+"""What an assembly of images does to the store: all of it once, and what stands not again."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from contract import job as words
+from contract import keys
+from contract.errors import IntegrityError
+from contract.job import Chunk, Done, Item, ItemFailure, Job, Output, Plan, Spec
+from contract.settings import Settings
+from contract.storage import Storage
+from orchestrator.assemble.job import Assembly
+from orchestrator.records import Records, side_by_side
+
+COUNT = 70  # more than are worked on at a time
+
+
+class Watched(Storage):
+    """A real store that keeps a list of what was copied."""
+
+    copied: list[str]
+
+    def copy(self, source: str, target: str) -> None:
+        self.copied.append(target)
+        super().copy(source, target)
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Watched:
+    storage = Watched(settings)
+    storage.copied = []
+    return storage
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def committed(storage: Storage, name: str) -> tuple[Job, Plan]:
+    """A job of COUNT images of a chunk each, all committed but the third, which failed; and a twin of the first."""
+    items = tuple(Item(n, "image", f"{name}{n}.png", f"{name}{n}.png", sha256(b"in%d" % n), 3) for n in range(COUNT))
+    items += (Item(COUNT, "image", f"{name}twin.png", f"{name}twin.png", items[0].sha256, 3),)
+    spec = Spec(model="identity")
+    job = Job(words.job_id(spec, items), spec, items, "2026-01-01T00:00:00+00:00")
+    plan = Plan(
+        job.id,
+        tuple(Chunk(n, "image", 0, n, 1, items[n].name) for n in range(COUNT)),
+        duplicates=((COUNT, 0),),
+    )
+    storage.put(keys.job_spec(job.id), words.encode(job))
+    storage.put(keys.plan(job.id), words.encode(plan))
+    for n in range(COUNT):
+        commit(storage, job, n, None if n == 3 else b"picture %d" % n)
+    return job, plan
+
+
+def commit(storage: Storage, job: Job, n: int, made: bytes | None, name: str = "1-0123abcd") -> None:
+    outputs: tuple[Output, ...] = ()
+    failures: tuple[ItemFailure, ...] = ()
+    if made is None:
+        failures = (ItemFailure(n, job.items[n].name, "it cannot be read"),)
+    else:
+        key = keys.attempt_image(job.id, n, name, n)
+        storage.put(key, made)
+        outputs = (Output(n, key, sha256(made), len(made), 1, 2, 2),)
+    storage.put(keys.done(job.id, n), words.encode(Done(n, name, "w", 1, outputs, failures)))
+
+
+def test_a_job_opened_again_copies_only_what_is_new(storage: Watched, settings: Settings) -> None:
+    """The second assembly, after one image was mended and one result overwritten, copies these two and says the rest again."""
+    job, plan = committed(storage, "again")
+    records = Records(storage)
+    first = Assembly(job, plan, records, settings).run(lambda: None)
+    assert first.state == "failed"
+    assert len(first.files) == COUNT  # with the twin, without the third
+    assert len(storage.copied) == COUNT
+    assert [storage.get(file.key) for file in first.files[:2]] == [b"picture 0", b"picture 1"]
+    storage.delete(keys.manifest(job.id))
+    storage.copied.clear()
+    commit(storage, job, 3, b"mended", "2-0123abcd")
+    spoilt = keys.result_file(job.id, job.items[5].result)
+    storage.put(spoilt, b"strange 5")  # as long as what was there
+    second = Assembly(job, plan, records, settings).run(lambda: None)
+    assert second.state == "done"
+    assert sorted(storage.copied) == sorted([keys.result_file(job.id, job.items[3].result), spoilt])
+    assert storage.get(spoilt) == b"picture 5"
+    assert {file.item for file in second.files} == set(range(COUNT + 1))
+
+
+def test_side_by_side_keeps_the_order_and_hands_on_what_fails() -> None:
+    """Results come in the order of the items; the first failure in that order is raised, and nothing is left running."""
+    begun: list[int] = []
+
+    def call(n: int) -> int:
+        begun.append(n)
+        if n == 100:
+            raise IntegrityError("the hundredth")
+        return n
+
+    seen: list[int] = []
+    with pytest.raises(IntegrityError, match="hundredth"):
+        seen.extend(side_by_side(call, range(10_000)))
+    assert seen == list(range(100))
+    assert len(begun) < 200
