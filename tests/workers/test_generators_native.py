@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
 from workers.generators.native import winograd
 from workers.generators.native.machine import vectors
+from workers.generators.native.memory import Crew
 from workers.generators.native.network import NativeNetwork
 from workers.generators.native.program import Convolution, Program, Slice, suits
 
@@ -199,3 +201,23 @@ def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
     again = NativeNetwork(made._program, "fp32", 1, tmp_path)
     assert torch.equal(again(picture), first)
     assert kept.read_bytes() != bytes(data)
+
+
+def test_a_limit_in_the_middle_of_a_run_leaves_nobody_at_work() -> None:
+    """A time limit's exception, whenever it is raised, gets out only when no helper works on the memory any more."""
+    crew, begun, released = Crew(2), threading.Event(), threading.Event()
+    ended = []
+
+    def call(caller: int) -> None:
+        if caller:
+            begun.set()
+            released.wait(10)
+            ended.append(caller)
+            return
+        begun.wait(10)
+        threading.Timer(0.1, released.set).start()
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        crew.run(call, [(0,), (1,)])
+    assert ended == [1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,13 +98,23 @@ class Crew:
         """`threads` 0 means all cores."""
         self.size = threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(max(1, self.size - 1), "native")
+        self._helpers: list[Future[None]] = []
 
     def run(self, call: Callable[..., None], arguments: Sequence[tuple[int, ...]]) -> None:
         """`call` once with each of `arguments`, the first here; returns when no work is left."""
         mine, *others = arguments
-        helpers = [self._pool.submit(call, *other) for other in others]
-        call(*mine)
-        for helper in helpers:
-            # Nothing is left to do: a helper that the system has not let begin by now would only be waited for.
-            if not helper.cancel():
-                helper.result()
+        try:
+            for other in others:
+                self._helpers.append(self._pool.submit(call, *other))
+            call(*mine)
+        finally:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until no helper works: before anything that they read or write is touched, and after a time limit
+        was raised in the middle of a run."""
+        while self._helpers:
+            # A helper that the system has not let begin by now would only be waited for: the caller has done its part.
+            if not self._helpers[-1].cancel():
+                self._helpers[-1].result()
+            self._helpers.pop()

@@ -49,12 +49,14 @@ class NativeNetwork:
         self.precision = precision
         self._program = program
         self._room = Room()
-        self._layers = LAYERS[precision](program, Crew(threads), self._room, cache)
+        self._crew = Crew(threads)
+        self._layers = LAYERS[precision](program, self._crew, self._room, cache)
         own = {c.output.buffer for c in program.tail}
         self._body_buffers = [n for n in program.channels if n not in own]
 
     @torch.no_grad()
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        self._crew.settle()
         try:
             made = [self._frame(rgb[n : n + 1].contiguous()) for n in range(rgb.shape[0])]
             return made[0] if len(made) == 1 else torch.cat(made)
