@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from msgspec import Struct
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import IntegrityError, RespoolError, Unreachable, UsageError
+from contract.in_order import in_order
 from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
 from contract.ledger import Counts, Ledger
 from contract.settings import Settings
@@ -251,23 +251,17 @@ class Jobs:
             raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
         paths = [place(file) for file in manifest.files]
         total, done = sum(f.size for f in manifest.files), 0
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch") as pool:
-            coming = [pool.submit(self._deliver, file, path) for file, path in zip(manifest.files, paths, strict=True)]
-            try:
-                for file, delivery in zip(manifest.files, coming, strict=True):
-                    delivery.result()
-                    done += file.size
-                    if progress is not None:
-                        progress(done, total)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        for size in in_order(self._deliver, zip(manifest.files, paths, strict=True), _AT_ONCE, "fetch"):
+            done += size
+            if progress is not None:
+                progress(done, total)
         return paths
 
-    def _deliver(self, file: ResultFile, path: Path) -> None:
-        """One finished file, whole or not at all; one that stands there already is left alone, its time of change too."""
+    def _deliver(self, wanted: tuple[ResultFile, Path]) -> int:
+        """One finished file, whole or not at all; one that stands there already is left alone, its time of change too. Returns its size."""
+        file, path = wanted
         if path.is_file() and path.stat().st_size == file.size and file_sha256(path) == file.sha256:
-            return
+            return file.size
         path.parent.mkdir(parents=True, exist_ok=True)
         part = unfinished(path)
         try:
@@ -279,3 +273,4 @@ class Jobs:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+        return file.size

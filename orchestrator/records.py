@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from msgspec import Struct
@@ -12,30 +10,17 @@ from msgspec import Struct
 from contract import job as words
 from contract import keys
 from contract.errors import IntegrityError, StorageError, UsageError
+from contract.in_order import in_order
 from contract.job import Control, Done, Failed, Job, Manifest, Plan
 from contract.storage import Storage
 
-_AT_ONCE = 16
+AT_ONCE = 16
 """Objects worked on at a time; boto3's pool holds as many connections."""
 
 MAX_DOCUMENT = 256 << 20
 """Bytes that a document may have: job.json of a million images. What is larger was not written by us."""
 
 T = TypeVar("T", bound=Struct)
-A = TypeVar("A")
-R = TypeVar("R")
-
-
-def side_by_side(call: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
-    """`call` with each of `items`, some at a time, at most four times as many begun as are taken; results in their order."""
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="store") as pool:
-        begun: deque[Future[R]] = deque()
-        for item in items:
-            begun.append(pool.submit(call, item))
-            if len(begun) >= 4 * _AT_ONCE:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
 
 
 def _integer(text: str) -> int | None:
@@ -95,7 +80,7 @@ class Records:
 
         A commit names only what its own chunk's attempts stored, whoever wrote it.
         """
-        return side_by_side(lambda chunk: self.done(job, chunk), chunks)
+        return in_order(lambda chunk: self.done(job, chunk), chunks, AT_ONCE, "read")
 
     def done(self, job: str, chunk: int) -> Done:
         """The commit of one chunk; raises as `dones` does."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 from contract.errors import IntegrityError, StorageError, UsageError
+from contract.in_order import in_order
 from contract.job import Done, Manifest, Plan
-from orchestrator.records import Records
-
-_READERS = 8
+from orchestrator.records import AT_ONCE, Records
 
 
 def damaged(records: Records, manifest: Manifest) -> set[int]:
     """Items whose delivered file is not the finished bytes any more, or is gone. Reads every result."""
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="verify") as pool:
-        sound = pool.map(lambda file: _whole(records, file.key, file.sha256), manifest.files)
-        return {file.item for file, good in zip(manifest.files, sound, strict=True) if not good}
+    sound = in_order(lambda file: _whole(records, file.key, file.sha256), manifest.files, AT_ONCE, "verify")
+    return {file.item for file, good in zip(manifest.files, sound, strict=True) if not good}
 
 
 def undone(records: Records, plan: Plan, done: set[int], items: Iterable[int]) -> list[int]:
@@ -38,8 +35,7 @@ def undone(records: Records, plan: Plan, done: set[int], items: Iterable[int]) -
         return not all(_whole(records, output.key, output.sha256) for output in commit.outputs)
 
     chunks = sorted(done)
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="commit") as pool:
-        return [chunk for chunk, found in zip(chunks, pool.map(bad, chunks), strict=True) if found]
+    return [chunk for chunk, found in zip(chunks, in_order(bad, chunks, AT_ONCE, "commit"), strict=True) if found]
 
 
 def _commit(records: Records, job: str, chunk: int) -> Done | None:

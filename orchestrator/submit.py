@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from contract import job as words
 from contract import keys
 from contract.codecs import CONTAINERS, SUFFIXES
 from contract.errors import BadInput, SourceChanged, StorageError
+from contract.in_order import in_order
 from contract.job import Item, Job, Spec
 from contract.ledger import Ledger
 from contract.settings import Settings
@@ -253,10 +253,9 @@ def _upload(
             storage.put(keys.sequence(job.id, item.n), words.encode(file.sequence))
         return item.size
 
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="upload") as pool:
-        for size in pool.map(send, zip(job.items, files, strict=True)):
-            done += size
-            progress("uploading", done, total)
+    for size in in_order(send, zip(job.items, files, strict=True), _AT_ONCE, "upload"):
+        done += size
+        progress("uploading", done, total)
 
 
 def _sent(item: Item, file: SourceFile, stamp: Stamp | None, key: str, storage: Storage) -> str:

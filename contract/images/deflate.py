@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +20,7 @@ from contract.images import tiff
 from contract.images.bands import STRIP
 from contract.images.target import Target
 from contract.images.tiff import Directory, Tag
+from contract.in_order import in_order
 
 Strip = npt.NDArray[Any]
 """Rows x width x samples of a result, uint8, uint16 or float32."""
@@ -34,9 +33,6 @@ _PIECE = 1 << 20
 """Bytes of a PNG deflated at once: long enough that what the next one cannot refer to, past 32 kB, does not matter."""
 _THREADS = min(8, os.cpu_count() or 1)
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 def write_tiff(strips: Iterable[Strip], target: Target, out: Path) -> None:
     """Write `strips` (of STRIP rows, the last one of fewer) as a one-page TIFF; `target` gives its size and kind."""
@@ -47,7 +43,7 @@ def write_tiff(strips: Iterable[Strip], target: Target, out: Path) -> None:
     counts: list[int] = []
     with out.open("w+b") as file:
         file.write(b"II+\0\x08\0\0\0\0\0\0\0\0\0\0\0" if big else b"II*\0\0\0\0\0")
-        for data in _in_order(_tiff_strip, strips):
+        for data in in_order(_tiff_strip, strips, _THREADS, "deflate"):
             offsets.append(file.tell())
             counts.append(file.write(data))
         code, kind = ("Q", 16) if big else ("I", 4)
@@ -86,7 +82,7 @@ def write_png(strips: Iterable[Strip], target: Target, out: Path) -> None:
         head = struct.pack(">IIBBBBB", target.width, target.height, depth, colour, 0, 0, 0)
         file.write(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head))
         sum_, first = 1, True
-        for plain, data in _in_order(_png_piece, _with_dictionary(_pieces(_filtered(strips)))):
+        for plain, data in in_order(_png_piece, _with_dictionary(_pieces(_filtered(strips))), _THREADS, "deflate"):
             sum_ = zlib.adler32(plain, sum_)
             file.write(_chunk(b"IDAT", (b"\x78\x9c" if first else b"") + data))
             first = False
@@ -153,15 +149,3 @@ def _png_piece(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
         zlib.compressobj(LEVEL, zlib.DEFLATED, -15, zdict=before) if before else zlib.compressobj(LEVEL, wbits=-15)
     )
     return plain, machine.compress(plain) + machine.flush(zlib.Z_SYNC_FLUSH)
-
-
-def _in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`work` of each item, in order, on all cores; no more than two items a core are held."""
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="deflate") as pool:
-        pending: deque[Future[R]] = deque()
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) >= 2 * _THREADS:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()

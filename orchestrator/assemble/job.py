@@ -16,6 +16,7 @@ from contract import job as words
 from contract import keys
 from contract.errors import IntegrityError, PermanentError, VerifyError
 from contract.film import FilmIndex, ImageSequence
+from contract.in_order import in_order
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.provenance import Making, making
 from contract.settings import Settings
@@ -24,7 +25,7 @@ from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
 from orchestrator.provenance.record import records, to_lines
-from orchestrator.records import Records, side_by_side
+from orchestrator.records import AT_ONCE, Records
 from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class Assembly:
                 self._storage.copy(source, key)
             return ResultFile(item.n, item.result, key, sha256, size)
 
-        for file in side_by_side(copy, copies):
+        for file in in_order(copy, copies, AT_ONCE, "copy"):
             checkpoint()
             self._files.append(file)
 

@@ -6,13 +6,13 @@ import hashlib
 import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from contract import job as words
 from contract import keys
 from contract.errors import BadInput, IntegrityError, SourceChanged
+from contract.in_order import in_order
 from contract.job import Chunk, Item, ItemFailure, Job, Plan
 from contract.settings import Settings
 from contract.storage import Storage
@@ -27,7 +27,8 @@ GROUP_PIXELS = 4_000_000
 """Images are grouped until they have so many pixels: seconds of work, so that a chunk's overhead stays under 5%."""
 
 GROUP_IMAGES = 64
-_UPLOADS = 4
+_UPLOADS = 3
+"""Runs of a film stored at once; twice as many are in memory."""
 
 
 def ingest(
@@ -136,15 +137,9 @@ def _film(
         Chunk(number + k, "video", item.n, part.first, part.count, f"{item.name} chunk {k + 1}/{total}")
         for k, part in enumerate(index.chunks)
     ]
-    pending: list[Future[bool]] = []
-    with ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload") as pool:
-        for chunk, run in zip(chunks, cut(io.BufferedReader(storage.open(key)), index), strict=True):
-            checkpoint()
-            pending.append(pool.submit(storage.put, keys.chunk_input(job.id, chunk.n), run))
-            while len(pending) > _UPLOADS:  # bounds the memory: as many runs as uploads
-                pending.pop(0).result()
-        for upload in pending:
-            upload.result()
+    runs = zip(chunks, cut(io.BufferedReader(storage.open(key)), index), strict=True)
+    for _ in in_order(lambda pair: storage.put(keys.chunk_input(job.id, pair[0].n), pair[1]), runs, _UPLOADS, "upload"):
+        checkpoint()
     return chunks
 
 

@@ -8,12 +8,11 @@ import pytest
 
 from contract import job as words
 from contract import keys
-from contract.errors import IntegrityError
 from contract.job import Chunk, Done, Item, ItemFailure, Job, Output, Plan, Spec
 from contract.settings import Settings
 from contract.storage import Storage
 from orchestrator.assemble.job import Assembly
-from orchestrator.records import Records, side_by_side
+from orchestrator.records import Records
 
 COUNT = 70  # more than are worked on at a time
 
@@ -88,20 +87,3 @@ def test_a_job_opened_again_copies_only_what_is_new(storage: Watched, settings: 
     assert sorted(storage.copied) == sorted([keys.result_file(job.id, job.items[3].result), spoilt])
     assert storage.get(spoilt) == b"picture 5"
     assert {file.item for file in second.files} == set(range(COUNT + 1))
-
-
-def test_side_by_side_keeps_the_order_and_hands_on_what_fails() -> None:
-    """Results come in the order of the items; the first failure in that order is raised, and nothing is left running."""
-    begun: list[int] = []
-
-    def call(n: int) -> int:
-        begun.append(n)
-        if n == 100:
-            raise IntegrityError("the hundredth")
-        return n
-
-    seen: list[int] = []
-    with pytest.raises(IntegrityError, match="hundredth"):
-        seen.extend(side_by_side(call, range(10_000)))
-    assert seen == list(range(100))
-    assert len(begun) < 200
