@@ -132,8 +132,15 @@ def first_chunk(settings: Settings, ledger: Ledger, large: str) -> float:
 
 def cpu(processes: dict[str, list[psutil.Process]]) -> dict[str, float]:
     """CPU seconds by role so far, those of children included, ended or not: ingest and assembly run in such."""
+
+    def spent(process: psutil.Process) -> float:
+        try:
+            return sum(process.cpu_times()[:4])
+        except psutil.NoSuchProcess:
+            return 0.0  # it ended just now, and its parent's own figure has it
+
     return {
-        role: sum(sum(p.cpu_times()[:4]) for m in members if m.is_running() for p in (m, *m.children(recursive=True)))
+        role: sum(spent(p) for m in members if m.is_running() for p in (m, *m.children(recursive=True)))
         for role, members in processes.items()
     }
 

@@ -10,19 +10,26 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
+AHEAD = 1000
+"""Items begun whose results are not taken yet, where little is kept of each: a large file does not hold up the small ones."""
 
-def in_order(work: Callable[[T], R], items: Iterable[T], threads: int, name: str) -> Iterator[R]:
-    """`work` of each item by `threads` threads called `name`; at most twice as many items are begun as results are taken.
 
-    The first failure, in the order of the items, is raised; then, as when the results are wanted no more, what is
-    under way is waited for and the rest is left.
+def in_order(
+    work: Callable[[T], R], items: Iterable[T], threads: int, name: str, ahead: int | None = None
+) -> Iterator[R]:
+    """`work` of each item by `threads` threads called `name`.
+
+    At most `ahead` items (twice the threads, unless said) are begun whose results are not taken yet. The first failure, in the
+    order of the items, is raised; then, as when the results are wanted no more, what is under way is waited for and the
+    rest is left.
     """
+    most = 2 * threads if ahead is None else ahead
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     begun: deque[Future[R]] = deque()
     try:
         for item in items:
             begun.append(pool.submit(work, item))
-            if len(begun) >= 2 * threads:
+            if len(begun) >= most:
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()

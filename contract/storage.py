@@ -205,14 +205,18 @@ class Storage:
         self._again(key, write)
         return digest
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy within the bucket, on the server's side, metadata included."""
-        self._again(
-            target,
-            lambda: self._client.copy(
-                {"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=self._transfer
-            ),
-        )
+    def copy(self, source: str, target: str, size: int) -> None:
+        """Copy `size` bytes within the bucket, on the server's side, metadata included."""
+
+        def write() -> None:
+            if size < self._transfer.multipart_threshold:
+                self._client.copy_object(
+                    Bucket=self.bucket, Key=target, CopySource={"Bucket": self.bucket, "Key": source}
+                )
+            else:
+                self._client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=self._transfer)
+
+        self._again(target, write)
 
     def size(self, key: str) -> int | None:
         """Bytes of an object, or None when it is absent."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import IntegrityError, RespoolError, Unreachable, UsageError
-from contract.in_order import in_order
+from contract.in_order import AHEAD, in_order
 from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
 from contract.ledger import Counts, Ledger
 from contract.settings import Settings
@@ -251,7 +251,7 @@ class Jobs:
             raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
         paths = [place(file) for file in manifest.files]
         total, done = sum(f.size for f in manifest.files), 0
-        for size in in_order(self._deliver, zip(manifest.files, paths, strict=True), _AT_ONCE, "fetch"):
+        for size in in_order(self._deliver, zip(manifest.files, paths, strict=True), _AT_ONCE, "fetch", AHEAD):
             done += size
             if progress is not None:
                 progress(done, total)

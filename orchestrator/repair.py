@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from contract.errors import IntegrityError, StorageError, UsageError
-from contract.in_order import in_order
+from contract.in_order import AHEAD, in_order
 from contract.job import Done, Manifest, Plan
 from orchestrator.records import AT_ONCE, Records
 
 
 def damaged(records: Records, manifest: Manifest) -> set[int]:
     """Items whose delivered file is not the finished bytes any more, or is gone. Reads every result."""
-    sound = in_order(lambda file: _whole(records, file.key, file.sha256), manifest.files, AT_ONCE, "verify")
+    sound = in_order(lambda file: _whole(records, file.key, file.sha256), manifest.files, AT_ONCE, "verify", AHEAD)
     return {file.item for file, good in zip(manifest.files, sound, strict=True) if not good}
 
 
@@ -35,7 +35,9 @@ def undone(records: Records, plan: Plan, done: set[int], items: Iterable[int]) -
         return not all(_whole(records, output.key, output.sha256) for output in commit.outputs)
 
     chunks = sorted(done)
-    return [chunk for chunk, found in zip(chunks, in_order(bad, chunks, AT_ONCE, "commit"), strict=True) if found]
+    return [
+        chunk for chunk, found in zip(chunks, in_order(bad, chunks, AT_ONCE, "commit", AHEAD), strict=True) if found
+    ]
 
 
 def _commit(records: Records, job: str, chunk: int) -> Done | None:

@@ -15,7 +15,7 @@ from contract import job as words
 from contract import keys
 from contract.codecs import CONTAINERS, SUFFIXES
 from contract.errors import BadInput, SourceChanged, StorageError
-from contract.in_order import in_order
+from contract.in_order import AHEAD, in_order
 from contract.job import Item, Job, Spec
 from contract.ledger import Ledger
 from contract.settings import Settings
@@ -253,7 +253,7 @@ def _upload(
             storage.put(keys.sequence(job.id, item.n), words.encode(file.sequence))
         return item.size
 
-    for size in in_order(send, zip(job.items, files, strict=True), _AT_ONCE, "upload"):
+    for size in in_order(send, zip(job.items, files, strict=True), _AT_ONCE, "upload", AHEAD):
         done += size
         progress("uploading", done, total)
 

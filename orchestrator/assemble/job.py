@@ -14,9 +14,9 @@ import msgspec
 
 from contract import job as words
 from contract import keys
-from contract.errors import IntegrityError, PermanentError, VerifyError
+from contract.errors import IntegrityError, PermanentError, StorageError, VerifyError
 from contract.film import FilmIndex, ImageSequence
-from contract.in_order import in_order
+from contract.in_order import AHEAD, in_order
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.provenance import Making, making
 from contract.settings import Settings
@@ -123,14 +123,21 @@ class Assembly:
         def copy(wanted: _Copy) -> ResultFile:
             item, source, sha256, size = wanted
             key = keys.result_file(self._job.id, item.result)
-            # A job that is opened again, to retry what failed, has most of them.
-            if self._stands.get(key) != size or self._storage.stat(key) != (size, sha256):
-                self._storage.copy(source, key)
+            if self._stands.get(key) != size or not self._sound(key, sha256):
+                self._storage.copy(source, key, size)
             return ResultFile(item.n, item.result, key, sha256, size)
 
-        for file in in_order(copy, copies, AT_ONCE, "copy"):
+        for file in in_order(copy, copies, AT_ONCE, "copy", AHEAD):
             checkpoint()
             self._files.append(file)
+
+    def _sound(self, key: str, sha256: str) -> bool:
+        """Whether the store still gives these bytes. A job that is opened again, to retry what failed, has most results already."""
+        try:
+            self._storage.verify(key, sha256)
+        except (IntegrityError, StorageError):
+            return False  # rotten, or gone since it was listed: copied anew
+        return True
 
     def _twins(self, checkpoint: Callable[[], None]) -> None:
         """Give items whose bytes an earlier item has too that item's result, damage or failure."""

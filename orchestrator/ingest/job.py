@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
@@ -137,9 +137,14 @@ def _film(
         Chunk(number + k, "video", item.n, part.first, part.count, f"{item.name} chunk {k + 1}/{total}")
         for k, part in enumerate(index.chunks)
     ]
-    runs = zip(chunks, cut(io.BufferedReader(storage.open(key)), index), strict=True)
-    for _ in in_order(lambda pair: storage.put(keys.chunk_input(job.id, pair[0].n), pair[1]), runs, _UPLOADS, "upload"):
-        checkpoint()
+
+    def runs() -> Iterator[tuple[str, bytes]]:
+        for chunk, run in zip(chunks, cut(io.BufferedReader(storage.open(key)), index), strict=True):
+            checkpoint()
+            yield keys.chunk_input(job.id, chunk.n), run
+
+    for _ in in_order(lambda pair: storage.put(*pair), runs(), _UPLOADS, "upload"):
+        pass
     return chunks
 
 

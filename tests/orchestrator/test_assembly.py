@@ -22,9 +22,9 @@ class Watched(Storage):
 
     copied: list[str]
 
-    def copy(self, source: str, target: str) -> None:
+    def copy(self, source: str, target: str, size: int) -> None:
         self.copied.append(target)
-        super().copy(source, target)
+        super().copy(source, target, size)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def commit(storage: Storage, job: Job, n: int, made: bytes | None, name: str = "
 
 
 def test_a_job_opened_again_copies_only_what_is_new(storage: Watched, settings: Settings) -> None:
-    """The second assembly, after one image was mended and one result overwritten, copies these two and says the rest again."""
+    """The second assembly, after one image was mended, one result overwritten and one rotten, copies these and says the rest again."""
     job, plan = committed(storage, "again")
     records = Records(storage)
     first = Assembly(job, plan, records, settings).run(lambda: None)
@@ -82,8 +82,12 @@ def test_a_job_opened_again_copies_only_what_is_new(storage: Watched, settings: 
     commit(storage, job, 3, b"mended", "2-0123abcd")
     spoilt = keys.result_file(job.id, job.items[5].result)
     storage.put(spoilt, b"strange 5")  # as long as what was there
+    rotten = keys.result_file(job.id, job.items[6].result)
+    was = {"sha256": sha256(b"picture 6")}
+    storage._client.put_object(Bucket=storage.bucket, Key=rotten, Body=b"picturf 6", Metadata=was)
     second = Assembly(job, plan, records, settings).run(lambda: None)
     assert second.state == "done"
-    assert sorted(storage.copied) == sorted([keys.result_file(job.id, job.items[3].result), spoilt])
+    assert sorted(storage.copied) == sorted([keys.result_file(job.id, job.items[3].result), spoilt, rotten])
     assert storage.get(spoilt) == b"picture 5"
+    assert storage.get(rotten) == b"picture 6"
     assert {file.item for file in second.files} == set(range(COUNT + 1))

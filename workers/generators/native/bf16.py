@@ -107,9 +107,11 @@ class MatrixLayers:
         target = torch.from_numpy(view.pixels).view(torch.bfloat16)
         near = shown.bfloat16()
         three = torch.cat([near, (shown - near.float()).bfloat16(), near])
-        for n, plane in enumerate(target):  # channels beyond stay zero, as nothing ever writes there
+        for n, plane in enumerate(target):
             part = three[n * INPUTS : (n + 1) * INPUTS]
             plane[..., : len(part)].copy_(part.permute(1, 2, 0))
+            if len(target) > 1:  # a single plane's other channels stay zero, as nothing ever writes there
+                plane[..., len(part) :] = 0
 
     def run(self, convolutions: tuple[Convolution, ...], views: dict[str, View]) -> None:
         """All `convolutions`, one after the other."""
@@ -145,7 +147,7 @@ class MatrixLayers:
 
 def _whole(view: View) -> tuple[int, ...]:
     """All that a view is, but for its pixels."""
-    return view.memory.ctypes.data, *view.memory.shape, view.height, view.width
+    return view.memory.ctypes.data, *view.memory.shape, *view.memory.strides, view.height, view.width
 
 
 def _up(channels: int, whole: int) -> int:

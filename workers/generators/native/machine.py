@@ -61,7 +61,7 @@ class Machine:
         path = cache / "compiled" / f"{key[:24]}.native"
         self._engine = llvm.create_mcjit_compiler(module, target)
         self._engine.set_object_cache(lambda _, data: _keep(path, data), lambda _: _kept(path))
-        if not path.exists():
+        if _kept(path) is None:
             _optimise(module, target)
         self._engine.finalize_object()
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)

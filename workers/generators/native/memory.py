@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,23 +99,43 @@ class Crew:
         """`threads` 0 means all cores."""
         self.size = threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(max(1, self.size - 1), "native")
-        self._helpers: list[Future[None]] = []
+        self._change = threading.Condition()
+        self._open: object = None
+        self._working = 0
 
     def run(self, call: Callable[..., None], arguments: Sequence[tuple[int, ...]]) -> None:
-        """`call` once with each of `arguments`, the first here; returns when no work is left."""
+        """`call`, which raises nothing, once with each of `arguments`, the first here; returns when no work is left.
+
+        Helpers count themselves: a time limit may be raised between any two steps of the calling thread, and whoever
+        goes on after that would work on the next run's memory.
+        """
         mine, *others = arguments
+        self.settle()
+        self._open = run = object()
         try:
             for other in others:
-                self._helpers.append(self._pool.submit(call, *other))
+                self._pool.submit(self._help, run, call, other)
             call(*mine)
         finally:
             self.settle()
 
+    def _help(self, run: object, call: Callable[..., None], arguments: tuple[int, ...]) -> None:
+        with self._change:
+            if run is not self._open:
+                return
+            self._working += 1
+        try:
+            call(*arguments)
+        finally:
+            with self._change:
+                self._working -= 1
+                self._change.notify_all()
+
     def settle(self) -> None:
-        """Wait until no helper works: before anything that they read or write is touched, and after a time limit
-        was raised in the middle of a run."""
-        while self._helpers:
-            # A helper that the system has not let begin by now would only be waited for: the caller has done its part.
-            if not self._helpers[-1].cancel():
-                self._helpers[-1].result()
-            self._helpers.pop()
+        """Let no helper begin any more, and wait for those that did: before anything that they read or write is touched.
+
+        Those that the system has not let begin by now are not waited for; the calling thread has done their part.
+        """
+        with self._change:
+            self._open = None
+            self._change.wait_for(lambda: not self._working)

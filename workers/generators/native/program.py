@@ -77,7 +77,9 @@ def adapted(architecture: Architecture, program: Program, direct: bool) -> Archi
     every convolution and not by 1: an exact halo is four times as wide. Memory is that of the body and the result.
     """
     own = {c.output.buffer for c in program.tail}
-    body = sum(-(-c // 16) * (8 if direct and n != "out" else 16) for n, c in program.channels.items() if n not in own)
-    memory = body // program.unshuffle**2 + 2 * 3 * program.scale**2
+    held = {n: -(-c // 16) * 16 for n, c in program.channels.items() if n not in own}
+    if direct:  # in half the bytes, what enters in three parts
+        held = {n: c if n == "out" else c // 2 for n, c in held.items()} | {"in": 3 * held["in"] // 2}
+    memory = sum(held.values()) // program.unshuffle**2 + 2 * 3 * program.scale**2
     halo = architecture.halo if direct or not architecture.exact else OUTPUT * len(program.body)
     return replace(architecture, halo=halo, memory=memory)
