@@ -68,7 +68,7 @@ def describe(status: JobStatus) -> str:
         digits = 1 if images.megapixels_total >= 10 else 2
         parts.append(f"{images.megapixels_done:.{digits}f}/{images.megapixels_total:.{digits}f} megapixels")
     if status.fps:
-        parts.append(f"{status.fps:.1f} fps" if status.fps >= 1 else f"{1 / status.fps:.1f} s a frame")
+        parts.append(_speed(status, status.fps))
     if status.eta_s is not None:
         parts.append(f"{duration(status.eta_s)} left")
     parts.append(f"{status.workers} worker{'' if status.workers == 1 else 's'}")
@@ -77,6 +77,13 @@ def describe(status: JobStatus) -> str:
     if status.chunks.failed:
         parts.append(f"{status.chunks.failed} chunks failed")
     return ", ".join(parts)
+
+
+def _speed(status: JobStatus, fps: float) -> str:
+    """Frames a second; of a job of images alone megapixels, as one may be a thousand times another and be done in bands."""
+    if status.images and not status.films:
+        return f"{fps * status.images.megapixels_total / status.frames.total:.2f} megapixels/s"
+    return f"{fps:.1f} fps" if fps >= 1 else f"{1 / fps:.1f} s a frame"
 
 
 def _megabytes(done: int, total: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contract.job import Chunk, Control, Item, Job, Plan, Spec
 from contract.ledger import Ledger
 from contract.settings import Settings
-from orchestrator.jobs import ImageProgress, image_progress
+from orchestrator.cli.display import describe
+from orchestrator.jobs import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress
 
 
 def item(n: int, pixels: int) -> Item:
@@ -44,3 +45,20 @@ def test_the_ledger_tells_which_chunks_are_done(settings: Settings) -> None:
     ledger.found(Plan(JOB.id, chunks), 4, control=Control(), done={0: 1, 1: 1, 9: 1, 19: 1}, failed=[])
     assert ledger.done(JOB.id) == bytes([0b11000000, 0b01000000, 0b00010000])
     assert ledger.done("f" * 16) == b""
+
+
+def test_speed_is_said_in_what_the_job_is_made_of() -> None:
+    """Films in frames; images alone in megapixels, also where a large one is done in bands."""
+
+    def status(films: int, images: ImageProgress | None) -> str:
+        chunks, frames = ChunkProgress(4, 1, 0, 1), Progress(4, 1)
+        return describe(
+            JobStatus("0" * 16, "running", "n", "", 1, chunks, frames, 0.5, 6.0, 1, 0, 0, films=films, images=images)
+        )
+
+    assert status(1, None) == "1/4 frames, 2.0 s a frame, 0:06 left, 1 worker"
+    assert (
+        status(0, ImageProgress(1, 0, 100.0, 25.0))
+        == "0/1 images, 25.0/100.0 megapixels, 12.50 megapixels/s, 0:06 left, 1 worker"
+    )
+    assert "2.0 s a frame" in status(1, ImageProgress(1, 0, 100.0, 25.0))
