@@ -25,6 +25,7 @@ import av
 
 from benchmarks.materials.recipe import x264
 from benchmarks.materials.write import Film, Sound, write
+from benchmarks.watch import peak
 from contract.job import Item, Spec
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.verify import verify_film
@@ -56,12 +57,6 @@ def long_film(path: Path, minutes: float, suffix: str, size: tuple[int, int]) ->
                 packet.stream = streams[original.stream_index]
                 target.mux(packet)
     short.unlink()
-
-
-def peak() -> int:
-    """The most memory this process has held, in bytes. (getrusage would count its parent's before exec, too.)"""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
 
 
 def measure(step: str, path: Path, folder: Path) -> dict[str, float]:

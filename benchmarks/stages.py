@@ -1,17 +1,18 @@
 """Where the time goes: ``python -m benchmarks.stages``. The machine's matrix peak, each network against it, each stage of a film.
 
-The peak is that of the largest product of two square matrices that PyTorch does in the precision, measured here and first: the best
-of a few seconds, as neighbours come and go. Where there is a matrix unit, what it does with its registers alone is said beside it, which
-nothing reaches that reads memory. A network's work is what its convolutions cost when they are done directly; a backend that needs fewer multiplications (Winograd's way
-needs a quarter) can therefore be above 100 %. On a machine with a GPU everything runs on it.
+The peak is that of a large product of two square matrices in PyTorch, in the precision: the best of a few seconds is said first, and
+each network's share is of the best right before each of its runs, as neighbours on a host come and go. Where there is a matrix unit, what it does
+with its registers alone is said too, which nothing reaches that reads memory. A network's work is what its convolutions cost when
+they are done directly; a backend that needs fewer multiplications (Winograd's way needs a quarter) can therefore be above 100 %.
+On a machine with a GPU everything runs on it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 
 from benchmarks.moving import make_moving, photograph
+from benchmarks.watch import peak
 from contract.errors import UsageError
 from contract.settings import Settings
 from workers import host
@@ -73,26 +75,39 @@ def native_precisions() -> list[str]:
     return sorted(precisions(), reverse=True)
 
 
-def peaks(rounds: int) -> dict[str, float]:
-    """GFLOP/s of a large matrix product in each precision."""
-    found = {}
+def products() -> dict[str, tuple[Callable[[], object], float]]:
+    """A large matrix product in each precision, and its work in GFLOP."""
+    found: dict[str, tuple[Callable[[], object], float]] = {}
     side = _SIDE * (2 if torch.cuda.is_available() else 1)
     for precision in native_precisions():
         kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         a, b = (torch.randn(side, side, device=_device()).to(kind) for _ in range(2))
-
-        def product(a: torch.Tensor = a, b: torch.Tensor = b) -> torch.Tensor:
-            return a @ b
-
-        once = _seconds(product, rounds)[0]
-        found[precision] = 2 * side**3 / min(once, _seconds(product, int(_PEAK_S / once) + 1, 0)[0]) / 1e9
+        found[precision] = partial(torch.matmul, a, b), 2 * side**3 / 1e9
     return found
 
 
-def networks(peak: dict[str, float], rounds: int, models: list[str]) -> None:
-    """Every backend and precision of every model: time of a frame, and share of the peak."""
+def peaks(rounds: int) -> dict[str, float]:
+    """GFLOP/s of a large matrix product in each precision."""
+    found = {}
+    for precision, (product, work) in products().items():
+        once = _seconds(product, rounds)[0]
+        found[precision] = work / min(once, _seconds(product, int(_PEAK_S / once) + 1, 0)[0])
+    return found
+
+
+def _beside(
+    work: Callable[[], object], product: Callable[[], object], rounds: int, before: int
+) -> list[tuple[float, float]]:
+    """Seconds of `work` in each round, and those of the fastest of ten products right before it: neighbours on the host come and go."""
+    _seconds(work, 0, before)
+    return [(_seconds(product, 10)[0], _seconds(work, 1, 0)[0])[::-1] for _ in range(rounds)]
+
+
+def networks(rounds: int, models: list[str]) -> None:
+    """Every backend and precision of every model: time of a frame, and share of what the product did right before it."""
     from benchmarks.weigh import enhancer, upstream
 
+    known = products()
     print("| model, size | backend | s, median (lowest-highest) | ratio | GFLOP/s | share of peak |")
     print("| --- | --- | --- | --- | --- | --- |")
     for model in models:
@@ -103,13 +118,11 @@ def networks(peak: dict[str, float], rounds: int, models: list[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             theirs: Any = upstream(model, Settings(), Path(folder))
         theirs.img = rgb.half() if theirs.half else rgb
+        precision = "fp16" if theirs.half else "fp32"
         with torch.no_grad():
-            base = _seconds(theirs.process, rounds)
-        rows = [("upstream, as it is", "fp16" if theirs.half else "fp32", base, 0.0)]
+            rows = [("upstream, as it is", precision, 1, _beside(theirs.process, known[precision][0], rounds, 1))]
         for backend in ("torch", "openvino", "native"):
-            for precision in ("fp32", "bf16", "fp16"):
-                if backend == "torch" and precision not in peak:
-                    continue  # torch emulates, which nobody would choose
+            for precision in known:
                 try:
                     _, loaded = enhancer(model, replace(Settings(), backend=backend), precision=precision)
                 except UsageError:
@@ -118,15 +131,19 @@ def networks(peak: dict[str, float], rounds: int, models: list[str]) -> None:
                 frames = rgb.repeat(together, 1, 1, 1)
                 # A film's worker compiles for CUDA what comes often; the precision that it chooses is timed so.
                 before = OFTEN + 1 if torch.cuda.is_available() and precision == "fp16" else 1
-                each = [s / together for s in _seconds(partial(network._network, frames), rounds, before)]
-                rows.append((backend, precision, each, network.architecture.flops))
-        flops = rows[-1][3] * height * width
-        for name, precision, each, _ in rows:
+                run = partial(network._network, frames)
+                rows.append((backend, precision, together, _beside(run, known[precision][0], rounds, before)))
+        work = network.architecture.flops * height * width / 1e9
+        base = statistics.median(seconds for seconds, _ in rows[0][3])
+        for name, precision, count, pairs in rows:
+            each = sorted(seconds / count for seconds, _ in pairs)
             middle = statistics.median(each)
+            share = statistics.median(
+                count * work / seconds / (known[precision][1] / product) for seconds, product in pairs
+            )
             print(
                 f"| {model} {width}x{height} | {name} {precision} | {middle:.4f} ({each[0]:.4f}-{each[-1]:.4f}) "
-                f"| {statistics.median(base) / middle:.2f} | {flops / middle / 1e9:.0f} "
-                f"| {flops / middle / 1e9 / peak[precision]:.0%} |",
+                f"| {base / middle:.2f} | {work / middle:.0f} | {share:.0%} |",
                 flush=True,
             )
 
@@ -144,10 +161,10 @@ def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any])
         record: Any = made.results[0].record
         seconds = record["seconds"]
         stages = " | ".join(f"{seconds[s]:.2f}" for s in ("decode", "to_rgb", "network", "from_rgb", "encode"))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        held = peak() / 2**20
         print(
             f"| {made.results[0].frames} frames {size[0]}x{size[1]}, {model} x4 | {stages} | {record['wall']:.2f} "
-            f"| {record['network_busy']:.0%} | {peak:.0f} |"
+            f"| {record['network_busy']:.0%} | {held:.0f} |"
         )
 
 
@@ -159,6 +176,7 @@ def main() -> None:
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--preset", help="of the film's encoder")
     parser.add_argument("--film", help=argparse.SUPPRESS)
+    parser.add_argument("--peaks", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.film:
         width, height = map(int, arguments.size.split("x"))
@@ -166,8 +184,13 @@ def main() -> None:
             arguments.film, arguments.frames, (width, height), {"preset": arguments.preset} if arguments.preset else {}
         )
         return
-    peak = peaks(arguments.rounds)
-    shown = ", ".join(f"{precision} {value:.0f} GFLOP/s" for precision, value in peak.items())
+    if not arguments.peaks:
+        # What workers ask of the machine is read when a process starts; a matrix product is faster without.
+        found = json.dumps(peaks(arguments.rounds))
+        host.ask()
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.stages", *sys.argv[1:], "--peaks", found])
+    found = json.loads(arguments.peaks)
+    shown = ", ".join(f"{precision} {value:.0f} GFLOP/s" for precision, value in found.items())
     if not torch.cuda.is_available():
         from benchmarks.matrix_unit import peak as registers
 
@@ -178,11 +201,10 @@ def main() -> None:
         f"{where}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}; matrix peak {shown}; "
         f"{arguments.rounds} rounds\n"
     )
-    networks(peak, arguments.rounds, arguments.models)
+    networks(arguments.rounds, arguments.models)
     if arguments.frames:
         print("\n| film | decode | to RGB | network | from RGB | encode | wall | network busy | peak MiB |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-        host.ask()
         for model in arguments.models if torch.cuda.is_available() else ["realesr-animevideov3"]:
             # In a process of its own, as a worker is one: what it asks of the machine, and its memory, are its own.
             command = [sys.executable, "-m", "benchmarks.stages", "--film", model, "--frames", str(arguments.frames)]

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import numpy as np
 import psutil
 
 from benchmarks.moving import make_moving
+from benchmarks.watch import peak
 from contract.settings import Settings
 from workers import host
 
@@ -137,7 +137,7 @@ def child(arguments: argparse.Namespace) -> None:
         made = run_ours(
             arguments.model, arguments.film, arguments.out, arguments.scale, began, not arguments.no_reuse, fields
         )
-    made["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    made["peak"] = peak()
     made["cpu"] = time.process_time()
     print(json.dumps(made))
 

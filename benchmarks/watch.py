@@ -44,16 +44,20 @@ class Watch:
         for root in roots:
             try:
                 for process in (root, *root.children(recursive=True)):
-                    self._seen[process.pid] = (_program(process), _peak(process), sum(process.cpu_times()[:2]))
+                    self._seen[process.pid] = (_program(process), peak(process.pid), sum(process.cpu_times()[:2]))
             except psutil.Error:
                 continue
 
 
-def _peak(process: psutil.Process) -> int:
+def peak(pid: int | None = None) -> int:
+    """The most memory that a process (this one, unless said) has held, in bytes; getrusage would count its parent's before exec, too.
+
+    Raises psutil.NoSuchProcess.
+    """
     try:
-        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid or 'self'}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise psutil.NoSuchProcess(process.pid) from error
+        raise psutil.NoSuchProcess(pid or 0) from error
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), 0)
 
 
