@@ -34,6 +34,8 @@ from orchestrator.local.servers import free_ports
 MONITORING = Path(__file__).parents[1] / "deploy" / "monitoring"
 WORKERS = 2
 _PATIENCE_S = 300.0
+_SCRAPED_S = 60.0
+"""By then a cluster that is up has been scraped: else one of its ports was taken."""
 _SCRAPE_S = 1
 Query = Callable[[str], list[dict[str, Any]]]
 """Evaluates an expression now: Prometheus' own list of {"metric": labels, "value": [time, text]}."""
@@ -108,7 +110,7 @@ def watching(program: str, r: Rig, folder: Path) -> Iterator[Query]:
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
-        until(up, _PATIENCE_S, f"a scrape of all processes; {folder}/prometheus.log")
+        until(up, _SCRAPED_S, f"a scrape of all processes; {folder}/prometheus.log")
         yield query
     finally:
         process.terminate()

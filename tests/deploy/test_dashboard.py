@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from benchmarks import board
 from benchmarks import rig as rigs
 from benchmarks.board import Query, alerts, named, panels, watching
-from benchmarks.rig import rig, until
+from benchmarks.rig import Rig, rig, until
 
 _PATIENCE_S = 300.0
 _QUIET = {"respool_gpu_memory_bytes"}
@@ -22,39 +23,49 @@ _QUIET = {"respool_gpu_memory_bytes"}
 def query(need: Callable[[str], str]) -> Iterator[Query]:
     """Two workers, a job with one chunk that failed for good, paused in the middle so that its series stand still."""
     program = need("prometheus")
-    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        film = rigs.film(folder, 200)
-        ports = board.metrics_ports()
-        with (
+    with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
+        r, ask = _watched(program, Path(name), stack)
+        # A rate needs a series that was scraped before it rose, which chunks of a few milliseconds outrun: three
+        # chunks first, and the job whose rates are looked at once they were seen.
+        r.submit(rigs.film(Path(name), 15))
+        until(lambda: ask("sum(respool_frames_total) == 15"), _PATIENCE_S, "the first film's frames in Prometheus")
+        job = r.submit(rigs.film(Path(name), 200))
+        until(lambda: (c := r.ledger.counts(job)) and c.failed and c.done >= 8, _PATIENCE_S, "a chunk set aside")
+        r.jobs.control(job, paused=True)
+        # Two scrapes after the last commit: whatever is a rate has its two points.
+        until(
+            lambda: ask('respool_job_failed_chunks == 1 and on () respool_jobs{state="paused"} == 1'),
+            _PATIENCE_S,
+            "it",
+        )
+        until(lambda: ask("sum(rate(respool_frames_total[5m])) > 0"), _PATIENCE_S, "a rate")
+        yield ask
+
+
+def _watched(program: str, folder: Path, stack: ExitStack) -> tuple[Rig, Query]:
+    """A cluster that Prometheus sees whole. Its ports are chosen before they are taken, and other tests' clusters choose too: where
+    one was lost to them, another cluster with other ports."""
+    for attempt in range(3):
+        own = folder / str(attempt)
+        own.mkdir()
+        with ExitStack() as trial:
+            ports = board.metrics_ports()
             # Leases that no busy machine lets run out: the chunk is to fail by what it raises.
-            rig(
-                folder,
-                board.WORKERS,
-                "poison-3",
-                metrics_port=ports,
-                device="cpu",
-                max_attempts=1,
-                lease_ttl_s=30.0,
-                lease_renew_s=2.0,
-            ) as r,
-            watching(program, r, folder) as ask,
-        ):
-            # A rate needs a series that was scraped before it rose, which chunks of a few milliseconds outrun: three
-            # chunks first, and the job whose rates are looked at once they were seen.
-            r.submit(rigs.film(folder, 15))
-            until(lambda: ask("sum(respool_frames_total) == 15"), _PATIENCE_S, "the first film's frames in Prometheus")
-            job = r.submit(film)
-            until(lambda: (c := r.ledger.counts(job)) and c.failed and c.done >= 8, _PATIENCE_S, "a chunk set aside")
-            r.jobs.control(job, paused=True)
-            # Two scrapes after the last commit: whatever is a rate has its two points.
-            until(
-                lambda: ask('respool_job_failed_chunks == 1 and on () respool_jobs{state="paused"} == 1'),
-                _PATIENCE_S,
-                "it",
-            )
-            until(lambda: ask("sum(rate(respool_frames_total[5m])) > 0"), _PATIENCE_S, "a rate")
-            yield ask
+            fields = {
+                "metrics_port": ports,
+                "device": "cpu",
+                "max_attempts": 1,
+                "lease_ttl_s": 30.0,
+                "lease_renew_s": 2.0,
+            }
+            r = trial.enter_context(rig(own, board.WORKERS, "poison-3", **fields))
+            try:
+                ask = trial.enter_context(watching(program, r, own))
+            except TimeoutError:
+                continue
+            stack.enter_context(trial.pop_all())
+            return r, ask
+    pytest.fail("three clusters in turn had a metrics port taken from them")
 
 
 def test_every_metric_and_label_that_is_asked_for_is_exported(query: Query) -> None:
