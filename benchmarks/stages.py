@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,57 +95,72 @@ def peaks(rounds: int) -> dict[str, float]:
     return found
 
 
-def _beside(
-    work: Callable[[], object], product: Callable[[], object], rounds: int, before: int
-) -> list[tuple[float, float]]:
-    """Seconds of `work` in each round, and those of the fastest of ten products right before it: neighbours on the host come and go."""
-    _seconds(work, 0, before)
-    return [(_seconds(product, 10)[0], _seconds(work, 1, 0)[0])[::-1] for _ in range(rounds)]
+@dataclass(frozen=True)
+class _Way:
+    """One way to run a network on `frames` frames, its times, and those of a matrix product right before each."""
+
+    name: str
+    precision: str
+    frames: int
+    run: Callable[[], object]
+    seconds: list[float] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
 
 
-def networks(rounds: int, models: list[str]) -> None:
-    """Every backend and precision of every model: time of a frame, and share of what the product did right before it."""
-    from benchmarks.weigh import enhancer, upstream
-
-    known = products()
+def networks(rounds: int, models: list[str], backends: list[str], precisions: list[str]) -> None:
+    """Each backend and precision of every model in turn, round by round: time of a frame, and share of what the fastest of ten
+    products did right before it."""
+    known = {name: made for name, made in products().items() if name in precisions}
     print("| model, size | backend | s, median (lowest-highest) | ratio | GFLOP/s | share of peak |")
     print("| --- | --- | --- | --- | --- | --- |")
     for model in models:
         height, width = _GPU_SIZE if torch.cuda.is_available() else SIZES[model]
-        together = BATCH if torch.cuda.is_available() else 1
-        image = photograph(height, width)[:height, :width]
-        rgb = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255).to(_device())
-        with tempfile.TemporaryDirectory() as folder:
-            theirs: Any = upstream(model, Settings(), Path(folder))
-        theirs.img = rgb.half() if theirs.half else rgb
-        precision = "fp16" if theirs.half else "fp32"
-        with torch.no_grad():
-            rows = [("upstream, as it is", precision, 1, _beside(theirs.process, known[precision][0], rounds, 1))]
-        for backend in ("torch", "openvino", "native"):
-            for precision in known:
-                try:
-                    _, loaded = enhancer(model, replace(Settings(), backend=backend), precision=precision)
-                except UsageError:
-                    continue
-                network: Any = loaded
-                frames = rgb.repeat(together, 1, 1, 1)
-                # A film's worker compiles for CUDA what comes often; the precision that it chooses is timed so.
-                before = OFTEN + 1 if torch.cuda.is_available() and precision == "fp16" else 1
-                run = partial(network._network, frames)
-                rows.append((backend, precision, together, _beside(run, known[precision][0], rounds, before)))
-        work = network.architecture.flops * height * width / 1e9
-        base = statistics.median(seconds for seconds, _ in rows[0][3])
-        for name, precision, count, pairs in rows:
-            each = sorted(seconds / count for seconds, _ in pairs)
-            middle = statistics.median(each)
-            share = statistics.median(
-                count * work / seconds / (known[precision][1] / product) for seconds, product in pairs
-            )
+        ways, flops = _ways(model, height, width, backends, list(known))
+        for _ in range(rounds):
+            for way in ways:
+                way.beside.append(_seconds(known[way.precision][0], 10)[0])
+                way.seconds.extend(s / way.frames for s in _seconds(way.run, 1, 0))
+        work = flops * height * width / 1e9
+        base = statistics.median(ways[0].seconds)
+        for way in ways:
+            middle, product = statistics.median(way.seconds), known[way.precision][1]
+            shares = [work / s / (product / b) for s, b in zip(way.seconds, way.beside, strict=True)]
             print(
-                f"| {model} {width}x{height} | {name} {precision} | {middle:.4f} ({each[0]:.4f}-{each[-1]:.4f}) "
-                f"| {base / middle:.2f} | {work / middle:.0f} | {share:.0%} |",
+                f"| {model} {width}x{height} | {way.name} {way.precision} "
+                f"| {middle:.4f} ({min(way.seconds):.4f}-{max(way.seconds):.4f}) "
+                f"| {base / middle:.2f} | {work / middle:.0f} | {statistics.median(shares):.0%} |",
                 flush=True,
             )
+
+
+def _ways(model: str, height: int, width: int, backends: list[str], precisions: list[str]) -> tuple[list[_Way], float]:
+    """Every way that this machine has, warm, and the network's operations for each input pixel."""
+    from benchmarks.weigh import enhancer, upstream
+
+    together = BATCH if torch.cuda.is_available() else 1
+    image = photograph(height, width)[:height, :width]
+    rgb = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255).to(_device())
+    ways, flops = [], 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        theirs: Any = upstream(model, Settings(), Path(folder))
+    theirs.img = rgb.half() if theirs.half else rgb
+    precision = "fp16" if theirs.half else "fp32"
+    if precision in precisions:
+        ways.append(_Way("upstream, as it is", precision, 1, torch.no_grad()(theirs.process)))
+    for backend in backends:
+        for precision in precisions:
+            try:
+                _, loaded = enhancer(model, replace(Settings(), backend=backend), precision=precision)
+            except UsageError:
+                continue
+            network: Any = loaded
+            flops = network.architecture.flops
+            run = partial(network._network, rgb.repeat(together, 1, 1, 1))
+            ways.append(_Way(backend, precision, together, run))
+            # A film's worker compiles for CUDA what comes often; the precision that it chooses is timed so.
+            often = torch.cuda.is_available() and precision == "fp16"
+            _seconds(run, 0, OFTEN + 1 if often else 1)
+    return ways, flops
 
 
 def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any]) -> None:
@@ -172,6 +187,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="*", default=list(SIZES))
+    parser.add_argument("--backends", nargs="*", default=["torch", "openvino", "native"])
+    parser.add_argument("--precisions", nargs="*", default=["fp32", "bf16", "fp16"])
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--preset", help="of the film's encoder")
@@ -201,7 +218,7 @@ def main() -> None:
         f"{where}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}; matrix peak {shown}; "
         f"{arguments.rounds} rounds\n"
     )
-    networks(arguments.rounds, arguments.models)
+    networks(arguments.rounds, arguments.models, arguments.backends, arguments.precisions)
     if arguments.frames:
         print("\n| film | decode | to RGB | network | from RGB | encode | wall | network busy | peak MiB |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
