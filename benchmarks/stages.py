@@ -111,6 +111,8 @@ def networks(rounds: int, models: list[str], backends: list[str], precisions: li
     """Each backend and precision of every model in turn, round by round: time of a frame, and share of what the fastest of ten
     products did right before it."""
     known = {name: made for name, made in products().items() if name in precisions}
+    if not known:
+        sys.exit(f"this machine multiplies in {', '.join(native_precisions())}, and in none of {', '.join(precisions)}")
     print("| model, size | backend | s, median (lowest-highest) | ratio | GFLOP/s | share of peak |")
     print("| --- | --- | --- | --- | --- | --- |")
     for model in models:
@@ -146,7 +148,9 @@ def _ways(model: str, height: int, width: int, backends: list[str], precisions: 
     theirs.img = rgb.half() if theirs.half else rgb
     precision = "fp16" if theirs.half else "fp32"
     if precision in precisions:
-        ways.append(_Way("upstream, as it is", precision, 1, torch.no_grad()(theirs.process)))
+        process = torch.no_grad()(theirs.process)
+        ways.append(_Way("upstream, as it is", precision, 1, process))
+        _seconds(process, 0)
     for backend in backends:
         for precision in precisions:
             try:

@@ -107,10 +107,9 @@ class Crew:
         """`call`, which raises nothing, once with each of `arguments`, the first here; returns when no work is left.
 
         Helpers count themselves: a time limit may be raised between any two steps of the calling thread, and whoever
-        goes on after that would work on the next run's memory.
+        goes on after that would work on the next run's memory. After such an exception, `settle` before that is touched.
         """
         mine, *others = arguments
-        self.settle()
         self._open = run = object()
         try:
             for other in others:
