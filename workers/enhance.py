@@ -39,15 +39,13 @@ from contract.storage import Storage
 from workers.desk import Desk, JobFile
 from workers.exchange import Exchange
 from workers.metrics import Meter, gpu_memory
-from workers.pulse import Pulse
+from workers.pulse import TOLD, Pulse
 
 if TYPE_CHECKING:
     from workers.generators.enhancer import Enhancer
     from workers.images import ImageResult
 
 logger = logging.getLogger(__name__)
-
-TOLD = "the worker was told to end"
 
 VERSION = metadata.version("respool")
 
@@ -103,8 +101,6 @@ class Worker:
 
     def work(self, job: str, chunk: int) -> str:
         """Do a chunk when it still needs doing; returns what became of it in one word."""
-        if self.pulse.interrupted.is_set():
-            return "ending"
         try:
             self.desk.job(job)
         except Newer as error:  # nothing is claimed, so nothing is counted
@@ -117,7 +113,8 @@ class Worker:
             return verdict
         self.idle.clear()
         self._lease, self._taken = lease, time.monotonic()
-        if self.pulse.interrupted.is_set():  # told to end while it claimed: `hand_back` may have looked too early
+        if self.pulse.interrupted.is_set():  # told to end before this: `hand_back` looked too early, and a chunk whose
+            # message was taken and nothing done would wait for `resend_s`; given back, it goes out again at once
             self._lease = None
             self.idle.set()
             return self._give_back(lease, TOLD, counted=False)

@@ -12,6 +12,9 @@ from contract.ledger import Lease, Ledger, Renewal
 
 logger = logging.getLogger(__name__)
 
+TOLD = "the worker was told to end"
+"""Why an attempt ended that was handed back, whichever thread did it."""
+
 
 class Checkpoint(Protocol):
     """What long work calls between batches, with the frames that are finished; it raises to stop the work."""
@@ -68,7 +71,7 @@ class Pulse:
         """
         self.in_hand = max(self.in_hand, frames)
         if self.interrupted.is_set():
-            raise Interrupted("The worker was told to stop and handed its chunk back.")
+            raise Interrupted(TOLD)
         verdict = self._verdict
         if verdict == "cancelled":
             raise Cancelled("The job was cancelled.")
