@@ -2,7 +2,7 @@
 
     python -m benchmarks.ingest [--minutes 1 120] [--container mp4 mkv ts]
 
-Each measurement runs in a process of its own. The long film is ten encoded seconds, repeated packet by packet, so that
+Each measurement runs in a process of its own, whose heap is asked for what `orchestrator.confine` asks. The long film is ten encoded seconds, repeated packet by packet, so that
 its size and structure are real and its making takes seconds. Times are CPU seconds. Its chunks are all alike, so one is encoded and given for
 all. Prints one table row per film.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,9 +27,11 @@ import av
 from benchmarks.materials.recipe import x264
 from benchmarks.materials.write import Film, Sound, write
 from benchmarks.watch import peak
-from contract.job import Item, Spec
+from contract.film import FilmIndex
+from contract.job import Item, Spec, decode, encode
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.verify import verify_film
+from orchestrator.confine import HEAP
 from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film
 from workers.film import enhance_film
@@ -60,19 +63,22 @@ def long_film(path: Path, minutes: float, suffix: str, size: tuple[int, int]) ->
 
 
 def measure(step: str, path: Path, folder: Path) -> dict[str, float]:
-    """Run `step` (ingest, work or assemble) on the film at `path`, in this process."""
+    """Run `step` (ingest or assemble) on the film at `path`, in this process. What ingest leaves for assembly is a document, as in a job."""
     spec = Spec(model="identity", codec="x264", chunk_frames=SECONDS * RATE)
-    item = Item(0, "video", path.name, f"result{path.suffix}", "0" * 64, path.stat().st_size)
+    document = folder / "index.json"
     began = time.process_time()
     with path.open("rb") as source:
-        index = plan_film(source, item, spec, 1)
-        planned = time.process_time()
         if step == "ingest":
+            item = Item(0, "video", path.name, f"result{path.suffix}", "0" * 64, path.stat().st_size)
+            index = plan_film(source, item, spec, 1)
+            document.write_bytes(encode(index))
+            planned = time.process_time()
             for run in cut(source, index):
                 if not (folder / "run").exists():
                     (folder / "run").write_bytes(run)
             done = time.process_time()
-            return {"plan": planned - began, "cut": done - planned, "memory": peak(), "chunks": len(index.chunks)}
+            return {"plan": planned - began, "cut": done - planned, "memory": peak()}
+        index = decode(document.read_bytes(), FilmIndex, document.name)
         out = folder / f"result{path.suffix}"
 
         def chunks() -> Iterator[BinaryIO]:
@@ -83,7 +89,7 @@ def measure(step: str, path: Path, folder: Path) -> dict[str, float]:
         assemble_film(index, spec, source, chunks(), out, 2)
         assembled = time.process_time()
         verify_film(out, index, spec, source)
-        return {"assemble": assembled - planned, "verify": time.process_time() - assembled, "memory": peak()}
+        return {"assemble": assembled - began, "verify": time.process_time() - assembled, "memory": peak()}
 
 
 def main() -> int:
@@ -120,7 +126,8 @@ def main() -> int:
 
 def _step(step: str, film: Path, folder: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.ingest", "--step", step, str(film), str(folder)]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**HEAP, **os.environ})
+    found: dict[str, float] = json.loads(done.stdout)
     return found
 
 

@@ -29,6 +29,10 @@ from contract.settings import Settings
 
 Act = Literal["ingest", "assemble"]
 
+HEAP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+"""Asked of glibc for every act, where nobody asked for something else: blocks of a mebibyte and more go back to the system when they are
+freed. By itself glibc takes a long film's tables from its heap, and what they leave is in pieces: two hours of mp4 took 118 to 137 MiB, so 101."""
+
 _LOOK_S = 0.25
 _KILLED = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 """Ends that somebody else chose; they say nothing about the source."""
@@ -200,7 +204,7 @@ class Confined:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "orchestrator.act", str(writer)],
                 stdin=subprocess.PIPE,
-                env={**os.environ, **self._settings.environment()},
+                env={**HEAP, **os.environ, **self._settings.environment()},
                 pass_fds=[writer],
             )
         except BaseException:

@@ -18,7 +18,7 @@ from contract.film import FilmIndex
 from contract.job import Item, Plan, Spec
 from contract.settings import Settings
 from contract.storage import Storage
-from orchestrator.confine import Confined
+from orchestrator.confine import HEAP, Confined
 from orchestrator.records import Records
 from orchestrator.submit import submit
 
@@ -190,3 +190,17 @@ def test_a_command_survives_what_it_looks_at(settings: Settings, tmp_path: Path)
                 tmp_path / "looks" / "gone.mp4", Item(0, "video", "g", "g", "0" * 64, 1), Spec(model="identity"), 1
             )
     assert psutil.Process().children() == []
+
+
+@pytest.mark.parametrize("chosen", [None, "131072"])
+def test_acts_ask_glibc_to_give_memory_back_unless_somebody_chose(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    """What glibc reads when a process starts: ours by default, the operator's where there is one."""
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    if chosen:
+        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", chosen)
+    before = {process.pid for process in psutil.Process().children()}
+    with closing(Confined(settings)):
+        (act,) = [process for process in psutil.Process().children() if process.pid not in before]
+        assert act.environ()["MALLOC_MMAP_THRESHOLD_"] == (chosen or HEAP["MALLOC_MMAP_THRESHOLD_"])
