@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from llvmlite import ir
 
-from workers.generators.native.emit import BYTE, INT, POINTER
-from workers.generators.native.machine import Machine, matrices
 from workers.generators.native.matrix import INPUTS, OUTPUTS, PIXELS, SCRATCH, setup
 from workers.generators.native.matrix_code import MatrixWriter
 from workers.generators.native.memory import Crew, aligned
+from workers.llvm.emit import BYTE, INT, POINTER
+from workers.llvm.machine import Machine, matrices
 
 _TURNS = 500_000
 

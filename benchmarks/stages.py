@@ -42,6 +42,8 @@ SIZES = {
 """Models and the (height, width) that they are timed at on a CPU: about two seconds of a slow machine's work."""
 _GPU_SIZE = (480, 640)
 """What all models are timed at on a GPU, as many frames at once as a film's worker takes; small pictures do not fill it."""
+_ALONE = 10
+"""Runs of the network alone before the film, and after it."""
 _PEAK_S = 3.0
 _SIDE = 2048
 """Rows of the matrices whose product is the peak; 4096 on a GPU."""
@@ -168,7 +170,8 @@ def _ways(model: str, height: int, width: int, backends: list[str], precisions: 
 
 
 def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any]) -> None:
-    """Seconds of each stage of a film's chunks, and the network's busy share; then the memory of the process."""
+    """Seconds of each stage of a film's chunks, and the network's busy share; the same frames through the network alone, right before and right
+    after, and which share of that speed the whole has; then the memory of the process."""
     from benchmarks.materials.local import restore
     from benchmarks.weigh import enhancer
 
@@ -176,14 +179,24 @@ def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any])
         folder = Path(name)
         source = make_moving(folder / "film.mp4", frames, size)
         spec, loaded = enhancer(model, Settings(), scale=4.0, **fields)
+        network: Any = loaded
+        together = BATCH if torch.cuda.is_available() else 1
+        shown = torch.from_numpy(photograph(size[1], size[0])[: size[1], : size[0]].copy()).permute(2, 0, 1)[None]
+        shown = (shown.float() / 255).to(_device()).repeat(together, 1, 1, 1)
+        run = partial(network._network, shown)
+        alone = _seconds(run, _ALONE, 2)
         made = restore(source, "out.mp4", spec, folder, loaded)
+        alone += _seconds(run, _ALONE)
         record: Any = made.results[0].record
         seconds = record["seconds"]
         stages = " | ".join(f"{seconds[s]:.2f}" for s in ("decode", "to_rgb", "network", "from_rgb", "encode"))
         held = peak() / 2**20
+        count = made.results[0].frames
+        network_only, whole = statistics.median(alone) / together, record["wall"] / count
         print(
-            f"| {made.results[0].frames} frames {size[0]}x{size[1]}, {model} x4 | {stages} | {record['wall']:.2f} "
-            f"| {record['network_busy']:.0%} | {held:.0f} |"
+            f"| {count} frames {size[0]}x{size[1]}, {model} x4{', ' + fields['preset'] if fields else ''} | {stages} | {record['wall']:.2f} "
+            f"| {record['network_busy']:.0%} | {whole:.3f} | {network_only:.3f} ({min(alone) / together:.3f}-{max(alone) / together:.3f}) "
+            f"| {network_only / whole:.0%} | {held:.0f} |"
         )
 
 
@@ -194,7 +207,7 @@ def main() -> None:
     parser.add_argument("--backends", nargs="*", default=["torch", "openvino", "native"])
     parser.add_argument("--precisions", nargs="*", default=["fp32", "bf16", "fp16"])
     parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--size", default="640x480")
+    parser.add_argument("--size", help="of the film; the model's own, as above, unless said")
     parser.add_argument("--preset", help="of the film's encoder")
     parser.add_argument("--film", help=argparse.SUPPRESS)
     parser.add_argument("--peaks", help=argparse.SUPPRESS)
@@ -224,12 +237,19 @@ def main() -> None:
     )
     networks(arguments.rounds, arguments.models, arguments.backends, arguments.precisions)
     if arguments.frames:
-        print("\n| film | decode | to RGB | network | from RGB | encode | wall | network busy | peak MiB |")
-        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-        for model in arguments.models if torch.cuda.is_available() else ["realesr-animevideov3"]:
+        print(
+            "\n| film | decode | to RGB | network | from RGB | encode | wall | network busy | s a frame | network alone | share of its speed | peak MiB |"
+        )
+        print("| --- |" + " --- |" * 11, flush=True)
+        for model in arguments.models:
             # In a process of its own, as a worker is one: what it asks of the machine, and its memory, are its own.
             command = [sys.executable, "-m", "benchmarks.stages", "--film", model, "--frames", str(arguments.frames)]
-            command += ["--size", arguments.size, *(["--preset", arguments.preset] if arguments.preset else [])]
+            height, width = _GPU_SIZE if torch.cuda.is_available() else SIZES[model]
+            command += [
+                "--size",
+                arguments.size or f"{width}x{height}",
+                *(["--preset", arguments.preset] if arguments.preset else []),
+            ]
             subprocess.run(command, check=True)
     print(f"\nLoad at the end {os.getloadavg()[0]:.1f}.")
 

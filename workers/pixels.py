@@ -103,6 +103,11 @@ def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor], first:
         np.copyto(_rows(plane, form, len(members), frame, members)[top : top + len(values)], values)
 
 
+def rows(frame: av.VideoFrame, form: Layout) -> list[npt.NDArray[np.uint8 | np.uint16]]:
+    """The memory of each plane of `frame`, which is of `form.plain` and has one channel in each: height x width."""
+    return [_rows(p, form, 1, frame, members)[..., 0] for p, members in zip(frame.planes, form.order, strict=True)]
+
+
 def _codes(channels: list[torch.Tensor], form: Layout) -> torch.Tensor:
     """The words of a plane, height x width x interleaved channels, on the device: a quarter or half of the bytes to bring over."""
     values = channels[0][..., None] if len(channels) == 1 else torch.stack(channels, -1)

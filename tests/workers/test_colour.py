@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from typing import Any, Literal
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from contract.errors import Unsupported
 from contract.film import Colour
 from workers.colour import chroma_location, from_rgb, to_rgb
+from workers.llvm import yuv
 from workers.pixels import layout, read
 
 Matrix = Literal["bt601", "bt709", "bt2020", "rgb", "grey"]
@@ -71,6 +73,30 @@ def test_round_trip_of_noise_out_of_gamut() -> None:
     back = from_rgb(to_rgb(frame, colour), "yuv420p", colour)
     for a, b in zip(read(frame, layout("yuv420p"), CPU), read(back, layout("yuv420p"), CPU), strict=True):
         assert (a.int() - b.int()).abs().max() <= 1
+
+
+@pytest.mark.skipif(not yuv.able(64, 64), reason="this processor has no fused multiply-add on vectors")
+@pytest.mark.parametrize("location", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize(("pix_fmt", "ties"), [("yuv420p", 1e-3), ("yuv420p10le", 1e-3), ("yuv420p16le", 2e-2)])
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (5, 41), (33, 47), (90, 121), (37, 200)])
+def test_one_pass_gives_what_all_passes_give(
+    location: int, pix_fmt: str, ties: float, height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every site, edge and size, values beyond black and white among them; only what lies between two codes may fall to either."""
+    wide = torch.rand((1, 3, height, width + 9), generator=torch.Generator().manual_seed(width)) * 1.4 - 0.2
+    rgb = wide[..., 4 : 4 + width]  # rows that do not follow each other
+    for matrix, full in product(("bt601", "bt709", "bt2020"), (False, True)):
+        colour = colour_of(pix_fmt, matrix, full, location)
+        with monkeypatch.context() as patched:
+            patched.setattr(yuv, "convert", spied := Mock(wraps=yuv.convert))
+            ours = from_rgb(rgb, pix_fmt, colour)
+            patched.setattr(yuv, "able", lambda *_: False)
+            theirs = from_rgb(rgb, pix_fmt, colour)
+        assert spied.call_count == 1
+        for a, b in zip(read(ours, layout(pix_fmt), CPU), read(theirs, layout(pix_fmt), CPU), strict=True):
+            off = (a.int() - b.int()).abs()
+            assert off.max() <= 1
+            assert off.float().mean() <= ties
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from contract.job import Weights
 from workers.generators import rrdbnet, srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
-from workers.generators.native.machine import matrices
 from workers.generators.native.network import NativeNetwork
 from workers.generators.native.program import Convolution, Program, Slice
+from workers.llvm.machine import matrices
 
 Pinned = tuple[Weights, Path]
 

@@ -16,10 +16,10 @@ from workers.generators import rrdbnet, srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
 from workers.generators.native import winograd
-from workers.generators.native.machine import vectors
 from workers.generators.native.memory import Crew
 from workers.generators.native.network import NativeNetwork
 from workers.generators.native.program import Convolution, Program, Slice, suits
+from workers.llvm.machine import vectors
 
 Pinned = tuple[Weights, Path]
 

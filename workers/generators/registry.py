@@ -130,10 +130,10 @@ def _on_cpu(
 
 
 def _natively(family: Family, entry: Weights, state: State, settings: Settings, plain: Architecture) -> list[Candidate]:
-    from workers.generators.native.machine import matrices, vectors
     from workers.generators.native.matrix import INPUTS
     from workers.generators.native.network import NativeNetwork
     from workers.generators.native.program import adapted, suits
+    from workers.llvm.machine import matrices, vectors
 
     found = vectors()
     program = _program(family, entry, state) if found else None

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workers.generators.native.machine import Machine
 from workers.generators.native.matrix import (
     BLOCK,
     FIELDS,
@@ -24,6 +23,7 @@ from workers.generators.native.matrix import (
 from workers.generators.native.matrix_code import MatrixWriter
 from workers.generators.native.memory import CACHE_LINE, Crew, Memory, Room, View, aligned, copied
 from workers.generators.native.program import Array, Convolution, Program, Slice
+from workers.llvm.machine import Machine
 
 _KEPT = 64
 """Lists of calls kept, each for one set of buffers: a film's frames come in one size, its strips in few."""

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workers.generators.native.machine import Function, Machine, vectors
 from workers.generators.native.memory import Crew, Memory, Room, View, copied
 from workers.generators.native.program import Array, Convolution, Program, Slice
 from workers.generators.native.winograd import OUTPUT, weights
 from workers.generators.native.winograd_code import FIELDS, PAD, Shape, Writer
+from workers.llvm.machine import Function, Machine, vectors
 
 _BLOCK = 24
 """Tiles worked on at once: with 64 channels their inputs and products take 900 KB, near the second-level cache's size."""

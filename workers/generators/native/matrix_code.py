@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from workers.generators.native.emit import BYTE, INT, POINTER, Emitter, Fields, at, corner
 from workers.generators.native.matrix import FIELDS, OUTPUTS, PIXELS, TILE, Shape
 from workers.generators.native.matrix_end import VECTOR, End, Half
+from workers.llvm.emit import BYTE, INT, POINTER, Emitter, Fields, at, corner
 
 _PACE = 4
 """Vectors that are finished for each step of the sums: all 64 of a block in 16 steps, where a convolution of 64 channels has 18."""

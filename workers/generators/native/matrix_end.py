@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from workers.generators.native.emit import FLOAT, INT, POINTER, Emitter, Fields, at, corner
 from workers.generators.native.matrix import OUTPUTS, SPREAD, Shape
+from workers.llvm.emit import FLOAT, INT, POINTER, Emitter, Fields, at, corner
 
 
 class Half(ir.Type):  # type: ignore[misc]  # llvmlite ships no types

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from workers.generators.native.emit import FLOAT, INT, POINTER, Emitter
 from workers.generators.native.winograd import ALL, DOUBLED, INPUT, OUTPUT, Arithmetic, input_rows, output_rows
+from workers.llvm.emit import FLOAT, INT, POINTER, Emitter
 
 PAD = 16
 """Floats between the planes of products: without them, planes lie a multiple of 2 KiB apart and push each other out of the cache."""

@@ -44,8 +44,8 @@ def matrices() -> bool:
 class Machine:
     """Compiles one module. Keep it as long as any of its functions is used."""
 
-    def __init__(self, code: str, names: list[str], cache: Path) -> None:
-        """Compile `code` and find the functions `names`; the result is kept below `cache`."""
+    def __init__(self, code: str, names: list[str], cache: Path | None = None) -> None:
+        """Compile `code` and find the functions `names`; the result is kept below `cache`, where there is one."""
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
@@ -57,12 +57,15 @@ class Machine:
         module = llvm.parse_assembly(code)
         module.triple = llvm.get_default_triple()
         module.data_layout = str(target.target_data)
-        key = hashlib.sha256("|".join((code, cpu, features, str(llvm.llvm_version_info))).encode()).hexdigest()
-        path = cache / "compiled" / f"{key[:24]}.native"
         self._engine = llvm.create_mcjit_compiler(module, target)
-        self._engine.set_object_cache(lambda _, data: _keep(path, data), lambda _: _kept(path))
-        if _kept(path) is None:
+        if cache is None:
             _optimise(module, target)
+        else:
+            key = hashlib.sha256("|".join((code, cpu, features, str(llvm.llvm_version_info))).encode()).hexdigest()
+            path = cache / "compiled" / f"{key[:24]}.native"
+            self._engine.set_object_cache(lambda _, data: _keep(path, data), lambda _: _kept(path))
+            if _kept(path) is None:
+                _optimise(module, target)
         self._engine.finalize_object()
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
         self.functions: dict[str, Function] = {n: kind(self._engine.get_function_address(n)) for n in names}
