@@ -231,6 +231,11 @@ class Ledger:
         found = self._call(lambda: self._redis.lrange(f"{_job(job)}:reasons:{chunk}", 0, -1))
         return tuple(cast(list[str], found))
 
+    def tries(self, job: str, chunk: int) -> int:
+        """How many attempts at a chunk failed; those that were handed back do not count."""
+        found = self._call(lambda: self._redis.hget(f"{_job(job)}:tries", str(chunk)))
+        return int(cast(str | None, found) or 0)
+
     # Chunks, as workers see them
 
     def claim(self, job: str, chunk: int, worker: str) -> tuple[Claim, Lease | None]:

@@ -239,7 +239,7 @@ class Worker:
                 except (
                     Exception
                 ) as error:  # of a library, over one picture: after a second try the others go on without it
-                    if lease.attempt.startswith("1-"):
+                    if not self.ledger.tries(lease.job, lease.chunk):
                         raise
                     logger.exception("image given up", extra=_about(lease))
                     failures.append(ItemFailure(item.n, item.name, f"{type(error).__name__}: {error}"))

@@ -186,6 +186,7 @@ def _machine(redis_url: str, base: Settings) -> type[RuleBasedStateMachine]:
             assert counts is not None
             assert (counts.done, counts.failed) == (len(self.done), len(self.failed))
             assert counts.running == len(self.held)
+            assert [ledger.tries(JOB, chunk) for chunk in range(TOTAL)] == [self.tries.get(c, 0) for c in range(TOTAL)]
             assert counts.waiting == len(self.sent)
             assert counts.frames_done == 10 * len(self.done)
             assert counts.settled == (len(self.done | self.failed) == TOTAL)
