@@ -169,35 +169,41 @@ def _ways(model: str, height: int, width: int, backends: list[str], precisions: 
     return ways, flops
 
 
-def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any]) -> None:
-    """Seconds of each stage of a film's chunks, and the network's busy share; the same frames through the network alone, right before and right
-    after, and which share of that speed the whole has; then the memory of the process."""
+def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any], rounds: int) -> None:
+    """Seconds of each stage of a film's chunk in the last of `rounds`, and the network's busy share; seconds a frame, and the network's alone in the
+    same process right before and right after each round; which share of that speed the film has; the memory of the process."""
     from benchmarks.materials.local import restore
     from benchmarks.weigh import enhancer
 
+    spec, loaded = enhancer(model, Settings(), scale=4.0, **fields)
+    network: Any = loaded
+    together = BATCH if torch.cuda.is_available() else 1
+    width, height = size
+    image = photograph(height, width)[:height, :width]
+    shown = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255).to(_device())
+    run = partial(network._network, shown.repeat(together, 1, 1, 1))
+    wholes, alones, shares = [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = make_moving(folder / "film.mp4", frames, size)
-        spec, loaded = enhancer(model, Settings(), scale=4.0, **fields)
-        network: Any = loaded
-        together = BATCH if torch.cuda.is_available() else 1
-        shown = torch.from_numpy(photograph(size[1], size[0])[: size[1], : size[0]].copy()).permute(2, 0, 1)[None]
-        shown = (shown.float() / 255).to(_device()).repeat(together, 1, 1, 1)
-        run = partial(network._network, shown)
-        alone = _seconds(run, _ALONE, 2)
-        made = restore(source, "out.mp4", spec, folder, loaded)
-        alone += _seconds(run, _ALONE)
-        record: Any = made.results[0].record
-        seconds = record["seconds"]
-        stages = " | ".join(f"{seconds[s]:.2f}" for s in ("decode", "to_rgb", "network", "from_rgb", "encode"))
-        held = peak() / 2**20
-        count = made.results[0].frames
-        network_only, whole = statistics.median(alone) / together, record["wall"] / count
-        print(
-            f"| {count} frames {size[0]}x{size[1]}, {model} x4{', ' + fields['preset'] if fields else ''} | {stages} | {record['wall']:.2f} "
-            f"| {record['network_busy']:.0%} | {whole:.3f} | {network_only:.3f} ({min(alone) / together:.3f}-{max(alone) / together:.3f}) "
-            f"| {network_only / whole:.0%} | {held:.0f} |"
-        )
+        before = _seconds(run, _ALONE, 2)
+        for _ in range(rounds):
+            network.forget()
+            made = restore(source, "out.mp4", spec, folder, loaded)
+            after = _seconds(run, _ALONE)
+            record: Any = made.results[0].record
+            wholes.append(record["wall"] / made.results[0].frames)
+            alones.append(statistics.median(before + after) / together)
+            shares.append(alones[-1] / wholes[-1])
+            before = after
+    seconds = record["seconds"]
+    stages = " | ".join(f"{seconds[s]:.2f}" for s in ("decode", "to_rgb", "network", "from_rgb", "encode"))
+    whole, alone = (f"{statistics.median(v):.3f} ({min(v):.3f}-{max(v):.3f})" for v in (wholes, alones))
+    print(
+        f"| {made.results[0].frames} frames {width}x{height}, {model} x4{', ' + fields['preset'] if fields else ''} | {stages} "
+        f"| {record['wall']:.2f} | {record['network_busy']:.0%} | {whole} | {alone} "
+        f"| {statistics.median(shares):.0%} ({min(shares):.0%}-{max(shares):.0%}) | {peak() / 2**20:.0f} |"
+    )
 
 
 def main() -> None:
@@ -214,9 +220,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.film:
         width, height = map(int, arguments.size.split("x"))
-        film(
-            arguments.film, arguments.frames, (width, height), {"preset": arguments.preset} if arguments.preset else {}
-        )
+        fields = {"preset": arguments.preset} if arguments.preset else {}
+        film(arguments.film, arguments.frames, (width, height), fields, arguments.rounds)
         return
     if not arguments.peaks:
         # What workers ask of the machine is read when a process starts; a matrix product is faster without.
@@ -237,19 +242,14 @@ def main() -> None:
     )
     networks(arguments.rounds, arguments.models, arguments.backends, arguments.precisions)
     if arguments.frames:
-        print(
-            "\n| film | decode | to RGB | network | from RGB | encode | wall | network busy | s a frame | network alone | share of its speed | peak MiB |"
-        )
-        print("| --- |" + " --- |" * 11, flush=True)
+        columns = "decode, to RGB, network, from RGB, encode, wall, network busy, s a frame, network alone, share of its speed, peak MiB"
+        print(f"\n| film | {columns.replace(', ', ' | ')} |\n| --- |{' --- |' * 11}", flush=True)
         for model in arguments.models:
             # In a process of its own, as a worker is one: what it asks of the machine, and its memory, are its own.
-            command = [sys.executable, "-m", "benchmarks.stages", "--film", model, "--frames", str(arguments.frames)]
             height, width = _GPU_SIZE if torch.cuda.is_available() else SIZES[model]
-            command += [
-                "--size",
-                arguments.size or f"{width}x{height}",
-                *(["--preset", arguments.preset] if arguments.preset else []),
-            ]
+            command = [sys.executable, "-m", "benchmarks.stages", "--film", model, "--frames", str(arguments.frames)]
+            command += ["--rounds", str(arguments.rounds), "--size", arguments.size or f"{width}x{height}"]
+            command += ["--preset", arguments.preset] if arguments.preset else []
             subprocess.run(command, check=True)
     print(f"\nLoad at the end {os.getloadavg()[0]:.1f}.")
 

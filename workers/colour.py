@@ -17,7 +17,7 @@ import torch
 from contract.errors import Unsupported
 from contract.film import Colour
 from workers.llvm import yuv
-from workers.pixels import Layout, layout, read, rows, write
+from workers.pixels import Layout, layout, read, views, write
 
 _KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 _GREY = _KR_KB["bt601"]
@@ -87,7 +87,7 @@ def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     height, width = rgb.shape[-2:]
     frame = av.VideoFrame(width, height, form.plain)
     if _common(rgb, form, colour):
-        yuv.convert(rgb[0].numpy(), rows(frame, form), *_filters(height, width, form, colour), _numbers(form, colour))
+        yuv.convert(rgb[0].numpy(), views(frame, form), *_filters(height, width, form, colour), _numbers(form, colour))
     else:
         for first, last in _strips(height, width, rgb.device, form, colour):
             write(frame, form, _planes(rgb, form, colour, first, last), first)
@@ -116,9 +116,8 @@ def _filter(length: int, cosited: bool, backwards: bool) -> yuv.Filter:
     seen = min(length, 16 + length % 2)
     made = _halve(torch.eye(seen), -1, cosited).T.numpy()
     n = np.arange((length + 1) // 2)
-    like = np.where(
-        n < len(n) - 4, np.minimum(n, 4), n + len(made) - len(n)
-    )  # made in the same way, in the shorter row
+    # Which sample of the shorter row is made in the same way.
+    like = np.where(n < len(n) - 4, np.minimum(n, 4), n + len(made) - len(n))
     starts = np.clip(2 * n - 2, 0, length - yuv.TAPS)
     there = np.clip(2 * like - 2, 0, seen - yuv.TAPS)
     taps = made[like[:, None], there[:, None] + np.arange(yuv.TAPS)]

@@ -103,7 +103,7 @@ def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor], first:
         np.copyto(_rows(plane, form, len(members), frame, members)[top : top + len(values)], values)
 
 
-def rows(frame: av.VideoFrame, form: Layout) -> list[npt.NDArray[np.uint8 | np.uint16]]:
+def views(frame: av.VideoFrame, form: Layout) -> list[npt.NDArray[np.uint8 | np.uint16]]:
     """The memory of each plane of `frame`, which is of `form.plain` and has one channel in each: height x width."""
     return [_rows(p, form, 1, frame, members)[..., 0] for p, members in zip(frame.planes, form.order, strict=True)]
 
