@@ -23,8 +23,10 @@ from contract.ledger import Counts, Ledger
 from contract.settings import Settings
 from orchestrator.jobs import Jobs
 from orchestrator.local.servers import free_ports
+from orchestrator.provenance.trail import Trail
 from orchestrator.scale import Slurm
 from orchestrator.submit import submit
+from workers.pulse import TOLD
 
 ROOT = Path(__file__).parents[2]
 
@@ -172,14 +174,12 @@ def test_workers_of_an_array_are_preempted_and_the_job_is_right(
         until(lambda: "RUNNING" in slurm.call("squeue", "-h", "-p", "urgent", "-o", "%T"), "the urgent job", 120)
         until(lambda: sorted(tasks(slurm).values()) == ["PENDING", "RUNNING"], "the other worker to queue again")
         assert len(scheduler.tasks()) == 2
-        last = _NOTHING
-        while jobs.status(job).state not in ("done", "failed"):
-            last = ledger.counts(job) or last
-            time.sleep(0.1)
+        until(lambda: jobs.status(job).state in ("done", "failed"), "the job's end")
         status = jobs.status(job)
         assert (status.state, status.chunks.done) == ("done", status.chunks.total)
-        assert (last.retried, last.lapsed) == (0, 0)  # nobody died with a lease
-        assert last.handed_back >= 1
+        before = [why for record in Trail(wired).records(job) for c in record.chunks for why in c.failed_before]
+        assert before
+        assert not [why for why in before if TOLD not in why]  # nobody died with a lease
         scheduler.scale(0)
         until(lambda: not tasks(slurm) and not jobs.workers(), "the workers to leave")
 

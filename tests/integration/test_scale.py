@@ -19,11 +19,10 @@ import pytest
 from contract.errors import Unreachable, UsageError
 from contract.job import Spec
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator import scale as scaling
 from orchestrator.jobs import Jobs
 from orchestrator.local import Cluster, attach, scale, start
-from orchestrator.records import Records
+from orchestrator.provenance.trail import Trail
 from orchestrator.submit import submit
 from workers.pulse import TOLD
 
@@ -69,7 +68,7 @@ def pids(cluster: Cluster) -> list[int]:
 
 
 def run(cluster: Cluster, film: Path, spec: Spec, out: Path, during: Callable[[Jobs, str], None]) -> list[str]:
-    """Restore `film` into `out`; why attempts ended without a result, as the commits keep it. `during` acts on the running job."""
+    """Restore `film` into `out`; why attempts ended without a result, as the job's record keeps it. `during` acts on the running job."""
     job = submit([film], spec, cluster.settings).job.id
     jobs = Jobs(cluster.settings)
     during(jobs, job)
@@ -78,11 +77,7 @@ def run(cluster: Cluster, film: Path, spec: Spec, out: Path, during: Callable[[J
     assert manifest is not None
     assert manifest.state == "done", manifest.failures
     jobs.fetch(job, lambda _: out)
-    records = Records(Storage(cluster.settings))
-    plan = records.plan(job)
-    assert plan is not None
-    commits = records.dones(job, range(len(plan.chunks)))
-    return [reason for commit in commits for reason in msgspec.json.decode(commit.record["attempts"], type=list[str])]
+    return [why for record in Trail(cluster.settings).records(job) for c in record.chunks for why in c.failed_before]
 
 
 def frames(path: Path) -> list[bytes]:
