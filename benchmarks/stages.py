@@ -137,13 +137,18 @@ def networks(rounds: int, models: list[str], backends: list[str], precisions: li
             )
 
 
+def _frame(height: int, width: int) -> tuple[int, torch.Tensor]:
+    """How many frames a film's worker takes at once here, and one of them: 1 x 3 x H x W on the device."""
+    image = photograph(height, width)[:height, :width]
+    rgb = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255)
+    return BATCH if torch.cuda.is_available() else 1, rgb.to(_device())
+
+
 def _ways(model: str, height: int, width: int, backends: list[str], precisions: list[str]) -> tuple[list[_Way], float]:
     """Every way that this machine has, warm, and the network's operations for each input pixel."""
     from benchmarks.weigh import enhancer, upstream
 
-    together = BATCH if torch.cuda.is_available() else 1
-    image = photograph(height, width)[:height, :width]
-    rgb = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255).to(_device())
+    together, rgb = _frame(height, width)
     ways, flops = [], 0.0
     with tempfile.TemporaryDirectory() as folder:
         theirs: Any = upstream(model, Settings(), Path(folder))
@@ -177,11 +182,9 @@ def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any],
 
     spec, loaded = enhancer(model, Settings(), scale=4.0, **fields)
     network: Any = loaded
-    together = BATCH if torch.cuda.is_available() else 1
     width, height = size
-    image = photograph(height, width)[:height, :width]
-    shown = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255).to(_device())
-    run = partial(network._network, shown.repeat(together, 1, 1, 1))
+    together, rgb = _frame(height, width)
+    run = partial(network._network, rgb.repeat(together, 1, 1, 1))
     wholes, alones, shares = [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

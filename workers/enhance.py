@@ -113,8 +113,9 @@ class Worker:
             return verdict
         self.idle.clear()
         self._lease, self._taken = lease, time.monotonic()
-        if self.pulse.interrupted.is_set():  # told to end before this: `hand_back` looked too early, and a chunk whose
-            # message was taken and nothing done would wait for `resend_s`; given back, it goes out again at once
+        # Told to end before this: `hand_back` looked too early. A chunk whose message was taken and nothing done would wait for
+        # `resend_s`; given back, it goes out again at once.
+        if self.pulse.interrupted.is_set():
             self._lease = None
             self.idle.set()
             return self._give_back(lease, TOLD, counted=False)

@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -17,6 +18,7 @@ Function = Callable[..., None]
 _CHECK = 16
 
 
+@lru_cache
 def vectors() -> tuple[int, int] | None:
     """Floats in a vector and vector registers of this processor; None for processors without fused multiply-add."""
     able = llvm.get_host_cpu_features()

@@ -82,7 +82,8 @@ def convert(
     }  # fmt: skip
     fields = np.array([values[name] for name in _FIELDS], np.int64)
     room = np.empty(2 * rgb.shape[2] + _WIDEST, np.float32)
-    _machine(y.itemsize).functions[_NAME](fields.ctypes.data, room.ctypes.data, 0)
+    machine = _machine(y.itemsize)  # held while its function runs
+    machine.functions[_NAME](fields.ctypes.data, room.ctypes.data, 0)
 
 
 @lru_cache
