@@ -28,9 +28,9 @@ from PIL import Image
 
 from contract import settings
 from contract.job import Spec
-from contract.storage import Storage
 from orchestrator.local import start
 from orchestrator.records import Records
+from stores.storage import Storage
 
 ODD = (
     "雪 {n}.png",

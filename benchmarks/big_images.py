@@ -22,9 +22,9 @@ import tifffile
 
 from benchmarks.watch import Watch
 from contract import settings
-from contract.storage import Storage
 from orchestrator.local import start
 from orchestrator.records import Records
+from stores.storage import Storage
 
 
 def make_photograph(path: Path, width: int, height: int) -> Path:

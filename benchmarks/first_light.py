@@ -18,9 +18,9 @@ import msgspec
 from benchmarks.moving import make_moving
 from benchmarks.watch import Watch
 from contract import settings
-from contract.storage import Storage
 from orchestrator.local import start
 from orchestrator.records import Records
+from stores.storage import Storage
 
 
 def main() -> None:

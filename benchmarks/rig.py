@@ -21,14 +21,14 @@ from benchmarks.clips import fingerprint, make_film
 from contract import keys
 from contract.errors import TransientError
 from contract.job import Done, Manifest, Spec
-from contract.ledger import Ledger
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.jobs import Jobs
 from orchestrator.local import Cluster, start
 from orchestrator.local.state import Process
 from orchestrator.records import Records
 from orchestrator.submit import submit
+from stores.ledger import Ledger
+from stores.storage import Storage
 
 T = TypeVar("T")
 SPEC = Spec(model="identity", codec="ffv1", chunk_frames=5, container="mkv")

@@ -31,11 +31,11 @@ from benchmarks.rig import until
 from contract import job as words
 from contract import keys, tasks
 from contract.job import Chunk, Done, Item, Job, Plan, Spec
-from contract.ledger import Lease, Ledger
 from contract.settings import Settings, load
-from contract.storage import Storage
 from orchestrator.local import start
 from orchestrator.records import Records
+from stores.ledger import Lease, Ledger
+from stores.storage import Storage
 from workers import enhance
 from workers.desk import JobFile
 from workers.enhance import Worker

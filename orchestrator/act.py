@@ -27,12 +27,12 @@ from contract import log, settings
 from contract.errors import RespoolError
 from contract.job import Item, Spec
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.allowance import Allowance
 from orchestrator.assemble.job import Assembly
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.job import ingest
 from orchestrator.records import Records
+from stores.storage import Storage
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

@@ -7,18 +7,19 @@ from typing import Literal
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from contract import address, tasks
+from contract import tasks
 from contract.errors import Unreachable
 from contract.job import VERSION
 from contract.settings import Settings
 from contract.tasks import Ring
+from stores import addresses
 
 
 class Announcer:
     """Publishes to one broker. Not thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        broker = address.broker(settings)
+        broker = addresses.broker(settings)
         self._queues = broker.queues
         self._app = Celery("respool")
         self._app.conf.update(

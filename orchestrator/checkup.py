@@ -15,12 +15,12 @@ from urllib.request import Request, urlopen
 import redis
 from msgspec import Struct
 
-from contract import address
 from contract.errors import IntegrityError, RespoolError
-from contract.ledger import Ledger
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.announce import Announcer
+from stores import addresses
+from stores.ledger import Ledger
+from stores.storage import Storage
 
 _CLOCK_S = 2.0
 """Leases are judged by Redis' clock alone; more than this makes times in logs and results hard to compare."""
@@ -60,7 +60,7 @@ def _guarded(look: Callable[[Settings], Iterator[Finding]], settings: Settings) 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
     Ledger(settings).ping()  # says in our own words what is wrong
-    with address.client(
+    with addresses.client(
         settings, decode_responses=True, socket_timeout=5, socket_connect_timeout=settings.connect_timeout_s
     ) as client:
         info = client.info()
@@ -90,7 +90,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 def _login(settings: Settings) -> Finding:
     """Whether strangers are let in: whoever writes to Redis can announce and withhold work."""
-    wanted = address.parse(settings.redis_url)
+    wanted = addresses.parse(settings.redis_url)
     if wanted.password is None:
         return Finding(
             "redis login", "warn", "no password is asked for; set requirepass and put it in RESPOOL_REDIS_URL"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.job import ItemFailure
-from contract.unfinished import unfinished
+from stores.atomic_files import unfinished
 
 NAME = "failures.csv"
 _HEAD = ("file", "reason")

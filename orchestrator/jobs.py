@@ -13,13 +13,13 @@ from contract import keys
 from contract.errors import IntegrityError, RespoolError, Unreachable, UsageError
 from contract.in_order import AHEAD, in_order
 from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
-from contract.ledger import Counts, Ledger
 from contract.settings import Settings
-from contract.storage import Storage, file_sha256
-from contract.unfinished import unfinished
 from orchestrator import repair
 from orchestrator.machine import View, state
 from orchestrator.records import Records
+from stores.atomic_files import unfinished
+from stores.ledger import Counts, Ledger
+from stores.storage import Storage, file_sha256
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from contract.job import Control, State
-from contract.ledger import Counts
+from stores.ledger import Counts
 
 
 @dataclass(frozen=True)

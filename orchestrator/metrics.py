@@ -17,9 +17,9 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from contract.errors import RespoolError
-from contract.ledger import Counts, Ledger
 from contract.settings import Settings
 from orchestrator.jobs import rate
+from stores.ledger import Counts, Ledger
 
 _JOBS_SHOWN = 100
 _NOTHING = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0, False, False)

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from contract.job import Item
-from contract.unfinished import LONGEST, ended
+from stores.atomic_files import LONGEST, ended
 
 
 def apart(drafts: Sequence[Item], notes: list[str]) -> list[Item]:

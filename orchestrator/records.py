@@ -12,7 +12,7 @@ from contract import keys
 from contract.errors import IntegrityError, StorageError, UsageError
 from contract.in_order import in_order
 from contract.job import Control, Done, Failed, Job, Manifest, Plan
-from contract.storage import Storage
+from stores.storage import Storage
 
 AT_ONCE = 16
 """Objects worked on at a time; boto3's pool holds as many connections."""

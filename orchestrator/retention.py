@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from contract import keys
 from contract.errors import IntegrityError, Newer, UsageError
-from contract.storage import Storage
 from orchestrator.records import Records
+from stores.storage import Storage
 
 logger = logging.getLogger(__name__)
 

@@ -25,16 +25,16 @@ from contract.errors import (
     TransientError,
     Unreachable,
 )
-from contract.exposition import Heartbeat, served
 from contract.job import Control, Failed, Job, Manifest, Plan
-from contract.ledger import Ledger
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.announce import Announcer
 from orchestrator.confine import Confined
 from orchestrator.machine import Claimant, Step, View, ahead, share, step
 from orchestrator.metrics import registry
 from orchestrator.records import Records
+from stores.ledger import Ledger
+from stores.metrics_server import Heartbeat, served
+from stores.storage import Storage
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from contract.errors import RespoolError
 from contract.job import Item, Job
-from contract.storage import file_sha256
 from orchestrator.records import Records
+from stores.storage import file_sha256
 
 
 def standing(job: Job, records: Records, place: Callable[[str], Path]) -> set[int]:

@@ -17,13 +17,13 @@ from contract.codecs import CONTAINERS, SUFFIXES
 from contract.errors import BadInput, SourceChanged, StorageError
 from contract.in_order import AHEAD, in_order
 from contract.job import Item, Job, Spec
-from contract.ledger import Ledger
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.confine import Confined
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.naming import apart
 from orchestrator.sources import Found, SourceFile, find
+from stores.ledger import Ledger
+from stores.storage import Storage
 from weights.catalog import network_scale
 from weights.pin import pin, resolve
 

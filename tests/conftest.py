@@ -15,8 +15,8 @@ from redis import Redis
 
 from contract.errors import UsageError
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.local import Cluster, start
+from stores.storage import Storage
 
 _databases = itertools.count(1)
 _TOOLS = Path(__file__).parents[1] / ".tools" / "bin"

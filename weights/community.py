@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from contract.errors import WeightsError
 from contract.settings import Settings
-from contract.storage import file_sha256
+from stores.storage import file_sha256
 from weights import catalog, convert
 from weights.cache import Cache, Record
 from weights.catalog import Entry, Source, UserCatalog

@@ -8,7 +8,7 @@ from contract import keys
 from contract.errors import UsageError
 from contract.job import Spec, Weights
 from contract.settings import Settings
-from contract.storage import Storage
+from stores.storage import Storage
 from weights import catalog, licence
 from weights.catalog import Catalog, Entry
 from weights.fetch import cached, fetch

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from contract.errors import RespoolError, WeightsError
 from contract.settings import Settings
-from contract.storage import Storage
+from stores.storage import Storage
 from weights import download
 from weights.tensors import MAX_BYTES
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from celery import Celery
 
-from contract import address, tasks
+from contract import tasks
 from contract.settings import Settings
+from stores import addresses
 
 
 def make_app(settings: Settings) -> Celery:
     """Celery for worker processes; the orchestrator only publishes and has its own, smaller one."""
-    broker = address.broker(settings)
+    broker = addresses.broker(settings)
     app = Celery("respool", include=["workers.tasks"])
     app.conf.update(
         **broker.conf,

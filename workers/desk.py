@@ -20,7 +20,7 @@ from contract import keys
 from contract.errors import BadInput, UsageError, WeightsError
 from contract.job import Chunk, Item, Job, Plan, Spec, Weights
 from contract.settings import Settings
-from contract.storage import Storage, file_sha256
+from stores.storage import Storage, file_sha256
 
 if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer

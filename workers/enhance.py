@@ -32,10 +32,10 @@ from contract.errors import (
     Unreachable,
 )
 from contract.job import Chunk, Damage, Done, Failed, Item, ItemFailure, Job, Output
-from contract.ledger import Lease, Ledger
 from contract.provenance import making
 from contract.settings import Settings
-from contract.storage import Storage
+from stores.ledger import Lease, Ledger
+from stores.storage import Storage
 from workers.desk import Desk, JobFile
 from workers.exchange import Exchange
 from workers.metrics import Meter, gpu_memory

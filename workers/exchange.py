@@ -11,8 +11,8 @@ from types import TracebackType
 from contract import keys
 from contract.errors import BadInput
 from contract.job import Item, Output
-from contract.ledger import Lease
-from contract.storage import Storage
+from stores.ledger import Lease
+from stores.storage import Storage
 
 AHEAD = 2
 """Sources fetched before they are wanted, and results that may wait to be stored: so many files lie in scratch space."""

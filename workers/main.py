@@ -16,9 +16,9 @@ from celery.signals import worker_shutting_down
 
 from contract import log
 from contract.errors import RespoolError
-from contract.ledger import Ledger
 from contract.settings import load
-from contract.storage import Storage
+from stores.ledger import Ledger
+from stores.storage import Storage
 from workers import host
 from workers.app import make_app
 from workers.tasks import HAND_BACK

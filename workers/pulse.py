@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from contract.errors import Cancelled, Interrupted, LeaseLost, RespoolError, Unreachable
-from contract.ledger import Lease, Ledger, Renewal
+from stores.ledger import Lease, Ledger, Renewal
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from celery.signals import worker_process_init, worker_process_shutdown
 
 from contract import log, tasks
 from contract.errors import RespoolError, UsageError
-from contract.exposition import served
 from contract.settings import Settings, load
+from stores.metrics_server import served
 
 if TYPE_CHECKING:
     from workers.enhance import Worker

@@ -235,7 +235,7 @@ class _Finder(MetaPathFinder):
     """Patches a module right after it was executed."""
 
     after = os.environ.get("RESPOOL_FAULT", "").startswith("next-")
-    faulty = {"contract.storage"} if _IN_ACT else {"workers.enhance", "orchestrator.service"}
+    faulty = {"stores.storage"} if _IN_ACT else {"workers.enhance", "orchestrator.service"}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         changed = self.after and name in _NEXT

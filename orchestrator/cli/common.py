@@ -92,8 +92,8 @@ def check_reachable(settings: Settings) -> Settings:
     from concurrent.futures import Future
     from threading import Thread
 
-    from contract.ledger import Ledger
-    from contract.storage import Storage
+    from stores.ledger import Ledger
+    from stores.storage import Storage
 
     deadline = time.monotonic() + ANSWER_S
     waiting: list[tuple[str, Future[None]]] = []

@@ -113,8 +113,8 @@ def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> 
     Before and after with sliders and change maps, time by chunk and worker, damage, failures and provenance; it opens
     from disk without a network.
     """
-    from contract.unfinished import unfinished
     from orchestrator.provenance.trail import Trail
+    from stores.atomic_files import unfinished
 
     _free(out, force)
     with connected(settings) as wired:

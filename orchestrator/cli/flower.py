@@ -28,12 +28,12 @@ def flower(settings: Settings, host: str, port: int) -> None:
         raise UsageError("Flower's user takes no colon, and neither user nor password takes a comma; choose others.")
     from celery import Celery
 
-    from contract import address
+    from stores import addresses
 
     # Of a real cluster Flower needs the broker alone, and so no keys to S3.
     with connected(settings) if settings.embedded else nullcontext(settings) as wired:
         app = Celery("respool")
-        app.conf.update(**address.broker(wired).conf, broker_connection_retry_on_startup=True)
+        app.conf.update(**addresses.broker(wired).conf, broker_connection_retry_on_startup=True)
         # By environment, not by option: options stand in the list of processes.
         os.environ["FLOWER_BASIC_AUTH"] = f"{wired.flower_user}:{wired.flower_password}"
         os.environ.setdefault("FLOWER_TASKS_COLUMNS", _COLUMNS)

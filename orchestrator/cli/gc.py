@@ -19,8 +19,8 @@ def gc(settings: Settings, days: float, results: bool, delete: bool) -> None:
     """
     from datetime import UTC, datetime, timedelta
 
-    from contract.storage import Storage
     from orchestrator import retention
+    from stores.storage import Storage
 
     with connected(settings) as wired:
         storage = Storage(wired)

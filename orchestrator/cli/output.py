@@ -56,7 +56,7 @@ class Output:
 
     def approve(self, items: Sequence[Item], manifest: Manifest | None, sources: Sequence[Path]) -> None:
         """Raise UsageError when a file that is not this job's own finished result stands where one would be written."""
-        from contract.storage import file_sha256
+        from stores.storage import file_sha256
 
         originals = {source.resolve() for source in sources}
         finished = {file.item: file.sha256 for file in manifest.files} if manifest else {}

@@ -110,7 +110,6 @@ def _restore(
     look: Callable[[], None] | None,
     change_map: bool,
 ) -> int:
-    from contract.storage import Storage
     from orchestrator.cli.follow import conclude, follow
     from orchestrator.cli.output import write_beside
     from orchestrator.jobs import Jobs
@@ -118,6 +117,7 @@ def _restore(
     from orchestrator.records import Records
     from orchestrator.standing import standing
     from orchestrator.submit import submit
+    from stores.storage import Storage
 
     jobs = Jobs(settings)
 

@@ -20,7 +20,7 @@ def workers(settings: Settings, as_json: bool) -> None:
     """List the workers: device, model, chunk, speed, memory."""
     import msgspec
 
-    from contract.ledger import Ledger
+    from stores.ledger import Ledger
 
     with connected(settings) as wired:
         ledger = Ledger(wired)

@@ -9,9 +9,9 @@ from xml.sax.saxutils import escape
 
 import pyvips
 
-from contract.unfinished import unfinished
 from orchestrator.evidence.change import Change, change, resampled
 from orchestrator.evidence.pairs import Pair
+from stores.atomic_files import unfinished
 
 PANEL = 420
 """Width in pixels of a panel: three of them fit a screen and a mail."""

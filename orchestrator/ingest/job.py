@@ -15,10 +15,10 @@ from contract.errors import BadInput, IntegrityError, SourceChanged
 from contract.in_order import in_order
 from contract.job import Chunk, Item, ItemFailure, Job, Plan
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.images import is_large, plan_bands
+from stores.storage import Storage
 from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)

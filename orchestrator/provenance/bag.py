@@ -11,10 +11,10 @@ import bagit
 from contract import keys
 from contract.errors import IntegrityError, UsageError
 from contract.provenance import software
-from contract.storage import file_sha256
-from contract.unfinished import unfinished
 from orchestrator.provenance.premis import premis
 from orchestrator.provenance.record import Record, to_lines
+from stores.atomic_files import unfinished
+from stores.storage import file_sha256
 
 RECORDS, PREMIS = "respool-records.jsonl", "premis.xml"
 """Tag files of every bag: they speak about the payload, and are no part of it."""

@@ -10,14 +10,14 @@ from contract import keys
 from contract.errors import BadInput, IntegrityError, UsageError
 from contract.job import Manifest
 from contract.settings import Settings
-from contract.storage import Storage
-from contract.unfinished import ended, unfinished
 from orchestrator.evidence.change import change
 from orchestrator.evidence.pairs import Pair, pairs
 from orchestrator.evidence.report import report
 from orchestrator.provenance.bag import write_bag
 from orchestrator.provenance.record import Record, from_lines
 from orchestrator.records import Records
+from stores.atomic_files import ended, unfinished
+from stores.storage import Storage
 
 
 class Trail:

@@ -14,9 +14,9 @@ from contract.images.content import content_sha256
 from contract.images.sniff import HEAD, sniff
 from contract.media import open_media
 from contract.provenance import MP4_RECORD, RECORD, Making, read
-from contract.storage import file_sha256
 from orchestrator.provenance.bag import RECORDS
 from orchestrator.provenance.record import Record, from_lines
+from stores.storage import file_sha256
 
 Recorded = Callable[[str], list[Record]]
 """Records of a job id, from wherever they can be had; empty when they cannot."""

@@ -6,9 +6,9 @@ import ssl
 
 import pytest
 
-from contract.address import broker, parse
 from contract.errors import UsageError
 from contract.settings import Settings
+from stores.addresses import broker, parse
 
 
 def test_plain_addresses_are_taken_apart() -> None:

@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from contract.errors import UsageError
-from contract.exposition import Heartbeat, served
 from contract.settings import Settings
+from stores.metrics_server import Heartbeat, served
 
 
 def free_port() -> int:

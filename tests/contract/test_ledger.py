@@ -13,8 +13,8 @@ from redis import Redis
 
 from contract.errors import Unreachable
 from contract.job import Chunk, Control, Plan
-from contract.ledger import Lease, Ledger
 from contract.settings import Settings
+from stores.ledger import Lease, Ledger
 
 JOB = "00000000000000aa"
 TOTAL = 6

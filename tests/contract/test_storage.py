@@ -11,7 +11,7 @@ import pytest
 
 from contract.errors import IntegrityError, StorageError, Unreachable
 from contract.settings import Settings
-from contract.storage import Storage, file_sha256
+from stores.storage import Storage, file_sha256
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import yaml
 
 from contract.errors import Unreachable
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.local.servers import free_ports
+from stores.storage import Storage
 
 ROOT = Path(__file__).parents[2]
 _PARTS = ("master", "volume", "filer", "s3")

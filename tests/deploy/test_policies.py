@@ -14,8 +14,8 @@ import pytest
 from contract import keys
 from contract.errors import StorageError, Unreachable
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.local.servers import HOST, Member, seaweed
+from stores.storage import Storage
 
 ROOT = Path(__file__).parents[2]
 JOB = "00000000000000a1"

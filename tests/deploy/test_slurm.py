@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 
 from contract.job import Spec
-from contract.ledger import Counts, Ledger
 from contract.settings import Settings
 from orchestrator.jobs import Jobs
 from orchestrator.local.servers import free_ports
 from orchestrator.provenance.trail import Trail
 from orchestrator.scale import Slurm
 from orchestrator.submit import submit
+from stores.ledger import Counts, Ledger
 from workers.pulse import TOLD
 
 ROOT = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from contract.ledger import Ledger
 from contract.settings import Settings
 from orchestrator.metrics import registry
+from stores.ledger import Ledger
 from workers.metrics import Meter
 
 ROOT = Path(__file__).parents[2]

@@ -22,16 +22,16 @@ from kombu import Connection, Queue
 from PIL import Image
 from redis import Redis
 
-from contract.address import parse
 from contract.errors import Unreachable
 from contract.job import Spec
-from contract.ledger import Ledger
 from contract.settings import Settings
 from contract.tasks import QUEUE
 from orchestrator.announce import Announcer
 from orchestrator.jobs import Jobs
 from orchestrator.local.servers import free_ports, redis
 from orchestrator.submit import submit
+from stores.addresses import parse
+from stores.ledger import Ledger
 
 _RABBITS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/sbin/rabbitmq-server")
 """Debian's own wrapper in /usr/sbin changes to another user, who may not write here; the program behind it does not."""

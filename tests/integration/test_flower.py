@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from contract import address
 from contract.settings import Settings
 from orchestrator.local import Cluster, start
+from stores import addresses
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def ask(board: Cluster, path: str, data: bytes | None = None) -> Any:
 def test_flower_sees_a_hundred_workers_and_their_tasks(board: Cluster) -> None:
     """Heartbeats and tasks of a hundred workers arrive, each task with the words that say which chunk it is."""
     app = Celery("respool")
-    app.conf.update(**address.broker(board.settings).conf)
+    app.conf.update(**addresses.broker(board.settings).conf)
     names = [f"w{n}@node" for n in range(100)]
     deadline = time.monotonic() + 60
     seen: dict[str, Any] = {}

@@ -25,11 +25,11 @@ from redis.exceptions import AuthenticationError
 
 from contract.errors import StorageError, Unreachable
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.local import Cluster, attach, start, stop
 from orchestrator.local.servers import Member
 from orchestrator.local.state import Folder, Life, Process, started
 from orchestrator.local.supervisor import Order, Supervisor
+from stores.storage import Storage
 
 pytestmark = pytest.mark.usefixtures("_servers")  # skips where the servers' packages are missing
 

@@ -16,15 +16,16 @@ from kombu import Connection, Producer
 from PIL import Image
 from redis import Redis
 
-from contract import address, keys
+from contract import keys
 from contract.errors import RespoolError
 from contract.job import Spec
 from contract.settings import Settings
-from contract.storage import Storage
 from contract.tasks import ENHANCE, QUEUE, from_message
 from orchestrator.jobs import Jobs
 from orchestrator.local import Cluster, start
 from orchestrator.submit import submit
+from stores import addresses
+from stores.storage import Storage
 
 _PLACES = {"credentials.json", "redis.conf", "s3.json", "security.toml"}
 """Files whose purpose is to hold a secret; all of mode 0600."""
@@ -70,7 +71,7 @@ def test_secrets_are_nowhere_but_in_their_places(watched: Cluster, tmp_path: Pat
     """After a job no log, process list, Redis value, S3 object, status or settings' own words hold a password or key."""
     job = restore(watched, tmp_path, 10)
     known = watched.credentials
-    password = address.parse(known.redis_url).password
+    password = addresses.parse(known.redis_url).password
     secrets = [s.encode() for s in (password, known.s3_secret_key, known.flower_password) if s]
     assert len(secrets) == 3
     assert all(len(secret) >= 12 for secret in secrets)

@@ -10,9 +10,9 @@ from contract import job as words
 from contract import keys
 from contract.job import Chunk, Done, Item, ItemFailure, Job, Output, Plan, Spec
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.assemble.job import Assembly
 from orchestrator.records import Records
+from stores.storage import Storage
 
 COUNT = 70  # more than are worked on at a time
 

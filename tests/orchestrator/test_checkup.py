@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from contract.ledger import Ledger
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.checkup import Finding, examine_cluster
 from orchestrator.local.servers import redis
+from stores.ledger import Ledger
+from stores.storage import Storage
 
 
 def verdicts(settings: Settings) -> dict[str, Finding]:

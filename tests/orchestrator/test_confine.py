@@ -17,10 +17,10 @@ from contract.errors import BadInput, Cancelled, Interrupted
 from contract.film import FilmIndex
 from contract.job import Item, Plan, Spec
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.confine import HEAP, Confined
 from orchestrator.records import Records
 from orchestrator.submit import submit
+from stores.storage import Storage
 
 _FAULTS = """
 import os, signal, time

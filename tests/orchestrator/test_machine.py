@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from contract.job import Control, State
-from contract.ledger import Counts
 from orchestrator.machine import Claimant, Step, View, ahead, share, state, step
+from stores.ledger import Counts
 
 TOTAL = 4
 

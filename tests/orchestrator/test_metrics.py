@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from contract.job import Chunk, Control, Plan
-from contract.ledger import Ledger
 from contract.settings import Settings
 from orchestrator.metrics import ClusterCollector
+from stores.ledger import Ledger
 
 JOB = "00000000000000a1"
 

@@ -9,9 +9,9 @@ import pytest
 
 from contract.errors import UsageError
 from contract.job import Item
-from contract.unfinished import LONGEST, unfinished
 from orchestrator.naming import apart
 from orchestrator.sources import find
+from stores.atomic_files import LONGEST, unfinished
 
 
 def items(*pairs: tuple[str, str]) -> list[Item]:

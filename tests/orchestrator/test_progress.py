@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contract.job import Chunk, Control, Item, Job, Plan, Spec
-from contract.ledger import Ledger
 from contract.settings import Settings
 from orchestrator.cli.display import describe
 from orchestrator.jobs import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress
+from stores.ledger import Ledger
 
 
 def item(n: int, pixels: int) -> Item:

@@ -8,8 +8,8 @@ from contract import job as words
 from contract import keys
 from contract.job import Control, Item, Job, Manifest, Spec
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator import retention
+from stores.storage import Storage
 
 DONE, RUNNING, CANCELLED, HALF = (f"{n:016x}" for n in range(4))
 

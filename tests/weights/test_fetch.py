@@ -15,7 +15,7 @@ import pytest
 from contract import keys
 from contract.errors import WeightsError
 from contract.settings import Settings
-from contract.storage import Storage, file_sha256
+from stores.storage import Storage, file_sha256
 from weights import catalog, models, transport
 from weights.catalog import Entry, Source
 from weights.fetch import fetch

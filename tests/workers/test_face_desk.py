@@ -14,7 +14,7 @@ from contract import keys
 from contract.errors import RespoolError
 from contract.job import Face, Spec, Weights
 from contract.settings import Settings
-from contract.storage import Storage
+from stores.storage import Storage
 from weights import catalog, fetch
 from workers.desk import Desk
 from workers.faces.restore import GFPGAN

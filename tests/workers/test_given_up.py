@@ -13,9 +13,9 @@ from PIL import Image
 from contract import job as words
 from contract import keys
 from contract.job import Chunk, Control, Done, Item, Job, Plan, Spec
-from contract.ledger import Ledger
 from contract.settings import Settings
-from contract.storage import Storage
+from stores.ledger import Ledger
+from stores.storage import Storage
 from workers import images
 from workers.enhance import Worker
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from contract.job import Chunk, Control, Plan
-from contract.ledger import Ledger
 from contract.settings import Settings
+from stores.ledger import Ledger
 from workers.enhance import Worker
 
 JOB = "00000000000000b7"

@@ -20,9 +20,9 @@ from contract.images import tiff_papers
 from contract.images.bands import BAND, STRIP, band_count, band_rows
 from contract.job import Item, Spec
 from contract.settings import Settings
-from contract.storage import Storage
 from orchestrator.assemble.image import assemble_image
 from orchestrator.ingest.images import is_large, plan_bands
+from stores.storage import Storage
 from workers.desk import Desk
 from workers.generators.registry import load
 from workers.images import enhance_band, enhance_image

@@ -1,6 +1,6 @@
 """Leases, commits and counters in Redis. Nothing here is the truth: all of it can be made again from S3.
 
-Every decision that two processes could race for is one Lua script (contract/lua), with Redis' own clock.
+Every decision that two processes could race for is one Lua script (stores/lua), with Redis' own clock.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from contract import address, keys
+from contract import keys
 from contract.errors import Unreachable
 from contract.job import Control, Plan
 from contract.settings import Settings
+from stores import addresses
 
 JOBS = "respool:jobs"
 WORKERS = "respool:workers"
@@ -84,7 +85,7 @@ class Ledger:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._redis = address.client(
+        self._redis = addresses.client(
             settings,
             decode_responses=True,
             socket_connect_timeout=settings.connect_timeout_s,
@@ -93,8 +94,8 @@ class Ledger:
             health_check_interval=25,
             retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), 3),
         )
-        self._where = ", ".join(f"{host}:{port}" for host, port in address.parse(settings.redis_url).hosts)
-        folder = resources.files("contract") / "lua"
+        self._where = ", ".join(f"{host}:{port}" for host, port in addresses.parse(settings.redis_url).hosts)
+        folder = resources.files("stores") / "lua"
         self._scripts = {
             name: self._redis.register_script((folder / f"{name}.lua").read_text())
             for name in ("claim", "renew", "release", "settle", "dispatch", "reconcile", "revive", "found")

@@ -25,8 +25,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from contract.errors import IntegrityError, StorageError, Unreachable, UsageError
-from contract.reader import Reader
 from contract.settings import Settings
+from stores.object_reader import Reader
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
