@@ -19,7 +19,7 @@ from benchmarks.materials.local import restore
 from benchmarks.rig import Rig, rig
 from contract.errors import RespoolError
 from contract.job import Spec
-from contract.turns import merged
+from media.frame_changes import merged
 from orchestrator.submit import submit
 
 CHUNK_FRAMES = (10_000, 16, 4)

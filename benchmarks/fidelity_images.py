@@ -25,9 +25,9 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from benchmarks.exiftool import papers_kept
 from contract.errors import RespoolError
-from contract.images.pixels import srgb_profile
 from contract.job import Spec
 from contract.settings import Settings
+from media.images.pixels import srgb_profile
 from workers.generators.registry import load
 from workers.images import enhance_image
 

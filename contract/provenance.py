@@ -27,7 +27,7 @@ class Ingredient(Struct, frozen=True, forbid_unknown_fields=True):
 class Making(Struct, frozen=True, forbid_unknown_fields=True):
     """How one result was made, as far as it is known when its file is written; carried inside the file.
 
-    `content` is the SHA-256 of the encoded picture without metadata (see `contract.images.content`); empty for films, whose
+    `content` is the SHA-256 of the encoded picture without metadata (see `media.images.encoded_payload`); empty for films, whose
     hash is in the job's records. `device`, `precision` and `backend` are the worker's, the first one's where several took part.
     """
 

@@ -11,7 +11,7 @@ import pyvips
 from av.video.frame import VideoFrame
 
 from contract.errors import BadInput
-from contract.media import open_media, reason
+from media.opening import open_media, reason
 from orchestrator.evidence.pairs import Pair, picture
 from orchestrator.evidence.sheet import write_sheet
 from orchestrator.ingest.images import is_image

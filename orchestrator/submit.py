@@ -13,11 +13,11 @@ import msgspec
 
 from contract import job as words
 from contract import keys
-from contract.codecs import CONTAINERS, SUFFIXES
 from contract.errors import BadInput, SourceChanged, StorageError
 from contract.in_order import AHEAD, in_order
 from contract.job import Item, Job, Spec
 from contract.settings import Settings
+from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.confine import Confined
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.naming import apart

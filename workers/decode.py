@@ -24,8 +24,8 @@ from av.video.frame import PictureType, VideoFrame
 
 from contract.errors import Unsupported
 from contract.film import Span
-from contract.media import DecoderLog, reason
 from contract.packets import CORRUPT, KEY, MARKED, RunHeader, RunPacket, RunReader
+from media.opening import DecoderLog, reason
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream

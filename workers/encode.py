@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import av
 
-from contract import codecs
 from contract.errors import EnhanceError
 from contract.film import CHUNK_FORMAT, CHUNK_TICK
+from media import codecs
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contract.codecs import pixel_class, same_samples
 from contract.errors import EnhanceError
-from contract.turns import Turns
+from media.codecs import pixel_class, same_samples
+from media.frame_changes import Turns
 from workers.decode import RunDecoder
 from workers.deinterlace import deinterlaced
 from workers.encode import ChunkEncoder

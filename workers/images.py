@@ -17,15 +17,15 @@ import msgspec
 import pyvips
 
 from contract.errors import BadInput, StorageError
-from contract.images import carry
-from contract.images.bands import band_rows
-from contract.images.papers import Papers
-from contract.images.picture import Page, Picture, read_pages
-from contract.images.pixels import RawPixels, encode, open_pixels, sample_type
-from contract.images.target import Target, choose_for
-from contract.images.tiff_papers import write as write_tiff
 from contract.job import Spec
 from contract.provenance import Making
+from media.images import metadata_transfer
+from media.images.bands import band_rows
+from media.images.header import Page, Picture, read_pages
+from media.images.metadata import Papers
+from media.images.metadata_tiff import write as write_tiff
+from media.images.output_plan import Target, choose_for
+from media.images.pixels import RawPixels, encode, open_pixels, sample_type
 from workers.blocks import blocks
 from workers.generators.enhancer import Enhancer
 from workers.paint import Painter, meaning
@@ -110,7 +110,7 @@ def enhance_band(
     target = choose_for(pages[0].picture, name, spec, enhancer.scale)
     rows = band_rows(target.height, *band)
     work = _Work(source, name, spec, enhancer, out, checkpoint)
-    papers, _ = carry.papers_for(source, pages[0], target, name)
+    papers, _ = metadata_transfer.papers_for(source, pages[0], target, name)
     notes += _painted(work, pages[0], target, rows, papers, out)
     enhancer.forget()
     return _result(work, pages, [target], rows[1] - rows[0], notes)
@@ -139,15 +139,15 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
     try:
         for number, (page, target) in enumerate(zip(pages, targets, strict=True), 1):
             plain.append(work.out.with_name(f"{work.out.name}.page{number}"))
-            kept, said = carry.papers_for(work.source, page, target, work.name)
+            kept, said = metadata_transfer.papers_for(work.source, page, target, work.name)
             said = [*target.notes, *_painted(work, page, target, (0, target.height), kept, plain[-1]), *said]
             papers.append(kept)
             notes += [f"page {number}: {note}" for note in said] if len(pages) > 1 else said
         if targets[0].format != "avif":
-            papers[0], said = carry.told(papers[0], work.made, plain)
+            papers[0], said = metadata_transfer.told(papers[0], work.made, plain)
             notes += said
         if len(pages) == 1:
-            notes += carry.attach(plain[0], papers[0], targets[0], work.out)
+            notes += metadata_transfer.attach(plain[0], papers[0], targets[0], work.out)
         else:
             write_tiff([[path] for path in plain], papers, [(t.width, t.height) for t in targets], work.out)
     finally:
@@ -184,7 +184,7 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
         if work.faces is not None:
             anywhere = open_pixels(work.source, picture, work.name, strict=False, page=page.index, anywhere=True)
             notes += _with_faces(work, work.faces, anywhere, target, profile, raw)
-        packet = carry.told(papers, work.made, [])[0].xmp if part.format == "avif" else None
+        packet = metadata_transfer.told(papers, work.made, [])[0].xmp if part.format == "avif" else None
         encode(RawPixels(raw, part), part, header, packet, plain, work.name)
     finally:
         raw.unlink(missing_ok=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from contract.images.picture import Picture
-from contract.images.target import Target
 from contract.job import Spec
+from media.images.header import Picture
+from media.images.output_plan import Target
 from workers.blocks import Block
 from workers.generators.enhancer import Enhancer
 from workers.generators.lanczos import Kernel, resize_window

@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 import torch
 
-from contract.images import vips
+from media.images import vips
 from workers.icc import Interpretation
 
 

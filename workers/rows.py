@@ -10,7 +10,7 @@ import pyvips
 import torch
 
 from contract.errors import BadInput
-from contract.images import vips
+from media.images import vips
 
 Pixels = npt.NDArray[np.generic]
 

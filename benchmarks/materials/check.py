@@ -16,7 +16,7 @@ import av
 import av.error
 import numpy as np
 
-from contract.codecs import choose_pix_fmt, plain_name
+from media.codecs import choose_pix_fmt, plain_name
 
 COVER = 1 << 10
 TICK = {"matroska,webm": Fraction(1, 2000), "mpegts": Fraction(1, 90000)}

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from benchmarks.materials.draw import frame
-from contract import codecs
+from media import codecs
 
 
 @dataclass

@@ -11,6 +11,8 @@ ENV PATH=/opt/respool/bin:${PATH}
 WORKDIR /src
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY contract contract
+COPY stores stores
+COPY media media
 COPY orchestrator orchestrator
 COPY weights weights
 COPY workers workers

@@ -21,6 +21,8 @@ COPY constraints.txt ./
 RUN pip install -c constraints.txt setuptools setuptools-scm wheel cython numpy torch torchvision
 COPY pyproject.toml README.md LICENSE ./
 COPY contract contract
+COPY stores stores
+COPY media media
 COPY orchestrator orchestrator
 COPY weights weights
 COPY workers workers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
 
-from contract.media import open_media, reason
+from media.opening import open_media, reason
 from orchestrator.assemble.verify import Track
 from orchestrator.ingest.packets import demux
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
 
-from contract.codecs import SUFFIXES
 from contract.errors import VerifyError
 from contract.film import FilmIndex
-from contract.media import open_media, reason
+from media.codecs import SUFFIXES
+from media.opening import open_media, reason
 from orchestrator.assemble.aspect import set_sample_aspect
 from orchestrator.assemble.copy import Copies, read_covers
 from orchestrator.assemble.join import ChunkJoiner

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contract.errors import VerifyError
-from contract.images import carry, vips
-from contract.images.picture import read_pages
-from contract.images.pixels import JoinedBands, encode
-from contract.images.target import choose_for
-from contract.images.tiff_papers import write as write_tiff
 from contract.job import Item, Spec
 from contract.provenance import Making
+from media.images import metadata_transfer, vips
+from media.images.header import read_pages
+from media.images.metadata_tiff import write as write_tiff
+from media.images.output_plan import choose_for
+from media.images.pixels import JoinedBands, encode
 
 
 def assemble_image(
@@ -34,17 +34,17 @@ def assemble_image(
     pages, notes = read_pages(source, item.name)
     picture = pages[0].picture
     target = choose_for(picture, item.result, spec, network_scale)
-    papers, said = carry.papers_for(source, pages[0], target, item.name)
+    papers, said = metadata_transfer.papers_for(source, pages[0], target, item.name)
     notes += [*target.notes, *said]
     size = (target.width, target.height)
     if target.format == "tiff":
-        papers, said = carry.told(papers, made, bands)
+        papers, said = metadata_transfer.told(papers, made, bands)
         notes += said
         write_tiff([bands], [papers], [size], out)
     else:
         plain = out.with_name(out.name + ".plain")
         try:
-            packet = carry.told(papers, made, [])[0].xmp if target.format == "avif" else None
+            packet = metadata_transfer.told(papers, made, [])[0].xmp if target.format == "avif" else None
             encode(
                 JoinedBands(bands, target),
                 target,
@@ -54,9 +54,9 @@ def assemble_image(
                 item.name,
             )
             if target.format != "avif":
-                papers, said = carry.told(papers, made, [plain])
+                papers, said = metadata_transfer.told(papers, made, [plain])
                 notes += said
-            notes += carry.attach(plain, papers, target, out)
+            notes += metadata_transfer.attach(plain, papers, target, out)
         finally:
             plain.unlink(missing_ok=True)
     result = read_pages(out, item.result)[0][0].picture

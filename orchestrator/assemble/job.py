@@ -20,7 +20,7 @@ from contract.in_order import AHEAD, in_order
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.provenance import Making, making
 from contract.settings import Settings
-from contract.turns import merged
+from media.frame_changes import merged
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film

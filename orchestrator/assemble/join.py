@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import SUFFIXES
 from contract.errors import VerifyError
 from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex, unpack
-from contract.media import open_media
+from media.codecs import SUFFIXES
+from media.opening import open_media
 
 if TYPE_CHECKING:
     from av.container import InputContainer

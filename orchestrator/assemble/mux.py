@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import av
 import av.error
 
-from contract.codecs import SUFFIXES
 from contract.errors import Unsupported
 from contract.film import MAX_TIMESCALE, FilmIndex, unpack
-from contract.media import reason
 from contract.provenance import film_tags
+from media.codecs import SUFFIXES
+from media.containers import name_layout
+from media.opening import reason
 from orchestrator.assemble.tags import MP4_TAGS, carried_tags
-from orchestrator.containers import name_layout
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from av.stream import Disposition
 
-from contract.codecs import SUFFIXES
-from contract.media import open_media
+from media.codecs import SUFFIXES
+from media.opening import open_media
 from orchestrator.assemble.marks import Marks, lost_marks, marks_of
 
 if TYPE_CHECKING:

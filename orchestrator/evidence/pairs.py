@@ -12,9 +12,9 @@ import av.error
 import pyvips
 
 from contract.errors import BadInput, VerifyError
-from contract.images.picture import read_pages
-from contract.images.pixels import open_pixels
-from contract.media import open_media, reason
+from media.images.header import read_pages
+from media.images.pixels import open_pixels
+from media.opening import open_media, reason
 from orchestrator.ingest.images import is_image
 from orchestrator.ingest.probe import film_stream
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from contract.errors import SourceChanged
 from contract.film import FilmChunk, FilmIndex, unpack
-from contract.media import open_media
 from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunPacket, write_run
+from media.opening import open_media
 from orchestrator.ingest.lossless import cut_lossless
 from orchestrator.ingest.packets import Inspector, demux
 

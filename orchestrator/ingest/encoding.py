@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import ENCODERS, PixelClass, choose_pix_fmt, encoder_options, pixel_class, readable
 from contract.errors import Unsupported, UsageError
 from contract.film import Colour, Encoding
+from media.codecs import ENCODERS, PixelClass, choose_pix_fmt, encoder_options, pixel_class, readable
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream

@@ -9,11 +9,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import PROGRESSIVE, encoder_options, pixel_class
 from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span, pack
-from contract.media import open_media
 from contract.packets import KEY
-from contract.turns import Turns
+from media.codecs import PROGRESSIVE, encoder_options, pixel_class
+from media.frame_changes import Turns
+from media.opening import open_media
 from orchestrator.ingest.chunks import (
     MAX_LEAD_IN,
     Keys,

@@ -6,12 +6,12 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from contract.errors import BadInput
-from contract.images.bands import BAND, band_count
-from contract.images.picture import Picture, read_pages, read_picture
-from contract.images.sniff import HEAD, OWN_SUFFIXES, refused, sniff
-from contract.images.target import choose, choose_for, result_name
 from contract.job import Item, Kind, Spec
-from contract.media import open_media
+from media.images.bands import BAND, band_count
+from media.images.header import Picture, read_pages, read_picture
+from media.images.output_plan import choose, choose_for, result_name
+from media.images.sniff import HEAD, OWN_SUFFIXES, refused, sniff
+from media.opening import open_media
 
 _NAMED_SO = frozenset({".dpx"}.union(*OWN_SUFFIXES.values()))
 """Suffixes by which a file that is neither an image nor a film is called an unreadable image, as its owner would."""

@@ -17,12 +17,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import choose_pix_fmt, encoder_options, same_samples
 from contract.errors import BadInput, SourceChanged
 from contract.film import FilmChunk, FilmIndex, Span
 from contract.job import Spec
-from contract.media import open_media
 from contract.packets import KEY, MARKED, RunHeader, RunPacket, write_run
+from media.codecs import choose_pix_fmt, encoder_options, same_samples
+from media.opening import open_media
 from orchestrator.ingest.trial import SequentialDecoder
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from contract.turns import Turns
+    from media.frame_changes import Turns
 
 RAW_BYTES = 96 << 20
 """Uncompressed bytes of a chunk: its FFV1 run, about half, is held in memory while it is written."""

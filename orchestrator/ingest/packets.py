@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from av.stream import Discard
 
-from contract.bitstream import HEAD, PacketFacts, reader_for
 from contract.errors import BadInput
 from contract.film import MAX_FRAMES
-from contract.media import DecoderLog, reason
 from contract.packets import CORRUPT, DISCARD, KEY
+from media.bitstream import HEAD, PacketFacts, reader_for
+from media.opening import DecoderLog, reason
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -16,10 +16,10 @@ import av.logging
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
-from contract.codecs import pixel_class
 from contract.errors import BadInput, Unsupported
 from contract.film import Colour, Matrix, SourceStream, StreamKind
-from orchestrator.containers import codec_name
+from media.codecs import pixel_class
+from media.containers import codec_name
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -14,7 +14,7 @@ from av.codec.context import ThreadType
 from av.filter import Graph
 
 from contract.film import Scan, Scanning, unpack
-from contract.media import open_media
+from media.opening import open_media
 from orchestrator.ingest.packets import only
 
 if TYPE_CHECKING:

@@ -26,13 +26,13 @@ from av.video.frame import VideoFrame
 
 from contract.errors import BadInput, Unsupported, UsageError
 from contract.film import ImageSequence, SequenceFile
-from contract.images import vips
-from contract.images.dpx import is_dpx, read_header
-from contract.images.picture import read_pages
-from contract.images.sniff import sniff
-from contract.media import DecoderLog, reason
 from contract.packets import MAX_PAYLOAD
 from contract.settings import Settings
+from media.images import vips
+from media.images.dpx import is_dpx, read_header
+from media.images.header import read_pages
+from media.images.sniff import sniff
+from media.opening import DecoderLog, reason
 from orchestrator.ingest.numbering import numbered
 from orchestrator.sources import Found, SourceFile, apart, usable
 

@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.codecs import SUFFIXES, pixel_class
 from contract.errors import Unsupported
 from contract.film import Span
-from contract.media import DecoderLog, open_media
 from contract.packets import CORRUPT
-from orchestrator.containers import Holding
+from media.codecs import SUFFIXES, pixel_class
+from media.containers import Holding
+from media.opening import DecoderLog, open_media
 from orchestrator.ingest.encoding import announced_rates, nominal_step
 from orchestrator.ingest.packets import PacketTable, Tally, read_packets
 from orchestrator.ingest.probe import (

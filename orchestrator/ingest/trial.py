@@ -12,7 +12,7 @@ import av.error
 from av.codec.context import ThreadType
 from av.video.frame import PictureType
 
-from contract.media import DecoderLog, reason
+from media.opening import DecoderLog, reason
 from orchestrator.ingest.order import Disorder, Order
 from orchestrator.ingest.packets import demux
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import bagit
 
 from contract.errors import BadInput
-from contract.images import jpeg_papers, png_papers, tiff, tiff_papers, webp_papers, xmp
-from contract.images.content import content_sha256
-from contract.images.sniff import HEAD, sniff
-from contract.media import open_media
 from contract.provenance import MP4_RECORD, RECORD, Making, read
+from media.images import metadata_jpeg, metadata_png, metadata_tiff, metadata_webp, tiff, xmp
+from media.images.encoded_payload import content_sha256
+from media.images.sniff import HEAD, sniff
+from media.opening import open_media
 from orchestrator.provenance.bag import RECORDS
 from orchestrator.provenance.record import Record, from_lines
 from stores.storage import file_sha256
@@ -100,8 +100,8 @@ def embedded(path: Path) -> Making | None:
         try:
             if form == "tiff":
                 page = next(tiff.directories(file, path.name), None)
-                return xmp.found(tiff_papers.read(page).xmp) if page else None
-            reader = {"jpeg": jpeg_papers.read, "png": png_papers.read, "webp": webp_papers.read}.get(form or "")
+                return xmp.found(metadata_tiff.read(page).xmp) if page else None
+            reader = {"jpeg": metadata_jpeg.read, "png": metadata_png.read, "webp": metadata_webp.read}.get(form or "")
             if reader is not None:
                 return xmp.found(reader(file).xmp)
         except BadInput:

@@ -9,7 +9,7 @@ from pathlib import Path
 SCRIPT = """
 import io, random, sys, av
 from benchmarks.clips import make_film
-from contract.media import DecoderLog, open_media
+from media.opening import DecoderLog, open_media
 from pathlib import Path
 
 data, drawn = bytearray(make_film(Path(sys.argv[1]), 60, (640, 480), gop=60).read_bytes()), random.Random(1)

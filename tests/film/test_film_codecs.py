@@ -13,9 +13,9 @@ import pytest
 from benchmarks.materials.check import compare, film_of
 from benchmarks.materials.local import restore
 from benchmarks.materials.write import Film, write
-from contract.codecs import choose_pix_fmt, encoder_options
 from contract.errors import Unsupported, UsageError
 from contract.job import Codec, Spec
+from media.codecs import choose_pix_fmt, encoder_options
 
 CASES = [
     *(

@@ -15,7 +15,7 @@ from benchmarks.materials.recipe import jpeg
 from benchmarks.materials.write import Film, write
 from contract.errors import BadInput
 from contract.job import Item, Spec
-from contract.media import open_media
+from media.opening import open_media
 from orchestrator.assemble.aspect import _element as element
 from orchestrator.ingest.film import plan_film
 

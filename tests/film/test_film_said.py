@@ -15,10 +15,10 @@ from benchmarks.materials.damage import APPLY
 from benchmarks.materials.local import Restored, restore
 from benchmarks.materials.recipe import H264, STEREO, film, x264, x265
 from benchmarks.materials.write import Film, Sound, write
-from contract.codecs import readable
 from contract.errors import Unsupported
 from contract.job import Spec
-from contract.turns import merged
+from media.codecs import readable
+from media.frame_changes import merged
 
 MASTERING = ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,500):max-cll=1000,400"
 
@@ -173,7 +173,7 @@ def test_the_last_frame_lasts_as_long_as_its_track(tmp_path: Path) -> None:
 
 def test_an_index_that_points_before_the_file_is_bad_input_and_no_crash(tmp_path: Path) -> None:
     """FFmpeg asks for a negative position; that is the file's fault and stays one."""
-    from contract.media import _Nameless
+    from media.opening import _Nameless
 
     (tmp_path / "x").write_bytes(b"abc")
     with (tmp_path / "x").open("rb") as file:

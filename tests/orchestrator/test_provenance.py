@@ -20,8 +20,8 @@ from PIL import Image
 from contract import job as words
 from contract import provenance
 from contract.errors import IntegrityError, UsageError
-from contract.images import xmp
 from contract.job import Chunk, Damage, Done, Item, Job, Manifest, Output, Plan, ResultFile, Spec, Weights
+from media.images import xmp
 from orchestrator.provenance.bag import RECORDS, write_bag
 from orchestrator.provenance.premis import premis
 from orchestrator.provenance.record import Record, from_lines, records, to_lines

@@ -12,9 +12,9 @@ import skimage.data
 import torch
 
 from contract.errors import Cancelled
-from contract.images.target import Target
 from contract.job import Face, Spec
 from contract.settings import Settings
+from media.images.output_plan import Target
 from weights import catalog, fetch
 from workers.faces.centerface import CenterFace
 from workers.faces.enhance import FaceRestorer

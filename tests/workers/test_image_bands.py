@@ -16,10 +16,10 @@ from PIL import Image
 
 from contract import keys
 from contract.errors import BadInput
-from contract.images import tiff_papers
-from contract.images.bands import BAND, STRIP, band_count, band_rows
 from contract.job import Item, Spec
 from contract.settings import Settings
+from media.images import metadata_tiff
+from media.images.bands import BAND, STRIP, band_count, band_rows
 from orchestrator.assemble.image import assemble_image
 from orchestrator.ingest.images import is_large, plan_bands
 from stores.storage import Storage
@@ -53,7 +53,7 @@ def test_small_images_stay_whole() -> None:
 @pytest.mark.parametrize("scale", [2.0, 1.3])
 def test_bands_equal_the_whole(tmp_path: Path, suffix: str, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """An image enhanced in bands has the pixels and the papers of the image enhanced at once, in every format."""
-    monkeypatch.setattr("contract.images.bands.BAND", 60 * 60)
+    monkeypatch.setattr("media.images.bands.BAND", 60 * 60)
     spec = Spec(model="lanczos", scale=scale)
     enhancer = load(spec, {}, Settings(device="cpu"))
     source = tmp_path / f"a{suffix}"
@@ -77,7 +77,7 @@ def test_bands_equal_the_whole(tmp_path: Path, suffix: str, scale: float, monkey
 
 def test_past_four_gigabytes_offsets_have_64_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A TIFF too large for 32-bit offsets is written as BigTIFF, and read by another library."""
-    monkeypatch.setattr(tiff_papers, "BIG", 1000)
+    monkeypatch.setattr(metadata_tiff, "BIG", 1000)
     pixels = np.random.default_rng(4).integers(0, 65536, (50, 60), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", pixels, description="large", metadata=None)
     spec = Spec(model="lanczos", scale=1.0)

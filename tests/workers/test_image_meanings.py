@@ -13,9 +13,9 @@ import tifffile
 from PIL import Image, ImageCms
 
 from contract.errors import BadInput, Unsupported
-from contract.images.picture import read_picture
 from contract.job import Spec
 from contract.settings import Settings
+from media.images.header import read_picture
 from workers.generators.registry import load
 from workers.images import ImageResult, enhance_image
 

@@ -15,10 +15,10 @@ import tifffile
 from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 
 from contract.errors import BadInput
-from contract.images.papers import join_photoshop
 from contract.job import Item, Job, Spec, Weights
 from contract.provenance import making
 from contract.settings import Settings
+from media.images.metadata import join_photoshop
 from orchestrator.provenance.verify import embedded, verify
 from workers.generators.registry import load
 from workers.images import ImageResult, enhance_image

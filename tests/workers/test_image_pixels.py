@@ -15,9 +15,9 @@ from PIL import Image, ImageCms
 from safetensors.torch import save
 
 from contract.errors import BadInput, Unsupported
-from contract.images.picture import read_picture
 from contract.job import Spec, Weights
 from contract.settings import Settings
+from media.images.header import read_picture
 from workers import blocks
 from workers.generators.enhancer import Enhancer
 from workers.generators.registry import load

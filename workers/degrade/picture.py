@@ -8,9 +8,9 @@ import numpy as np
 import pyvips
 
 from contract.errors import BadInput
-from contract.images.picture import read_pages
-from contract.images.pixels import open_pixels
-from contract.images.vips import sentence
+from media.images.header import read_pages
+from media.images.pixels import open_pixels
+from media.images.vips import sentence
 from workers.degrade.apply import Pixels, degrade
 from workers.degrade.draw import Draw
 

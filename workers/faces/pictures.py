@@ -14,9 +14,9 @@ import pyvips
 import torch
 
 from contract.errors import BadInput
-from contract.images import vips
-from contract.images.pixels import sample_type
-from contract.images.target import Target
+from media.images import vips
+from media.images.output_plan import Target
+from media.images.pixels import sample_type
 from workers.faces.align import covered, crop, enlarged, shifted, similarity
 from workers.faces.detect import Detection
 from workers.faces.enhance import FaceRestorer, Work

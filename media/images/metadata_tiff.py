@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contract.errors import IntegrityError
-from contract.images import tiff
-from contract.images.exif import GEO, LAYERS, descriptive, resized
-from contract.images.papers import Density, Papers, join_photoshop, split_photoshop
-from contract.images.tiff import Directory, Tag
+from media.images import tiff
+from media.images.exif import GEO, LAYERS, descriptive, resized
+from media.images.metadata import Density, Papers, join_photoshop, split_photoshop
+from media.images.tiff import Directory, Tag
 
 ICC, XMP, IPTC, PHOTOSHOP, DNG_VERSION, PHOTOMETRIC = 34675, 700, 33723, 34377, 50706, 262
 RAW_SENSORS = (32803, 34892)

@@ -12,15 +12,15 @@ import pyvips
 from msgspec import structs
 
 from contract.errors import BadInput
-from contract.images import exif, jpeg_papers, png_papers, tiff, tiff_papers, vips, webp_papers, xmp
-from contract.images.content import content_sha256
-from contract.images.papers import Density, Papers
-from contract.images.picture import Page, Picture, opened
-from contract.images.pixels import srgb_profile
-from contract.images.sniff import Format
-from contract.images.target import Target
-from contract.images.tiff import Directory, Tag
 from contract.provenance import Making
+from media.images import exif, metadata_jpeg, metadata_png, metadata_tiff, metadata_webp, tiff, vips, xmp
+from media.images.encoded_payload import content_sha256
+from media.images.header import Page, Picture, opened
+from media.images.metadata import Density, Papers
+from media.images.output_plan import Target
+from media.images.pixels import srgb_profile
+from media.images.sniff import Format
+from media.images.tiff import Directory, Tag
 
 
 def told(papers: Papers, made: Making | None, plain: Sequence[Path]) -> tuple[Papers, list[str]]:
@@ -38,12 +38,12 @@ def told(papers: Papers, made: Making | None, plain: Sequence[Path]) -> tuple[Pa
 def read_papers(file: Path | BinaryIO, picture: Picture, image: pyvips.Image, page: Directory | None) -> Papers:
     """The papers of a source; `page` is the TIFF directory of the page at hand. AVIF's come from libvips' own fields."""
     if picture.format == "tiff":
-        return tiff_papers.read(page or Directory({}))
+        return metadata_tiff.read(page or Directory({}))
     if picture.format == "avif":
         return Papers(
             icc=_field(image, "icc-profile-data"), exif=_bare(_field(image, "exif-data")), xmp=_field(image, "xmp-data")
         )
-    reader = {"jpeg": jpeg_papers.read, "png": png_papers.read, "webp": webp_papers.read}[picture.format]
+    reader = {"jpeg": metadata_jpeg.read, "png": metadata_png.read, "webp": metadata_webp.read}[picture.format]
     with opened(file) as stream:
         papers = reader(stream)
     if papers.exif is not None and papers.density is None:
@@ -68,7 +68,7 @@ def _bare(block: bytes | None) -> bytes | None:
 
 def _exif_density(block: bytes) -> Density | None:
     try:
-        return tiff_papers.density(tiff.parse(block, "the EXIF block"))
+        return metadata_tiff.density(tiff.parse(block, "the EXIF block"))
     except BadInput:
         return None  # `updated` says that the block is broken
 
@@ -84,7 +84,7 @@ def carried(papers: Papers, picture: Picture, target: Target, srgb: bytes) -> tu
     if density and density.unit != "none":
         x, y = density.per_inch()
         notes.append(f"the density became {float(x):.6g} x {float(y):.6g} dpi, so that the physical size stays")
-    resolution = tiff_papers.density_tags(density) if density else {}
+    resolution = metadata_tiff.density_tags(density) if density else {}
     block, page, said = _exif(papers, picture.format, target, scale, turned, resolution)
     notes += said
     if target.format == "webp" and resolution and block is None:
@@ -141,10 +141,10 @@ def _maker(page: Directory) -> list[str]:
 def attach(plain: Path, papers: Papers, target: Target, out: Path) -> list[str]:
     """Make `out` from the encoded pixels `plain` and `papers`; returns what the format could not take."""
     if target.format == "tiff":
-        tiff_papers.write([[plain]], [papers], [(target.width, target.height)], out)
+        metadata_tiff.write([[plain]], [papers], [(target.width, target.height)], out)
         return []
     if target.format == "avif":
         plain.rename(out)
         return []
-    writer = {"jpeg": jpeg_papers.write, "png": png_papers.write, "webp": webp_papers.write}[target.format]
+    writer = {"jpeg": metadata_jpeg.write, "png": metadata_png.write, "webp": metadata_webp.write}[target.format]
     return writer(plain, papers, out)

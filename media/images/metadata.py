@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from contract.images.tiff import Directory
+from media.images.tiff import Directory
 
 CENTIMETRES_PER_INCH = Fraction(254, 100)
 

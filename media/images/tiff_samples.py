@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from contract.errors import Unsupported
-from contract.images.tiff import Directory
+from media.images.tiff import Directory
 
 BITS, COMPRESSION, PHOTOMETRIC, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 332, 338, 339
 PALETTE = 3

@@ -15,11 +15,11 @@ import numpy as np
 import pyvips
 
 from contract.errors import BadInput, IntegrityError, Unsupported
-from contract.images import vips
-from contract.images.bands import STRIP
-from contract.images.deflate import Strip, write_png, write_tiff
-from contract.images.picture import Picture
-from contract.images.target import Target
+from media.images import vips
+from media.images.bands import STRIP
+from media.images.deflate_writer import Strip, write_png, write_tiff
+from media.images.header import Picture
+from media.images.output_plan import Target
 
 _FORMATS = {8: "uchar", 16: "ushort", 32: "float"}
 JPEG_QUALITY = 95

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from contract.images import tiff
-from contract.images.bands import STRIP
-from contract.images.target import Target
-from contract.images.tiff import Directory, Tag
 from contract.in_order import in_order
+from media.images import tiff
+from media.images.bands import STRIP
+from media.images.output_plan import Target
+from media.images.tiff import Directory, Tag
 
 Strip = npt.NDArray[Any]
 """Rows x width x samples of a result, uint8, uint16 or float32."""

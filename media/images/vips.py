@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pyvips
 
 from contract.errors import BadInput
-from contract.images.sniff import Format
+from media.images.sniff import Format
 
 # A hostile file must not reach a parser that was not chosen for it, so every loader is off but these. Raw reads
 # the enhanced pixels back from our own scratch file.

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-from contract.images.papers import Density, Papers, join_photoshop, split_photoshop
+from media.images.metadata import Density, Papers, join_photoshop, split_photoshop
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"

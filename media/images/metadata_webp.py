@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from contract.images.papers import Papers
+from media.images.metadata import Papers
 
 MOST_CHUNKS = 4096
 _ICC, _ALPHA, _EXIF, _XMP = 0x20, 0x10, 0x08, 0x04

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from contract.codecs import plain_name
+from media.codecs import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

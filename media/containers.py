@@ -11,9 +11,9 @@ import av
 import av.error
 import msgspec
 
-from contract.codecs import CONTAINERS, SUFFIXES
 from contract.errors import Unsupported, UsageError
-from contract.media import reason
+from media.codecs import CONTAINERS, SUFFIXES
+from media.opening import reason
 
 if TYPE_CHECKING:
     from av.codec.context import CodecContext

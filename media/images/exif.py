@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from contract.errors import BadInput
-from contract.images import tiff
-from contract.images.tiff import Directory, Tag
+from media.images import tiff
+from media.images.tiff import Directory, Tag
 
 _PIXELS = {0xA002: 0, 0xA003: 1}
 MAKER_NOTE = 0x927C

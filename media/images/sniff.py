@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO, Literal
 
-from contract.images.dpx import is_dpx
+from media.images.dpx import is_dpx
 
 Format = Literal["jpeg", "png", "tiff", "webp", "avif"]
 

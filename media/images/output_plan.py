@@ -9,9 +9,9 @@ from typing import Literal
 from msgspec import Struct
 
 from contract.errors import Unsupported
-from contract.images.picture import Picture
-from contract.images.sniff import OWN_SUFFIXES, SUFFIXES, Format
 from contract.job import Positive, Spec
+from media.images.header import Picture
+from media.images.sniff import OWN_SUFFIXES, SUFFIXES, Format
 
 LIMITS: dict[Format, int] = {"jpeg": 65_535, "webp": 16_383, "avif": 65_536}
 """Largest side that the format can hold (JPEG: 16-bit fields; WebP: 14-bit fields; AVIF: libavif and libaom)."""

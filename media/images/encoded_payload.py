@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contract.errors import BadInput
-from contract.images import jpeg_papers, tiff, webp_papers
-from contract.images.sniff import HEAD, sniff
+from media.images import metadata_jpeg, metadata_webp, tiff
+from media.images.sniff import HEAD, sniff
 
 _STEP = 1 << 20
 
@@ -44,7 +44,7 @@ def _add(digest: hashlib._Hash, file: BinaryIO, start: int, size: int, name: str
 def _jpeg(file: BinaryIO, name: str) -> Iterator[tuple[int, int]]:
     del name
     at = 2
-    for marker, data in jpeg_papers.segments(file):
+    for marker, data in metadata_jpeg.segments(file):
         if not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             yield at, 4 + len(data)
         at += 4 + len(data)
@@ -75,7 +75,7 @@ def _tiff(file: BinaryIO, name: str) -> Iterator[tuple[int, int]]:
 
 def _webp(file: BinaryIO, name: str) -> Iterator[tuple[int, int]]:
     del name
-    for kind, at, size in list(webp_papers.chunks(file)):
+    for kind, at, size in list(metadata_webp.chunks(file)):
         if kind in (b"VP8 ", b"VP8L", b"ALPH"):
             yield at, size
 

@@ -12,12 +12,12 @@ import pyvips
 from msgspec import Struct, structs
 
 from contract.errors import BadInput, Unsupported
-from contract.images import samples, tiff, vips
-from contract.images.samples import PALETTE, PHOTOMETRIC, Extra
-from contract.images.sniff import HEAD, Format, moving, refused, sniff
-from contract.images.tiff import Directory
-from contract.images.tiff_papers import DNG_VERSION, RAW_SENSORS
 from contract.job import Natural, Positive
+from media.images import tiff, tiff_samples, vips
+from media.images.metadata_tiff import DNG_VERSION, RAW_SENSORS
+from media.images.sniff import HEAD, Format, moving, refused, sniff
+from media.images.tiff import Directory
+from media.images.tiff_samples import PALETTE, PHOTOMETRIC, Extra
 
 MAX_PIXELS = 1 << 32
 """65,536 x 65,536: past it a header is taken for a trap rather than for a scan."""
@@ -95,10 +95,10 @@ def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]
     pages = []
     for n in kept:
         what = name if len(kept) == 1 else f"{name} page {n + 1}"
-        samples.check(chain[n], what)
+        tiff_samples.check(chain[n], what)
         picture = describe(vips.load(file, form, what, page=n), form, what, file)
         palette = chain[n].number(PHOTOMETRIC, 2) == PALETTE
-        meant = samples.extra_meaning(chain[n]) if picture.alpha else picture.extra
+        meant = tiff_samples.extra_meaning(chain[n]) if picture.alpha else picture.extra
         picture = structs.replace(picture, pages=len(kept), palette=palette, extra=meant)
         pages.append(Page(n, picture, chain[n]))
     return pages, notes

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-from contract.images.papers import CENTIMETRES_PER_INCH, Density, Papers, join_photoshop, split_photoshop
+from media.images.metadata import CENTIMETRES_PER_INCH, Density, Papers, join_photoshop, split_photoshop
 
 EXIF = b"Exif\0\0"
 XMP = b"http://ns.adobe.com/xap/1.0/\0"

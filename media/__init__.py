@@ -1,0 +1,1 @@
+"""Films and pictures as bytes: opening, demuxing, decoding, codecs, containers, image formats."""
