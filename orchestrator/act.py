@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from contract import job as words
-from contract import log, settings
+from contract import logging, settings
 from contract.errors import RespoolError
 from contract.job import Item, Spec
 from contract.settings import Settings
@@ -59,7 +59,7 @@ def main() -> None:
     """Do one order, or nothing when the parent closes stdin first."""
     _die_with_parent()
     known = settings.load()
-    log.configure(known)
+    logging.configure(known)
     line = sys.stdin.buffer.readline()
     if not line:
         return

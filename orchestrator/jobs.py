@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import IntegrityError, RespoolError, Unreachable, UsageError
-from contract.in_order import AHEAD, in_order
 from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
+from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from orchestrator import repair
 from orchestrator.machine import View, state

@@ -10,8 +10,8 @@ from msgspec import Struct
 from contract import job as words
 from contract import keys
 from contract.errors import IntegrityError, StorageError, UsageError
-from contract.in_order import in_order
 from contract.job import Control, Done, Failed, Job, Manifest, Plan
+from contract.parallel import in_order
 from stores.storage import Storage
 
 AT_ONCE = 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from contract.errors import IntegrityError, StorageError, UsageError
-from contract.in_order import AHEAD, in_order
 from contract.job import Done, Manifest, Plan
+from contract.parallel import AHEAD, in_order
 from orchestrator.records import AT_ONCE, Records
 
 

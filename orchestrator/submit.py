@@ -14,8 +14,8 @@ import msgspec
 from contract import job as words
 from contract import keys
 from contract.errors import BadInput, SourceChanged, StorageError
-from contract.in_order import AHEAD, in_order
 from contract.job import Item, Job, Spec
+from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.confine import Confined

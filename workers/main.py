@@ -14,7 +14,7 @@ from typing import Any
 from billiard import active_children
 from celery.signals import worker_shutting_down
 
-from contract import log
+from contract import logging as log
 from contract.errors import RespoolError
 from contract.settings import load
 from stores.ledger import Ledger

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 from celery.signals import worker_process_init, worker_process_shutdown
 
-from contract import log, tasks
+from contract import logging as log
+from contract import tasks
 from contract.errors import RespoolError, UsageError
 from contract.settings import Settings, load
 from stores.metrics_server import served

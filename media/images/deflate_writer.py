@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from contract.in_order import in_order
+from contract.parallel import in_order
 from media.images import tiff
 from media.images.bands import STRIP
 from media.images.output_plan import Target

@@ -16,8 +16,8 @@ from contract import job as words
 from contract import keys
 from contract.errors import IntegrityError, PermanentError, StorageError, VerifyError
 from contract.film import FilmIndex, ImageSequence
-from contract.in_order import AHEAD, in_order
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
+from contract.parallel import AHEAD, in_order
 from contract.provenance import Making, making
 from contract.settings import Settings
 from media.frame_changes import merged

@@ -18,13 +18,13 @@ def orchestrator(settings: Settings) -> None:
 
     SIGTERM or Ctrl-C end it. Several may run at once on one cluster.
     """
-    from contract import log
+    from contract import logging
     from orchestrator.service import serve
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log.configure(settings)
+    logging.configure(settings)
     with connected(settings) as wired:
         serve(wired, stop)
 

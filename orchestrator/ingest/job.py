@@ -12,8 +12,8 @@ from types import MappingProxyType
 from contract import job as words
 from contract import keys
 from contract.errors import BadInput, IntegrityError, SourceChanged
-from contract.in_order import in_order
 from contract.job import Chunk, Item, ItemFailure, Job, Plan
+from contract.parallel import in_order
 from contract.settings import Settings
 from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from contract.in_order import in_order
+from contract.parallel import in_order
 
 
 def test_order_and_the_first_failure() -> None:
