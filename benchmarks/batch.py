@@ -82,7 +82,7 @@ def make_batch(folder: Path, files: int, width: int, height: int) -> set[str]:
 def plain_seconds(folder: Path, spec: Spec, bad: set[str]) -> float:
     """Seconds an image that the pictures alone take, in this process."""
     from workers.generators.registry import load
-    from workers.images import enhance_image
+    from workers.images.image import enhance_image
 
     enhancer = load(spec, _weights(spec), settings.load())
     found = [p for p in sorted(folder.rglob("*")) if p.is_file() and f"{p.parent.name}/{p.name}" not in bad][:PLAIN]

@@ -16,9 +16,9 @@ import skimage
 import torch
 
 from contract.settings import Settings
+from training.degrade import degrade, draw
 from weights import catalog, fetch
-from workers.degrade import degrade, draw
-from workers.faces import guard, points
+from workers.faces import identity_check, landmarks
 from workers.faces.align import crop, enlarged, similarity
 from workers.faces.centerface import CenterFace
 from workers.faces.restore import GFPGAN, Restorer
@@ -45,10 +45,10 @@ def costs(detector: CenterFace, astronaut: np.ndarray) -> None:
         timed(f"detection, {width}x{height}", lambda frame=frame: detector(frame, 16))  # type: ignore[misc]
     frame = tensor(astronaut)
     [found] = detector(astronaut, 16)
-    timed("points read again, a face", lambda: points.refined(detector, frame, found))
+    timed("points read again, a face", lambda: landmarks.refined(detector, frame, found))
     square = crop(frame, similarity(found.points, 512), 512)
     timed("alignment, a face", lambda: crop(frame, similarity(found.points, 512), 512))
-    timed("guard, a face", lambda: guard.judge(detector, square, square))
+    timed("guard, a face", lambda: identity_check.judge(detector, square, square))
     parameters = catalog.load(Settings()).find("GFPGANv1.4", ("face",)).parameters
     device = pick_device("auto")
     restorer = Restorer("GFPGANv1.4", GFPGAN("GFPGANv1.4", parameters), 512, device)
@@ -66,20 +66,22 @@ def limits(detector: CenterFace, astronaut: np.ndarray) -> None:
         if not found:
             print(f"seed {seed}: no face is found in the degraded picture")
             continue
-        affine = similarity(points.refined(detector, tensor(worse), found[0]).points, 512)
-        same.append(guard.judge(detector, crop(tensor(worse), affine, 512), crop(clean, enlarged(affine, 2, 2), 512)))
+        affine = similarity(landmarks.refined(detector, tensor(worse), found[0]).points, 512)
+        same.append(
+            identity_check.judge(detector, crop(tensor(worse), affine, 512), crop(clean, enlarged(affine, 2, 2), 512))
+        )
     print(f"clean originals of {len(same)} degraded faces:")
     print("  departure: median, 90%, most   ", np.percentile([j.departure for j in same], [50, 90, 100]).round(3))
     print("  likeness: median, 10%, least   ", np.percentile([j.likeness for j in same], [50, 10, 0]).round(3))
-    far = sum(j.departure > guard.MOST_DEPARTURE for j in same)
-    print(f"  {far} departures above the limit of {guard.MOST_DEPARTURE}")
+    far = sum(j.departure > identity_check.MOST_DEPARTURE for j in same)
+    print(f"  {far} departures above the limit of {identity_check.MOST_DEPARTURE}")
     people = [_aligned(detector, face) for face in np.load(Path(skimage.__file__).parent / "data/lfw_subset.npy")[:60]]
     people = [crop(clean, affine, 512), *(face for face in people if face is not None)]
-    pairs = [guard.likeness(a, b) for n, a in enumerate(people) for b in people[n + 1 :]]
-    above = sum(likeness >= guard.LEAST_LIKENESS for likeness in pairs)
+    pairs = [identity_check.likeness(a, b) for n, a in enumerate(people) for b in people[n + 1 :]]
+    above = sum(likeness >= identity_check.LEAST_LIKENESS for likeness in pairs)
     print(f"{len(pairs)} pairs of different people (Labeled Faces in the Wild, 25 x 25 pixels):")
     print("  likeness: median, 99%, most    ", np.percentile(pairs, [50, 99, 100]).round(3))
-    print(f"  {above} at or above the limit of {guard.LEAST_LIKENESS}")
+    print(f"  {above} at or above the limit of {identity_check.LEAST_LIKENESS}")
 
 
 def _aligned(detector: CenterFace, face: np.ndarray) -> torch.Tensor | None:
@@ -90,7 +92,7 @@ def _aligned(detector: CenterFace, face: np.ndarray) -> torch.Tensor | None:
     if not found:
         return None
     frame = tensor(pixels)
-    return crop(frame, similarity(points.refined(detector, frame, found[0]).points, 512), 512)
+    return crop(frame, similarity(landmarks.refined(detector, frame, found[0]).points, 512), 512)
 
 
 def main() -> None:

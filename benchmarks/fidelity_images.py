@@ -29,7 +29,7 @@ from contract.job import Spec
 from contract.settings import Settings
 from media.images.pixels import srgb_profile
 from workers.generators.registry import load
-from workers.images import enhance_image
+from workers.images.image import enhance_image
 
 CMYK_PROFILE: bytes = pyvips.Operation.call("profile_load", "cmyk")
 """A press profile, of which only the bytes are used here."""

@@ -34,7 +34,7 @@ from orchestrator.assemble.verify import verify_film
 from orchestrator.confine import HEAP
 from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film
-from workers.film import enhance_film
+from workers.film.chunk import enhance_film
 
 SECONDS, RATE, GOP = 10, 25, 50
 FORMATS = {"mp4": "mp4", "mkv": "matroska", "ts": "mpegts"}

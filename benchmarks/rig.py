@@ -163,7 +163,7 @@ def through(servers: Rig, endpoint: str, workers: int, fault: str = "", **change
     environment = {**os.environ, **settings.environment()}
     if fault:
         environment |= {"PYTHONPATH": _fault_path(), "RESPOOL_FAULT": f"{fault}:{settings.state}"}
-    commands = [("-m", "orchestrator.cli.main", "orchestrator"), *[("-m", "workers.main")] * workers]
+    commands = [("-m", "orchestrator.cli.main", "orchestrator"), *[("-m", "workers.runtime.main")] * workers]
     running = [subprocess.Popen([sys.executable, *command], env=environment) for command in commands]
     try:
         yield Rig(servers.cluster, settings)

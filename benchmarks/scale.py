@@ -3,7 +3,7 @@
     python -m benchmarks.scale --chunks 100000 --workers 64 --churn 0.1            no-op chunks: what orchestration costs
     python -m benchmarks.scale --chunks 2000 --workers 64 --seconds 5 10            parallel efficiency
 
-A simulated worker is a thread that takes real messages and runs the real `workers.enhance.Worker` on them: claim, look
+A simulated worker is a thread that takes real messages and runs the real `workers.runtime.worker.Worker` on them: claim, look
 for a commit, (sleep), conditional PUT, ledger. `--churn` is the share of chunks whose worker vanishes without a word.
 """
 
@@ -36,9 +36,9 @@ from orchestrator.local import start
 from orchestrator.records import Records
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
-from workers import enhance
-from workers.desk import JobFile
-from workers.enhance import Worker
+from workers.runtime import worker as enhance
+from workers.runtime.job_cache import JobFile
+from workers.runtime.worker import Worker
 
 
 class Vanished(BaseException):

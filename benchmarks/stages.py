@@ -30,9 +30,9 @@ from benchmarks.moving import make_moving, photograph
 from benchmarks.watch import peak
 from contract.errors import UsageError
 from contract.settings import Settings
-from workers import host
-from workers.film import BATCH
+from workers.film.chunk import BATCH
 from workers.generators.torch_backend import OFTEN
+from workers.runtime import process_env
 
 SIZES = {
     "realesr-animevideov3": (480, 640),
@@ -229,7 +229,7 @@ def main() -> None:
     if not arguments.peaks:
         # What workers ask of the machine is read when a process starts; a matrix product is faster without.
         found = json.dumps(peaks(arguments.rounds))
-        host.ask()
+        process_env.ask()
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.stages", *sys.argv[1:], "--peaks", found])
     found = json.loads(arguments.peaks)
     shown = ", ".join(f"{precision} {value:.0f} GFLOP/s" for precision, value in found.items())

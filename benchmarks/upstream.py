@@ -30,7 +30,7 @@ import psutil
 from benchmarks.moving import make_moving
 from benchmarks.watch import peak
 from contract.settings import Settings
-from workers import host
+from workers.runtime import process_env
 
 SIDES = {
     "upstream": {},
@@ -49,7 +49,7 @@ def run_upstream(model: str, film: Path, out: Path, scale: float, began: float) 
     import torch
 
     from benchmarks.weigh import upstream
-    from workers.pipeline import Behind, ahead
+    from workers.film.pipeline import Behind, ahead
 
     with tempfile.TemporaryDirectory() as folder:
         upsampler: Any = upstream(model, Settings(), Path(folder))
@@ -91,7 +91,7 @@ def run_ours(
     from orchestrator.assemble.film import assemble_film
     from orchestrator.ingest.cut import cut
     from orchestrator.ingest.film import plan_film
-    from workers.film import enhance_film
+    from workers.film.chunk import enhance_film
 
     spec, loaded = enhancer(model, Settings(), scale=scale, **fields)
     generator: Any = loaded
@@ -132,7 +132,7 @@ def child(arguments: argparse.Namespace) -> None:
     if arguments.child == "upstream":
         made = run_upstream(arguments.model, arguments.film, arguments.out, arguments.scale, began)
     else:
-        host.ask()  # as a worker does
+        process_env.ask()  # as a worker does
         fields = SIDES[arguments.child]
         made = run_ours(
             arguments.model, arguments.film, arguments.out, arguments.scale, began, not arguments.no_reuse, fields

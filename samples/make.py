@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
-from workers.degrade import Draw, degrade, draw
+from training.degrade import Draw, degrade, draw
 
 MEDIA = Path(__file__).parent / "media"
 WIDTH, HEIGHT, RATE, SHOT = 320, 240, 24, 28

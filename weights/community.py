@@ -41,11 +41,11 @@ class Inspected(Struct, frozen=True):
 
 
 def inspect_file(path: Path) -> Mapping[str, object]:
-    """What ``python -m workers.inspect`` says about a checkpoint, in a process of its own: torch stays out of this one.
+    """What ``python -m training.inspect_checkpoint`` says about a checkpoint, in a process of its own: torch stays out of this one.
 
     Raises WeightsError when the file is no network that spandrel knows, or the worker's packages are not installed.
     """
-    command = [sys.executable, "-P", "-m", "workers.inspect", str(path)]
+    command = [sys.executable, "-P", "-m", "training.inspect_checkpoint", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_INSPECT_S, check=False)
     except subprocess.TimeoutExpired as error:

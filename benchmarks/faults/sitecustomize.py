@@ -137,7 +137,7 @@ def _patch(module: ModuleType) -> None:
     def die_at(ending: str) -> Any:
         return lambda _self, key, *_a, **_k: die_once() if key.endswith(ending) else None
 
-    if module.__name__ == "workers.enhance":
+    if module.__name__ == "workers.runtime.worker":
         _witness(module.Worker)
         if name == "after-upload":
             _wrap(module.Worker, "_commit", before=die_once)
@@ -214,7 +214,7 @@ _NEXT = {
         "bands: Positive = 1": "bands: Positive = 1; reels: Natural = 0",
     },
     "contract.tasks": {"version: Literal[1] = 1": "version: Literal[1, 2] = 2"},
-    "workers.enhance": {'metadata.version("respool")': '"2.0.next"'},
+    "workers.runtime.worker": {'metadata.version("respool")': '"2.0.next"'},
 }
 """What the next version writes otherwise: module -> (text, the text in its place)."""
 
@@ -235,7 +235,7 @@ class _Finder(MetaPathFinder):
     """Patches a module right after it was executed."""
 
     after = os.environ.get("RESPOOL_FAULT", "").startswith("next-")
-    faulty = {"stores.storage"} if _IN_ACT else {"workers.enhance", "orchestrator.service"}
+    faulty = {"stores.storage"} if _IN_ACT else {"workers.runtime.worker", "orchestrator.service"}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         changed = self.after and name in _NEXT

@@ -14,7 +14,7 @@ from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film
-from workers.film import FilmResult, enhance_film
+from workers.film.chunk import FilmResult, enhance_film
 
 
 @dataclass

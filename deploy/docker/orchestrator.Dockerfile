@@ -16,6 +16,7 @@ COPY media media
 COPY orchestrator orchestrator
 COPY weights weights
 COPY workers workers
+COPY training training
 RUN pip install -c constraints.txt .
 
 FROM python:${PYTHON}

@@ -26,6 +26,7 @@ COPY media media
 COPY orchestrator orchestrator
 COPY weights weights
 COPY workers workers
+COPY training training
 RUN pip install -c constraints.txt --no-build-isolation '.[worker]'
 
 FROM python:${PYTHON}

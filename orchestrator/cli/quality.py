@@ -51,7 +51,7 @@ def degrade(settings: Settings, sources: tuple[Path, ...], out: Path, seed: int,
     SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw.
     """
     return _program(
-        settings, "workers.degrade", [*_paths(sources, out), "--seed", seed, "--order", order, "--scale", scale]
+        settings, "training.degrade", [*_paths(sources, out), "--seed", seed, "--order", order, "--scale", scale]
     )
 
 
@@ -82,7 +82,7 @@ def evaluate(
     """
     chosen = [part for model in models for part in ("--model", model)]
     options = ["--seed", seed, "--order", order, "--scale", scale, *chosen]
-    return _program(settings, "workers.evaluate", [*_paths(sources, out), *options])
+    return _program(settings, "training.evaluate", [*_paths(sources, out), *options])
 
 
 def _paths(sources: tuple[Path, ...], out: Path) -> list[object]:

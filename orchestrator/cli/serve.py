@@ -41,4 +41,4 @@ def worker(settings: Settings) -> None:
         raise UsageError("a worker needs torch, which is not installed; pip install 'respool[worker]' brings it.")
     with connected(settings) as wired:
         environment = {**os.environ, **wired.environment()}
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "workers.main"], environment)  # noqa: S606 - this very interpreter
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "workers.runtime.main"], environment)  # noqa: S606 - this very interpreter

@@ -48,7 +48,7 @@ def worker(settings: Settings, n: int, count: int) -> Member:
     return Member(
         role="worker",
         name=f"worker-{n}",
-        argv=(sys.executable, "-P", "-m", "workers.main"),
+        argv=(sys.executable, "-P", "-m", "workers.runtime.main"),
         env=env,
         stop_s=15.0,  # it hands its chunk back first
     )

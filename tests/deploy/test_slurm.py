@@ -26,7 +26,7 @@ from orchestrator.provenance.trail import Trail
 from orchestrator.scale import Slurm
 from orchestrator.submit import submit
 from stores.ledger import Counts, Ledger
-from workers.pulse import TOLD
+from workers.runtime.heartbeat import TOLD
 
 ROOT = Path(__file__).parents[2]
 

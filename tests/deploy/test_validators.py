@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from contract.settings import Settings
 from orchestrator.metrics import registry
 from stores.ledger import Ledger
-from workers.metrics import Meter
+from workers.runtime.metrics import Meter
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

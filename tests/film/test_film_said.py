@@ -142,7 +142,7 @@ def test_formats_that_workers_cannot_read_are_refused_before_work(tmp_path: Path
     """The planner knows exactly which pixel formats the workers' converter takes."""
     from av.video.format import names
 
-    from workers.pixels import layout
+    from workers.film.planes import layout
 
     def taken(name: str) -> bool:
         try:

@@ -72,7 +72,7 @@ def restore(settings: Settings, folder: Path) -> str:
     with ExitStack() as stack:
         for name, argv in (
             ("orchestrator", ["-m", "orchestrator.cli.main", "orchestrator"]),
-            ("worker", ["-m", "workers.main"]),
+            ("worker", ["-m", "workers.runtime.main"]),
         ):
             stack.enter_context(running([sys.executable, *argv], folder / f"{name}.log", environ))
         job = submit([source], Spec(model="lanczos", scale=2.0), settings).job.id

@@ -24,7 +24,7 @@ from orchestrator.jobs import Jobs
 from orchestrator.local import Cluster, attach, scale, start
 from orchestrator.provenance.trail import Trail
 from orchestrator.submit import submit
-from workers.pulse import TOLD
+from workers.runtime.heartbeat import TOLD
 
 _SPEC = Spec(model="lanczos", scale=3.0, codec="ffv1", chunk_frames=12)
 

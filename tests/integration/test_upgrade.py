@@ -26,7 +26,7 @@ from orchestrator.announce import Announcer
 CHUNKS = 10
 _PATIENCE_S = 300.0
 """Only ever waited out by a failure; ten Python processes on two busy cores take their time."""
-_COMMANDS = {"orchestrator": ("-m", "orchestrator.cli.main", "orchestrator"), "worker": ("-m", "workers.main")}
+_COMMANDS = {"orchestrator": ("-m", "orchestrator.cli.main", "orchestrator"), "worker": ("-m", "workers.runtime.main")}
 Version = Literal["this", "next"]
 
 

@@ -162,7 +162,7 @@ def test_what_is_no_checkpoint_is_refused_by_name(name: str, tmp_path: Path, hom
 
 
 def test_a_real_generator_is_inspected_by_the_worker(tmp_path: Path, home: Settings) -> None:
-    """`python -m workers.inspect` recognises a compact network of scale 2 in our conversion of its checkpoint."""
+    """`python -m training.inspect_checkpoint` recognises a compact network of scale 2 in our conversion of its checkpoint."""
     make = compat.load("basicsr.archs.srvgg_arch").SRVGGNetCompact
     network = make(num_in_ch=3, num_out_ch=3, num_feat=24, num_conv=4, upscale=2, act_type="prelu")
     torch.save({"params": network.state_dict()}, tmp_path / "compact.pth")

@@ -14,9 +14,9 @@ import torch
 
 from contract.errors import Unsupported
 from contract.film import Colour
-from workers.colour import chroma_location, from_rgb, to_rgb
+from workers.film.colour import chroma_location, from_rgb, to_rgb
+from workers.film.planes import layout, read
 from workers.llvm import yuv
-from workers.pixels import layout, read
 
 Matrix = Literal["bt601", "bt709", "bt2020", "rgb", "grey"]
 CPU = torch.device("cpu")

@@ -17,11 +17,11 @@ from benchmarks.moving import make_moving
 from contract.film import Colour
 from contract.job import Spec, Weights
 from contract.settings import Settings
-from workers.colour import from_rgb, to_rgb
+from workers.film.colour import from_rgb, to_rgb
+from workers.film.planes import layout, read
 from workers.generators import registry
 from workers.generators.enhancer import Enhancer
 from workers.generators.torch_backend import OFTEN
-from workers.pixels import layout, read
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 

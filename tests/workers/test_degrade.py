@@ -17,11 +17,11 @@ import skimage.data
 import torch
 
 from contract.errors import BadInput, UsageError
-from workers.degrade import Draw, degrade, draw
-from workers.degrade.__main__ import run
-from workers.degrade.apply import kernel_values
-from workers.degrade.draw import Ranges
-from workers.shots import is_cut, thumbnail
+from training.degrade import Draw, degrade, draw
+from training.degrade.__main__ import run
+from training.degrade.apply import kernel_values
+from training.degrade.draw import Ranges
+from workers.film.shot_detection import is_cut, thumbnail
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_command_degrades_a_film_shot_by_shot_and_copies_its_sound(face: np.
         film.mux(audio.encode(sound))
         film.mux(audio.encode())
     (tmp_path / "bad.png").write_text("no picture")
-    command = [sys.executable, "-m", "workers.degrade", "clean.mp4", "bad.png", "-o", "aged", "-s", "2", "--seed", "4"]
+    command = [sys.executable, "-m", "training.degrade", "clean.mp4", "bad.png", "-o", "aged", "-s", "2", "--seed", "4"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "failed: bad.png" in done.stderr

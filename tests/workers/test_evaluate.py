@@ -15,8 +15,8 @@ import skimage.data
 from contract.errors import BadInput, UsageError
 from contract.settings import Settings
 from orchestrator.cli.main import call
-from workers.evaluate import metrics
-from workers.evaluate.__main__ import evaluate, table
+from training.evaluate import metrics
+from training.evaluate.__main__ import evaluate, table
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from contract.job import Face, Spec, Weights
 from contract.settings import Settings
 from stores.storage import Storage
 from weights import catalog, fetch
-from workers.desk import Desk
 from workers.faces.restore import GFPGAN
+from workers.runtime.job_cache import Desk
 
 SMALL = {"out_size": 32, "num_style_feat": 16, "num_mlp": 1, "narrow": 0.0625, "channel_multiplier": 1} | {
     "input_is_latent": True,

@@ -27,7 +27,7 @@ from weights import catalog, fetch
 from workers.faces.centerface import CenterFace
 from workers.faces.enhance import FaceRestorer
 from workers.faces.restore import Restorer
-from workers.film import FilmResult, enhance_film
+from workers.film.chunk import FilmResult, enhance_film
 from workers.generators.registry import load
 
 FRAMES = 14

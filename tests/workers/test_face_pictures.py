@@ -18,11 +18,11 @@ from media.images.output_plan import Target
 from weights import catalog, fetch
 from workers.faces.centerface import CenterFace
 from workers.faces.enhance import FaceRestorer
-from workers.faces.pictures import restore_faces
 from workers.faces.restore import Restorer
+from workers.faces.still_images import restore_faces
 from workers.generators.registry import load
-from workers.icc import interpret
-from workers.images import enhance_image
+from workers.images.icc_curves import interpret
+from workers.images.image import enhance_image
 
 
 class Darker(torch.nn.Module):

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from contract.errors import EnhanceError, WeightsError
 from contract.job import Face, Spec, Weights
 from contract.settings import Settings
+from training.degrade import degrade, draw
 from weights import catalog, fetch
-from workers.degrade import degrade, draw
-from workers.faces import guard, points
+from workers.faces import identity_check, landmarks
 from workers.faces.align import TEMPLATE, apply, crop, enlarged, inverse, similarity
 from workers.faces.centerface import CenterFace, detection_scale
 from workers.faces.enhance import FaceRestorer, load
@@ -110,7 +110,7 @@ def test_a_real_face_is_found_and_aligned(detector: CenterFace, astronaut: np.nd
     """The astronaut's one face is found; its eyes and mouth come to lie within 5 px of the template's of 512."""
     [found] = detector(astronaut, 16)
     assert found.score > 0.8
-    better = points.refined(detector, tensor(astronaut), found)
+    better = landmarks.refined(detector, tensor(astronaut), found)
     aligned = apply(similarity(better.points, 512), better.points)
     distance = np.linalg.norm(aligned - TEMPLATE, axis=1)
     assert distance[[0, 1, 3, 4]].max() < 5
@@ -346,14 +346,14 @@ def test_landmarks_are_steadier_along_a_track(detector: CenterFace, astronaut: n
     """Smoothed points shake less than half as much as single detections do about the true motion, and do not lag."""
     film = moving(astronaut, 16)
     [clean] = detector(astronaut, 16)
-    truth = points.refined(detector, tensor(astronaut), clean).points + np.array([-100, 10])
+    truth = landmarks.refined(detector, tensor(astronaut), clean).points + np.array([-100, 10])
     faces = FaceRestorer(detector, Stand(Paint(), 64), Face())
     smooth, single = [], []
     for n, frame in enumerate(film):
         now = truth + n * np.array([-1.5, 0.5])
         [face] = faces._follow(frame)
         smooth.append(face.points - now)
-        [found] = detector(points.to_pixels(frame), 16)
+        [found] = detector(landmarks.to_pixels(frame), 16)
         single.append(found.points - now)
     settled, raw = np.stack(smooth[WINDOW:]), np.stack(single[WINDOW:])
     assert settled.std(axis=0).mean() < raw.std(axis=0).mean() / 2
@@ -402,14 +402,14 @@ def test_the_guard_accepts_the_original_and_not_another(detector: CenterFace, as
     frame = tensor(astronaut)
     for seed in (1, 5, 9):
         worse = degrade(astronaut, draw(seed), 2)
-        found = points.refined(detector, tensor(worse), detector(worse, 16)[0])
+        found = landmarks.refined(detector, tensor(worse), detector(worse, 16)[0])
         affine = similarity(found.points, 512)
         before = crop(tensor(worse), affine, 512)
         after = crop(frame, enlarged(affine, 2, 2), 512)
-        assert not guard.judge(detector, before, after).departed
+        assert not identity_check.judge(detector, before, after).departed
     turned = cv2.warpAffine(after[0].permute(1, 2, 0).numpy(), cv2.getRotationMatrix2D((256, 300), 25, 1), (512, 512))
-    assert guard.judge(detector, before, torch.from_numpy(turned).permute(2, 0, 1)[None]).departed
-    assert guard.judge(detector, before, 1 - after).departed
+    assert identity_check.judge(detector, before, torch.from_numpy(turned).permute(2, 0, 1)[None]).departed
+    assert identity_check.judge(detector, before, 1 - after).departed
 
 
 def test_detection_sees_no_more_pixels_than_it_needs() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contract.tasks import ENHANCE
-from workers.gate import MAX_BODY, plain, refusal
+from workers.runtime.message_filter import MAX_BODY, plain, refusal
 
 RING = {"job": "0" * 16, "chunk": 3, "version": 1}
 HEADERS: dict[str, Any] = {"task": ENHANCE, "id": "a", "argsrepr": "film.mp4 chunk 3"}

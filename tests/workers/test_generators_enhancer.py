@@ -13,8 +13,8 @@ import torch
 from contract.errors import EnhanceError
 from contract.job import Weights
 from workers.generators.enhancer import Enhancer
+from workers.generators.frame_diff import changed
 from workers.generators.lanczos import Lanczos, architecture
-from workers.generators.reuse import changed
 
 Pinned = tuple[Weights, Path]
 CPU = torch.device("cpu")

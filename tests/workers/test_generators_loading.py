@@ -18,9 +18,9 @@ import torch
 from contract.errors import UsageError, WeightsError
 from contract.job import Spec, Weights
 from contract.settings import Settings
-from workers.generators import choose
+from workers.generators import backend_race
+from workers.generators.backend_race import Candidate
 from workers.generators.basicsr_archs import architecture
-from workers.generators.choose import Candidate
 from workers.generators.enhancer import Enhancer
 from workers.generators.lanczos import architecture as plain
 from workers.generators.registry import load
@@ -176,12 +176,12 @@ def race(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: dict[str, float], error: float = 0.0
 ) -> tuple[str, str]:
     """Let candidates run that are known to take `seconds`; returns precision and reason of the winner."""
-    monkeypatch.setattr(choose, "_lap", lambda network, *_: seconds[network.precision])
+    monkeypatch.setattr(backend_race, "_lap", lambda network, *_: seconds[network.precision])
     candidates = [
         Candidate("openvino", p, plain(2), lambda p=p: Fake("openvino", p, error if p == "bf16" else 0.0))
         for p in seconds
     ]
-    _, network, reason = choose.choose(candidates, "key", Settings(cache=tmp_path))
+    _, network, reason = backend_race.choose(candidates, "key", Settings(cache=tmp_path))
     return network.precision, reason
 
 
@@ -249,7 +249,11 @@ def test_a_catalog_entry_with_another_scale_is_refused(written: Any, enhancer: L
 
 def inspect(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "workers.inspect", str(path)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "training.inspect_checkpoint", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 

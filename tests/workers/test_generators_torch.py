@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from workers.generators.recorded import Fuser, Run
+from workers.generators.cuda_graphs import Fuser, Run
 from workers.generators.torch_backend import TorchNetwork
 
 CPU = torch.device("cpu")

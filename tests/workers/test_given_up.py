@@ -16,8 +16,8 @@ from contract.job import Chunk, Control, Done, Item, Job, Plan, Spec
 from contract.settings import Settings
 from stores.ledger import Ledger
 from stores.storage import Storage
-from workers import images
-from workers.enhance import Worker
+from workers.images import image
+from workers.runtime.worker import Worker
 
 JOB = "00000000000000c1"
 
@@ -38,14 +38,14 @@ def worker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Worker:
         storage.put(keys.source(JOB, item.n), png)
     ledger.forget(JOB)
     ledger.found(plan, 4, Control(), {}, [])
-    plain = images.enhance_image
+    plain = image.enhance_image
 
     def fragile(source: Any, result: str, *rest: Any) -> Any:
         if result == "1.png":
             raise RuntimeError("a library's own words")
         return plain(source, result, *rest)
 
-    monkeypatch.setattr(images, "enhance_image", fragile)
+    monkeypatch.setattr(image, "enhance_image", fragile)
     return Worker(settings)
 
 

@@ -9,7 +9,7 @@ import pytest
 from contract.job import Chunk, Control, Plan
 from contract.settings import Settings
 from stores.ledger import Ledger
-from workers.enhance import Worker
+from workers.runtime.worker import Worker
 
 JOB = "00000000000000b7"
 

@@ -23,9 +23,9 @@ from media.images.bands import BAND, STRIP, band_count, band_rows
 from orchestrator.assemble.image import assemble_image
 from orchestrator.ingest.images import is_large, plan_bands
 from stores.storage import Storage
-from workers.desk import Desk
 from workers.generators.registry import load
-from workers.images import enhance_band, enhance_image
+from workers.images.image import enhance_band, enhance_image
+from workers.runtime.job_cache import Desk
 
 SIDES = st.integers(100, 200_000)
 

@@ -17,7 +17,7 @@ from contract.job import Spec
 from contract.settings import Settings
 from media.images.header import read_picture
 from workers.generators.registry import load
-from workers.images import ImageResult, enhance_image
+from workers.images.image import ImageResult, enhance_image
 
 
 def enhance(source: Path, out: Path, **spec: object) -> ImageResult:

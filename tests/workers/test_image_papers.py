@@ -21,7 +21,7 @@ from contract.settings import Settings
 from media.images.metadata import join_photoshop
 from orchestrator.provenance.verify import embedded, verify
 from workers.generators.registry import load
-from workers.images import ImageResult, enhance_image
+from workers.images.image import ImageResult, enhance_image
 
 XMP = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'

@@ -18,11 +18,11 @@ from contract.errors import BadInput, Unsupported
 from contract.job import Spec, Weights
 from contract.settings import Settings
 from media.images.header import read_picture
-from workers import blocks
 from workers.generators.enhancer import Enhancer
 from workers.generators.registry import load
-from workers.icc import interpret
-from workers.images import ImageResult, enhance_image
+from workers.images import blocks
+from workers.images.icc_curves import interpret
+from workers.images.image import ImageResult, enhance_image
 
 
 def enhance(source: Path, out: Path, **spec: object) -> ImageResult:

@@ -14,10 +14,10 @@ from PIL import Image
 from contract.errors import BadInput, Unsupported
 from contract.job import Spec
 from contract.settings import Settings
-from workers import blocks
 from workers.generators.lanczos import resize, resize_window
 from workers.generators.registry import load
-from workers.images import ImageResult, enhance_image
+from workers.images import blocks
+from workers.images.image import ImageResult, enhance_image
 
 
 def enhance(source: Path, out: Path, **spec: object) -> ImageResult:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.board import panels
 from contract.errors import EnhanceError, StorageError, Unreachable
 from contract.job import Done, Output
-from workers.metrics import Meter, cause_of
+from workers.runtime.metrics import Meter, cause_of
 
 
 def done(frames: int) -> Done:
@@ -92,8 +92,8 @@ def test_gpu_memory_has_the_kinds_that_the_dashboard_asks_for(tmp_path: Path, mo
         for kind in re.findall(r'gpu_memory_bytes\{kind="(\w+)"', e)
     }
     assert asked == {"reserved", "total"}
-    monkeypatch.setattr("workers.metrics.gpu_memory", dict)
+    monkeypatch.setattr("workers.runtime.metrics.gpu_memory", dict)
     assert meter.registry.get_sample_value("respool_gpu_memory_bytes", {"kind": "total"}) is None
-    monkeypatch.setattr("workers.metrics.gpu_memory", lambda: {"reserved": 1 << 30, "total": 80 << 30})
+    monkeypatch.setattr("workers.runtime.metrics.gpu_memory", lambda: {"reserved": 1 << 30, "total": 80 << 30})
     assert meter.registry.get_sample_value("respool_gpu_memory_bytes", {"kind": "reserved"}) == 1 << 30
     assert meter.registry.get_sample_value("respool_gpu_memory_bytes", {"kind": "total"}) == 80 << 30

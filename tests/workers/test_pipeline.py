@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from workers.pipeline import Behind, ahead
-from workers.streams import hand, own_stream, take
+from workers.film.cuda_streams import hand, own_stream, take
+from workers.film.pipeline import Behind, ahead
 
 
 @pytest.fixture(autouse=True)

@@ -15,19 +15,19 @@ from contract.film import FACE_CONTEXT
 from contract.job import Face, Spec, Weights
 from contract.settings import Settings
 from stores.storage import file_sha256
-from workers.faces import guard
+from workers.faces import identity_check
 from workers.faces.align import Affine, blend, crop, enlarged, similarity
 from workers.faces.centerface import CenterFace
 from workers.faces.detect import Detection, Detector, Pixels
+from workers.faces.face_record import Journal
 from workers.faces.flicker import Flicker
-from workers.faces.journal import Journal
-from workers.faces.points import refined, to_pixels
+from workers.faces.landmarks import refined, to_pixels
 from workers.faces.restore import Restorer, build
 from workers.faces.retinaface import RetinaFace
 from workers.faces.track import WINDOW, Followed, Tracks
+from workers.film.shot_detection import Thumbnail, thumbnail
 from workers.generators.lanczos import resize
 from workers.generators.torch_backend import pick_device
-from workers.shots import Thumbnail, thumbnail
 
 SMALL = 64
 """Side of the aligned square in which flicker is measured."""
@@ -136,7 +136,7 @@ class FaceRestorer:
         views = (work.square, crop(enhanced, affine, size), crop(frame, affine, size))
         self._flicker.add(face.keys, torch.cat([resize(view, (SMALL, SMALL)) for view in views]))
         new = len(face.keys) == 1
-        judged = guard.judge(self.detector, work.square, restored) if new or number % WINDOW == 0 else None
+        judged = identity_check.judge(self.detector, work.square, restored) if new or number % WINDOW == 0 else None
         self._journal.add(number, face, strength, judged)
 
     def record(self) -> dict[str, object]:

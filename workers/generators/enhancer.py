@@ -10,10 +10,10 @@ import psutil
 import torch
 
 from contract.errors import EnhanceError
+from workers.generators.frame_diff import changed
 from workers.generators.lanczos import resize
 from workers.generators.network import Architecture, Network
-from workers.generators.reuse import changed
-from workers.tiling import SMALLEST, Box, Tile, fitting, tiles
+from workers.generators.tiling import SMALLEST, Box, Tile, fitting, tiles
 
 _log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from contract.errors import UsageError, WeightsError
 from contract.job import Spec, Weights
 from contract.settings import Settings
 from workers.generators import community, identity, lanczos, rrdbnet, srvgg
-from workers.generators.choose import Candidate, cache_key, choose, installed, machine, refuse
+from workers.generators.backend_race import Candidate, cache_key, choose, installed, machine, refuse
+from workers.generators.cuda_graphs import fuser
 from workers.generators.enhancer import Enhancer
 from workers.generators.network import Architecture, Network, Parameters, State
-from workers.generators.recorded import fuser
 from workers.generators.torch_backend import TorchNetwork, pick_device
 
 if TYPE_CHECKING:

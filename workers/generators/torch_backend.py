@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from contract.errors import UsageError
-from workers.generators.recorded import Fuser, Recorder, Run, record_cuda_graph
+from workers.generators.cuda_graphs import Fuser, Recorder, Run, record_cuda_graph
 
 _log = logging.getLogger(__name__)
 

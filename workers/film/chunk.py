@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from contract.errors import EnhanceError
 from media.codecs import pixel_class, same_samples
 from media.frame_changes import Turns
-from workers.decode import RunDecoder
-from workers.deinterlace import deinterlaced
-from workers.encode import ChunkEncoder
-from workers.pipeline import Behind, ahead
+from workers.film.decode import RunDecoder
+from workers.film.deinterlace import deinterlaced
+from workers.film.encode import ChunkEncoder
+from workers.film.pipeline import Behind, ahead
 
 if TYPE_CHECKING:
     import torch
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from contract.job import Spec
     from contract.packets import RunHeader
     from workers.faces.enhance import FaceRestorer
+    from workers.film.cuda_streams import Handed
     from workers.generators.enhancer import Enhancer
-    from workers.pulse import Checkpoint
-    from workers.streams import Handed
+    from workers.runtime.heartbeat import Checkpoint
 
 BATCH = 4
 """Frames that go through a GPU's network at once: enough to fill it at common sizes, few enough for its memory."""
@@ -167,7 +167,7 @@ class NetworkStages:
         """Frames as the network is shown them: ordinals, and N x 3 x H x W on the device."""
         import torch
 
-        from workers.streams import hand, own_stream
+        from workers.film.cuda_streams import hand, own_stream
 
         with own_stream(self._enhancer.device):
             for batch in batches:
@@ -178,7 +178,7 @@ class NetworkStages:
 
     def enhanced(self, shown: Handed) -> Handed:
         """The network's results, in the size of the encoding, with their faces restored."""
-        from workers.streams import hand, take
+        from workers.film.cuda_streams import hand, take
 
         now = time.perf_counter()
         rgb = take(shown)
@@ -191,8 +191,8 @@ class NetworkStages:
 
     def encoded(self, encoder: ChunkEncoder) -> Callable[[tuple[list[int], Handed]], None]:
         """Encodes batches of results."""
-        from workers import colour
-        from workers.streams import own_stream, take
+        from workers.film import colour
+        from workers.film.cuda_streams import own_stream, take
 
         encoding = self._header.encoding
         stream = own_stream(self._enhancer.device)
@@ -212,7 +212,7 @@ class NetworkStages:
 
 
 def _rgb(frame: VideoFrame, header: RunHeader, device: str) -> torch.Tensor:
-    from workers import colour
+    from workers.film import colour
 
     return colour.to_rgb(frame, header.colour, device)
 
@@ -221,7 +221,7 @@ def _as_it_is(frame: VideoFrame, header: RunHeader) -> VideoFrame:
     """`frame` untouched, but for what the encoding cannot hold: another colour model, or another size than the film's."""
     encoding = header.encoding
     if pixel_class(frame.format.name).model != pixel_class(encoding.pix_fmt).model:
-        from workers import colour
+        from workers.film import colour
 
         frame = colour.from_rgb(colour.to_rgb(frame, header.colour), encoding.pix_fmt, encoding.colour)
     frame = same_samples(frame, encoding.pix_fmt)

@@ -7,12 +7,12 @@ import torch
 from contract.job import Spec
 from media.images.header import Picture
 from media.images.output_plan import Target
-from workers.blocks import Block
 from workers.generators.enhancer import Enhancer
 from workers.generators.lanczos import Kernel, resize_window
-from workers.icc import Interpretation, interpret
-from workers.profiles import tables
-from workers.rows import Pixels, to_tensor
+from workers.images.blocks import Block
+from workers.images.icc_curves import Interpretation, interpret
+from workers.images.icc_tables import tables
+from workers.images.rows import Pixels, to_tensor
 
 
 class Painter:

@@ -11,8 +11,8 @@ from contract.errors import BadInput
 from media.images.header import read_pages
 from media.images.pixels import open_pixels
 from media.images.vips import sentence
-from workers.degrade.apply import Pixels, degrade
-from workers.degrade.draw import Draw
+from training.degrade.apply import Pixels, degrade
+from training.degrade.draw import Draw
 
 # Several copies in float32 are in memory at once: 64 megapixels take about 3 GB.
 MOST_PIXELS = 64_000_000

@@ -20,11 +20,11 @@ from media.images.pixels import sample_type
 from workers.faces.align import covered, crop, enlarged, shifted, similarity
 from workers.faces.detect import Detection
 from workers.faces.enhance import FaceRestorer, Work
-from workers.faces.points import SIDES, to_pixels
+from workers.faces.landmarks import SIDES, to_pixels
 from workers.faces.track import Followed
-from workers.icc import Interpretation
-from workers.rows import to_samples, to_tensor
-from workers.shots import thumbnail
+from workers.film.shot_detection import thumbnail
+from workers.images.icc_curves import Interpretation
+from workers.images.rows import to_samples, to_tensor
 
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels, bottom and right exclusive."""

@@ -12,7 +12,7 @@ from stores import addresses
 def make_app(settings: Settings) -> Celery:
     """Celery for worker processes; the orchestrator only publishes and has its own, smaller one."""
     broker = addresses.broker(settings)
-    app = Celery("respool", include=["workers.tasks"])
+    app = Celery("respool", include=["workers.runtime.tasks"])
     app.conf.update(
         **broker.conf,
         task_queues=list(broker.queues.values()),
@@ -31,7 +31,7 @@ def make_app(settings: Settings) -> Celery:
         worker_proc_alive_timeout=120,
         worker_pool_start_method="spawn",
         worker_send_task_events=True,
-        worker_consumer="workers.gate:Gate",
+        worker_consumer="workers.runtime.message_filter:Gate",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,

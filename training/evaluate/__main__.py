@@ -1,4 +1,4 @@
-"""`python -m workers.evaluate CLEAN... -o OUT`: degrade clean pictures, restore them, measure, and show."""
+"""`python -m training.evaluate CLEAN... -o OUT`: degrade clean pictures, restore them, measure, and show."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from contract.errors import BadInput, PermanentError, UsageError
 from contract.settings import Settings, load
-from workers.degrade import Draw, degrade, draw
-from workers.degrade.apply import SMALLEST
-from workers.degrade.picture import SUFFIXES, read_picture
-from workers.evaluate import metrics
-from workers.evaluate.methods import AT_HAND, FLOORS, method
-from workers.evaluate.metrics import Pixels
-from workers.evaluate.sheet import sheet
+from training.degrade import Draw, degrade, draw
+from training.degrade.apply import SMALLEST
+from training.degrade.picture import SUFFIXES, read_picture
+from training.evaluate import metrics
+from training.evaluate.methods import AT_HAND, FLOORS, method
+from training.evaluate.metrics import Pixels
+from training.evaluate.sheet import sheet
 
 
 class Score(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What a file of weights is, as JSON: ``python -m workers.inspect FILE``.
+"""What a file of weights is, as JSON: ``python -m training.inspect_checkpoint FILE``.
 
 Reads safetensors, and checkpoints of tensors alone: a pickle that would run code is refused unread. Exit codes: 0, or
 2 with one sentence on stderr.
@@ -70,7 +70,7 @@ def inspect(path: Path) -> dict[str, object]:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
-        print("usage: python -m workers.inspect FILE", file=sys.stderr)  # noqa: T201 - a command
+        print("usage: python -m training.inspect_checkpoint FILE", file=sys.stderr)  # noqa: T201 - a command
         return 2
     try:
         print(json.dumps(inspect(Path(arguments[0]))))  # noqa: T201 - a command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from workers.faces.guard import LEAST_LIKENESS, MOST_DEPARTURE, Judgement
+from workers.faces.identity_check import LEAST_LIKENESS, MOST_DEPARTURE, Judgement
 from workers.faces.track import Followed
 
 LISTED = 200

@@ -16,8 +16,8 @@ import torch
 
 from contract.errors import Unsupported
 from contract.film import Colour
+from workers.film.planes import Layout, layout, read, views, write
 from workers.llvm import yuv
-from workers.pixels import Layout, layout, read, views, write
 
 _KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 _GREY = _KR_KB["bt601"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from workers.tiling import Box
+from workers.generators.tiling import Box
 
 GRAIN = 32
 """Pixels a side of the squares in which change is looked for; a codec's blocks are 16 to 64."""

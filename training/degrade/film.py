@@ -12,9 +12,9 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from contract.errors import BadInput
-from workers.degrade.apply import degrade, output_size
-from workers.degrade.draw import Draw
-from workers.shots import Thumbnail, is_cut, thumbnail
+from training.degrade.apply import degrade, output_size
+from training.degrade.draw import Draw
+from workers.film.shot_detection import Thumbnail, is_cut, thumbnail
 
 SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".ts", ".webm", ".mpg")
 # Only self-contained films: a playlist could name other files or hosts.

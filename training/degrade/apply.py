@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from contract.errors import BadInput, UsageError
-from workers.degrade.draw import PAD_TO, SEEDS, Draw, Kernel, Noise
+from training.degrade.draw import PAD_TO, SEEDS, Draw, Kernel, Noise
 from workers.generators import compat
 
 basicsr = compat.load("basicsr.data.degradations")

@@ -1,4 +1,4 @@
-"""A worker process: `python -m workers.main`. Settings come from RESPOOL_*.
+"""A worker process: `python -m workers.runtime.main`. Settings come from RESPOOL_*.
 
 SIGTERM and SIGINT end it softly: the pool process hands its chunk back at once, the parent takes no more
 messages and leaves. Celery's own soft shutdown would sleep its whole time-out first.
@@ -19,9 +19,9 @@ from contract.errors import RespoolError
 from contract.settings import load
 from stores.ledger import Ledger
 from stores.storage import Storage
-from workers import host
-from workers.app import make_app
-from workers.tasks import HAND_BACK
+from workers.runtime import process_env
+from workers.runtime.app import make_app
+from workers.runtime.tasks import HAND_BACK
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def main() -> int:
     """Run one worker until it is told to end; 3 when Redis or S3 cannot be reached."""
     settings = load()
     log.configure(settings)
-    host.ask()
+    process_env.ask()
     try:
         Ledger(settings).ping()
         Storage(settings).ensure_bucket()

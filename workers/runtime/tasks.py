@@ -21,7 +21,7 @@ from contract.settings import Settings, load
 from stores.metrics_server import served
 
 if TYPE_CHECKING:
-    from workers.enhance import Worker
+    from workers.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _setup(**_: Any) -> None:
     _die_with_parent()
     settings = load()
     log.configure(settings)
-    from workers.enhance import Worker
+    from workers.runtime.worker import Worker
 
     _worker = Worker(settings)
     threading.Thread(target=_listen, args=(_worker,), name="hand-back", daemon=True).start()

@@ -26,10 +26,10 @@ from media.images.metadata import Papers
 from media.images.metadata_tiff import write as write_tiff
 from media.images.output_plan import Target, choose_for
 from media.images.pixels import RawPixels, encode, open_pixels, sample_type
-from workers.blocks import blocks
 from workers.generators.enhancer import Enhancer
-from workers.paint import Painter, meaning
-from workers.rows import Rows, to_samples
+from workers.images.block_painter import Painter, meaning
+from workers.images.blocks import blocks
+from workers.images.rows import Rows, to_samples
 
 if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer
@@ -195,7 +195,7 @@ def _with_faces(
     work: _Work, faces: FaceRestorer, image: pyvips.Image, target: Target, profile: bytes | None, raw: Path
 ) -> list[str]:
     """Restore the faces of a page in its raw result; returns notes."""
-    from workers.faces.pictures import restore_faces  # brings OpenCV, of no use where no faces are restored
+    from workers.faces.still_images import restore_faces  # brings OpenCV, of no use where no faces are restored
 
     colours = 1 if target.mode == "grey" else 3
     seen = meaning(profile, colours)[0] if profile is not None else None

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from contract.job import Spec, Weights
 from contract.settings import Settings
+from training.evaluate.metrics import Pixels
 from weights import catalog, fetch
-from workers.evaluate.metrics import Pixels
 from workers.generators.lanczos import resize
 from workers.generators.registry import load
 

@@ -12,7 +12,7 @@ import pyvips
 import torch
 
 from media.images import vips
-from workers.icc import Interpretation
+from workers.images.icc_curves import Interpretation
 
 
 def tables(profile: bytes) -> tuple[Interpretation | None, str]:

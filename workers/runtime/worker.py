@@ -36,14 +36,14 @@ from contract.provenance import making
 from contract.settings import Settings
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
-from workers.desk import Desk, JobFile
-from workers.exchange import Exchange
-from workers.metrics import Meter, gpu_memory
-from workers.pulse import TOLD, Pulse
+from workers.runtime.heartbeat import TOLD, Pulse
+from workers.runtime.image_transfer import Exchange
+from workers.runtime.job_cache import Desk, JobFile
+from workers.runtime.metrics import Meter, gpu_memory
 
 if TYPE_CHECKING:
     from workers.generators.enhancer import Enhancer
-    from workers.images import ImageResult
+    from workers.images.image import ImageResult
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class Worker:
         return msgspec.structs.replace(done, record=record)
 
     def _film(self, lease: Lease, file: JobFile, chunk: Chunk, enhancer: Enhancer | None, folder: Path) -> Done:
-        from workers.film import enhance_film
+        from workers.film.chunk import enhance_film
 
         run, out = folder / "run", folder / "out"
         began = time.monotonic()
@@ -264,7 +264,7 @@ class Worker:
         )
 
     def _image(self, job: Job, item: Item, chunk: Chunk, enhancer: Enhancer, source: Path, out: Path) -> ImageResult:
-        from workers.images import enhance_band, enhance_image
+        from workers.images.image import enhance_band, enhance_image
 
         if chunk.bands > 1:
             band = chunk.band, chunk.bands

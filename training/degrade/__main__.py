@@ -1,4 +1,4 @@
-"""`python -m workers.degrade SRC... -o OUT`: degraded copies of clean material, and the draws in draws.json."""
+"""`python -m training.degrade SRC... -o OUT`: degraded copies of clean material, and the draws in draws.json."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from contract.errors import BadInput, PermanentError, UsageError
-from workers.degrade import film, picture
-from workers.degrade.draw import Draw, draw
+from training.degrade import film, picture
+from training.degrade.draw import Draw, draw
 
 
 class Entry(msgspec.Struct, frozen=True):

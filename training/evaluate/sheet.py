@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from workers.evaluate.metrics import Pixels
+from training.evaluate.metrics import Pixels
 
 SIDE = 256
 """Pixels of the middle of each picture that are shown, unscaled."""

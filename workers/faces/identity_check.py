@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from workers.faces import points
+from workers.faces import landmarks
 from workers.faces.align import SQUARE, TEMPLATE
 from workers.faces.detect import Detector
 from workers.generators.lanczos import resize
@@ -50,10 +50,10 @@ def departure(detector: Detector, before: torch.Tensor, after: torch.Tensor) -> 
 
     Where the detector sees no face in `before` (too blurred), the template, to which it was aligned, stands for it.
     """
-    new = points.read(detector, after)
+    new = landmarks.read(detector, after)
     if new is None:
         return math.inf
-    old = points.read(detector, before)
+    old = landmarks.read(detector, before)
     if old is None:
         old = TEMPLATE * (before.shape[-1] / SQUARE)
     return float(np.linalg.norm(new - old, axis=1).mean() / max(float(np.linalg.norm(old[1] - old[0])), 1.0))

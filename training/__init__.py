@@ -1,0 +1,1 @@
+"""Degradation of clean material, evaluation of generators, inspection of checkpoints. Torch lives here."""

@@ -1,0 +1,1 @@
+"""Chunks of films: decode, enhance, encode."""

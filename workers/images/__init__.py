@@ -1,0 +1,1 @@
+"""Still images and bands of large ones."""

@@ -1,0 +1,1 @@
+"""The worker process: Celery, leases, heartbeat, the life of a chunk."""
