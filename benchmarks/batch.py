@@ -28,8 +28,8 @@ from PIL import Image
 
 from contract import settings
 from contract.job import Spec
+from orchestrator.job_store import Records
 from orchestrator.local import start
-from orchestrator.records import Records
 from stores.storage import Storage
 
 ODD = (

@@ -22,8 +22,8 @@ import tifffile
 
 from benchmarks.watch import Watch
 from contract import settings
+from orchestrator.job_store import Records
 from orchestrator.local import start
-from orchestrator.records import Records
 from stores.storage import Storage
 
 

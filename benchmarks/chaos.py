@@ -17,7 +17,7 @@ from benchmarks.reliability.score import Score, folder
 from benchmarks.reliability.servers import flush, killer
 from benchmarks.rig import Rig, rig, through, until
 from benchmarks.s3_proxy import Proxy
-from orchestrator.announce import Announcer
+from orchestrator.service.publisher import Announcer
 
 
 def stop_and_go(r: Rig, _job: str, rng: random.Random) -> None:

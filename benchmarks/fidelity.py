@@ -20,7 +20,7 @@ from benchmarks.rig import Rig, rig
 from contract.errors import RespoolError
 from contract.job import Spec
 from media.frame_changes import merged
-from orchestrator.submit import submit
+from orchestrator.submission.submit import submit
 
 CHUNK_FRAMES = (10_000, 16, 4)
 """One chunk, about three, and many: the materials have about 48 frames."""

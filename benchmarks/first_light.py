@@ -18,8 +18,8 @@ import msgspec
 from benchmarks.moving import make_moving
 from benchmarks.watch import Watch
 from contract import settings
+from orchestrator.job_store import Records
 from orchestrator.local import start
-from orchestrator.records import Records
 from stores.storage import Storage
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.ingest [--minutes 1 120] [--container mp4 mkv ts]
 
-Each measurement runs in a process of its own, whose heap is asked for what `orchestrator.confine` asks. The long film is ten encoded seconds, repeated packet by packet, so that
+Each measurement runs in a process of its own, whose heap is asked for what `orchestrator.sandbox.parent` asks. The long film is ten encoded seconds, repeated packet by packet, so that
 its size and structure are real and its making takes seconds. Times are CPU seconds. Its chunks are all alike, so one is encoded and given for
 all. Prints one table row per film.
 """
@@ -31,9 +31,9 @@ from contract.film import FilmIndex
 from contract.job import Item, Spec, decode, encode
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.verify import verify_film
-from orchestrator.confine import HEAP
-from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film
+from orchestrator.ingest.packet_runs import cut
+from orchestrator.sandbox.parent import HEAP
 from workers.film.chunk import enhance_film
 
 SECONDS, RATE, GOP = 10, 25, 50

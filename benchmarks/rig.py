@@ -22,11 +22,11 @@ from contract import keys
 from contract.errors import TransientError
 from contract.job import Done, Manifest, Spec
 from contract.settings import Settings
-from orchestrator.jobs import Jobs
+from orchestrator.job_store import Records
+from orchestrator.jobs.client import Jobs
 from orchestrator.local import Cluster, start
-from orchestrator.local.state import Process
-from orchestrator.records import Records
-from orchestrator.submit import submit
+from orchestrator.local.state_folder import Process
+from orchestrator.submission.submit import submit
 from stores.ledger import Ledger
 from stores.storage import Storage
 

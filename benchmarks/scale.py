@@ -32,8 +32,8 @@ from contract import job as words
 from contract import keys, tasks
 from contract.job import Chunk, Done, Item, Job, Plan, Spec
 from contract.settings import Settings, load
+from orchestrator.job_store import Records
 from orchestrator.local import start
-from orchestrator.records import Records
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from workers.runtime import worker as enhance

@@ -89,8 +89,8 @@ def run_ours(
     from benchmarks.weigh import enhancer
     from contract.job import Item
     from orchestrator.assemble.film import assemble_film
-    from orchestrator.ingest.cut import cut
     from orchestrator.ingest.film import plan_film
+    from orchestrator.ingest.packet_runs import cut
     from workers.film.chunk import enhance_film
 
     spec, loaded = enhancer(model, Settings(), scale=scale, **fields)

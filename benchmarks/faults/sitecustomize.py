@@ -23,7 +23,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-_IN_ACT = "orchestrator.act" in sys.orig_argv
+_IN_ACT = "orchestrator.sandbox.child" in sys.orig_argv
 """True in the process that an orchestrator lets ingest and assemble."""
 
 
@@ -180,7 +180,7 @@ def _patch(module: ModuleType) -> None:
             _storm(module)
         if name.startswith("armed-"):
             _arm(module)
-    elif module.__name__ == "orchestrator.service":
+    elif module.__name__ == "orchestrator.service.loop":
         if name == "in-dispatch":
             _wrap(module.Announcer, "ring", before=die_once)
         elif name == "before-assembly":
@@ -235,7 +235,7 @@ class _Finder(MetaPathFinder):
     """Patches a module right after it was executed."""
 
     after = os.environ.get("RESPOOL_FAULT", "").startswith("next-")
-    faulty = {"stores.storage"} if _IN_ACT else {"workers.runtime.worker", "orchestrator.service"}
+    faulty = {"stores.storage"} if _IN_ACT else {"workers.runtime.worker", "orchestrator.service.loop"}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         changed = self.after and name in _NEXT

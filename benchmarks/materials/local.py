@@ -12,8 +12,8 @@ from contract.film import FilmIndex
 from contract.job import Item, Spec
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.verify import verify_film
-from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film
+from orchestrator.ingest.packet_runs import cut
 from workers.film.chunk import FilmResult, enhance_film
 
 

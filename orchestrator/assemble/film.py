@@ -14,11 +14,11 @@ from contract.errors import VerifyError
 from contract.film import FilmIndex
 from media.codecs import SUFFIXES
 from media.opening import open_media, reason
-from orchestrator.assemble.aspect import set_sample_aspect
-from orchestrator.assemble.copy import Copies, read_covers
-from orchestrator.assemble.join import ChunkJoiner
+from orchestrator.assemble.concat import ChunkJoiner
+from orchestrator.assemble.matroska_aspect import set_sample_aspect
 from orchestrator.assemble.mux import open_result
-from orchestrator.assemble.spool import Spool
+from orchestrator.assemble.packet_spool import Spool
+from orchestrator.assemble.stream_copy import Copies, read_covers
 from orchestrator.assemble.tags import lost_tags, wanted_tags
 from orchestrator.assemble.verify import check_copies
 

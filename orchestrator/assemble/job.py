@@ -24,8 +24,8 @@ from media.frame_changes import merged
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
+from orchestrator.job_store import AT_ONCE, Records
 from orchestrator.provenance.record import records, to_lines
-from orchestrator.records import AT_ONCE, Records
 from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)

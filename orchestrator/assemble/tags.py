@@ -10,7 +10,7 @@ from av.stream import Disposition
 
 from media.codecs import SUFFIXES
 from media.opening import open_media
-from orchestrator.assemble.marks import Marks, lost_marks, marks_of
+from orchestrator.assemble.stream_properties import Marks, lost_marks, marks_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ def cancel(settings: Settings, job: str) -> None:
 
     What is done of it is kept, and `respool retry` opens it again.
     """
-    from orchestrator.jobs import Jobs
+    from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
         Jobs(wired).control(job, cancelled=True)
@@ -28,7 +28,7 @@ def pause(settings: Settings, job: str) -> None:
 
     Workers hand its chunks back and take those of other jobs.
     """
-    from orchestrator.jobs import Jobs
+    from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
         Jobs(wired).control(job, paused=True)
@@ -38,7 +38,7 @@ def pause(settings: Settings, job: str) -> None:
 @click.argument("job")
 def resume(settings: Settings, job: str) -> None:
     """Let a paused job go on."""
-    from orchestrator.jobs import Jobs
+    from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
         Jobs(wired).control(job, paused=False)
@@ -51,7 +51,7 @@ def retry(settings: Settings, job: str) -> None:
 
     Only what failed, or was not done yet, is done.
     """
-    from orchestrator.jobs import Jobs
+    from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
         chunks = Jobs(wired).retry(job)

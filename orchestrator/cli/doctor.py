@@ -18,7 +18,7 @@ def doctor(settings: Settings, as_json: bool) -> int:
     """
     import msgspec
 
-    from orchestrator.doctor import examine
+    from orchestrator.doctor.machine_checks import examine
 
     findings = examine(settings)
     if as_json:

@@ -52,7 +52,7 @@ def _recorded(settings: Settings) -> Callable[[str], list[Record]]:
     """Records of a job from the cluster, where one can be reached; a cluster that is away is no fault of the file."""
 
     def find(job: str) -> list[Record]:
-        from orchestrator.provenance.trail import Trail
+        from orchestrator.jobs.job_record import Trail
 
         try:
             with connected(settings) as wired:
@@ -88,8 +88,8 @@ def compare(settings: Settings, before: Path, after: Path, out: Path, frames: in
     BEFORE is a film or an image, AFTER what came of it. The sheet is a PNG: nearest, Lanczos and enhanced, and the detail
     that changed most.
     """
-    from orchestrator.evidence.pairs import pairs
-    from orchestrator.evidence.sheet import write_sheet
+    from orchestrator.comparison.before_after import pairs
+    from orchestrator.comparison.contact_sheet import write_sheet
 
     del settings
     if out.suffix.lower() != ".png":
@@ -113,7 +113,7 @@ def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> 
     Before and after with sliders and change maps, time by chunk and worker, damage, failures and provenance; it opens
     from disk without a network.
     """
-    from orchestrator.provenance.trail import Trail
+    from orchestrator.jobs.job_record import Trail
     from stores.atomic_files import unfinished
 
     _free(out, force)

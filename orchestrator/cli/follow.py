@@ -13,7 +13,7 @@ from orchestrator.cli.exits import Exit
 
 if TYPE_CHECKING:
     from orchestrator.cli.display import Display
-    from orchestrator.jobs import Jobs, JobStatus
+    from orchestrator.jobs.client import Jobs, JobStatus
 
 _LOOK_S = 0.3
 _AWAY_S = 60.0

@@ -19,7 +19,7 @@ def gc(settings: Settings, days: float, results: bool, delete: bool) -> None:
     """
     from datetime import UTC, datetime, timedelta
 
-    from orchestrator import retention
+    from orchestrator.jobs import retention
     from stores.storage import Storage
 
     with connected(settings) as wired:

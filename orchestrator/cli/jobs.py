@@ -13,7 +13,7 @@ from orchestrator.cli.common import command, connected
 from orchestrator.cli.output import Output
 
 if TYPE_CHECKING:
-    from orchestrator.jobs import JobStatus
+    from orchestrator.jobs.client import JobStatus
 
 
 @command()
@@ -23,7 +23,7 @@ def status(settings: Settings, job: str | None, as_json: bool) -> None:
     """Show one job, or all of them."""
     import msgspec
 
-    from orchestrator.jobs import Jobs
+    from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
         jobs = Jobs(wired)
@@ -45,7 +45,7 @@ def watch(settings: Settings, job: str) -> int:
     """
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude, follow
-    from orchestrator.jobs import Jobs
+    from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired, display() as show:
         last = follow(Jobs(wired), job, show)
@@ -73,8 +73,8 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude
     from orchestrator.cli.output import write_beside
-    from orchestrator.jobs import Jobs
-    from orchestrator.provenance.trail import Trail
+    from orchestrator.jobs.client import Jobs
+    from orchestrator.jobs.job_record import Trail
 
     with connected(settings) as wired, display() as show:
         jobs = Jobs(wired)

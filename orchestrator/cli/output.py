@@ -13,7 +13,7 @@ from orchestrator.cli.options import one_file
 
 if TYPE_CHECKING:
     from contract.job import Item, ItemFailure, Manifest, ResultFile
-    from orchestrator.provenance.trail import Trail
+    from orchestrator.jobs.job_record import Trail
 
 
 @dataclass

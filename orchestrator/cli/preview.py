@@ -33,10 +33,10 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude, follow
     from orchestrator.cli.run import cluster_for, watch_over
-    from orchestrator.jobs import Jobs
-    from orchestrator.preview import pick, sheet
-    from orchestrator.sources import find
-    from orchestrator.submit import draft, submit
+    from orchestrator.comparison.preview import pick, sheet
+    from orchestrator.jobs.client import Jobs
+    from orchestrator.submission.sources import find
+    from orchestrator.submission.submit import draft, submit
 
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out} is no PNG; give -o a name that ends in .png.")

@@ -19,8 +19,8 @@ from orchestrator.cli.options import job_options, sequence_option, spec_of
 if TYPE_CHECKING:
     from contract.film import FilmIndex
     from contract.job import Spec
-    from orchestrator.confine import Confined
-    from orchestrator.sources import SourceFile
+    from orchestrator.sandbox.parent import Confined
+    from orchestrator.submission.sources import SourceFile
 
 
 @command()
@@ -37,9 +37,9 @@ def probe(
     """
     import msgspec
 
-    from orchestrator.confine import Confined
     from orchestrator.ingest.sequence import gathered
-    from orchestrator.sources import Found, find
+    from orchestrator.sandbox.parent import Confined
+    from orchestrator.submission.sources import Found, find
     from weights.catalog import network_scale
 
     spec = spec_of(options)

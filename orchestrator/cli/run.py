@@ -21,9 +21,9 @@ from orchestrator.cli.output import Output
 if TYPE_CHECKING:
     from contract.job import Job, Spec
     from orchestrator.cli.display import Display
-    from orchestrator.jobs import Jobs
+    from orchestrator.jobs.client import Jobs
     from orchestrator.local import Cluster
-    from orchestrator.submit import Draft
+    from orchestrator.submission.submit import Draft
 
 
 class WorkersGone(RespoolError):
@@ -56,7 +56,7 @@ def run(
     """
     from orchestrator.cli.display import display
     from orchestrator.ingest.sequence import gathered
-    from orchestrator.submit import draft
+    from orchestrator.submission.submit import draft
 
     output = Output.of(out, sources, force, folders=sequence is not None)
     spec = spec_of(options, out if output.single else None)
@@ -112,11 +112,11 @@ def _restore(
 ) -> int:
     from orchestrator.cli.follow import conclude, follow
     from orchestrator.cli.output import write_beside
-    from orchestrator.jobs import Jobs
-    from orchestrator.provenance.trail import Trail
-    from orchestrator.records import Records
-    from orchestrator.standing import standing
-    from orchestrator.submit import submit
+    from orchestrator.job_store import Records
+    from orchestrator.jobs.client import Jobs
+    from orchestrator.jobs.job_record import Trail
+    from orchestrator.submission.previous_results import standing
+    from orchestrator.submission.submit import submit
     from stores.storage import Storage
 
     jobs = Jobs(settings)

@@ -19,7 +19,7 @@ def orchestrator(settings: Settings) -> None:
     SIGTERM or Ctrl-C end it. Several may run at once on one cluster.
     """
     from contract import logging
-    from orchestrator.service import serve
+    from orchestrator.service.loop import serve
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

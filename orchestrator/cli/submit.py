@@ -24,8 +24,8 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     """
     from orchestrator.cli.display import display
     from orchestrator.ingest.sequence import gathered
-    from orchestrator.submit import draft
-    from orchestrator.submit import submit as send
+    from orchestrator.submission.submit import draft
+    from orchestrator.submission.submit import submit as send
 
     spec = spec_of(options)
     with display() as show, gathered(sources, sequence, settings, show.transfer) as found:

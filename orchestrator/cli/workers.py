@@ -73,7 +73,7 @@ def scale(
     Workers that leave hand their chunks back; workers that join take the next ones. `auto` gives the number back to the
     autoscaler of a Kubernetes cluster.
     """
-    from orchestrator import scale as scaling
+    from orchestrator import scaling as scaling
 
     if number != "auto" and not number.isdecimal():
         raise UsageError(f"{number!r} is no number of workers; give a number, or `auto` on Kubernetes.")

@@ -14,21 +14,14 @@ from contract.packets import KEY
 from media.codecs import PROGRESSIVE, encoder_options, pixel_class
 from media.frame_changes import Turns
 from media.opening import open_media
-from orchestrator.ingest.chunks import (
-    MAX_LEAD_IN,
-    Keys,
-    cut_positions,
-    plan_chunks,
-    split_by_bytes,
-    target_frames,
-)
+from orchestrator.ingest.chunking import MAX_LEAD_IN, Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
 from orchestrator.ingest.encoding import frame_rate, gaps, plan_encoding
+from orchestrator.ingest.interlacing import is_soft_telecine, scan_film
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
-from orchestrator.ingest.order import Disorder, Order, find_order
+from orchestrator.ingest.presentation_order import Disorder, Order, find_order
 from orchestrator.ingest.probe import film_stream
-from orchestrator.ingest.scanning import is_soft_telecine, scan_film
 from orchestrator.ingest.survey import Survey, last_duration, survey_film
-from orchestrator.ingest.trial import check_cuttable, needs_trial, run_trial
+from orchestrator.ingest.trial_decode import check_cuttable, needs_trial, run_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,9 +15,9 @@ from contract.errors import BadInput, IntegrityError, SourceChanged
 from contract.job import Chunk, Item, ItemFailure, Job, Plan
 from contract.parallel import in_order
 from contract.settings import Settings
-from orchestrator.ingest.cut import cut
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.images import is_large, plan_bands
+from orchestrator.ingest.packet_runs import cut
 from stores.storage import Storage
 from weights.catalog import network_scale
 

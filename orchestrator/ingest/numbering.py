@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from contract.errors import BadInput, UsageError
-from orchestrator.sources import NOT_MEDIA
+from orchestrator.submission.sources import NOT_MEDIA
 
 _NAME = re.compile(r"(.*?)([0-9]{1,18})(\.[^.]*)?", re.DOTALL)
 

@@ -34,7 +34,7 @@ from media.images.header import read_pages
 from media.images.sniff import sniff
 from media.opening import DecoderLog, reason
 from orchestrator.ingest.numbering import numbered
-from orchestrator.sources import Found, SourceFile, apart, usable
+from orchestrator.submission.sources import Found, SourceFile, apart, usable
 
 Form = Literal["dpx", "tiff", "png"]
 Progress = Callable[[str, int, int], None]

@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 from contract.errors import Unreachable, UsageError
 from contract.settings import Settings
-from orchestrator.local.members import default_workers
-from orchestrator.local.state import MAX_WORKERS, Credentials, Folder, Life, Process, Wanted, kill_group
+from orchestrator.local.process_specs import default_workers
+from orchestrator.local.state_folder import MAX_WORKERS, Credentials, Folder, Life, Process, Wanted, kill_group
 
 _START_S = 40.0
 _STOP_S = 30.0

@@ -30,10 +30,10 @@ import msgspec
 from contract import settings as settings_module
 from contract.errors import RespoolError, UsageError
 from contract.settings import Settings
-from orchestrator.local import members, servers
-from orchestrator.local.family import Child, Family
+from orchestrator.local import process_specs, servers
+from orchestrator.local.children import Child, Family
 from orchestrator.local.servers import Member
-from orchestrator.local.state import TEMPORARY, Credentials, Folder, Life, Process, Wanted, started
+from orchestrator.local.state_folder import TEMPORARY, Credentials, Folder, Life, Process, Wanted, started
 
 _READY_S = 15.0
 _SERVERS = ("redis", "s3")
@@ -136,12 +136,12 @@ class Supervisor:
         self._folder.write(self._folder.credentials, credentials)
         wired = self._wired = self._folder.wire(order.settings)[0]
         if order.orchestrator:
-            self._family.bear(members.orchestrator(wired))
+            self._family.bear(process_specs.orchestrator(wired))
         for n in range(order.workers):
-            self._family.bear(members.worker(wired, n, order.workers))
+            self._family.bear(process_specs.worker(wired, n, order.workers))
         if order.flower:
             user, password = "respool", secrets.token_urlsafe(12)
-            member = members.flower(wired, user, password)
+            member = process_specs.flower(wired, user, password)
             self._family.bear(member)
             url = f"http://{servers.HOST}:{member.port}"
             login = msgspec.structs.replace(credentials, flower_url=url, flower_user=user, flower_password=password)
@@ -173,7 +173,7 @@ class Supervisor:
         names = {c.member.name for c in self._family.children}
         free = (n for n in itertools.count() if f"worker-{n}" not in names)
         for _ in range(wanted - len(here)):
-            self._family.bear(members.worker(self._wired, next(free), wanted))
+            self._family.bear(process_specs.worker(self._wired, next(free), wanted))
 
     def _record(self) -> None:
         """Write down who lives."""

@@ -20,11 +20,11 @@ import pytest
 
 from contract.job import Spec
 from contract.settings import Settings
-from orchestrator.jobs import Jobs
+from orchestrator.jobs.client import Jobs
+from orchestrator.jobs.job_record import Trail
 from orchestrator.local.servers import free_ports
-from orchestrator.provenance.trail import Trail
-from orchestrator.scale import Slurm
-from orchestrator.submit import submit
+from orchestrator.scaling import Slurm
+from orchestrator.submission.submit import submit
 from stores.ledger import Counts, Ledger
 from workers.runtime.heartbeat import TOLD
 

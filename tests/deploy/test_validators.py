@@ -17,7 +17,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from contract.settings import Settings
-from orchestrator.metrics import registry
+from orchestrator.service.metrics import registry
 from stores.ledger import Ledger
 from workers.runtime.metrics import Meter
 

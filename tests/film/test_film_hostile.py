@@ -16,7 +16,7 @@ from benchmarks.materials.write import Film, write
 from contract.errors import BadInput
 from contract.job import Item, Spec
 from media.opening import open_media
-from orchestrator.assemble.aspect import _element as element
+from orchestrator.assemble.matroska_aspect import _element as element
 from orchestrator.ingest.film import plan_film
 
 

@@ -15,7 +15,7 @@ from benchmarks.materials.recipe import x264
 from benchmarks.materials.write import Film, write
 from contract.job import Item, Spec
 from orchestrator.ingest.film import plan_film
-from orchestrator.ingest.scanning import judge, look
+from orchestrator.ingest.interlacing import judge, look
 
 
 def woven_but_unflagged() -> bytes:

@@ -21,7 +21,7 @@ from contract.settings import Settings
 from orchestrator.ingest.images import kind_of, probe_image
 from orchestrator.ingest.numbering import numbered
 from orchestrator.ingest.sequence import gathered, pack_sequence, parse_rate
-from orchestrator.sources import Found
+from orchestrator.submission.sources import Found
 
 WIDTH, HEIGHT = 64, 48
 Writer = Callable[[Path, np.ndarray], None]

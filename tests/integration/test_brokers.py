@@ -26,10 +26,10 @@ from contract.errors import Unreachable
 from contract.job import Spec
 from contract.settings import Settings
 from contract.tasks import QUEUE
-from orchestrator.announce import Announcer
-from orchestrator.jobs import Jobs
+from orchestrator.jobs.client import Jobs
 from orchestrator.local.servers import free_ports, redis
-from orchestrator.submit import submit
+from orchestrator.service.publisher import Announcer
+from orchestrator.submission.submit import submit
 from stores.addresses import parse
 from stores.ledger import Ledger
 

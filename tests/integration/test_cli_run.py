@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 
 from contract.settings import Settings
-from orchestrator.evidence.sheet import PANEL
+from orchestrator.comparison.contact_sheet import PANEL
 from orchestrator.local import Cluster, start
 from orchestrator.local.servers import Member
-from orchestrator.local.state import Folder
+from orchestrator.local.state_folder import Folder
 
 Respool = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -343,13 +343,13 @@ def test_members_are_told_their_secrets_by_environment_alone() -> None:
     """No member of the cluster gets a password on its command line, where everybody could read it."""
     from dataclasses import replace
 
-    from orchestrator.local import members
+    from orchestrator.local import process_specs
 
     settings = replace(Settings(), redis_url="redis://:geheim@h/0", s3_secret_key="geheim")
     made: list[Member] = [
-        members.orchestrator(settings),
-        members.worker(settings, 0, 1),
-        members.flower(settings, "respool", "geheim"),
+        process_specs.orchestrator(settings),
+        process_specs.worker(settings, 0, 1),
+        process_specs.flower(settings, "respool", "geheim"),
     ]
     assert not any("geheim" in word for member in made for word in member.argv)
 

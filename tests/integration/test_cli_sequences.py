@@ -15,8 +15,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from orchestrator.jobs.job_record import Trail
 from orchestrator.local import Cluster
-from orchestrator.provenance.trail import Trail
 
 Respool = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -27,7 +27,7 @@ from contract.errors import StorageError, Unreachable
 from contract.settings import Settings
 from orchestrator.local import Cluster, attach, start, stop
 from orchestrator.local.servers import Member
-from orchestrator.local.state import Folder, Life, Process, started
+from orchestrator.local.state_folder import Folder, Life, Process, started
 from orchestrator.local.supervisor import Order, Supervisor
 from stores.storage import Storage
 

@@ -15,7 +15,7 @@ from contract import job as words
 from contract import keys
 from contract.errors import IntegrityError, UsageError
 from contract.job import Done, Output
-from orchestrator import retention
+from orchestrator.jobs import retention
 
 FRAMES = 50
 

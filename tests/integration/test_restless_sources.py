@@ -11,10 +11,10 @@ from PIL import Image
 
 from contract.errors import BadInput, SourceChanged
 from contract.job import Job, Spec
-from orchestrator import submit as submitting
-from orchestrator.jobs import Jobs
+from orchestrator.jobs.client import Jobs
 from orchestrator.local import Cluster
-from orchestrator.submit import draft, submit
+from orchestrator.submission import submit as submitting
+from orchestrator.submission.submit import draft, submit
 
 SPEC = Spec(model="lanczos", scale=2.0)
 

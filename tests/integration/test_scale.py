@@ -19,11 +19,11 @@ import pytest
 from contract.errors import Unreachable, UsageError
 from contract.job import Spec
 from contract.settings import Settings
-from orchestrator import scale as scaling
-from orchestrator.jobs import Jobs
+from orchestrator import scaling as scaling
+from orchestrator.jobs.client import Jobs
+from orchestrator.jobs.job_record import Trail
 from orchestrator.local import Cluster, attach, scale, start
-from orchestrator.provenance.trail import Trail
-from orchestrator.submit import submit
+from orchestrator.submission.submit import submit
 from workers.runtime.heartbeat import TOLD
 
 _SPEC = Spec(model="lanczos", scale=3.0, codec="ffv1", chunk_frames=12)

@@ -21,9 +21,9 @@ from contract.errors import RespoolError
 from contract.job import Spec
 from contract.settings import Settings
 from contract.tasks import ENHANCE, QUEUE, from_message
-from orchestrator.jobs import Jobs
+from orchestrator.jobs.client import Jobs
 from orchestrator.local import Cluster, start
-from orchestrator.submit import submit
+from orchestrator.submission.submit import submit
 from stores import addresses
 from stores.storage import Storage
 

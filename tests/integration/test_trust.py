@@ -15,7 +15,7 @@ from benchmarks.rig import Rig, rig, until
 from benchmarks.s3_proxy import Proxy
 from contract import keys
 from contract.job import Control
-from orchestrator.announce import Announcer
+from orchestrator.service.publisher import Announcer
 
 FRAMES = 100
 
@@ -143,7 +143,7 @@ def test_kill_a_server(role: str, film: Path, folder: Path) -> None:
 
 def test_two_orchestrators(film: Path, folder: Path) -> None:
     """A second orchestrator on the same job changes nothing: one plan, one manifest, each chunk once."""
-    from orchestrator.service import serve
+    from orchestrator.service.loop import serve
 
     with rig(folder, workers=2) as r:
         stop = threading.Event()

@@ -21,7 +21,7 @@ from contract import job as words
 from contract import keys, tasks
 from contract.errors import Newer, UsageError
 from contract.job import Control, Done, Plan
-from orchestrator.announce import Announcer
+from orchestrator.service.publisher import Announcer
 
 CHUNKS = 10
 _PATIENCE_S = 300.0

@@ -11,7 +11,7 @@ from contract import keys
 from contract.job import Chunk, Done, Item, ItemFailure, Job, Output, Plan, Spec
 from contract.settings import Settings
 from orchestrator.assemble.job import Assembly
-from orchestrator.records import Records
+from orchestrator.job_store import Records
 from stores.storage import Storage
 
 COUNT = 70  # more than are worked on at a time

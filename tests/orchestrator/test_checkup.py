@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from contract.settings import Settings
-from orchestrator.checkup import Finding, examine_cluster
+from orchestrator.doctor.cluster_checks import Finding, examine_cluster
 from orchestrator.local.servers import redis
 from stores.ledger import Ledger
 from stores.storage import Storage

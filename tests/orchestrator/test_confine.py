@@ -17,9 +17,9 @@ from contract.errors import BadInput, Cancelled, Interrupted
 from contract.film import FilmIndex
 from contract.job import Item, Plan, Spec
 from contract.settings import Settings
-from orchestrator.confine import HEAP, Confined
-from orchestrator.records import Records
-from orchestrator.submit import submit
+from orchestrator.job_store import Records
+from orchestrator.sandbox.parent import HEAP, Confined
+from orchestrator.submission.submit import submit
 from stores.storage import Storage
 
 _FAULTS = """

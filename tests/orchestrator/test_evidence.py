@@ -19,11 +19,11 @@ from PIL import Image
 from contract import job as words
 from contract.errors import VerifyError
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Output, Plan, ResultFile, Spec
-from orchestrator.evidence.change import change
-from orchestrator.evidence.pairs import pairs
-from orchestrator.evidence.plots import MOST, durations
-from orchestrator.evidence.report import report
-from orchestrator.evidence.sheet import write_sheet
+from orchestrator.comparison.before_after import pairs
+from orchestrator.comparison.change_map import change
+from orchestrator.comparison.contact_sheet import write_sheet
+from orchestrator.comparison.plots import MOST, durations
+from orchestrator.comparison.report import report
 from orchestrator.provenance.record import ChunkFacts, records
 
 

@@ -10,12 +10,12 @@ import pytest
 from contract.errors import IntegrityError
 from contract.film import UNPLACED, Colour, Encoding
 from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunPacket, RunReader, write_run
-from orchestrator.ingest.chunks import Keys, cut_positions, plan_chunks, split_by_bytes
+from orchestrator.ingest.chunking import Keys, cut_positions, plan_chunks, split_by_bytes
+from orchestrator.ingest.interlacing import is_soft_telecine
 from orchestrator.ingest.lossless import mend_times
-from orchestrator.ingest.order import Disorder, find_order
 from orchestrator.ingest.packets import HIDDEN, NONE, SECOND_FIELD, PacketTable
-from orchestrator.ingest.scanning import is_soft_telecine
-from orchestrator.ingest.trial import check_cuttable
+from orchestrator.ingest.presentation_order import Disorder, find_order
+from orchestrator.ingest.trial_decode import check_cuttable
 
 
 def table(pts: list[int], dts: list[int] | None = None, flags: list[int] | None = None) -> PacketTable:

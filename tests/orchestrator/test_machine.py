@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from contract.job import Control, State
-from orchestrator.machine import Claimant, Step, View, ahead, share, state, step
+from orchestrator.job_state import Claimant, Step, View, ahead, share, state, step
 from stores.ledger import Counts
 
 TOTAL = 4

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from contract.job import Chunk, Control, Plan
 from contract.settings import Settings
-from orchestrator.metrics import ClusterCollector
+from orchestrator.service.metrics import ClusterCollector
 from stores.ledger import Ledger
 
 JOB = "00000000000000a1"

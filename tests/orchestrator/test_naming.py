@@ -9,8 +9,8 @@ import pytest
 
 from contract.errors import UsageError
 from contract.job import Item
-from orchestrator.naming import apart
-from orchestrator.sources import find
+from orchestrator.submission.result_names import apart
+from orchestrator.submission.sources import find
 from stores.atomic_files import LONGEST, unfinished
 
 

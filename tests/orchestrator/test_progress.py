@@ -5,7 +5,7 @@ from __future__ import annotations
 from contract.job import Chunk, Control, Item, Job, Plan, Spec
 from contract.settings import Settings
 from orchestrator.cli.display import describe
-from orchestrator.jobs import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress
+from orchestrator.jobs.client import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress
 from stores.ledger import Ledger
 
 

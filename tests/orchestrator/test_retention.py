@@ -8,7 +8,7 @@ from contract import job as words
 from contract import keys
 from contract.job import Control, Item, Job, Manifest, Spec
 from contract.settings import Settings
-from orchestrator import retention
+from orchestrator.jobs import retention
 from stores.storage import Storage
 
 DONE, RUNNING, CANCELLED, HALF = (f"{n:016x}" for n in range(4))

@@ -20,9 +20,9 @@ from contract.job import Face, Item, Spec
 from contract.packets import RunReader
 from contract.settings import Settings
 from orchestrator.assemble.film import assemble_film
-from orchestrator.ingest.chunks import target_frames
-from orchestrator.ingest.cut import cut
+from orchestrator.ingest.chunking import target_frames
 from orchestrator.ingest.film import plan_film
+from orchestrator.ingest.packet_runs import cut
 from weights import catalog, fetch
 from workers.faces.centerface import CenterFace
 from workers.faces.enhance import FaceRestorer

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from contract import keys
 from contract.errors import IntegrityError, Newer, UsageError
-from orchestrator.records import Records
+from orchestrator.job_store import Records
 from stores.storage import Storage
 
 logger = logging.getLogger(__name__)

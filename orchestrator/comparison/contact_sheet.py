@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape
 
 import pyvips
 
-from orchestrator.evidence.change import Change, change, resampled
-from orchestrator.evidence.pairs import Pair
+from orchestrator.comparison.before_after import Pair
+from orchestrator.comparison.change_map import Change, change, resampled
 from stores.atomic_files import unfinished
 
 PANEL = 420

@@ -12,8 +12,8 @@ from av.video.frame import VideoFrame
 
 from contract.errors import BadInput
 from media.opening import open_media, reason
-from orchestrator.evidence.pairs import Pair, picture
-from orchestrator.evidence.sheet import write_sheet
+from orchestrator.comparison.before_after import Pair, picture
+from orchestrator.comparison.contact_sheet import write_sheet
 from orchestrator.ingest.images import is_image
 from orchestrator.ingest.probe import film_stream
 

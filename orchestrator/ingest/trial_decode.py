@@ -13,15 +13,15 @@ from av.codec.context import ThreadType
 from av.video.frame import PictureType
 
 from media.opening import DecoderLog, reason
-from orchestrator.ingest.order import Disorder, Order
 from orchestrator.ingest.packets import demux
+from orchestrator.ingest.presentation_order import Disorder, Order
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from orchestrator.ingest.chunks import Keys
+    from orchestrator.ingest.chunking import Keys
 
 TRIAL = 48
 """Packets of a trial: several groups of pictures of a broadcast, a fraction of a second of decoding."""

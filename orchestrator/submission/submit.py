@@ -18,10 +18,10 @@ from contract.job import Item, Job, Spec
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from media.codecs import CONTAINERS, SUFFIXES
-from orchestrator.confine import Confined
 from orchestrator.ingest.images import kind_of, plan_image
-from orchestrator.naming import apart
-from orchestrator.sources import Found, SourceFile, find
+from orchestrator.sandbox.parent import Confined
+from orchestrator.submission.result_names import apart
+from orchestrator.submission.sources import Found, SourceFile, find
 from stores.ledger import Ledger
 from stores.storage import Storage
 from weights.catalog import network_scale

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contract.errors import IntegrityError, StorageError, UsageError
 from contract.job import Done, Manifest, Plan
 from contract.parallel import AHEAD, in_order
-from orchestrator.records import AT_ONCE, Records
+from orchestrator.job_store import AT_ONCE, Records
 
 
 def damaged(records: Records, manifest: Manifest) -> set[int]:

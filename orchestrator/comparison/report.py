@@ -11,9 +11,9 @@ from string import Template
 import pyvips
 
 from contract.job import Job, Manifest
-from orchestrator.evidence.change import VISIBLE, change
-from orchestrator.evidence.pairs import Pair
-from orchestrator.evidence.plots import durations, timeline
+from orchestrator.comparison.before_after import Pair
+from orchestrator.comparison.change_map import VISIBLE, change
+from orchestrator.comparison.plots import durations, timeline
 from orchestrator.provenance.record import ChunkFacts, Record
 
 SIDE = 1000
@@ -28,7 +28,7 @@ def report(job: Job, manifest: Manifest, records: Sequence[Record], pairs: Itera
     """The page, UTF-8. `pairs` are shown with sliders and change maps in their order; names are escaped, nothing is loaded."""
     chunks = {chunk.chunk: chunk for record in records for chunk in record.chunks}
     ordered = [chunks[n] for n in sorted(chunks)]
-    template = Template(resources.files("orchestrator.evidence").joinpath("page.html").read_text(encoding="utf-8"))
+    template = Template(resources.files("orchestrator.comparison").joinpath("page.html").read_text(encoding="utf-8"))
     shown = "".join(_pair(pair, n) for n, pair in enumerate(pairs))
     page = template.substitute(
         job=job.id,

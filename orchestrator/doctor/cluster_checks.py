@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from contract.errors import IntegrityError, RespoolError
 from contract.settings import Settings
-from orchestrator.announce import Announcer
+from orchestrator.service.publisher import Announcer
 from stores import addresses
 from stores.ledger import Ledger
 from stores.storage import Storage

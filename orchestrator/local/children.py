@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.local.servers import Member
-from orchestrator.local.state import Process, kill_group, started
+from orchestrator.local.state_folder import Process, kill_group, started
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _HEALTHY_S = 20.0  # a process that lived so long and then crashed starts its count of crashes afresh

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyvips
 
-from orchestrator.evidence.pairs import Pair
+from orchestrator.comparison.before_after import Pair
 
 VISIBLE = 8
 """Code values of 255. Less than that is hard to see beside the original, even where one looks for it."""

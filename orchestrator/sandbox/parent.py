@@ -1,7 +1,7 @@
 """Planning, ingest and assembly in processes of their own, which parse what strangers made, have limits, and can be killed.
 
 One process does one act and ends. The next one is started at once and waits with everything imported, so that an act
-costs no start; a command asks without one. See orchestrator/act.py for the other side.
+costs no start; a command asks without one. See orchestrator/sandbox/child.py for the other side.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Confined:
         reader, writer = os.pipe()
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "orchestrator.act", str(writer)],
+                [sys.executable, "-P", "-m", "orchestrator.sandbox.child", str(writer)],
                 stdin=subprocess.PIPE,
                 env={**HEAP, **os.environ, **self._settings.environment()},
                 pass_fds=[writer],

@@ -10,12 +10,12 @@ from contract import keys
 from contract.errors import BadInput, IntegrityError, UsageError
 from contract.job import Manifest
 from contract.settings import Settings
-from orchestrator.evidence.change import change
-from orchestrator.evidence.pairs import Pair, pairs
-from orchestrator.evidence.report import report
+from orchestrator.comparison.before_after import Pair, pairs
+from orchestrator.comparison.change_map import change
+from orchestrator.comparison.report import report
+from orchestrator.job_store import Records
 from orchestrator.provenance.bag import write_bag
 from orchestrator.provenance.record import Record, from_lines
-from orchestrator.records import Records
 from stores.atomic_files import ended, unfinished
 from stores.storage import Storage
 

@@ -14,9 +14,9 @@ from contract.errors import IntegrityError, RespoolError, Unreachable, UsageErro
 from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
-from orchestrator import repair
-from orchestrator.machine import View, state
-from orchestrator.records import Records
+from orchestrator.job_state import View, state
+from orchestrator.job_store import Records
+from orchestrator.jobs import retry as repair
 from stores.atomic_files import unfinished
 from stores.ledger import Counts, Ledger
 from stores.storage import Storage, file_sha256

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from contract.errors import RespoolError
 from contract.settings import Settings
-from orchestrator.checkup import Finding, examine_cluster
+from orchestrator.doctor.cluster_checks import Finding, examine_cluster
 from orchestrator.local import attach
-from orchestrator.local.members import gpus
+from orchestrator.local.process_specs import gpus
 from orchestrator.local.servers import redis_program, weed_program
 from weights.models import verify_models
 

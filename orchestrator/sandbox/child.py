@@ -1,4 +1,4 @@
-"""The process that parses strangers' media for an orchestrator or a command: `python -m orchestrator.act FD`, settings by
+"""The process that parses strangers' media for an orchestrator or a command: `python -m orchestrator.sandbox.child FD`, settings by
 environment.
 
 It imports everything first, waits for one order on stdin, sets itself limits, does it, and says on FD what became of it,
@@ -27,11 +27,11 @@ from contract import logging, settings
 from contract.errors import RespoolError
 from contract.job import Item, Spec
 from contract.settings import Settings
-from orchestrator.allowance import Allowance
 from orchestrator.assemble.job import Assembly
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.job import ingest
-from orchestrator.records import Records
+from orchestrator.job_store import Records
+from orchestrator.sandbox.limits import Allowance
 from stores.storage import Storage
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

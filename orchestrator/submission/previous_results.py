@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contract.errors import RespoolError
 from contract.job import Item, Job
-from orchestrator.records import Records
+from orchestrator.job_store import Records
 from stores.storage import file_sha256
 
 

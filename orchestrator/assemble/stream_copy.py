@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from contract.film import FilmIndex
     from orchestrator.assemble.mux import Covers, Outlet
-    from orchestrator.assemble.spool import Spool
+    from orchestrator.assemble.packet_spool import Spool
 
 FINE = Fraction(1, 20_000)
 """Seconds to which moved times are true: what rounds most, a transport stream's clock, has 90000 ticks a second."""

@@ -27,11 +27,11 @@ from contract.errors import (
 )
 from contract.job import Control, Failed, Job, Manifest, Plan
 from contract.settings import Settings
-from orchestrator.announce import Announcer
-from orchestrator.confine import Confined
-from orchestrator.machine import Claimant, Step, View, ahead, share, step
-from orchestrator.metrics import registry
-from orchestrator.records import Records
+from orchestrator.job_state import Claimant, Step, View, ahead, share, step
+from orchestrator.job_store import Records
+from orchestrator.sandbox.parent import Confined
+from orchestrator.service.metrics import registry
+from orchestrator.service.publisher import Announcer
 from stores.ledger import Ledger
 from stores.metrics_server import Heartbeat, served
 from stores.storage import Storage

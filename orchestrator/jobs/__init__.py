@@ -1,0 +1,1 @@
+"""Reading, controlling, retrying and cleaning up jobs."""

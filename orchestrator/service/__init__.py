@@ -1,0 +1,1 @@
+"""The orchestrator's loop: watch every open job, dispatch its chunks, finish it."""
