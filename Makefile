@@ -39,11 +39,11 @@ test: install
 
 SEED ?= 1
 chaos: install
-	$(BIN)/python -m benchmarks.chaos --seed $(SEED)
+	$(BIN)/python -m benchmarks.reliability.storm --seed $(SEED)
 
 fidelity: install
-	$(BIN)/python -m benchmarks.fidelity
-	$(BIN)/python -m benchmarks.fidelity_images
+	$(BIN)/python -m benchmarks.fidelity.films
+	$(BIN)/python -m benchmarks.fidelity.images
 
 reliability: install
 	$(BIN)/python -m benchmarks.reliability --seed $(SEED)

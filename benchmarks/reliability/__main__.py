@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.chaos import storm
 from benchmarks.reliability import jobs, page, servers, workers
 from benchmarks.reliability.score import Score
+from benchmarks.reliability.storm import storm
 
 Row = Callable[[Callable[[int], int], int], Score]
 """Makes a score from (how often, scaled) and a seed."""

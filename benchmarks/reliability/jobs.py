@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.clips import make_film
 from benchmarks.reliability import witness
 from benchmarks.reliability.score import Score, folder
-from benchmarks.rig import Rig, rig
-from benchmarks.s3_proxy import Proxy
+from testkit.clips import make_film
+from testkit.cluster import Rig, rig
+from testkit.faulty_s3 import Proxy
 
 
 def doubled(count: int, seed: int) -> Score:
@@ -74,7 +74,7 @@ def _pictures(sources: Path, count: int, seed: int) -> dict[str, bytes]:
 
 
 def _judge_folder(score: Score, r: Rig, job: str, film: Path, pictures: dict[str, bytes], place: Path) -> None:
-    from benchmarks.rig import differences, undisturbed
+    from testkit.cluster import differences, undisturbed
 
     manifest = r.finish(job, 120)
     paths = {path.name: path for path in r.jobs.fetch(job, lambda file: place / Path(file.name).name)}

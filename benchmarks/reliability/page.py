@@ -20,7 +20,7 @@ again; the short form of each runs in every `make test` (tests/integration/test_
 SCALE = """
 ## Scale, simulated
 
-Written by `python -m benchmarks.scale --page`: the real orchestrator, Redis, S3, broker and task code; only the enhancing is
+Written by `python -m benchmarks.speed.scale --page`: the real orchestrator, Redis, S3, broker and task code; only the enhancing is
 a sleep, and workers are threads of a few processes. Churn is the share of chunks whose worker vanishes with its lease; the
 start of another is not counted (a real one takes 2 s of CPU to import what it needs, and 0.1 s to read a plan of 100,000
 chunks). CPU is that of all processes together, threads that stand for workers and processes that ingest and assemble

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.rig import Rig, differences, undisturbed
+from testkit.cluster import Rig, differences, undisturbed
 
 
 @dataclass

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from redis import Redis
 
-from benchmarks.clips import make_film
 from benchmarks.reliability import witness
 from benchmarks.reliability.score import Score, batches, folder
-from benchmarks.rig import Rig, rig, through, until
-from benchmarks.s3_proxy import Proxy
+from testkit.clips import make_film
+from testkit.cluster import Rig, rig, through, until
+from testkit.faulty_s3 import Proxy
 
 Hurt = Callable[[Rig], None]
 
 LINES = ("in-ingest", "in-dispatch", "before-assembly", "in-assembly", "before-manifest", "after-manifest")
-"""Where an orchestrator dies, once (benchmarks/faults)."""
+"""Where an orchestrator dies, once (testkit/faults)."""
 
 
 def flush(r: Rig) -> None:

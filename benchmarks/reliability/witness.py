@@ -1,4 +1,4 @@
-"""What processes with a fault note down in the rig's folder (benchmarks/faults): each start of a chunk, each ring's cost."""
+"""What processes with a fault note down in the rig's folder (testkit/faults): each start of a chunk, each ring's cost."""
 
 from __future__ import annotations
 

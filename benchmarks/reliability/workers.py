@@ -11,12 +11,12 @@ from pathlib import Path
 
 from redis import Redis
 
-from benchmarks.clips import make_film
 from benchmarks.reliability.score import Score, batches, folder
-from benchmarks.rig import Rig, differences, rig, undisturbed, until
+from testkit.clips import make_film
+from testkit.cluster import Rig, differences, rig, undisturbed, until
 
 PHASES = ("claimed", "fetched", "enhancing", "storing", "verifying", "committing", "committed")
-"""Where a worker can be asked to leave, or killed, by the file `arm` (benchmarks/faults)."""
+"""Where a worker can be asked to leave, or killed, by the file `arm` (testkit/faults)."""
 
 
 def _holder(raw: Redis, job: str, chunk: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 SCRIPT = """
 import io, random, sys, av
-from benchmarks.clips import make_film
+from testkit.clips import make_film
 from media.opening import DecoderLog, open_media
 from pathlib import Path
 

@@ -10,12 +10,12 @@ import av
 import av.logging
 import pytest
 
-from benchmarks.materials.check import compare, film_of
-from benchmarks.materials.local import restore
-from benchmarks.materials.write import Film, write
 from contract.errors import Unsupported, UsageError
 from contract.job import Codec, Spec
 from media.codecs import choose_pix_fmt, encoder_options
+from testkit.materials.check import compare, film_of
+from testkit.materials.in_process import restore
+from testkit.materials.write import Film, write
 
 CASES = [
     *(

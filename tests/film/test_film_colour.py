@@ -9,11 +9,11 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.materials.check import compare, pictures
-from benchmarks.materials.local import restore
-from benchmarks.materials.write import Film, write
 from contract.job import Spec
 from contract.settings import Settings
+from testkit.materials.check import compare, pictures
+from testkit.materials.in_process import restore
+from testkit.materials.write import Film, write
 from workers.generators.registry import load
 
 MATRICES = {"bt601": 6, "bt709": 1, "bt2020": 9}

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz import run_case
-from benchmarks.materials.catalog import by_name
-from benchmarks.materials.damage import scrambled
-from benchmarks.materials.local import restore
+from benchmarks.fidelity.fuzz import run_case
 from contract.errors import EnhanceError
 from contract.job import Spec
+from testkit.materials.catalog import by_name
+from testkit.materials.damage import scrambled
+from testkit.materials.in_process import restore
 
 
 @pytest.mark.parametrize("first", range(0, 60, 20))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.materials.catalog import MATERIALS, Material, by_name
-from benchmarks.materials.check import compare
-from benchmarks.materials.local import restore
 from contract.errors import BadInput, Unsupported
 from contract.job import Spec
+from testkit.materials.catalog import MATERIALS, Material, by_name
+from testkit.materials.check import compare
+from testkit.materials.in_process import restore
 
 EXACT = [m for m in MATERIALS if m.expect in ("exact", "joined")]
 DAMAGED = [m for m in MATERIALS if m.expect == "damaged"]

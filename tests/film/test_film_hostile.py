@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.materials.recipe import jpeg
-from benchmarks.materials.write import Film, write
 from contract.errors import BadInput
 from contract.job import Item, Spec
 from media.opening import open_media
 from orchestrator.assemble.matroska_aspect import _element as element
 from orchestrator.ingest.film import plan_film
+from testkit.materials.recipe import jpeg
+from testkit.materials.write import Film, write
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.materials import draw
-from benchmarks.materials.catalog import by_name
-from benchmarks.materials.check import pictures
-from benchmarks.materials.local import restore
-from benchmarks.materials.recipe import x264
-from benchmarks.materials.write import Film, write
 from contract.job import Item, Spec
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.interlacing import judge, look
+from testkit.materials import draw
+from testkit.materials.catalog import by_name
+from testkit.materials.check import pictures
+from testkit.materials.in_process import restore
+from testkit.materials.recipe import x264
+from testkit.materials.write import Film, write
 
 
 def woven_but_unflagged() -> bytes:

@@ -10,15 +10,15 @@ from pathlib import Path
 import av
 import pytest
 
-from benchmarks.materials.catalog import by_name
-from benchmarks.materials.damage import APPLY
-from benchmarks.materials.local import Restored, restore
-from benchmarks.materials.recipe import H264, STEREO, film, x264, x265
-from benchmarks.materials.write import Film, Sound, write
 from contract.errors import Unsupported
 from contract.job import Spec
 from media.codecs import readable
 from media.frame_changes import merged
+from testkit.materials.catalog import by_name
+from testkit.materials.damage import APPLY
+from testkit.materials.in_process import Restored, restore
+from testkit.materials.recipe import H264, STEREO, film, x264, x265
+from testkit.materials.write import Film, Sound, write
 
 MASTERING = ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,500):max-cll=1000,400"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.fidelity import system
-from benchmarks.materials.catalog import MATERIALS
-from benchmarks.rig import rig
+from benchmarks.fidelity.films import system
+from testkit.cluster import rig
+from testkit.materials.catalog import MATERIALS
 
 
 def test_every_material_through_the_system() -> None:

@@ -13,7 +13,6 @@ import pytest
 import pyvips
 import tifffile
 
-from benchmarks.materials.local import restore
 from contract.errors import BadInput, Unsupported, UsageError
 from contract.film import ImageSequence
 from contract.job import Spec
@@ -22,6 +21,7 @@ from orchestrator.ingest.images import kind_of, probe_image
 from orchestrator.ingest.numbering import numbered
 from orchestrator.ingest.sequence import gathered, pack_sequence, parse_rate
 from orchestrator.submission.sources import Found
+from testkit.materials.in_process import restore
 
 WIDTH, HEIGHT = 64, 48
 Writer = Callable[[Path, np.ndarray], None]

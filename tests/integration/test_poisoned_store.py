@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from benchmarks import rig as rigs
-from benchmarks.rig import Rig, rig, until
 from contract import job as words
 from contract import keys
 from contract.errors import IntegrityError, UsageError
 from contract.job import Done, Output
 from orchestrator.jobs import retention
+from testkit import cluster as rigs
+from testkit.cluster import Rig, rig, until
 
 FRAMES = 50
 

@@ -10,12 +10,12 @@ import psutil
 import pytest
 from redis import Redis
 
-from benchmarks import rig as rigs
-from benchmarks.rig import Rig, rig, until
-from benchmarks.s3_proxy import Proxy
 from contract import keys
 from contract.job import Control
 from orchestrator.service.publisher import Announcer
+from testkit import cluster as rigs
+from testkit.cluster import Rig, rig, until
+from testkit.faulty_s3 import Proxy
 
 FRAMES = 100
 

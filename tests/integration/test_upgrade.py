@@ -14,14 +14,14 @@ from typing import Any, Literal
 import pytest
 from redis import Redis
 
-from benchmarks import rig as rigs
-from benchmarks.clips import fingerprint
-from benchmarks.rig import FAULTS, Rig, rig, until
 from contract import job as words
 from contract import keys, tasks
 from contract.errors import Newer, UsageError
 from contract.job import Control, Done, Plan
 from orchestrator.service.publisher import Announcer
+from testkit import cluster as rigs
+from testkit.clips import fingerprint
+from testkit.cluster import FAULTS, Rig, rig, until
 
 CHUNKS = 10
 _PATIENCE_S = 300.0

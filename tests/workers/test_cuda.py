@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.materials.local import restore
-from benchmarks.moving import make_moving
 from contract.film import Colour
 from contract.job import Spec, Weights
 from contract.settings import Settings
+from testkit.materials.in_process import restore
+from testkit.natural_clips import make_moving
 from workers.film.colour import from_rgb, to_rgb
 from workers.film.planes import layout, read
 from workers.generators import registry

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.board import panels
+from benchmarks.pages.dashboard import panels
 from contract.errors import EnhanceError, StorageError, Unreachable
 from contract.job import Done, Output
 from workers.runtime.metrics import Meter, cause_of

@@ -2,7 +2,7 @@
 
 Two measures. *Departure*: how far its five points moved; it catches another pose, another expression, a face torn
 apart. *Likeness*: whether light and dark lie where they lay, on a raster too coarse for what degradation destroys;
-it catches another person. `python benchmarks/faces.py` measures both on faces whose clean originals are known, and on
+it catches another person. `python benchmarks/speed/faces.py` measures both on faces whose clean originals are known, and on
 pairs of different people; docs/quality.md has the figures that the limits come from.
 """
 

@@ -17,7 +17,6 @@ from typing import TypeVar
 import psutil
 from redis import Redis
 
-from benchmarks.clips import fingerprint, make_film
 from contract import keys
 from contract.errors import TransientError
 from contract.job import Done, Manifest, Spec
@@ -29,6 +28,7 @@ from orchestrator.local.state_folder import Process
 from orchestrator.submission.submit import submit
 from stores.ledger import Ledger
 from stores.storage import Storage
+from testkit.clips import fingerprint, make_film
 
 T = TypeVar("T")
 SPEC = Spec(model="identity", codec="ffv1", chunk_frames=5, container="mkv")
@@ -133,7 +133,7 @@ def _fault_path() -> str:
 
 @contextmanager
 def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = True, **changes: object) -> Iterator[Rig]:
-    """A cluster in `folder` with short leases; `fault` is a line of benchmarks/faults, `changes` are settings."""
+    """A cluster in `folder` with short leases; `fault` is a line of testkit/faults, `changes` are settings."""
     settings = replace(Settings(state=folder / "state", lease_ttl_s=4.0, lease_renew_s=1.0, preload=False), **changes)  # type: ignore[arg-type]
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RESPOOL_FAULT")}
     if fault:

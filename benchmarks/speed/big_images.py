@@ -1,6 +1,6 @@
 """One large photograph through one command, from outside: memory of every process, and time.
 
-    python -m benchmarks.big_images [--size WxH] [--model M] [-s S] [--workers N]
+    python -m benchmarks.speed.big_images [--size WxH] [--model M] [-s S] [--workers N]
 
 Makes a TIFF of that size (a photograph repeated, with grain, so that it neither deflates to nothing nor not at all), starts an
 embedded cluster, runs `respool run` on it, and prints the peak memory (VmHWM) of every process, the time, the bands, and what a
@@ -20,7 +20,7 @@ import pyvips
 import skimage
 import tifffile
 
-from benchmarks.watch import Watch
+from benchmarks.speed.process_monitor import Watch
 from contract import settings
 from orchestrator.job_store import Records
 from orchestrator.local import start

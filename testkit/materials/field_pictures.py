@@ -11,7 +11,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from benchmarks.materials.draw import frame
+from testkit.materials.draw import frame
 
 WIDTH, HEIGHT, FRAMES = 64, 64, 16
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from benchmarks.materials.draw import frame
 from media import codecs
+from testkit.materials.draw import frame
 
 
 @dataclass

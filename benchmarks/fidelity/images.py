@@ -1,6 +1,6 @@
 """Every kind of image, resampled at its own size and held against its source by another library: writes docs/fidelity-images.md.
 
-Run `python -m benchmarks.fidelity_images`. Sources are written by Pillow, tifffile and OpenCV, results are read by them, and by
+Run `python -m benchmarks.fidelity.images`. Sources are written by Pillow, tifffile and OpenCV, results are read by them, and by
 exiftool where it is there; Respool's own reader sees neither. At scale 1 the lanczos generator must give back the very pixels of
 a lossless format, and of CMYK what Pillow's LittleCMS makes of it through the same profiles.
 """
@@ -23,7 +23,7 @@ import pyvips
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
-from benchmarks.exiftool import papers_kept
+from benchmarks.fidelity.exiftool import papers_kept
 from contract.errors import RespoolError
 from contract.job import Spec
 from contract.settings import Settings

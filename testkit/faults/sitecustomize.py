@@ -226,7 +226,7 @@ class _NextLoader(SourceFileLoader):
         source = self.get_source(fullname) or ""
         for old, new in _NEXT[fullname].items():
             if old not in source:
-                raise ImportError(f"{fullname} has no {old!r}; benchmarks/faults is to follow it")
+                raise ImportError(f"{fullname} has no {old!r}; testkit/faults is to follow it")
             source = source.replace(old, new)
         return compile(source, self.path, "exec", dont_inherit=True)
 

@@ -1,6 +1,6 @@
 """A large batch as archives have it, through one command: time, overhead an image, what failed, what a rerun does.
 
-    python -m benchmarks.batch [--files N] [--size WxH] [--model M] [-s S] [--workers N]
+    python -m benchmarks.speed.batch [--files N] [--size WxH] [--model M] [-s S] [--workers N]
 
 N photographs in folders, among them 1% cut off or scrambled, 1% links, 2% duplicates, odd names, and one that changes all the
 time. *Overhead* is the time of the chunks that was not spent on pictures (fetching, storing, reading back, committing), as a share
@@ -123,7 +123,9 @@ def _beside(moving: Path, command: list[str]) -> subprocess.CompletedProcess[str
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.batch", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--size", default="96x72")
     parser.add_argument("--model", default="lanczos")

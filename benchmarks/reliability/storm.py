@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 
-from benchmarks.clips import make_film
 from benchmarks.reliability.score import Score, folder
 from benchmarks.reliability.servers import flush, killer
-from benchmarks.rig import Rig, rig, through, until
-from benchmarks.s3_proxy import Proxy
 from orchestrator.service.publisher import Announcer
+from testkit.clips import make_film
+from testkit.cluster import Rig, rig, through, until
+from testkit.faulty_s3 import Proxy
 
 
 def stop_and_go(r: Rig, _job: str, rng: random.Random) -> None:

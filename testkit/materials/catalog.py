@@ -12,11 +12,11 @@ from fractions import Fraction
 
 import av
 
-from benchmarks.materials import damage, paff
-from benchmarks.materials.draw import picture
-from benchmarks.materials.found import FOUND
-from benchmarks.materials.recipe import H264, STEREO, Material, film, jpeg, x264, x265
-from benchmarks.materials.write import Film, Sound, remux, text_stream, write
+from testkit.materials import damage, field_pictures
+from testkit.materials.draw import picture
+from testkit.materials.recipe import H264, STEREO, Material, film, jpeg, x264, x265
+from testkit.materials.regressions import FOUND
+from testkit.materials.write import Film, Sound, remux, text_stream, write
 
 SRT = """1
 00:00:00,200 --> 00:00:00,900
@@ -171,7 +171,7 @@ MATERIALS: tuple[Material, ...] = (
     Material(
         "h264-mbaff", "ts", film(format="mpegts", options=x264(interlaced=1, tff=1), interlaced="tff", size=(96, 96))
     ),
-    Material("h264-field-pictures", "ts", paff.make),
+    Material("h264-field-pictures", "ts", field_pictures.make),
     Material("h264-b-frames-in-avi", "avi", film(format="avi", options=x264(), sounds=(Sound("mp2"),))),
     Material("h264-raw", "h264", film(format="h264")),
     Material("h264-10-bit-422", "mkv", film(format="matroska", pix_fmt="yuv422p10le")),

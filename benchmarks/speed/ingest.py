@@ -1,6 +1,6 @@
 """What ingest and assembly cost: speed against real time, and memory for a minute and for two hours of film.
 
-    python -m benchmarks.ingest [--minutes 1 120] [--container mp4 mkv ts]
+    python -m benchmarks.speed.ingest [--minutes 1 120] [--container mp4 mkv ts]
 
 Each measurement runs in a process of its own, whose heap is asked for what `orchestrator.sandbox.parent` asks. The long film is ten encoded seconds, repeated packet by packet, so that
 its size and structure are real and its making takes seconds. Times are CPU seconds. Its chunks are all alike, so one is encoded and given for
@@ -24,9 +24,7 @@ from typing import BinaryIO
 
 import av
 
-from benchmarks.materials.recipe import x264
-from benchmarks.materials.write import Film, Sound, write
-from benchmarks.watch import peak
+from benchmarks.speed.process_monitor import peak
 from contract.film import FilmIndex
 from contract.job import Item, Spec, decode, encode
 from orchestrator.assemble.film import assemble_film
@@ -34,6 +32,8 @@ from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.packet_runs import cut
 from orchestrator.sandbox.parent import HEAP
+from testkit.materials.recipe import x264
+from testkit.materials.write import Film, Sound, write
 from workers.film.chunk import enhance_film
 
 SECONDS, RATE, GOP = 10, 25, 50
@@ -125,7 +125,7 @@ def main() -> int:
 
 
 def _step(step: str, film: Path, folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.ingest", "--step", step, str(film), str(folder)]
+    command = [sys.executable, "-m", "benchmarks.speed.ingest", "--step", step, str(film), str(folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env={**HEAP, **os.environ})
     found: dict[str, float] = json.loads(done.stdout)
     return found

@@ -1,6 +1,6 @@
 """Seeded corruptions of every kind of film: each must come out exact, or flagged, or be refused in one sentence.
 
-    python -m benchmarks.fuzz [--count 500] [--first 0]
+    python -m benchmarks.fidelity.fuzz [--count 500] [--first 0]
 
 Never silently different, never a hang, never a crash. A case is named by its number, which seeds everything about it.
 """
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.materials.catalog import by_name
-from benchmarks.materials.check import compare
-from benchmarks.materials.damage import APPLY
-from benchmarks.materials.local import restore
 from contract.errors import RespoolError
 from contract.job import Spec
+from testkit.materials.catalog import by_name
+from testkit.materials.check import compare
+from testkit.materials.damage import APPLY
+from testkit.materials.in_process import restore
 
 BASES = (
     "h264-closed-gop", "h264-open-gop", "h264-open-gop-ts", "hevc-open-gop", "hevc-10-bit", "mpeg2-interlaced-pal",

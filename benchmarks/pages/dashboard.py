@@ -1,6 +1,6 @@
 """What the Grafana dashboard shows: a real cluster, a real Prometheus, every query of deploy/monitoring.
 
-    python -m benchmarks.board docs/dashboard.md
+    python -m benchmarks.pages.dashboard docs/dashboard.md
 
 runs a job on two workers, kills one in mid-chunk, and writes each panel with its queries and the values they had. `watching`
 is what the tests use as well. Wants a `prometheus` on the PATH (Debian's package has it).
@@ -27,11 +27,11 @@ from typing import Any
 
 import yaml
 
-from benchmarks import rig as rigs
-from benchmarks.rig import Rig, rig, until
 from orchestrator.local.servers import free_ports
+from testkit import cluster as rigs
+from testkit.cluster import Rig, rig, until
 
-MONITORING = Path(__file__).parents[1] / "deploy" / "monitoring"
+MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 WORKERS = 2
 _PATIENCE_S = 300.0
 _SCRAPED_S = 60.0
@@ -159,7 +159,7 @@ def page(query: Query) -> Iterator[str]:
     yield "[dashboard.json](../deploy/monitoring/dashboard.json), in its order: what each panel shows, what it asks Prometheus, and"
     yield "what it said in a real run: two workers of an embedded cluster on two busy cores in mid-job, one of them killed and"
     yield "started again a little before, each chunk asleep for a second in place of a GPU. Written by"
-    yield "`python -m benchmarks.board docs/dashboard.md`; Grafana itself was not started. Rates over five and"
+    yield "`python -m benchmarks.pages.dashboard docs/dashboard.md`; Grafana itself was not started. Rates over five and"
     yield "ten minutes are low here, because the run was shorter than that.\n"
     yield "| panel | what it shows | query | value |"
     yield "| --- | --- | --- | --- |"
@@ -180,7 +180,9 @@ def page(query: Query) -> Iterator[str]:
 
 def main() -> int:
     """Write the page; 2 without a Prometheus."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.board", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pages.dashboard", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("page", type=Path)
     options = parser.parse_args()
     program = shutil.which("prometheus")

@@ -1,4 +1,4 @@
-"""One film through one command, from outside: ``python -m benchmarks.first_light [--size WxH] [--frames N] [--model M] [-s S]``.
+"""One film through one command, from outside: ``python -m benchmarks.speed.end_to_end [--size WxH] [--frames N] [--model M] [-s S]``.
 
 Starts an embedded cluster with one worker, runs `respool run` on a film made for it, and prints how long the first chunk
 took from its first frame to its commit, frames a second, and peak memory (VmHWM) and CPU time of every process. Linux only.
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.moving import make_moving
-from benchmarks.watch import Watch
+from benchmarks.speed.process_monitor import Watch
 from contract import settings
 from orchestrator.job_store import Records
 from orchestrator.local import start
 from stores.storage import Storage
+from testkit.natural_clips import make_moving
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Where the time goes: ``python -m benchmarks.stages``. The machine's matrix peak, each network against it, each stage of a film.
+"""Where the time goes: ``python -m benchmarks.speed.stages``. The machine's matrix peak, each network against it, each stage of a film.
 
 The peak is that of a large product of two square matrices in PyTorch, in the precision: the best of a few seconds is said first, and
 each network's share is of the best right before each of its runs, as neighbours on a host come and go. Where there is a matrix unit, what it does
@@ -26,10 +26,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.moving import make_moving, photograph
-from benchmarks.watch import peak
+from benchmarks.speed.process_monitor import peak
 from contract.errors import UsageError
 from contract.settings import Settings
+from testkit.natural_clips import make_moving, photograph
 from workers.film.chunk import BATCH
 from workers.generators.torch_backend import OFTEN
 from workers.runtime import process_env
@@ -146,7 +146,7 @@ def _frame(height: int, width: int) -> tuple[int, torch.Tensor]:
 
 def _ways(model: str, height: int, width: int, backends: list[str], precisions: list[str]) -> tuple[list[_Way], float]:
     """Every way that this machine has, warm, and the network's operations for each input pixel."""
-    from benchmarks.weigh import enhancer, upstream
+    from benchmarks.speed.models import enhancer, upstream
 
     together, rgb = _frame(height, width)
     ways, flops = [], 0.0
@@ -177,8 +177,8 @@ def _ways(model: str, height: int, width: int, backends: list[str], precisions: 
 def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any], rounds: int) -> None:
     """Seconds of each stage of a film's chunk in the last of `rounds`, and the network's busy share; seconds a frame, and the network's alone in the
     same process right before and right after each round; which share of that speed the film has; the memory of the process."""
-    from benchmarks.materials.local import restore
-    from benchmarks.weigh import enhancer
+    from benchmarks.speed.models import enhancer
+    from testkit.materials.in_process import restore
 
     spec, loaded = enhancer(model, Settings(), scale=4.0, **fields)
     network: Any = loaded
@@ -230,11 +230,11 @@ def main() -> None:
         # What workers ask of the machine is read when a process starts; a matrix product is faster without.
         found = json.dumps(peaks(arguments.rounds))
         process_env.ask()
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.stages", *sys.argv[1:], "--peaks", found])
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.speed.stages", *sys.argv[1:], "--peaks", found])
     found = json.loads(arguments.peaks)
     shown = ", ".join(f"{precision} {value:.0f} GFLOP/s" for precision, value in found.items())
     if not torch.cuda.is_available():
-        from benchmarks.matrix_unit import peak as registers
+        from benchmarks.speed.matrix_unit import peak as registers
 
         unit = registers(20)
         shown += f" (matrix unit, registers alone: {unit:.0f})" if unit else ""
@@ -250,7 +250,15 @@ def main() -> None:
         for model in arguments.models:
             # In a process of its own, as a worker is one: what it asks of the machine, and its memory, are its own.
             height, width = _GPU_SIZE if torch.cuda.is_available() else SIZES[model]
-            command = [sys.executable, "-m", "benchmarks.stages", "--film", model, "--frames", str(arguments.frames)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.speed.stages",
+                "--film",
+                model,
+                "--frames",
+                str(arguments.frames),
+            ]
             command += ["--rounds", str(arguments.rounds), "--size", arguments.size or f"{width}x{height}"]
             command += ["--preset", arguments.preset] if arguments.preset else []
             subprocess.run(command, check=True)

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.materials.catalog import MATERIALS, Material
-from benchmarks.materials.check import compare
-from benchmarks.materials.local import restore
-from benchmarks.rig import Rig, rig
 from contract.errors import RespoolError
 from contract.job import Spec
 from media.frame_changes import merged
 from orchestrator.submission.submit import submit
+from testkit.cluster import Rig, rig
+from testkit.materials.catalog import MATERIALS, Material
+from testkit.materials.check import compare
+from testkit.materials.in_process import restore
 
 CHUNK_FRAMES = (10_000, 16, 4)
 """One chunk, about three, and many: the materials have about 48 frames."""
@@ -105,7 +105,7 @@ def system(r: Rig, materials: Sequence[Material], folder: Path) -> dict[str, Out
 
 HEAD = """# What goes in comes out: films
 
-Written by `make fidelity`. Each material (made by code: `benchmarks/materials`) is restored with `--model identity`, into FFV1
+Written by `make fidelity`. Each material (made by code: `testkit/materials`) is restored with `--model identity`, into FFV1
 where its container takes it, and compared with a one-thread sequential decode of the source: samples of every frame,
 timestamps (exact in mp4 and mov, half a tick in mkv and ts), payloads and times of every other stream, chapters, languages,
 dispositions, tags, pixel shape, rotation and colour tags. Four ways each: as one chunk, about three and many in one

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import av
 
-from benchmarks.materials.draw import frame
-from benchmarks.materials.write import Film, Sound, write
 from contract.job import Codec
+from testkit.materials.draw import frame
+from testkit.materials.write import Film, Sound, write
 
 
 @dataclass(frozen=True)

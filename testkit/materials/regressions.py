@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import av
 
-from benchmarks.materials.recipe import H264, STEREO, Material, film, jpeg, x264
-from benchmarks.materials.write import Film, Sound, remux, text_stream, write
+from testkit.materials.recipe import H264, STEREO, Material, film, jpeg, x264
+from testkit.materials.write import Film, Sound, remux, text_stream, write
 
 WRAP = 1 << 33
 """Ticks of 1/90000 s after which the clock of a transport stream begins anew."""

@@ -1,6 +1,6 @@
 """Does throughput follow the workers? An embedded cluster grown from 1 to 4 workers and back in the middle of one job.
 
-    python -m benchmarks.growth [--seconds 2.0] [--chunks 10]
+    python -m benchmarks.speed.elasticity [--seconds 2.0] [--chunks 10]
 
 Each chunk sleeps for `--seconds` on top of its work: that stands for a GPU, of which every worker has its own, so that two
 cores can show four workers. Each phase is timed from commit to commit over `--chunks` chunks a worker. At the end
@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import rig as rigs
-from benchmarks.rig import Rig, rig, until
 from orchestrator.local import scale
+from testkit import cluster as rigs
+from testkit.cluster import Rig, rig, until
 
 PHASES = (1, 4, 1)
 _PATIENCE_S = 300.0
@@ -43,7 +43,9 @@ def _done(r: Rig, job: str) -> int:
 
 def main() -> int:
     """Print a table; 1 when a frame differs or an attempt failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.elasticity", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="how long a chunk sleeps")
     parser.add_argument("--chunks", type=int, default=10, help="chunks a worker that a phase measures")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What faces cost, and what the identity guard's limits come from. `python benchmarks/faces.py` prints both.
+"""What faces cost, and what the identity guard's limits come from. `python benchmarks/speed/faces.py` prints both.
 
 The restorer is GFPGANv1.4's network at full size with random weights: its work does not depend on them.
 """

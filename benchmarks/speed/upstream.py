@@ -1,4 +1,4 @@
-"""Upstream's own loop against ours on the same film: ``python -m benchmarks.upstream [--model M] [--frames N] ...``.
+"""Upstream's own loop against ours on the same film: ``python -m benchmarks.speed.upstream [--model M] [--frames N] ...``.
 
 Upstream is the loop of its inference_realesrgan_video.py with its RealESRGANer (package realesrgan): frame by frame, decode to BGR,
 enhance, encode with libx264's defaults. Where it pipes through ffmpeg processes, decoding and encoding get threads of their own
@@ -27,9 +27,9 @@ import av
 import numpy as np
 import psutil
 
-from benchmarks.moving import make_moving
-from benchmarks.watch import peak
+from benchmarks.speed.process_monitor import peak
 from contract.settings import Settings
+from testkit.natural_clips import make_moving
 from workers.runtime import process_env
 
 SIDES = {
@@ -48,7 +48,7 @@ def run_upstream(model: str, film: Path, out: Path, scale: float, began: float) 
     """Decode, enhance, encode, as upstream's script does."""
     import torch
 
-    from benchmarks.weigh import upstream
+    from benchmarks.speed.models import upstream
     from workers.film.pipeline import Behind, ahead
 
     with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ def run_ours(
     model: str, film: Path, out: Path, scale: float, began: float, reuse: bool, fields: dict[str, Any]
 ) -> dict[str, Any]:
     """Plan, cut, enhance, assemble."""
-    from benchmarks.weigh import enhancer
+    from benchmarks.speed.models import enhancer
     from contract.job import Item
     from orchestrator.assemble.film import assemble_film
     from orchestrator.ingest.film import plan_film
@@ -144,7 +144,7 @@ def child(arguments: argparse.Namespace) -> None:
 
 def measure(side: str, arguments: argparse.Namespace, film: Path, out: Path) -> dict[str, Any]:
     """One run of one side in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.upstream", "--child", side, "--model", arguments.model]
+    command = [sys.executable, "-m", "benchmarks.speed.upstream", "--child", side, "--model", arguments.model]
     command += ["--film", str(film), "--out", str(out), "--scale", str(arguments.scale)]
     command += ["--no-reuse"] if arguments.no_reuse else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -169,7 +169,7 @@ def network_psnr(model: str, film: Path) -> float:
     """PSNR of our float result against upstream's network, for the same RGB picture."""
     import torch
 
-    from benchmarks.weigh import enhancer, upstream
+    from benchmarks.speed.models import enhancer, upstream
     from workers.generators.enhancer import Enhancer
 
     with av.open(str(film)) as source:

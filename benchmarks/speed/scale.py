@@ -1,7 +1,7 @@
 """Scale, simulated honestly: real orchestrator, Redis, S3, broker and task code; only the enhancing is a sleep.
 
-    python -m benchmarks.scale --chunks 100000 --workers 64 --churn 0.1            no-op chunks: what orchestration costs
-    python -m benchmarks.scale --chunks 2000 --workers 64 --seconds 5 10            parallel efficiency
+    python -m benchmarks.speed.scale --chunks 100000 --workers 64 --churn 0.1            no-op chunks: what orchestration costs
+    python -m benchmarks.speed.scale --chunks 2000 --workers 64 --seconds 5 10            parallel efficiency
 
 A simulated worker is a thread that takes real messages and runs the real `workers.runtime.worker.Worker` on them: claim, look
 for a commit, (sleep), conditional PUT, ledger. `--churn` is the share of chunks whose worker vanishes without a word.
@@ -27,7 +27,6 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from benchmarks.reliability import page
-from benchmarks.rig import until
 from contract import job as words
 from contract import keys, tasks
 from contract.job import Chunk, Done, Item, Job, Plan, Spec
@@ -36,6 +35,7 @@ from orchestrator.job_store import Records
 from orchestrator.local import start
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
+from testkit.cluster import until
 from workers.runtime import worker as enhance
 from workers.runtime.job_cache import JobFile
 from workers.runtime.worker import Worker
@@ -170,7 +170,7 @@ def main() -> int:
                         *(
                             sys.executable,
                             "-m",
-                            "benchmarks.scale",
+                            "benchmarks.speed.scale",
                             "--crowd",
                             str(options.workers // options.processes),
                         ),

@@ -1,0 +1,1 @@
+"""Measurements that anyone can rerun; tests never import them."""

@@ -1,0 +1,1 @@
+"""Fidelity: every kind of film and picture held against its source."""

@@ -1,0 +1,1 @@
+"""Speed and memory, of parts and of whole commands."""
