@@ -11,7 +11,7 @@ films with `--model identity` into FFV1, whose frames (timestamp and SHA-256 of 
 decode of the source; a row is right only when also no object of a dead attempt is left. "Recovery" is seconds from the
 fault until the chunk is held elsewhere or done (rows about workers), the next chunk is done (rows about servers), or
 the job is; median / 99th percentile. "Wrong" counts frames lost, doubled or changed. `--rows NAME ...` does some rows
-again; the short form of each runs in every `make test` (tests/integration/test_trust.py).
+again; the short form of each runs in every `make test` (tests/integration/test_faults.py).
 
 | fault | times | right | wrong | recovery s | remark | when, scale, seed |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -16,7 +16,7 @@ from testkit.cluster import Rig, rig, until
 
 _PATIENCE_S = 300.0
 _QUIET = {"respool_gpu_memory_bytes"}
-"""Exported only where a GPU is (tests/workers/test_meter.py)."""
+"""Exported only where a GPU is (tests/workers/runtime/test_metrics.py)."""
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Tensors that go from one thread's CUDA stream to another's, so that copies and computing overlap; on other devices, nothing.
 
-By CUDA's rules for streams, events and the caching allocator; tests/workers/test_cuda.py runs a film through it.
+By CUDA's rules for streams, events and the caching allocator; tests/workers/generators/test_cuda.py runs a film through it.
 """
 
 from __future__ import annotations

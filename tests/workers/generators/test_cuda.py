@@ -1,4 +1,4 @@
-"""What only a GPU can show. Skipped without one; `pytest tests/workers/test_cuda.py` on a machine that has one."""
+"""What only a GPU can show. Skipped without one; `pytest tests/workers/generators/test_cuda.py` on a machine that has one."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.cli.exits import Exit, exit_of
 from orchestrator.cli.main import respool
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def commands() -> list[tuple[str, click.Command]]:
