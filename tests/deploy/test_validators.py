@@ -112,7 +112,7 @@ def test_secrets_are_made_once(composed: dict[str, Any]) -> None:
 
 
 def test_the_chart_passes_the_schemas_of_kubernetes(need: Need, tmp_path: Path) -> None:
-    """helm lints and renders it, and every object is what the oldest and the newest supported Kubernetes expect."""
+    """`helm` lints and renders it, and every object is what the oldest and the newest supported Kubernetes expect."""
     rendered = []
     for values in VALUES.values():
         call(need("helm"), "lint", "--strict", DEPLOY / "helm", *values)
@@ -224,7 +224,7 @@ def test_every_alert_is_tested_and_explained() -> None:
 
 
 def test_prometheus_of_compose_reads_its_configuration(need: Need, tmp_path: Path) -> None:
-    """promtool accepts it, with the rules where it expects them."""
+    """`promtool` accepts it, with the rules where it expects them."""
     text = (DEPLOY / "compose/prometheus.yaml").read_text().replace("/etc/prometheus/", f"{DEPLOY}/monitoring/")
     (tmp_path / "prometheus.yaml").write_text(text)
     call(need("promtool"), "check", "config", tmp_path / "prometheus.yaml")

@@ -96,7 +96,7 @@ def test_a_loss_of_depth_or_transparency_is_refused(codec: Codec, source: str) -
 
 
 def test_options_that_mean_nothing_are_refused() -> None:
-    """crf for a lossless codec, unknown presets and impossible pixel formats are said before any work."""
+    """A CRF for a lossless codec, unknown presets and impossible pixel formats are refused before any work."""
     with pytest.raises(UsageError, match="--crf 20 means nothing to ffv1"):
         encoder_options("ffv1", Spec(model="identity", codec="ffv1", crf=20), "yuv420p")
     with pytest.raises(UsageError, match="ultrafast"):

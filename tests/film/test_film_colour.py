@@ -51,7 +51,7 @@ def test_rgb_and_grey_pass_the_tensors_unchanged(pix_fmt: str, tmp_path: Path) -
 
 
 def test_sizes_are_rounded_to_even(tmp_path: Path) -> None:
-    """out = even(round(in * scale)) for formats with subsampled chroma."""
+    """Sides of formats with subsampled chroma are even(round(in * scale))."""
     (tmp_path / "film.mkv").write_bytes(write(Film("matroska", "ffv1", {"level": "3"}, frames=3, size=(98, 66))))
     for scale, size in ((2, (196, 132)), (3.5, (344, 232)), (0.5, (50, 34))):
         spec = Spec(model="lanczos", codec="ffv1", scale=scale)

@@ -16,7 +16,7 @@ from testkit.materials.in_process import restore
 
 @pytest.mark.parametrize("first", range(0, 60, 20))
 def test_seeded_corruptions_are_exact_or_said_or_refused(first: int, tmp_path: Path) -> None:
-    """Of corrupted films of every kind none comes out silently different, and none breaks the way. (`make fuzz`: 500.)"""
+    """No corrupted film of any kind comes out silently different or crashes the pipeline (`benchmarks.fidelity.fuzz` runs 500)."""
     cases = [run_case(n, tmp_path) for n in range(first, first + 20)]
     assert [c for c in cases if c.state in ("silent", "broken")] == []
     assert sum(c.state in ("exact", "flagged") for c in cases) >= 12

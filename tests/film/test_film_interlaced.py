@@ -33,7 +33,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_deinterlacing_does_not_know_chunk_borders(name: str, tmp_path: Path) -> None:
-    """bwdif over chunks of 20, 7 and 3 frames gives bit for bit what it gives over the whole film."""
+    """`bwdif` over chunks of 20, 7 and 3 frames gives bit for bit what it gives over the whole film."""
     data = SOURCES[name]()
     (tmp_path / "film").write_bytes(data)
     made = []
@@ -84,7 +84,7 @@ def test_the_identity_leaves_fields_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("codec", "pix_fmt"), [("cinepak", "rgb24"), ("msvideo1", "rgb555le")])
 def test_codecs_without_fields_are_never_interlaced(codec: str, pix_fmt: str) -> None:
-    """idet sees fields in the blocks of Cinepak and Video 1, which know none: such films are left whole."""
+    """Films in Cinepak and Video 1 stay progressive, although `idet` sees fields in the blocks of these codecs."""
     data = write(Film("avi", codec, pix_fmt=pix_fmt, frames=30))
     item = Item(0, "video", "film.avi", "result.mkv", "0" * 64, 1)
     index = plan_film(io.BytesIO(data), item, Spec(model="lanczos", scale=1, codec="ffv1"), 1)

@@ -240,8 +240,10 @@ def oriented(data: bytes) -> bytes:
 
 
 def test_pictures_that_say_which_way_is_up_stay_so(tmp_path: Path) -> None:
-    """Motion JPEG with EXIF orientation is shown turned by its result, though no container said so; where the result could
-    not say it, it is refused."""
+    """The result of Motion JPEG with an EXIF orientation carries the rotation, although no container declared it.
+
+    A container that cannot carry the rotation is refused.
+    """
     data = write(Film("mov", "mjpeg", pix_fmt="yuvj420p", frames=5, patch=oriented))
     done = _restored(data, "mov", tmp_path)
     (tmp_path / "turned.mkv").write_bytes(done.data)

@@ -258,7 +258,7 @@ def test_ctrl_c_while_the_servers_start_leaves_nobody(
 
 
 def test_preview_and_probe(cluster: Cluster, respool: Respool, small_film: Path, tmp_path: Path) -> None:
-    """probe tells frames, rate and plan as JSON; preview writes one sheet with a row a frame."""
+    """`probe` prints frames, rate and plan as JSON; `preview` writes one sheet with a row for each frame."""
     facts = json.loads(respool("probe", small_film, "--json", "--model", "lanczos", "-s", "2").stdout)
     assert facts[0]["frames"] == 24
     assert facts[0]["rate"] == "24"

@@ -35,7 +35,7 @@ def check(rig: Rig, job: str, film: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("victim", ["worker", "pool process"])
 def test_a_killed_worker_costs_its_chunk_and_nothing_else(victim: str, film: Path, folder: Path) -> None:
-    """kill -9 of a worker's parent or child in mid-job: the same frames, one retry at most for each kill."""
+    """After `kill -9` of a worker's parent or child in mid-job: the same frames, one retry at most for each kill."""
     with rig(folder, workers=2) as r:
         job = r.submit(film)
         r.wait_done(job, 3)
@@ -133,7 +133,7 @@ def test_redis_forgets_everything(film: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("role", ["redis", "orchestrator", "s3"])
 def test_kill_a_server(role: str, film: Path, folder: Path) -> None:
-    """kill -9 of Redis, the orchestrator or the object store in mid-job: started again, same output."""
+    """After `kill -9` of Redis, the orchestrator or the object store in mid-job: started again, same output."""
     with rig(folder, workers=1) as r:
         job = r.submit(film)
         r.wait_done(job, 4)

@@ -33,8 +33,10 @@ print("went")
 
 
 def test_a_decoder_left_in_the_middle_of_a_damaged_film_goes(tmp_path: Path) -> None:
-    """Threads that log while their decoder is freed waited for ever for the interpreter's lock; in a process of its own, since
-    nothing inside could end such a wait."""
+    """Threads that log while their decoder is freed do not deadlock on the interpreter's lock.
+
+    The test runs in a process of its own, since nothing inside the process could end such a wait.
+    """
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "film.mp4")]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=240, cwd=Path(__file__).parents[2], check=False

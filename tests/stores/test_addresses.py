@@ -36,7 +36,7 @@ def test_sentinels_name_a_master() -> None:
 
 @pytest.mark.parametrize("url", ["rediss://h", "rediss://h/0?ssl_ca_certs=/ca.pem", "sentinels://h/m/0"])
 def test_tls_is_always_checked(url: str) -> None:
-    """kombu leaves certificates unchecked unless told; here every TLS address checks certificate and host name."""
+    """By default kombu leaves certificates unchecked; here every TLS address checks certificate and host name."""
     tls = broker(Settings(redis_url=url)).conf["broker_use_ssl"]
     assert tls["ssl_cert_reqs"] == ssl.CERT_REQUIRED
     assert tls["ssl_check_hostname"] is True

@@ -149,5 +149,5 @@ def test_expressions_are_read_as_spdx_means_them(expression: str, policy: str, a
 
 
 def test_models_without_weights_pass_every_policy(known: Catalog) -> None:
-    """identity and lanczos are no third party's work."""
+    """`identity` and `lanczos` are no third party's work."""
     licence.check(known.find("identity"), _with("MIT"))

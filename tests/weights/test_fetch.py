@@ -265,7 +265,7 @@ print(fetch(entry, Settings(cache=Path(sys.argv[2]))).sha256)
 
 
 def test_a_killed_process_leaves_nothing_in_the_way(web: Web, small_entry: Entry, home: Settings) -> None:
-    """kill -9 in mid-download frees the lock and leaves a part, from which another process goes on."""
+    """A `kill -9` in mid-download frees the lock and leaves a part, from which another process goes on."""
     web.hold = threading.Event()
     command = [sys.executable, "-c", _FETCH, msgspec.json.encode(small_entry).decode(), str(home.cache)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:

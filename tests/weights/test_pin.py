@@ -69,7 +69,7 @@ def test_other_bytes_under_the_key_are_replaced(shelf: Settings) -> None:
 
 
 def test_models_without_weights_pin_none(shelf: Settings) -> None:
-    """identity and lanczos need nothing from anywhere."""
+    """`identity` and `lanczos` need no weights."""
     assert pin(Spec(model="identity"), Storage(shelf), shelf) == ()
     assert pin(Spec(model="lanczos"), Storage(shelf), shelf) == ()
 

@@ -87,7 +87,7 @@ def test_a_record_tells_the_whole_story(found: list[Record]) -> None:
 
 
 def test_classical_resampling_does_not_claim_invention() -> None:
-    """lanczos and identity say that no detail was generated; networks and restored faces say that it was."""
+    """`lanczos` and `identity` say that no detail was generated; networks and restored faces say that it was."""
     for model, generated in (("lanczos", False), ("identity", False), ("RealESRGAN_x4plus", True)):
         job = submitted("a.png", model=model)
         assert provenance.making(job, job.items[0]).generated is generated
@@ -132,7 +132,7 @@ def put(job: Job, folder: Path) -> tuple[list[Record], dict[str, bytes]]:
 
 
 def test_a_bag_validates_and_a_flipped_byte_does_not(tmp_path: Path) -> None:
-    """bagit itself validates the bag, PREMIS and records included; one flipped byte is found and named."""
+    """The `bagit` package itself validates the bag, PREMIS and records included; one flipped byte is found and named."""
     job = submitted("写真/雪.tif", "b c.png")
     told, _ = put(job, tmp_path / "results")
     bag = write_bag(

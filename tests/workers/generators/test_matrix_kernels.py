@@ -179,8 +179,10 @@ def test_srvgg_is_basicsrs(scale: int, cache: Path) -> None:
 def test_tiled_and_patched_equal_whole_exactly(
     tile: int, pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
 ) -> None:
-    """Convolutions are direct, so every pixel is reckoned the same way wherever it lies: in bf16 too tiles, and frames of which
-    only a part was made anew, have the bits of the whole."""
+    """In bf16, tiles and partly recomputed frames have the same bits as the whole frame.
+
+    Convolutions are direct, so every pixel is computed in the same order wherever it lies.
+    """
     chosen = {"backend": "native", "precision": "bf16"}
     picture = photo[..., :192, :448].contiguous()
     other = picture.clone()

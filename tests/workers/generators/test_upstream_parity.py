@@ -28,7 +28,7 @@ SIZES = {"realesr-animevideov3": 64, "RealESRGAN_x4plus_anime_6B": 40, "RealESRG
 
 
 def network(weights: Weights) -> torch.nn.Module:
-    """basicsr's class with the catalog's parameters and no weights yet."""
+    """Build basicsr's class with the catalog's parameters and without weights."""
     if weights.architecture == "srvgg":
         made: torch.nn.Module = architecture("srvgg_arch", "SRVGGNetCompact")(**weights.parameters)
     else:

@@ -57,7 +57,7 @@ def test_white_at_zero_is_turned_to_black_at_zero(tmp_path: Path, kind: type) ->
 def test_what_would_be_read_as_something_else_is_refused(
     tmp_path: Path, pixels: np.ndarray, options: dict[str, object], says: str
 ) -> None:
-    """libvips reads these without a word as RGB, as grey from black, 255 times too bright, or not at all: refused at submission."""
+    """Files that libvips silently reads as RGB, as grey from black, 255 times too bright, or not at all, are refused at submission."""
     tifffile.imwrite(tmp_path / "a.tif", pixels, planarconfig="contig", **options)  # type: ignore[arg-type]
     with pytest.raises(Unsupported, match=says):
         read_picture(tmp_path / "a.tif", "a.tif")
