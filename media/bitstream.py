@@ -96,15 +96,16 @@ class H264Reader:
 
     @classmethod
     def from_extradata(cls, extradata: bytes) -> H264Reader:
-        if extradata[:1] == b"\1" and len(extradata) > 6:
-            reader = cls(length_size=(extradata[4] & 3) + 1)
-            for nal in _avcc_units(extradata):
-                reader._parameters(nal)
-            return reader
         reader = cls(length_size=0)
-        for nal in nal_units(extradata, 0):
-            reader._parameters(nal)
+        reader.add_extradata(extradata)
         return reader
+
+    def add_extradata(self, extradata: bytes) -> None:
+        """Take over the parameter sets of another sample description."""
+        packed = extradata[:1] == b"\1" and len(extradata) > 6
+        self.length_size = (extradata[4] & 3) + 1 if packed else 0
+        for nal in avcc_units(extradata) if packed else nal_units(extradata, 0):
+            self._parameters(nal)
 
     def look(self, data: bytes, key: bool) -> PacketFacts:
         """Facts about one packet. Frame and field numbers are only read where fields are possible."""
@@ -156,7 +157,7 @@ class H264Reader:
         return number, 1 + bits.u(1)
 
 
-def _avcc_units(extradata: bytes) -> Iterator[bytes]:
+def avcc_units(extradata: bytes) -> Iterator[bytes]:
     """Parameter sets of an avcC box (ISO/IEC 14496-15 5.3.3.1)."""
     at = 5
     for mask in (31, 255):
@@ -241,8 +242,14 @@ class HevcReader:
 
     @classmethod
     def from_extradata(cls, extradata: bytes) -> HevcReader:
+        reader = cls(length_size=0)
+        reader.add_extradata(extradata)
+        return reader
+
+    def add_extradata(self, extradata: bytes) -> None:
+        """Take over the length size of another sample description."""
         packed = len(extradata) > 22 and extradata[0] == 1
-        return cls(length_size=(extradata[21] & 3) + 1 if packed else 0)
+        self.length_size = (extradata[21] & 3) + 1 if packed else 0
 
     def look(self, data: bytes, key: bool) -> PacketFacts:  # noqa: ARG002 - the same question as of H264Reader
         facts = PacketFacts()

@@ -6,9 +6,12 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
+
 from contract.errors import SourceChanged
 from contract.film import FilmChunk, FilmIndex, unpack
 from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunPacket, write_run
+from media.decoder_state import CARRIED, DecoderState
 from media.opening import open_media
 from orchestrator.ingest.lossless import cut_lossless
 from orchestrator.ingest.packets import Inspector, demux
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
-
-CARRIED = ("new_extradata", "param_change", "palette")
-"""Side data that changes how a packet is decoded; the rest is of no use to a bare decoder."""
 
 
 def cut(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
@@ -31,6 +31,9 @@ def _cut_packets(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
     with open_media(source, "the source") as container:
         stream: VideoStream = container.streams[index.stream]  # type: ignore[assignment]
         packets = _read(container, stream, index)
+        state = DecoderState(index.codec, stream.codec_context.extradata or b"")
+        starts = {chunk.start for chunk in index.chunks}
+        entries: dict[int, RunPacket] = {}
         held: deque[RunPacket] = deque()
         held_from = number = 0
         for i, chunk in enumerate(index.chunks):
@@ -39,16 +42,22 @@ def _cut_packets(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
                 if packet is None:
                     raise SourceChanged("the source gives fewer packets than when it was indexed; submit it again.")
                 held.append(packet)
+                if number in starts:
+                    entry = state.entry(packet.data, packet.side)
+                    entries[number] = msgspec.structs.replace(packet, data=entry.data, side=entry.side)
+                state.see(packet.data, packet.side)
                 number += 1
                 if held_from < chunk.start:
                     held.popleft()
                     held_from += 1
             needed = [held[n] for n in range(chunk.start - held_from, chunk.stop - held_from)]
+            needed[0] = entries[chunk.start]
             yield b"".join(write_run(_header(index, chunk, stream), needed))
             following = index.chunks[i + 1].start if i + 1 < len(index.chunks) else number
             while held and held_from < following:
                 held.popleft()
                 held_from += 1
+            entries = {start: entry for start, entry in entries.items() if start >= following}
 
 
 def _read(container: InputContainer, stream: VideoStream, index: FilmIndex) -> Iterator[RunPacket]:

@@ -83,6 +83,8 @@ class Inspector:
             return flags if shown(self._codec, packet) else flags | HIDDEN
         if self._reader is None:
             return flags
+        if packet.has_sidedata("new_extradata"):
+            self._reader.add_extradata(bytes(packet.get_sidedata("new_extradata")))
         facts = self._reader.look(bytes(memoryview(packet)[:HEAD]), packet.is_keyframe)
         if flags & KEY:
             self._skipping = self._skipping or facts.fresh

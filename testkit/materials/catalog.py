@@ -14,6 +14,7 @@ import av
 
 from testkit.materials import damage, field_pictures
 from testkit.materials.draw import picture
+from testkit.materials.kinds import KINDS
 from testkit.materials.recipe import H264, STEREO, Material, film, jpeg, x264, x265
 from testkit.materials.regressions import FOUND
 from testkit.materials.write import Film, Sound, remux, text_stream, write
@@ -327,6 +328,7 @@ MATERIALS: tuple[Material, ...] = (
         for suffix in ("mp4", "mkv", "ts")
     ),
     *FOUND,
+    *KINDS,
 )
 
 
