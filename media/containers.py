@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import av
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from contract.film import SourceStream
     from contract.job import Codec, Item, Spec
+    from media.sound_configuration import SoundConfigurations
 
 _MPEGTS = frozenset(
     [
@@ -83,6 +86,8 @@ class Holding:
     codec: Codec
     turned: bool
     what: str
+    changing: Mapping[int, SoundConfigurations] = field(default_factory=dict)
+    """Streams of sound whose configuration changes in the middle."""
 
     def choose(self, item: Item, spec: Spec) -> Choice:
         """The container that the spec or the result's name asks for, if it holds everything.
@@ -96,12 +101,7 @@ class Holding:
         if problem is not None:
             able = [c for c in _CHOICES if c != wanted and self._problem(c) is None]
             if asked or not able:
-                advice = (
-                    f"name the result .{SUFFIXES[able[0]]}"
-                    if able
-                    else f"and nor can any other container that holds {self.codec}, so that another --codec may help"
-                )
-                raise Unsupported(f"{problem}; {advice}.")
+                raise Unsupported(f"{problem}; {self._advice(able)}.")
             notes.append(f"the result of {self.what} is .{SUFFIXES[able[0]]}: {problem}")
             wanted = able[0]
         kept = []
@@ -116,6 +116,17 @@ class Holding:
             kept.append(msgspec.structs.replace(known, copied=False, note=note))
         return Choice(wanted, tuple(kept), notes)
 
+    def _advice(self, able: list[str]) -> str:
+        """Name a container, or a codec and a container, that hold everything."""
+        if able:
+            return f"name the result .{SUFFIXES[able[0]]}"
+        for codec in sorted(_FILM["matroska"] + _FILM["mov"], key=lambda c: c != "x264"):
+            other = dataclasses.replace(self, codec=codec)
+            found = next((c for c in _CHOICES if other._problem(c) is None), None)
+            if found is not None:
+                return f"use --codec {codec} and name the result .{SUFFIXES[found]}"
+        return "no container that is written here holds it with any codec"
+
     def _needed(self, known: SourceStream) -> bool:
         return known.index != self.film and known.kind not in ("data", "other")
 
@@ -126,7 +137,11 @@ class Holding:
             return f"a film encoded with {self.codec} is what {suffix} cannot hold"
         for known in self.streams:
             if self._needed(known) and not self._holds(container, known):
-                return f"{self.what} has {_article(known.kind)} stream ({known.codec}), which {suffix} cannot hold"
+                sound = self.changing.get(known.index)
+                which = f", whose configuration {sound.summary}" if sound and not sound.held_by(container) else ""
+                return (
+                    f"{self.what} has {_article(known.kind)} stream ({known.codec}){which}, which {suffix} cannot hold"
+                )
         if container == "mpegts" and self.source.chapters():
             return f"{self.what} has chapters, which {suffix} cannot hold"
         if self.turned and container in ("mpegts", "webm"):
@@ -143,6 +158,8 @@ class Holding:
 
     def _holds(self, container: str, known: SourceStream) -> bool:
         """Covers become attachments in Matroska, whatever they are."""
+        if known.index in self.changing and not self.changing[known.index].held_by(container):
+            return False
         attached = container == "matroska" and known.kind == "cover"
         return attached or can_hold(container, self.source.streams[known.index])
 

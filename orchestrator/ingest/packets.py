@@ -20,6 +20,7 @@ from contract.film import MAX_FRAMES
 from contract.packets import CORRUPT, DISCARD, KEY
 from media.bitstream import HEAD, PacketFacts, reader_for
 from media.opening import DecoderLog, reason
+from media.sound_configuration import SoundConfigurations
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -165,6 +166,7 @@ class Tally:
     size: int = 0
     crc: int = 0
     start: float = 0.0
+    sound: SoundConfigurations | None = None
     incomplete: set[int] = field(default_factory=set)
     """Decode times (in ticks of the stream) of packets that the container marks as incomplete."""
 
@@ -174,6 +176,8 @@ class Tally:
             self.start = float(stamp * packet.time_base)
         if packet.is_corrupt and stamp is not None:
             self.incomplete.add(stamp)
+        if self.sound is not None and packet.size:
+            self.sound.see(packet)
         self.packets += 1
         self.size += packet.size
         self.crc = zlib.crc32(packet, self.crc)

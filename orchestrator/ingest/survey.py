@@ -17,6 +17,7 @@ from contract.packets import CORRUPT
 from media.codecs import SUFFIXES, pixel_class
 from media.containers import Holding
 from media.opening import DecoderLog, open_media
+from media.sound_configuration import SoundConfigurations
 from orchestrator.ingest.encoding import announced_rates, nominal_step
 from orchestrator.ingest.packets import PacketTable, Tally, read_packets
 from orchestrator.ingest.probe import (
@@ -119,10 +120,11 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
                 f"loss with --pix-fmt {picture.pix_fmt}."
             )
         found = describe_streams(container, stream)
-        holding = Holding(container, found, stream.index, spec.codec, picture.turned, what)
-        choice = holding.choose(item, spec)
-        tallies = {s.index: Tally() for s in found if s.kind != "attachment" and s.index != stream.index}
+        tallies = {s.index: _tally(container, s) for s in found if s.kind != "attachment" and s.index != stream.index}
         table = read_packets(container, stream, tallies, what, log, checkpoint)
+        changing = {n: t.sound for n, t in tallies.items() if t.sound is not None and t.sound.changes}
+        holding = Holding(container, found, stream.index, spec.codec, picture.turned, what, changing)
+        choice = holding.choose(item, spec)
         picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
         survey = Survey(
             form=container.format.name,
@@ -138,6 +140,7 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
             container=choice.container,
             notes=[
                 *choice.notes,
+                *(f"stream {n} of {what} {sound.summary}" for n, sound in changing.items()),
                 *(f"the container of {what} says: {words.rstrip('.')}" for words in dict.fromkeys(table.notable)),
             ],
             field_order=stream.codec_context.field_order,
@@ -156,6 +159,13 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
             )
         survey = replace(survey, picture=replace(picture, display_matrix=matrix, turned=matrix is not None))
     return survey
+
+
+def _tally(container: InputContainer, known: SourceStream) -> Tally:
+    if known.kind != "audio":
+        return Tally()
+    context = container.streams[known.index].codec_context
+    return Tally(sound=SoundConfigurations(known.codec, (context.extradata if context else None) or b""))
 
 
 def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:

@@ -168,6 +168,20 @@ def patched(data: bytes, form: str, change: Callable[[int, bytes], tuple[bytes, 
     return sink.getvalue()
 
 
+def appended(parts: list[bytes], form: str) -> bytes:
+    """The packets of several files, of the same streams on one clock, one file after the other in one container."""
+    sink = io.BytesIO()
+    with av.open(io.BytesIO(parts[0])) as first, av.open(sink, "w", format=form) as container:
+        streams = [container.add_stream_from_template(s, opaque=True) for s in first.streams]
+        for data in parts:
+            with av.open(io.BytesIO(data)) as source:
+                for packet in source.demux():
+                    if packet.size:
+                        packet.stream = streams[packet.stream.index]
+                        container.mux(packet)
+    return sink.getvalue()
+
+
 def timed(data: bytes, form: str) -> bytes:
     """A raw stream without reordered frames in a container of kind `form`, at 25 frames/s."""
     sink = io.BytesIO()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from testkit.materials.changing_sound import CHANGING_SOUND
 from testkit.materials.headers import HEADERS
 from testkit.materials.recipe import Material
 
-KINDS: tuple[Material, ...] = (*HEADERS,)
+KINDS: tuple[Material, ...] = (*HEADERS, *CHANGING_SOUND)

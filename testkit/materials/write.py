@@ -26,6 +26,7 @@ class Sound:
     length: float = 0.0
     language: str = ""
     tone: float = 440.0
+    layout: str = "stereo"
 
 
 @dataclass
@@ -146,7 +147,7 @@ def _patched(film: Film, packets: list[av.Packet]) -> Iterable[av.Packet]:
 
 def _sound_stream(container: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
     stream = container.add_stream(sound.codec, rate=sound.rate)
-    stream.codec_context.layout = "stereo"
+    stream.codec_context.layout = sound.layout
     if sound.language:
         stream.metadata["language"] = sound.language
     return stream
@@ -162,10 +163,11 @@ def _audio(stream: av.AudioStream, sound: Sound, length: float) -> Iterable[av.P
     for at in range(0, total, size):
         n = np.arange(at, min(at + size, total))
         wave = 0.3 * np.sin(2 * np.pi * sound.tone * n / sound.rate) + 0.01 * rng.standard_normal(len(n))
-        block = np.stack([wave, wave * 0.5]).astype(np.float32)
-        made = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
+        channels = len(av.AudioLayout(sound.layout).channels)
+        block = np.stack([wave / (1 + c) for c in range(channels)]).astype(np.float32)
+        made = av.AudioFrame.from_ndarray(block, format="fltp", layout=sound.layout)
         made.sample_rate = sound.rate
-        resampler = av.AudioResampler(format=form, layout="stereo", rate=sound.rate)
+        resampler = av.AudioResampler(format=form, layout=sound.layout, rate=sound.rate)
         for piece in resampler.resample(made):
             piece.pts = at + round(sound.start * sound.rate)
             piece.time_base = Fraction(1, sound.rate)
