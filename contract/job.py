@@ -35,6 +35,11 @@ State = Literal["ingesting", "running", "paused", "assembling", "done", "failed"
 Codec = Literal["x264", "x265", "svtav1", "vp9", "ffv1", "prores"]
 ImageFormat = Literal["auto", "png", "tiff", "jpg", "webp"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Witness = Literal["full", "sample", "off"]
+"""Sources that a second decoder checks: all, one in ten, none."""
+SALVAGE = 90
+"""Percent of a damaged picture's rows that must be decodable for a result. A picture that lacks more than a tenth is rather copied again
+than used, and a failure is noticed where a note is not; the failure names the share that would accept it."""
 Deinterlace = Literal["auto", "off", "bwdif"]
 
 
@@ -86,6 +91,8 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     chunk_frames: Natural = 0
     hdr: bool = False
     strict: bool = False
+    witness: Witness = "full"
+    salvage: Annotated[int, Meta(ge=0, le=100)] = SALVAGE
 
     @property
     def faces(self) -> Face | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 from io import RawIOBase
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyvips
@@ -21,6 +22,7 @@ from media.images.deflate_writer import Strip, write_png, write_tiff
 from media.images.header import Picture
 from media.images.output_plan import Target
 
+FailOn = Literal["warning", "none"]
 _FORMATS = {8: "uchar", 16: "ushort", 32: "float"}
 JPEG_QUALITY = 95
 """Of libjpeg, without chroma subsampling: at this quality a photograph's error stays below one code value in the mean."""
@@ -40,21 +42,29 @@ def sample_type(depth: int) -> np.dtype[np.generic]:
     return np.dtype({8: np.uint8, 16: np.uint16, 32: np.float32}[container(depth)])
 
 
+def source_samples(
+    file: Path, picture: Picture, name: str, page: int, fail_on: FailOn, access: str = "sequential"
+) -> pyvips.Image:
+    """The samples of one page as they are stored, before turning and conversion; raises BadInput naming `name`.
+
+    `fail_on` is libvips' own: "warning" makes a decoder's complaint an error, "none" reads on with whatever the decoder fills in.
+    """
+    options: dict[str, object] = {"fail_on": fail_on, "access": access}
+    if picture.format == "tiff":
+        options["page"] = page
+    return vips.load(file, picture.format, name, **options)
+
+
 def open_pixels(
-    file: Path, picture: Picture, name: str, strict: bool = True, page: int = 0, anywhere: bool = False
+    file: Path, picture: Picture, name: str, fail_on: FailOn = "warning", page: int = 0, anywhere: bool = False
 ) -> pyvips.Image:
     """The source as upright grey or RGB, with its alpha last, in the raw form of its depth; decoded row by row as asked for.
 
-    `strict` makes a decoder's warning an error; `anywhere` lets rows be read in any order, from a decoded copy that
+    `fail_on` as in `source_samples`; `anywhere` lets rows be read in any order, from a decoded copy that
     libvips keeps (on disk when large). Raises BadInput naming `name`.
     """
-    options: dict[str, object] = {
-        "fail_on": "warning" if strict else "truncated",
-        "access": "sequential" if picture.orientation in (0, 1, 2) and not anywhere else "random",
-    }
-    if picture.format == "tiff":
-        options["page"] = page
-    image = vips.load(file, picture.format, name, **options)
+    access = "sequential" if picture.orientation in (0, 1, 2) and not anywhere else "random"
+    image = source_samples(file, picture, name, page, fail_on, access)
     try:
         image = image.autorot()
         if picture.mode == "cmyk":

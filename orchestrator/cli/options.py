@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from contract.errors import UsageError
-from contract.job import Face, Spec
+from contract.job import SALVAGE, Face, Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +72,8 @@ _OPTIONS = (
     click.option("--hdr", is_flag=True, help="Accept HDR films (PQ, HLG), which networks were not trained on."),
     click.option("--chunk-frames", type=click.IntRange(0), default=0, help="Frames a chunk (default: by size and model)."),
     click.option("--strict", is_flag=True, help="Fail an item rather than deliver it damaged or converted."),
+    click.option("--witness", type=click.Choice(["full", "sample", "off"]), default="full", show_default=True, help="Check sources with a second decoder: all, one in ten, none."),
+    click.option("--salvage", type=click.IntRange(0, 100), default=SALVAGE, show_default=True, metavar="N", help="Deliver a damaged picture when at least N percent of its rows can be decoded."),
     click.option("--profile", type=click.Choice(sorted(_PROFILES)), help="preservation: FFV1 in mkv, TIFF; access: x264 in mp4, JPEG, --faststart."),
     click.option("--priority", type=click.IntRange(0, 9), default=4, show_default=True, help="Higher comes first."),
 )  # fmt: skip

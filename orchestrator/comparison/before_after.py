@@ -57,7 +57,7 @@ def pairs(before: Path, after: Path, count: int, label: str = "") -> Iterator[Pa
 def picture(path: Path) -> pyvips.Image:
     """The first page of an image as it is looked at: 8-bit sRGB, upright, on white."""
     pages, _ = read_pages(path, path.name)
-    image = open_pixels(path, pages[0].picture, path.name, strict=False, page=pages[0].index)
+    image = open_pixels(path, pages[0].picture, path.name, "none", page=pages[0].index)
     return displayed(image.copy_memory() if image.width * image.height <= SIDE * SIDE else image)
 
 

@@ -30,6 +30,7 @@ from workers.generators.enhancer import Enhancer
 from workers.images.block_painter import Painter, meaning
 from workers.images.blocks import blocks
 from workers.images.rows import Rows, to_samples
+from workers.images.source_check import SourceCheck
 
 if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer
@@ -63,6 +64,7 @@ class _Work:
     faces: FaceRestorer | None = None
     face_records: list[dict[str, object]] = field(default_factory=list)
     damage: list[str] = field(default_factory=list)
+    checks: list[dict[str, object]] = field(default_factory=list)
 
 
 def enhance_image(
@@ -125,6 +127,7 @@ def _result(work: _Work, pages: list[Page], targets: list[Target], height: int, 
     record = {
         "pages": [msgspec.to_builtins(page.picture) for page in pages],
         "targets": [msgspec.to_builtins(target) for target in targets],
+        "checks": work.checks,
         **work.enhancer.record(),
         **({"faces": work.face_records} if work.faces else {}),
     }
@@ -159,35 +162,37 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
 def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], papers: Papers, plain: Path) -> list[str]:
     """Enhance the result's rows [top, bottom) of one page, whose profile is in `papers`, into `plain`; returns notes.
 
-    A decoder's warning makes the page start again with leniency, and is told.
+    Two decoders check the source first (see `media.images.witness`); damage is appended to `work.damage`.
     """
     picture = page.picture
     part = msgspec.structs.replace(target, height=rows[1] - rows[0])
     if part.height != target.height:
         part = msgspec.structs.replace(part, format="tiff")
-    notes: list[str] = []
     raw = plain.with_name(plain.name + ".raw")
-    header = open_pixels(work.source, picture, work.name, strict=False, page=page.index)
+    scratch = plain.with_name(plain.name + ".repaired")
+    check = SourceCheck(work.source, page, work.name, work.spec, scratch)
+    header = open_pixels(work.source, picture, work.name, "none", page.index)
     profile = None if picture.mode == "cmyk" else papers.icc
     painter = Painter(work.enhancer, work.spec, picture, target, profile)
     try:
+        if rows[0] == 0:
+            check.examine()
         try:
-            strictly = open_pixels(work.source, picture, work.name, page=page.index)
-            _paint(work, painter, strictly, target, rows, raw)
-        except BadInput as error:
-            if work.spec.strict:
+            _paint(work, painter, check.pixels(), target, rows, raw)
+        except BadInput:
+            if not check.examine_again():
                 raise
-            lenient = open_pixels(work.source, picture, work.name, strict=False, page=page.index)
-            _paint(work, painter, lenient, target, rows, raw)
-            work.damage.append(str(error))
-            notes.append("the source is damaged and was restored as far as it can be read")
+            _paint(work, painter, check.pixels(), target, rows, raw)
+        notes = check.conclude(work.damage)
+        work.checks.append(check.record())
         if work.faces is not None:
-            anywhere = open_pixels(work.source, picture, work.name, strict=False, page=page.index, anywhere=True)
+            anywhere = check.pixels(anywhere=True)
             notes += _with_faces(work, work.faces, anywhere, target, profile, raw)
         packet = metadata_transfer.told(papers, work.made, [])[0].xmp if part.format == "avif" else None
         encode(RawPixels(raw, part), part, header, packet, plain, work.name)
     finally:
         raw.unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
     return notes + painter.notes
 
 

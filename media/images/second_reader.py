@@ -1,0 +1,271 @@
+"""The second opinion on a source's pixels: another decoder than libvips, chosen by format, as block means.
+
+JPEG and WebP go through FFmpeg's own decoders, PNG through libspng (libvips uses libpng), TIFF strip by strip through tifffile and
+imagecodecs, AVIF through libavif and dav1d (libvips: libheif and libaom).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import imagecodecs
+import numpy as np
+import tifffile
+from tifffile import PHOTOMETRIC
+
+from media.images.block_means import SIDE, BlockMeans, Means
+from media.images.header import Page
+
+LARGE = 64_000_000
+"""Pixels above which a decoder that wants the whole picture in memory is not asked, or asked for an eighth of its size."""
+LARGEST_STRIP = 256 << 20
+"""Bytes of one decoded strip or tile that are held at once."""
+_JPEG_IN_TIFF = frozenset({6, 7, 34892, 33007, 34712, 50001, 50002, 52546, 34887})
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+
+class Undecodable(Exception):
+    """Raised when the second reader does not know this kind of file: no evidence against it."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a second decoder made of a picture.
+
+    `means` cover `rows` rows. `complaint` is the decoder's, empty when it had none. `lossy`
+    tells that decoders may differ by a few levels.
+    """
+
+    reader: str
+    means: Means | None
+    rows: int
+    complaint: str = ""
+    lossy: bool = False
+
+
+def opinion(file: Path, page: Page) -> Opinion:
+    """Decode one page of `file` with the second reader of its format. Raises Undecodable where there is none."""
+    reader = {"jpeg": _jpeg, "png": _png, "webp": _webp, "avif": _avif, "tiff": _tiff}.get(page.picture.format)
+    if reader is None:
+        raise Undecodable("no second reader knows this format")
+    return reader(file, page)
+
+
+def stored(page: Page) -> tuple[int, int]:
+    """(width, height) as stored, before the orientation is applied."""
+    picture = page.picture
+    turned = picture.orientation in (5, 6, 7, 8)
+    return (picture.height, picture.width) if turned else (picture.width, picture.height)
+
+
+def _jpeg(file: Path, page: Page) -> Opinion:
+    width, height = stored(page)
+    if page.picture.mode == "cmyk":
+        return _whole(_inks, "libjpeg-turbo", file, page, lossy=True)
+    shift = 3 if width * height > LARGE else 0
+    return _ffmpeg("mjpeg", file, width, height, shift)
+
+
+def _inks(data: bytes) -> np.ndarray[Any, Any]:
+    """Inks of a CMYK JPEG, which is stored inverted (Adobe technote 5116); libvips turns them round, libjpeg does not."""
+    return 255 - np.asarray(imagecodecs.jpeg8_decode(data))
+
+
+def _webp(file: Path, page: Page) -> Opinion:
+    if page.picture.lossless:
+        return _whole(imagecodecs.webp_decode, "libwebp", file, page)
+    return _ffmpeg("webp", file, *stored(page), 0)
+
+
+def _ffmpeg(codec: str, file: Path, width: int, height: int, shift: int) -> Opinion:
+    """The picture as FFmpeg decodes it, at 1 / 2^shift of its size."""
+    name = f"FFmpeg's {codec} decoder"
+    data = file.read_bytes()
+    packet = av.Packet(len(data))
+    packet.update(data)
+    complaint = ""
+    try:
+        frames = _decoded(codec, packet, shift, "explode")
+    except av.error.PatchWelcomeError as error:
+        raise Undecodable(f"{name} does not know this kind") from error
+    except (av.error.InvalidDataError, av.error.EOFError) as error:
+        complaint = f"{name} refuses it: {error.strerror}"
+        try:
+            frames = _decoded(codec, packet, shift, "")
+        except av.error.FFmpegError:
+            return Opinion(name, None, 0, complaint)
+    if not frames:
+        return Opinion(name, None, 0, f"{name} found no picture")
+    frame = frames[0]
+    if (frame.width, frame.height) != (-(-width >> shift), -(-height >> shift)):
+        return Opinion(name, None, 0, f"{name} reads {frame.width} x {frame.height} pixels, not {width} x {height}")
+    if frame.format.components[0].bits != 8 or (
+        frame.format.name.startswith(("yuva444p", "gbrap")) and codec == "mjpeg"
+    ):
+        raise Undecodable(f"{name} gives {frame.format.name}")
+    form = "gray" if frame.format.name.startswith("gray") else "rgb24"
+    samples = frame.to_ndarray(format=form).reshape(frame.height, frame.width, -1)
+    return Opinion(name, _scaled_means(samples, width, height, shift), height, complaint, lossy=True)
+
+
+def _decoded(codec: str, packet: av.Packet[Any], shift: int, strictness: str) -> list[av.VideoFrame]:
+    context = av.CodecContext.create(codec, "r")
+    assert isinstance(context, av.VideoCodecContext)
+    context.thread_count = 1
+    context.options = {"lowres": str(shift), **({"err_detect": strictness} if strictness else {})}
+    return [*context.decode(packet), *context.decode(None)]
+
+
+def _scaled_means(samples: np.ndarray[Any, Any], width: int, height: int, shift: int) -> Means:
+    """Means of blocks of 16 x 16 pixels of the full size, from samples at 1 / 2^shift of it."""
+    if shift == 0:
+        blocks = BlockMeans(width, height, samples.shape[2])
+        for top in range(0, height, 4 * SIDE):
+            blocks.add(top, 0, samples[top : top + 4 * SIDE])
+        return blocks.means()
+    side = SIDE >> shift
+    rows, columns = -(-height // SIDE), -(-width // SIDE)
+    spare = ((0, rows * side - samples.shape[0]), (0, columns * side - samples.shape[1]), (0, 0))
+    padded: Means = np.pad(samples, spare, mode="edge")
+    means: Means = padded.reshape(rows, side, columns, side, -1).mean(axis=(1, 3))
+    return means
+
+
+def _png(file: Path, page: Page) -> Opinion:
+    if page.picture.palette or page.picture.depth < 8:
+        from PIL import Image
+
+        def expanded(data: bytes) -> np.ndarray[Any, Any]:
+            import io
+
+            with Image.open(io.BytesIO(data)) as image:
+                wanted = {"grey": "L", "rgb": "RGB"}[page.picture.mode]
+                wanted = {"L": "LA", "RGB": "RGBA"}[wanted] if page.picture.alpha else wanted
+                return np.asarray(image.convert(wanted))
+
+        return _whole(expanded, "Pillow", file, page)
+    opinion = _whole(imagecodecs.spng_decode, "libspng", file, page)
+    if opinion.means is None and "invalid format" in opinion.complaint:  # a transparent colour in 16-bit samples
+        return _whole(imagecodecs.png_decode, "libpng", file, page)
+    return opinion
+
+
+def _avif(file: Path, page: Page) -> Opinion:
+    return _whole(imagecodecs.avif_decode, "libavif", file, page, lossy=True)
+
+
+def _whole(decode: Any, name: str, file: Path, page: Page, lossy: bool = False) -> Opinion:
+    """Block means of a picture that `decode` gives as one array."""
+    width, height = stored(page)
+    if width * height > LARGE:
+        raise Undecodable(f"{name} would hold {width} x {height} pixels in memory")
+    try:
+        samples = np.asarray(decode(file.read_bytes()))
+    except (RuntimeError, ValueError, OSError, SyntaxError) as error:
+        return Opinion(name, None, 0, f"{name} refuses it: {_first_line(error)}")
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    if samples.shape[:2] != (height, width):
+        if samples.shape[:2] == (width, height):
+            raise Undecodable(f"{name} turned the picture")
+        return Opinion(
+            name, None, 0, f"{name} reads {samples.shape[1]} x {samples.shape[0]} pixels, not {width} x {height}"
+        )
+    top = float(np.iinfo(samples.dtype).max) if samples.dtype.kind == "u" else 1.0
+    if samples.dtype == np.uint16 and page.picture.depth in (10, 12):
+        top = float((1 << page.picture.depth) - 1)
+    blocks = BlockMeans(width, height, samples.shape[2], top)
+    for row in range(0, height, 4 * SIDE):
+        blocks.add(row, 0, samples[row : row + 4 * SIDE])
+    return Opinion(name, blocks.means(), height, lossy=lossy)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _tiff(file: Path, page: Page) -> Opinion:
+    """Block means of a TIFF page, one strip or tile in memory at a time."""
+    name = "tifffile"
+    try:
+        with tifffile.TiffFile(file, is_ome=False, is_shaped=False) as found:
+            series = found.pages[page.index]
+            assert isinstance(series, tifffile.TiffPage)
+            return _segments(found, series, page, name)
+    except (tifffile.TiffFileError, IndexError, KeyError, AssertionError, TypeError) as error:
+        raise Undecodable(f"tifffile does not open it ({_first_line(error)})") from error
+
+
+def _segments(found: tifffile.TiffFile, page: tifffile.TiffPage, asked: Page, name: str) -> Opinion:
+    width, height = page.imagewidth, page.imagelength
+    channels = 3 if page.photometric == PHOTOMETRIC.PALETTE else page.samplesperpixel
+    if (
+        page.samplesperpixel > 5
+        or page.dtype is None
+        or page.imagedepth != 1
+        or (asked.picture.mode == "cmyk" and page.compression in _JPEG_IN_TIFF)
+    ):
+        raise Undecodable("tifffile reads its samples otherwise than libvips")
+    strip = int(np.prod(page.chunks)) * page.dtype.itemsize
+    if strip > LARGEST_STRIP:
+        raise Undecodable(f"one strip of it holds {strip} bytes")
+    top = _top(page)
+    blocks = BlockMeans(width, height, channels, top)
+    handle = found.filehandle
+    complaint, broken = "", 0
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
+        if not count:
+            broken += 1
+            complaint = complaint or f"strip or tile {index} is missing"
+            continue
+        handle.seek(offset)
+        try:
+            data = handle.read(count)
+            if len(data) < count:
+                raise ValueError(f"{len(data)} of {count} bytes are there")
+            samples, place, _ = page.decode(data, index, jpegtables=page.jpegtables)
+        except NotImplementedError as error:
+            raise Undecodable(f"tifffile does not decode it ({_first_line(error)})") from error
+        except (ValueError, RuntimeError, OSError, IndexError) as error:
+            broken += 1
+            complaint = complaint or f"strip or tile {index} cannot be decoded ({_first_line(error)})"
+            continue
+        if samples is None:
+            broken += 1
+            continue
+        blocks.add(place[2], place[3], _expanded(samples[0], page), place[0])
+    if broken == len(page.dataoffsets) and complaint and not _plain_truncation(complaint):
+        raise Undecodable(f"tifffile decodes none of it ({complaint})")
+    means = blocks.means()
+    if page.photometric == PHOTOMETRIC.MINISWHITE:
+        means[..., 0] = 255 - means[..., 0]
+    return Opinion(
+        name, means, blocks.rows, f"tifffile: {complaint}" if complaint else "", lossy=page.compression in _JPEG_IN_TIFF
+    )
+
+
+def _plain_truncation(complaint: str) -> bool:
+    return "bytes are there" in complaint or "is missing" in complaint
+
+
+def _top(page: tifffile.TiffPage) -> float:
+    if page.photometric == PHOTOMETRIC.PALETTE:
+        return 255.0
+    if page.dtype is not None and page.dtype.kind == "f":
+        return 1.0
+    return float((1 << page.bitspersample) - 1)
+
+
+def _expanded(samples: np.ndarray[Any, Any], page: tifffile.TiffPage) -> np.ndarray[Any, Any]:
+    """A decoded strip, h x w x samples, with its palette applied."""
+    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None:
+        colours: np.ndarray[Any, Any] = (page.colormap >> 8).astype(np.uint8).T[samples[..., 0]]
+        return colours
+    return samples.view(np.uint8) if samples.dtype == bool else samples
+
+
+__all__ = ["LARGE", "Opinion", "Undecodable", "opinion", "stored"]

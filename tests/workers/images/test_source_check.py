@@ -1,0 +1,173 @@
+"""Damage of pictures: found by two decoders, classified, measured in rows, and never turned into a silent result."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from contract.errors import BadInput
+from contract.job import Spec
+from contract.settings import Settings
+from media.images.header import read_pages
+from media.images.witness import examine
+from workers.generators.registry import load
+from workers.images.image import ImageResult, enhance_image
+
+Restore = Callable[..., ImageResult]
+HEIGHT, WIDTH = 160, 208
+
+
+@pytest.fixture
+def restore(tmp_path: Path) -> Restore:
+    """Restore bytes as a file of a name, with options of the spec."""
+
+    def run(data: bytes, name: str, **options: object) -> ImageResult:
+        source = tmp_path / f"source-{name}"
+        source.write_bytes(data)
+        spec = Spec(model="lanczos", scale=1.0, **options)  # type: ignore[arg-type]
+        return enhance_image(source, name, spec, load(spec, {}, Settings(device="cpu")), tmp_path / name, lambda: None)
+
+    return run
+
+
+def pixels() -> np.ndarray:
+    """A textured picture without a row of one colour."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    plain = np.stack([(np.sin(x / 17) * np.cos(y / 23) + 1) * 110, x % 200, y % 200], -1)
+    return (plain + np.random.default_rng(1).integers(0, 30, plain.shape)).astype(np.uint8)
+
+
+def picture(form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels()).save(file, form, **options)
+    return file.getvalue()
+
+
+def strips(compression: str) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels(), photometric="rgb", rowsperstrip=16, compression=compression, metadata=None)
+    return file.getvalue()
+
+
+SOUND = {
+    "baseline.jpg": lambda: picture("JPEG", quality=90),
+    "progressive.jpg": lambda: picture("JPEG", quality=90, progressive=True),
+    "grey.jpg": lambda: _converted("L", "JPEG", quality=90),
+    "inks.jpg": lambda: _converted("CMYK", "JPEG", quality=95),
+    "rgb.png": lambda: picture("PNG"),
+    "palette.png": lambda: _converted("P", "PNG"),
+    "bilevel.png": lambda: _converted("1", "PNG"),
+    "lossy.webp": lambda: picture("WebP", quality=90),
+    "lossless.webp": lambda: picture("WebP", lossless=True),
+    "plain.avif": lambda: picture("AVIF", quality=90),
+    "deflate.tif": lambda: strips("zlib"),
+    "lzw.tif": lambda: strips("lzw"),
+    "jpeg.tif": lambda: picture("TIFF", compression="jpeg"),
+    "palette.tif": lambda: _converted("P", "TIFF"),
+    "fax.tif": lambda: _converted("1", "TIFF", compression="group4"),
+    "inks.tif": lambda: _converted("CMYK", "TIFF"),
+}
+
+
+def _converted(mode: str, form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels()).convert(mode).save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_pictures_are_read_alike_by_two_decoders(name: str, tmp_path: Path) -> None:
+    """Every kind is confirmed by a second decoder without a word of damage."""
+    file = tmp_path / name
+    file.write_bytes(SOUND[name]())
+    page = read_pages(file, name)[0][0]
+    verdict = examine(file, page, name, tmp_path / "repaired")
+    assert (verdict.damage, verdict.notes, verdict.rows) == ("", (), HEIGHT)
+    assert len(verdict.readers) == 2
+
+
+def test_a_missing_end_marker_is_harmless(restore: Restore) -> None:
+    """A JPEG that lacks only its last two bytes, a PNG that lacks its end chunk: every row is there, and a note says so."""
+    for name, cut in (("baseline.jpg", 2), ("progressive.jpg", 2), ("rgb.png", 12)):
+        made = restore(SOUND[name]()[:-cut], name, strict=True)
+        assert not made.damage
+        assert any("every row is there" in note for note in made.notes)
+
+
+def test_a_wrong_checksum_over_sound_pixels_is_harmless(restore: Restore) -> None:
+    """A damaged CRC of a pixel chunk costs nothing where the pixel stream's own checksum holds."""
+    data = bytearray(SOUND["rgb.png"]())
+    at = data.index(b"IDAT")
+    length = int.from_bytes(data[at - 4 : at], "big")
+    data[at + 4 + length] ^= 0xFF
+    made = restore(bytes(data), "rgb.png")
+    assert not made.damage
+    assert any("own checksum holds" in note for note in made.notes)
+
+
+@pytest.mark.parametrize("name", ["baseline.jpg", "rgb.png"])
+def test_a_truncated_picture_fails_with_the_share_that_would_accept_it(restore: Restore, name: str) -> None:
+    """Two thirds of a file are missing: it fails by default, and the salvage that its message names delivers it as damaged."""
+    data = SOUND[name]()
+    short = data[: len(data) // 3]
+    with pytest.raises(BadInput, match=r"only \d+ of its 160 rows \(\d+%\).*--salvage \d+") as error:
+        restore(short, name)
+    share = int(str(error.value).rpartition(" ")[2].rstrip("."))
+    assert 15 <= share <= 45
+    made = restore(short, name, salvage=share)
+    assert "rows were decoded" in made.damage[0]
+    with pytest.raises(BadInput):
+        restore(short, name, salvage=share + 1)
+
+
+def test_scan_data_that_end_early_before_an_end_marker(restore: Restore) -> None:
+    """An end marker after a third of the data does not make a JPEG whole, with or without the second decoder."""
+    data = SOUND["baseline.jpg"]()
+    short = data[: len(data) // 3] + b"\xff\xd9"
+    for witness in ("full", "off"):
+        with pytest.raises(BadInput, match="--salvage"):
+            restore(short, "baseline.jpg", witness=witness)
+
+
+def test_a_progressive_jpeg_that_lacks_scans_is_damaged(restore: Restore) -> None:
+    """Later scans are missing and the end marker stands: no decoder complains, the structure does."""
+    data = SOUND["progressive.jpg"]()
+    scans = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
+    made = restore(data[: scans[-1]] + b"\xff\xd9", "progressive.jpg")
+    assert "progressive scans stop" in made.damage[0]
+    with pytest.raises(BadInput, match="--salvage"):
+        restore(data[: scans[1]] + b"\xff\xd9", "progressive.jpg")
+
+
+def test_damaged_strips_are_found_and_measured(restore: Restore) -> None:
+    """One broken strip of ten is damage with nine tenths of the rows; --strict refuses it."""
+    data = bytearray(strips("zlib"))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        offset = file.pages[0].dataoffsets[4]
+    data[offset + 20 : offset + 60] = bytes(40)
+    made = restore(bytes(data), "deflate.tif")
+    assert len(made.damage) == 1
+    with pytest.raises(BadInput, match="--strict"):
+        restore(bytes(data), "deflate.tif", strict=True)
+
+
+def test_no_row_decoded_is_no_result(restore: Restore) -> None:
+    """A picture of which nothing can be decoded fails even with --salvage 0."""
+    data = SOUND["rgb.png"]()
+    at = data.index(b"IDAT") + 4
+    with pytest.raises(BadInput, match="cannot be decoded at all"):
+        restore(data[:at] + bytes(500) + data[at + 500 :], "rgb.png", salvage=0)
+
+
+def test_the_sample_is_one_name_in_ten(restore: Restore) -> None:
+    """`--witness sample` reads a tenth of the names twice, `off` none."""
+    data = SOUND["rgb.png"]()
+    readers = [len(restore(data, f"{n}.png", witness="sample").record["checks"][0]["readers"]) for n in range(60)]  # type: ignore[index]
+    assert 1 <= readers.count(2) <= 15
+    assert restore(data, "0.png", witness="off").record["checks"] == [{"readers": ["libvips"]}]
