@@ -222,6 +222,7 @@ class Assembly:
             delivered = sum(commit.frames for commit in commits)
             damage = [Damage(item.n, span.first, span.count, span.reason) for span in index.damage]
             damage += [span for commit in commits for span in commit.damage]
+            damage = list(dict.fromkeys(damage))  # a worker reports the container's marks too
             if delivered != index.frames and not damage:
                 raise VerifyError(f"{delivered} of {index.frames} frames were made and nobody said why; retry the job.")
             notes = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
 
+from media.demuxing import demux
 from media.opening import open_media, reason
 from orchestrator.assemble.verify import Track
-from orchestrator.ingest.packets import demux
 
 if TYPE_CHECKING:
     from av.container import InputContainer

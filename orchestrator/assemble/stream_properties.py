@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from av.audio.stream import AudioStream
 
 from contract.film import FilmIndex
-from orchestrator.ingest.probe import header_dump
+from media.demuxing import header_dump
 
 if TYPE_CHECKING:
     from av.container import InputContainer

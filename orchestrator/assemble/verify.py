@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from contract.errors import VerifyError
 from contract.film import MAX_TIMESCALE, FilmIndex, unpack
+from media.demuxing import demux
 from media.opening import open_media
 from orchestrator.assemble.concat import late
-from orchestrator.ingest.packets import demux
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from av.codec.context import ThreadType
 from av.filter import Graph
 
 from contract.film import Scan, Scanning, unpack
+from media.demuxing import only
 from media.opening import open_media
-from orchestrator.ingest.packets import only
 
 if TYPE_CHECKING:
     from av.container import InputContainer

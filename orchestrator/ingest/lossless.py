@@ -22,8 +22,8 @@ from contract.film import FilmChunk, FilmIndex, Span
 from contract.job import Spec
 from contract.packets import KEY, MARKED, RunHeader, RunPacket, write_run
 from media.codecs import choose_pix_fmt, encoder_options, same_samples
+from media.decoding import SequentialDecoder
 from media.opening import open_media
-from orchestrator.ingest.trial_decode import SequentialDecoder
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -12,9 +12,10 @@ from contract.errors import SourceChanged
 from contract.film import FilmChunk, FilmIndex, unpack
 from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunPacket, write_run
 from media.decoder_state import CARRIED, DecoderState
+from media.demuxing import demux
 from media.opening import open_media
 from orchestrator.ingest.lossless import cut_lossless
-from orchestrator.ingest.packets import Inspector, demux
+from orchestrator.ingest.packets import Inspector
 
 if TYPE_CHECKING:
     from av.container import InputContainer

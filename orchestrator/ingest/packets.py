@@ -5,21 +5,19 @@ from __future__ import annotations
 import re
 import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import av.error
 import av.logging
 import numpy as np
 import numpy.typing as npt
-from av.stream import Discard
 
 from contract.errors import BadInput
 from contract.film import MAX_FRAMES
 from contract.packets import CORRUPT, DISCARD, KEY
 from media.bitstream import HEAD, PacketFacts, reader_for
-from media.opening import DecoderLog, reason
+from media.demuxing import demux
 from media.sound_configuration import SoundConfigurations
 
 if TYPE_CHECKING:
@@ -28,8 +26,8 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
-PATIENCE = 10_000
-"""How often a demuxer may say in a row that it has found nothing yet."""
+    from media.opening import DecoderLog
+
 NOTABLE = ("Found duplicated MOOV", "File extends beyond end of segment")
 """Warnings which mean that a file holds more than what is read of it."""
 NONE = -(1 << 63)
@@ -123,39 +121,6 @@ def shown(codec: str, packet: Packet[VideoStream]) -> bool:
     if first >> 7 - bit & 1:  # show_existing_frame
         return True
     return bool(first >> 7 - (bit + 2) & 1)
-
-
-def only(container: InputContainer, wanted: set[int]) -> None:
-    """Let the demuxer skip all streams but `wanted`."""
-    for stream in container.streams:
-        if stream.index not in wanted:
-            stream.discard = Discard.all
-
-
-def demux(container: InputContainer, streams: set[int], broken: list[str]) -> Iterator[Packet[Stream]]:
-    """Packets of `streams` to the end; where the file breaks off, the reason is appended to `broken`."""
-    only(container, streams)
-    if not streams:
-        return  # PyAV would take no streams for all streams
-    packets = container.demux([container.streams[i] for i in sorted(streams)])
-    again = 0
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.BlockingIOError as error:  # a stretch that holds nothing of these streams
-            again += 1
-            if again > PATIENCE:
-                broken.append(reason(error))
-                return
-            continue
-        except av.error.FFmpegError as error:
-            broken.append(reason(error))
-            return
-        if packet is None:
-            return
-        again = 0
-        if packet.size or packet.pts is not None or packet.dts is not None:  # not PyAV's marks of the end
-            yield packet
 
 
 @dataclass

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import av
 import av.error
-import av.logging
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
@@ -20,6 +19,7 @@ from contract.errors import BadInput, Unsupported
 from contract.film import Colour, Matrix, SourceStream, StreamKind
 from media.codecs import pixel_class
 from media.containers import codec_name
+from media.demuxing import header_dump
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -140,16 +140,6 @@ def _colour(film: VideoStream, chroma: int) -> Colour:
 
 
 _CHROMA = {"left": 1, "center": 2, "topleft": 3, "top": 4, "bottomleft": 5, "bottom": 6}
-
-
-def header_dump(container: InputContainer) -> str:
-    """FFmpeg's own description of the container, which tells what PyAV's attributes do not."""
-    before = av.logging.get_level()
-    av.logging.set_level(av.logging.VERBOSE)
-    try:
-        return str(container.dumps_format())  # type: ignore[attr-defined]  # PyAV's stubs leave it out
-    finally:
-        av.logging.set_level(before)
 
 
 def chroma_location(dump: str, film: VideoStream) -> int:

@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import av
-import av.error
 import numpy as np
 import numpy.typing as npt
 from av.video.codeccontext import VideoCodecContext
@@ -28,6 +27,7 @@ from contract.errors import BadInput, Unsupported, UsageError
 from contract.film import ImageSequence, SequenceFile
 from contract.packets import MAX_PAYLOAD
 from contract.settings import Settings
+from media.decoding import NO_PICTURE, PacketDecoder
 from media.images import vips
 from media.images.dpx import is_dpx, read_header
 from media.images.header import read_pages
@@ -35,6 +35,10 @@ from media.images.sniff import sniff
 from media.opening import DecoderLog, reason
 from orchestrator.ingest.numbering import numbered
 from orchestrator.submission.sources import Found, SourceFile, apart, usable
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
 
 Form = Literal["dpx", "tiff", "png"]
 Progress = Callable[[str, int, int], None]
@@ -219,18 +223,20 @@ def _check_picture(data: bytes, label: str, notes: list[str] | None) -> object:
 
 def _decode(data: bytes, form: Form, label: str) -> VideoFrame:
     """The image's only frame; BadInput when the decoder complains of anything."""
-    packet = av.Packet(len(data))  # av.Packet(data) would have no padding behind it
+    packet = cast("Packet[VideoStream]", av.Packet(len(data)))  # av.Packet(data) would have no padding behind it
     packet.update(data)
     context: VideoCodecContext = av.CodecContext.create(form, "r")
     context.thread_count = 1
+    context.copy_opaque = True
+    trouble: dict[int, str] = {}
     with DecoderLog(form) as log:
+        decoder = PacketDecoder(context, log, trouble.setdefault)
         try:
-            frames = [*context.decode(packet), *context.decode(None)]
-        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+            frames = [frame for _, frame in (*decoder.feed(packet, 0), *decoder.drain(0))]
+        except (ValueError, MemoryError) as error:
             raise BadInput(f"{label} cannot be decoded ({reason(error)}); copy it again from where it came.") from error
-        said = log.take()
-    if said or len(frames) != 1:
-        raise BadInput(f"{label} cannot be decoded ({(said or ['no picture'])[0]}); copy it again from where it came.")
+    if trouble or len(frames) != 1:
+        raise BadInput(f"{label} cannot be decoded ({trouble.get(0, NO_PICTURE)}); copy it again from where it came.")
     return frames[0]
 
 

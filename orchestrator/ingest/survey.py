@@ -16,6 +16,7 @@ from contract.film import Span
 from contract.packets import CORRUPT
 from media.codecs import SUFFIXES, pixel_class
 from media.containers import Holding
+from media.decoding import INCOMPLETE, spans
 from media.opening import DecoderLog, open_media
 from media.sound_configuration import SoundConfigurations
 from orchestrator.ingest.encoding import announced_rates, nominal_step
@@ -73,22 +74,15 @@ class Survey:
     def damage(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
         """What the container itself reports, given the `positions` of the packets and the `pts` of the positions: packets with
         missing bytes, and places that it could not read."""
-        spans: list[Span] = []
-        for packet in np.flatnonzero(self.table.flags & CORRUPT):
-            position = int(positions[packet])
-            if position < 0:
-                continue
-            if spans and spans[-1].first + spans[-1].count == position:
-                spans[-1] = Span(spans[-1].first, spans[-1].count + 1, spans[-1].reason)
-            else:
-                spans.append(Span(position, 1, "the container marks its bytes as incomplete"))
-        return spans + self.elsewhere(positions, pts)
+        incomplete = positions[np.flatnonzero(self.table.flags & CORRUPT)]
+        marked = spans({int(position): INCOMPLETE for position in incomplete if position >= 0})
+        return marked + self.elsewhere(positions, pts)
 
     def elsewhere(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
         """What is broken beside the film's own packets, as points (spans of no frames) in the film."""
         last = len(pts) - 1
         said = dict.fromkeys(self.table.said)
-        spans = [
+        points = [
             Span(
                 max(0, int(positions[min(packet, len(positions) - 1)])),
                 0,
@@ -97,13 +91,13 @@ class Survey:
             for packet, words in list(said)[:MANY]
         ]
         if len(said) > MANY:
-            spans.append(Span(0, 0, f"the container cannot be read at {len(said) - MANY} more places"))
+            points.append(Span(0, 0, f"the container cannot be read at {len(said) - MANY} more places"))
         for seconds, words in self.wounded:
             at = int(np.searchsorted(pts, int(Fraction(seconds) / self.time_base)))
-            spans.append(Span(min(at, last), 0, words))
+            points.append(Span(min(at, last), 0, words))
         if self.table.broken_off:
-            spans.append(Span(last, 0, f"the file breaks off here ({self.table.broken_off})"))
-        return spans
+            points.append(Span(last, 0, f"the file breaks off here ({self.table.broken_off})"))
+        return points
 
 
 def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint: Callable[[], None]) -> Survey:

@@ -1,24 +1,17 @@
-"""Decoding a source in sequence with one thread: a short trial where packets are not to be trusted, or all of it."""
+"""A short trial decode, for sources whose packets alone are not to be trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import av
-import av.error
-from av.codec.context import ThreadType
-from av.video.frame import PictureType
 
-from media.opening import DecoderLog, reason
-from orchestrator.ingest.packets import demux
+from media.decoding import SequentialDecoder, refers_to_others
 from orchestrator.ingest.presentation_order import Disorder, Order
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
     from orchestrator.ingest.chunking import Keys
@@ -34,70 +27,6 @@ KEYED_CODECS = SOUND_CODECS | {
 """Codecs that refer to other frames and whose key packets are marked as such. Others are not cut: demuxers mark every
 packet of rpza, Flash Screen Video or H.261 as a key, and Cinepak's stand alone only in part."""
 SOUND_FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "mpeg", "mxf", "nut", "flv", "ivf"))
-
-
-def leans(frame: VideoFrame) -> bool:
-    """Whether the decoder says that `frame` refers to others: decoding cannot start there."""
-    return not frame.key_frame and frame.pict_type in (PictureType.P, PictureType.B)
-
-
-class Tag:
-    """The packet that a frame came from, as an object of its own: PyAV keeps opaque values by identity."""
-
-    __slots__ = ("packet",)
-
-    def __init__(self, packet: int) -> None:
-        self.packet = packet
-
-
-@dataclass
-class SequentialDecoder:
-    """Iterate for (packet id, frame); `trouble` collects what went wrong at which packet id."""
-
-    container: InputContainer
-    stream: VideoStream
-    limit: int | None = None
-    checkpoint: Callable[[], None] = lambda: None
-    """Called at each packet."""
-    trouble: dict[int, str] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[tuple[int, VideoFrame]]:
-        context = self.stream.codec_context
-        context.thread_count = 1
-        context.thread_type = ThreadType.NONE
-        context.copy_opaque = True
-        number = -1
-        with DecoderLog(context.name) as log:
-            packets = demux(self.container, {self.stream.index}, self.broken)
-            for number, packet in enumerate(islice(packets, self.limit)):
-                self.checkpoint()
-                if not packet.size:
-                    continue
-                packet.opaque = Tag(number)
-                if packet.is_corrupt:
-                    self.trouble.setdefault(number, "bytes of it are missing in the container")
-                yield from self._feed(packet, number, log)  # type: ignore[arg-type]
-            yield from self._feed(None, number, log)
-
-    def _feed(
-        self, packet: av.Packet[VideoStream] | None, number: int, log: DecoderLog
-    ) -> Iterator[tuple[int, VideoFrame]]:
-        try:
-            frames = self.stream.codec_context.decode(packet)
-        except av.error.EOFError:
-            frames = []
-        except av.error.FFmpegError as error:
-            self.trouble.setdefault(number, f"the decoder refuses its data ({reason(error)})")
-            frames = []
-        for message in log.take():
-            self.trouble.setdefault(number, f"the decoder says: {message}")
-        for frame in frames:
-            tag = frame.opaque
-            at = tag.packet if isinstance(tag, Tag) else number
-            if frame.is_corrupt:
-                self.trouble.setdefault(at, "the decoder had to guess parts of it")
-            yield at, frame
 
 
 def needs_trial(form: str, codec: str, order: Order, first_key: int) -> bool:
@@ -129,7 +58,7 @@ def run_trial(
     given = []
     for packet, frame in decoder:
         given.append(packet)
-        if packet in marked and leans(frame):
+        if packet in marked and refers_to_others(frame):
             raise Disorder("packets are marked as key frames that are none")
     places = [int(order.positions[p]) for p in given]
     if sorted(places) != places or len(set(places)) != len(places):

@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import av
-import av.error
 from av.codec.context import ThreadType
 from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType, VideoFrame
 
 from contract.errors import Unsupported
 from contract.film import Span
 from contract.packets import CORRUPT, KEY, MARKED, RunHeader, RunPacket, RunReader
-from media.opening import DecoderLog, reason
+from media.decoding import FALSE_KEY, NO_PICTURE, UNDECODED, PacketDecoder, refers_to_others, spans, with_dependants
+from media.opening import DecoderLog
 
 if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 REORDER = 16
@@ -40,17 +40,6 @@ TWICE = frozenset(("vp8",))
 nothing. They are run twice over buffers that were used differently, and what is not the same was not decoded."""
 HELD = 7
 """Frames that the second decoder's buffers are kept occupied by, more than the first one's ever are."""
-NO_PICTURE = "no picture comes out of the source's data"
-BUILDS_ON = "builds on a damaged picture"
-
-
-class Place:
-    """The position of a frame, as an object of its own: PyAV keeps opaque values by identity."""
-
-    __slots__ = ("position",)
-
-    def __init__(self, position: int) -> None:
-        self.position = position
 
 
 class RunDecoder:
@@ -96,7 +85,7 @@ class RunDecoder:
                     if attempt.trouble and threads != 1:
                         break
                     if again is not None and next(again, None) != (position, _sum(frame)):
-                        attempt.doubt(position, "parts of it are not decoded")
+                        attempt.note(position, UNDECODED)
                     if self.low <= position < self.high and position not in self._seen:
                         self._seen.add(position)
                         yield position, frame
@@ -114,19 +103,7 @@ class RunDecoder:
     @property
     def damage(self) -> list[Span]:
         """What to tell about the owned frames, those included that are decoded from a damaged one."""
-        reasons: dict[int, str] = {}
-        following = False
-        since: int | None = None
-        for position, key in self._decode_order:
-            if key:
-                since, following = (position, following) if following else (None, False)
-            elif since is not None and position > since:
-                since, following = None, False  # past the pictures that lead the key and may still look back
-            if position in self._suspect:
-                following, since = True, None
-            elif following and not key:
-                reasons[position] = BUILDS_ON
-        reasons.update(self._suspect)
+        reasons = with_dependants(self._decode_order, self._suspect)
         reasons.update(dict.fromkeys(self.missing, NO_PICTURE))
         first, after = self.header.first, self.header.first + self.header.count
         return spans({p: r for p, r in reasons.items() if first <= p < after})
@@ -140,6 +117,7 @@ class _Attempt:
         self._reader = RunReader(self._file)
         self._context = open_decoder(self._reader.header, threads)
         self._log = DecoderLog(self._context.name, threads=True)
+        self._decoder = PacketDecoder(self._context, self._log, self.note)
         self._settled_at: int | None = None
         self._settled_by_key = False
         self.suspect: dict[int, str] = {}
@@ -167,36 +145,18 @@ class _Attempt:
                 self._settled_at = position
                 self._settled_by_key = number > 0 and bool(stored.flags & KEY)
             self.order.append((position, bool(stored.flags & KEY)))
-            if stored.flags & CORRUPT:
-                self._note(position, "bytes of it are missing in the container")
-            yield from self._feed(_to_packet(stored), position)
-        yield from self._feed(None, position)
+            yield from self._checked(self._decoder.feed(_to_packet(stored), position, bool(stored.flags & CORRUPT)))
+        yield from self._checked(self._decoder.drain(position))
 
-    def _feed(self, packet: Packet[VideoStream] | None, position: int) -> Iterator[tuple[int, VideoFrame]]:
-        try:
-            frames = self._context.decode(packet)
-        except av.error.EOFError:
-            frames = []
-        except av.error.FFmpegError as error:
-            self._note(position, f"the decoder refuses its data ({reason(error)})")
-            frames = []
-        for message in self._log.take():
-            self._note(position, f"the decoder says: {message}")
-        for frame in frames:
-            place = frame.opaque
-            at = place.position if isinstance(place, Place) else position
-            if frame.is_corrupt:
-                self._note(at, "the decoder had to guess parts of it")
-            elif at == self._settled_at and self._settled_by_key and leans(frame):
-                self._note(at, "it is marked as a key frame and refers to others")
-            yield at, frame
+    def _checked(self, frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
+        """Hold the frame at which decoding is to have settled against its mark as a key frame."""
+        for position, frame in frames:
+            if position == self._settled_at and self._settled_by_key and refers_to_others(frame):
+                self.note(position, FALSE_KEY)
+            yield position, frame
 
-    def doubt(self, position: int, reason: str) -> None:
-        """Say of a frame that it is not what the source holds."""
-        self._note(position, reason)
-
-    def _note(self, position: int, reason: str) -> None:
-        """Remember trouble, unless it is the expected one of a decoder that starts in the middle of a stream."""
+    def note(self, position: int, reason: str) -> None:
+        """Remember damage, unless it is what a decoder shows that starts in the middle of a stream."""
         self.trouble = True
         if self._settled_at is not None and position >= self._settled_at:
             self.suspect.setdefault(position, reason)
@@ -217,24 +177,15 @@ def _sums(path: Path, threads: int) -> Iterator[tuple[int, int]]:
     kept: deque[VideoFrame] = deque(maxlen=HELD)
     with path.open("rb") as file:
         reader = RunReader(file)
-        context = open_decoder(reader.header, threads)
+        decoder = PacketDecoder(open_decoder(reader.header, threads), None, lambda *_: None)  # the first one notes
         position = -1
         for stored in chain(reader, (None,)):
             if stored is not None and not stored.data:
                 continue
             position = position if stored is None else stored.position
-            try:
-                frames = context.decode(None if stored is None else _to_packet(stored))
-            except av.error.FFmpegError:
-                continue
-            for frame in frames:
+            for at, frame in decoder.drain(position) if stored is None else decoder.feed(_to_packet(stored), position):
                 kept.append(frame)
-                yield frame.opaque.position if isinstance(frame.opaque, Place) else position, _sum(frame)
-
-
-def leans(frame: VideoFrame) -> bool:
-    """Whether the decoder says that `frame` refers to others, so that decoding cannot have settled there."""
-    return not frame.key_frame and frame.pict_type in (PictureType.P, PictureType.B)
+                yield at, _sum(frame)
 
 
 def open_decoder(header: RunHeader, threads: int) -> VideoCodecContext:
@@ -265,7 +216,6 @@ def _to_packet(stored: RunPacket) -> Packet[VideoStream]:
     # Allocated by FFmpeg with its padding; Packet(bytes) has none.
     packet = cast("Packet[VideoStream]", Packet(len(stored.data)))
     packet.update(stored.data)
-    packet.opaque = Place(stored.position)
     packet.is_keyframe = bool(stored.flags & MARKED)  # some decoders build on the picture before unless told so
     for kind, data in stored.side:
         number = packet_sidedata_type_from_literal(kind)  # type: ignore[arg-type]  # checked by the lookup
@@ -273,15 +223,3 @@ def _to_packet(stored: RunPacket) -> Packet[VideoStream]:
         side.update(data)
         packet.set_sidedata(side, move=True)
     return packet
-
-
-def spans(reasons: dict[int, str]) -> list[Span]:
-    """Neighbouring positions with the same reason as one span."""
-    found: list[Span] = []
-    for position in sorted(reasons):
-        last = found[-1] if found else None
-        if last and last.first + last.count == position and last.reason == reasons[position]:
-            found[-1] = Span(last.first, last.count + 1, last.reason)
-        else:
-            found.append(Span(position, 1, reasons[position]))
-    return found
