@@ -1,1 +1,1 @@
-"""What orchestrator and workers agree on: words, keys, messages, storage and ledger."""
+"""Schemas that orchestrator and workers agree on: job, film, packet runs, keys, messages, settings, errors."""

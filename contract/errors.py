@@ -4,13 +4,13 @@ RespoolError                      the root; str() is one sentence: what, which v
 ├── PermanentError                trying again gives the same answer
 │   ├── UsageError                the command or an option is wrong
 │   ├── BadInput                  a source cannot be read, or is not what it says it is
-│   │   ├── Unsupported           readable, but nothing we can do without losing something
+│   │   ├── Unsupported           readable, but not restorable without losing something
 │   │   └── SourceChanged         the source is not the one that was submitted
 │   ├── WeightsError              weights are missing, unknown, unsafe or not the pinned bytes
 │   ├── IntegrityError            stored bytes differ from their recorded hash
 │   ├── EnhanceError              a chunk cannot be enhanced (NaN, black, out of memory at the smallest tile)
 │   ├── VerifyError               the assembled result is not what the plan promised
-│   └── Cancelled                 somebody asked for the job to stop
+│   └── Cancelled                 the user asked for the job to stop
 └── TransientError                worth another try, later or elsewhere
     ├── Unreachable               Redis or S3 does not answer, or refuses the credentials
     ├── StorageError              one object could not be read or written
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 
 class RespoolError(Exception):
-    """Raised for anything that Respool can say in one sentence."""
+    """Raised for any failure that Respool explains in one sentence."""
 
 
 class PermanentError(RespoolError):
@@ -65,7 +65,7 @@ class VerifyError(PermanentError):
 
 
 class Cancelled(PermanentError):
-    """Raised when somebody asked for the job to stop."""
+    """Raised when the user asked for the job to stop."""
 
 
 class TransientError(RespoolError):
@@ -81,7 +81,7 @@ class StorageError(TransientError):
 
 
 class Newer(TransientError):
-    """Raised when a message or document is of a version that this process does not know; a newer process does."""
+    """Raised when a message or document has a version that only a newer process knows."""
 
 
 class LeaseLost(TransientError):

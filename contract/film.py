@@ -1,6 +1,6 @@
-"""What ingest learns about a film and everybody later relies on: streams, frame index, colour, plan.
+"""Schemas of a film as ingest finds it and every later step relies on: streams, frame index, colour, plan.
 
-Words: a *packet id* counts the packets of the film's video stream in decode order, from 0. A *position* counts
+A *packet id* counts the packets of the film's video stream in decode order, from 0. A *position* counts
 the frames in output order, from 0. A source whose packets cannot be cut (no usable key frames, no timestamps with
 reordering, ...) is `lossless`: ingest decodes it once and writes FFV1 runs, so packet ids and positions agree.
 """
@@ -21,12 +21,14 @@ from contract.job import Codec, Natural, Positive, Sha256
 
 INDEX_VERSION = 1
 MAX_FRAMES = 20_000_000
-"""Nine days of 25 fps: more entries than this in an index are a lie."""
+"""Nine days at 25 fps: an index that announces more entries is refused."""
 
 CHUNK_FORMAT, CHUNK_DEMUXER = "matroska", "matroska"
 CHUNK_TICK = Fraction(1, 1000)
-"""An encoded chunk is Matroska, because that holds every codec that is written here, and its times are ordinals: one
-tick of Matroska's clock per frame, so that nothing is ever rounded."""
+"""Container and clock of an encoded chunk.
+
+Matroska holds every codec that Respool writes. Times are ordinals, one tick of Matroska's clock per frame, so that no
+time is rounded."""
 
 MAX_TIMESCALE = (1 << 31) - 1
 """The finest clock of mp4 and mov, in ticks a second."""
@@ -40,10 +42,10 @@ Scan = Literal["progressive", "interlaced-tff", "interlaced-bff", "telecined", "
 
 
 class Colour(Struct, frozen=True, forbid_unknown_fields=True):
-    """How code values become light. Numbers are FFmpeg's AVCOL_* / AVCHROMA_LOC_*, kept to be written back as found.
+    """Meaning of code values. Numbers are FFmpeg's AVCOL_* / AVCHROMA_LOC_*, kept to be written back as found.
 
-    `matrix` and `full` are the resolved meaning that pixels are converted with: what the tags say, else what
-    players assume for the size (BT.601 below 720 lines, BT.709 from there on; limited range unless yuvj/RGB).
+    `matrix` and `full` are the resolved meaning that pixels are converted with: the tags', else what players assume
+    for the size (BT.601 below 720 lines, BT.709 from there on; limited range unless yuvj/RGB).
     """
 
     matrix: Literal["bt601", "bt709", "bt2020", "rgb", "grey"]
@@ -56,16 +58,16 @@ class Colour(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scanning(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether the frames are whole pictures or two fields, and how we know."""
+    """Scan type of the frames (whole pictures or two fields) and the evidence for it."""
 
     kind: Scan = "unknown"
     evidence: str = ""
     flagged: bool = False
-    """True when the frames themselves say that they are interlaced, so each frame's own flag decides."""
+    """True when frames are flagged as interlaced, so that each frame's own flag decides."""
 
 
 class SourceStream(Struct, frozen=True, forbid_unknown_fields=True):
-    """One stream of the source. `copied` is False for the film's own video stream and for what is left behind."""
+    """One stream of the source. `copied` is False for the film's own video stream and for streams left out."""
 
     index: Natural
     kind: StreamKind
@@ -85,7 +87,7 @@ class SourceStream(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Encoding(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the chunks of this film are encoded: everything that must be the same in all of them."""
+    """Encoding of the film's chunks: everything that must be the same in all of them."""
 
     codec: Codec
     encoder: str
@@ -108,8 +110,10 @@ FACE_CONTEXT = 7
 
 
 class FilmChunk(Struct, frozen=True, forbid_unknown_fields=True):
-    """Frames `first` .. `first + count - 1` (positions), decodable from packets `start` .. `stop - 1` (ids), of which
-    the first `preroll` only settle the decoder."""
+    """Frames `first` .. `first + count - 1` (positions), decodable from packets `start` .. `stop - 1` (ids).
+
+    The first `preroll` packets only settle the decoder.
+    """
 
     first: Natural
     count: Positive
@@ -119,7 +123,7 @@ class FilmChunk(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Span(Struct, frozen=True, forbid_unknown_fields=True):
-    """Positions `first` .. `first + count - 1`, about which something is to be said."""
+    """Positions `first` .. `first + count - 1` and a finding about them."""
 
     first: Natural
     count: Natural
@@ -158,18 +162,19 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     face_context: Natural = 0
     """Frames before the owned ones that faces are followed through."""
     joins: tuple[tuple[int, int], ...] = ()
-    """Where the source's clock falls back: (packet id from which, time base units added to all timestamps from there on)."""
+    """Places where the source's clock falls back: (packet id, time base units added to all timestamps from there on)."""
     damage: tuple[Span, ...] = ()
     notes: tuple[str, ...] = ()
     version: Annotated[int, Meta(ge=INDEX_VERSION, le=INDEX_VERSION)] = INDEX_VERSION
 
     @property
     def rate(self) -> Fraction:
+        """Nominal frames per second."""
         return Fraction(*self.encoding.rate)
 
 
 class SequenceFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """One image of a numbered sequence, as it was found: its bytes are one packet of the item's stored source."""
+    """One image of a numbered sequence. Its bytes are one packet of the item's stored source."""
 
     name: str
     sha256: Sha256
@@ -177,22 +182,22 @@ class SequenceFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImageSequence(Struct, frozen=True, forbid_unknown_fields=True):
-    """sequence.json of a film that was submitted as numbered images: what its source was packed from, in order."""
+    """sequence.json of a film that was submitted as numbered images: the files that were packed, in order."""
 
     format: Literal["dpx", "tiff", "png"]
     rate: tuple[Positive, Positive]
-    """Frames per second, as the user said."""
+    """Frames per second, as the user gave them."""
     files: tuple[SequenceFile, ...]
 
 
 def pack(values: Sequence[int] | npt.NDArray[np.int64]) -> bytes:
-    """64-bit integers as deflated differences: a constant step, which is what a film has, costs next to nothing."""
+    """Deflate the differences of 64-bit integers: a film's constant step costs next to nothing."""
     column = np.asarray(values, dtype=np.int64)
     return zlib.compress(np.diff(column, prepend=np.int64(0)).astype("<i8").tobytes(), 6)
 
 
 def unpack(data: bytes, limit: int = MAX_FRAMES) -> npt.NDArray[np.int64]:
-    """The integers of `pack`; raise IntegrityError for anything else or for more than `limit` of them."""
+    """Return the integers of `pack`; raise IntegrityError for anything else or for more than `limit` of them."""
     inflate = zlib.decompressobj()
     try:
         plain = inflate.decompress(data, limit * 8 + 1)

@@ -1,11 +1,11 @@
-"""The job in its own words: spec, items, chunks, results. Frozen, versioned, JSON.
+"""Schemas of a job: spec, items, chunks, commits, results. Frozen, versioned, JSON.
 
-Everything here arrives from S3 or from a message, so it is decoded strictly: unknown fields, wrong
-types and numbers out of range are refused before anything acts on them.
+All of it arrives from S3 or from a message, so decoding is strict: unknown fields, wrong types and numbers out of
+range are refused before anything acts on them.
 
-A change that an older process must not overlook, a new field for one, raises VERSION; KNOWN holds what is read
-beside it. What an older process meets of a newer one is `Newer`: left untouched, for whoever knows it. Only what decides
-nothing (`record`, heartbeats, `JobStatus`) may grow within a version.
+A change that an older process must not overlook, such as a new field, raises VERSION; KNOWN lists the versions that
+are still read. A process that meets a newer version raises `Newer` and leaves the document unmodified for a process
+that knows it. Only what decides nothing (`record`, heartbeats, `JobStatus`) may grow within a version.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from msgspec import Meta, Struct, field
 from contract.errors import Newer, UsageError
 
 VERSION: Literal[1] = 1
-"""What is written."""
+"""The version that is written."""
 
 KNOWN: tuple[int, ...] = (1,)
-"""What is read: the version that is written, and those that may still be about during an upgrade."""
+"""The versions that are read: the one that is written, and those that may still be in use during an upgrade."""
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 JobId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
@@ -38,13 +38,15 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Witness = Literal["full", "sample", "off"]
 """Sources that a second decoder checks: all, one in ten, none."""
 SALVAGE = 90
-"""Percent of a damaged picture's rows that must be decodable for a result. A picture that lacks more than a tenth is rather copied again
-than used, and a failure is noticed where a note is not; the failure names the share that would accept it."""
+"""Percent of a damaged picture's rows that must be decodable for a result to be delivered.
+
+An archivist copies a picture that lacks more than a tenth again rather than use it, and notices a failure where a note
+is overlooked. The failure names the share that would accept the picture."""
 Deinterlace = Literal["auto", "off", "bwdif"]
 
 
 class Face(Struct, frozen=True, forbid_unknown_fields=True):
-    """How faces are restored; absent from a spec when `--face-enhance` was not given.
+    """Options of face restoration; absent from a spec without `--face-enhance`.
 
     `min_size` is the shorter side of a face's box, `exclude` holds (left, top, width, height); both in source pixels.
     """
@@ -57,7 +59,7 @@ class Face(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
-    """One file of weights, pinned: `sha256` names the stored bytes, `origin` says where they came from."""
+    """One pinned file of weights: `sha256` names the stored bytes, `origin` their source."""
 
     role: str
     name: str
@@ -70,7 +72,7 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Spec(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to do to every item of a job. `scale` None means the generator's own."""
+    """Options that apply to every item of a job. `scale` None means the generator's own."""
 
     model: str
     scale: Annotated[float, Meta(gt=0, le=16)] | None = None
@@ -96,12 +98,12 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def faces(self) -> Face | None:
-        """How faces are restored; None when that would change nothing."""
+        """Options of face restoration; None where a strength of 0 would change nothing."""
         return self.face if self.face is not None and self.face.strength > 0 else None
 
 
 class Item(Struct, frozen=True, forbid_unknown_fields=True):
-    """One source file. `name` is its relative path in the submission, `result` the relative path of what is made of it.
+    """One source file. `name` is its relative path in the submission, `result` the relative path of its result.
 
     `pixels` are an image's, as its header says (0 for films): ingest groups images by them.
     """
@@ -116,7 +118,7 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Job(Struct, frozen=True, forbid_unknown_fields=True):
-    """job.json: immutable once written. `priority` is higher for sooner; `notes` say what the submission left out."""
+    """job.json: immutable once written. A higher `priority` comes sooner; `notes` list what the submission left out."""
 
     id: JobId
     spec: Spec
@@ -146,7 +148,7 @@ class Chunk(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ItemFailure(Struct, frozen=True, forbid_unknown_fields=True):
-    """An item that could not be ingested or enhanced, and why, in one sentence."""
+    """An item that could not be ingested or enhanced, with the reason in one sentence."""
 
     item: Natural
     name: str
@@ -154,9 +156,10 @@ class ItemFailure(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
-    """plan.json: the chunks of the whole job in order, and the items that ingest had to refuse.
+    """plan.json: the chunks of the whole job in order, and the items that ingest refused.
 
-    `duplicates` are pairs (item, earlier item of the same bytes): the later one is not computed, it gets the earlier one's result.
+    `duplicates` are pairs (item, earlier item of the same bytes): the later one is not computed but gets the earlier
+    one's result.
     """
 
     job: JobId
@@ -167,12 +170,12 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def frames(self) -> int:
-        """Frames (an image counts as one) that the whole job owes."""
+        """Count the frames that the whole job must deliver; an image counts as one."""
         return sum(c.count for c in self.chunks)
 
 
 class Control(Struct, frozen=True, forbid_unknown_fields=True):
-    """control.json: what the user last asked for. `retries` counts `respool retry`, and rises only."""
+    """control.json: the user's last request. `retries` counts `respool retry` and only rises."""
 
     paused: bool = False
     cancelled: bool = False
@@ -180,14 +183,14 @@ class Control(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def where(first: int, count: int) -> str:
-    """Positions in words; a span of no frames is a place."""
+    """Describe positions `first` .. `first + count - 1` in words; without frames, name the place."""
     if not count:
         return f"near frame {first}"
     return f"frame {first}" if count == 1 else f"frames {first} to {first + count - 1}"
 
 
 class Damage(Struct, frozen=True, forbid_unknown_fields=True):
-    """Frames `first` .. `first + count - 1` of an item that the source does not give whole, and what was seen."""
+    """Frames `first` .. `first + count - 1` of an item that the source does not hold intact, and the evidence."""
 
     item: Natural
     first: Natural
@@ -196,11 +199,12 @@ class Damage(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def where(self) -> str:
+        """The damaged positions in words."""
         return where(self.first, self.count)
 
 
 class Output(Struct, frozen=True, forbid_unknown_fields=True):
-    """One stored object of an attempt: a chunk of video (empty when its source gave no frame), or one finished image."""
+    """One stored object of an attempt: an encoded chunk of film (empty if its source gave no frame) or one image."""
 
     item: Natural
     key: str
@@ -212,10 +216,10 @@ class Output(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Done(Struct, frozen=True, forbid_unknown_fields=True):
-    """done.json: the commit. Names the attempt that won and what it made.
+    """done.json: the commit. Names the attempt that won and its outputs.
 
-    `record` holds what is worth keeping but decides nothing: device, precision, backend and why, seconds per
-    stage, retries within the attempt, frames reused. `notes` are sentences that the user must see.
+    `record` holds facts that decide nothing: device, precision, backend and its reason, seconds per stage, retries
+    within the attempt, frames reused. `notes` are sentences that the user must see.
     """
 
     chunk: Natural
@@ -268,12 +272,17 @@ T = TypeVar("T", bound=Struct)
 
 
 def encode(value: Struct) -> bytes:
-    """Canonical JSON (sorted keys, UTF-8): equal values give equal bytes."""
+    """Return canonical JSON (sorted keys, UTF-8): equal values give equal bytes."""
     return msgspec.json.encode(value, order="deterministic")
 
 
 def decode(data: bytes, kind: type[T], what: str) -> T:
-    """Read a `kind` from JSON; raise, naming `what`, Newer when a newer version wrote it, else UsageError when it is none."""
+    """Read a `kind` from JSON; `what` names the document in errors.
+
+    Raises:
+        Newer: a newer version of Respool wrote it.
+        UsageError: it is not a `kind`.
+    """
     try:
         return _decoder(kind).decode(data)
     except msgspec.DecodeError as error:
@@ -289,7 +298,7 @@ _building = threading.Lock()
 
 
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """msgspec 0.22 reads a class' fields when it first decodes one, and crashes when several threads do so at once."""
+    """Build a decoder, one at a time: msgspec 0.22 crashes when several threads first read a class' fields at once."""
     with _building:
         return msgspec.json.Decoder(kind)
 
@@ -299,7 +308,7 @@ class _Versioned(Struct):
 
 
 def _newer(data: bytes, kind: type[Struct], error: msgspec.DecodeError) -> bool:
-    """Whether a document that `error` refused is one of ours of a later version, or has fields of one."""
+    """Return True if the document that `error` refused has a later version, or fields of one."""
     known = {field.name: field.default for field in msgspec.structs.fields(kind)}.get("version", VERSION)
     try:
         found = _decoder(_Versioned).decode(data).version
@@ -309,11 +318,11 @@ def _newer(data: bytes, kind: type[Struct], error: msgspec.DecodeError) -> bool:
 
 
 def raw(value: object) -> msgspec.Raw:
-    """A value for a `record` dictionary."""
+    """Encode a value for a `record` dictionary."""
     return msgspec.Raw(msgspec.json.encode(value, order="deterministic"))
 
 
 def job_id(spec: Spec, items: tuple[Item, ...]) -> str:
-    """16 hex digits from the spec and the items' names and SHA-256: the same submission is the same job."""
+    """Derive 16 hex digits from the spec and the items' names and SHA-256: the same submission is the same job."""
     body = msgspec.json.encode((VERSION, spec, items), order="deterministic")
     return hashlib.sha256(body).hexdigest()[:16]

@@ -1,14 +1,14 @@
-"""Object keys, as pure functions: the only place that knows how the bucket is laid out.
+"""Object keys as pure functions: the only place that knows the layout of the bucket.
 
 jobs/<job>/job.json                    the spec and its items, immutable
 jobs/<job>/plan.json                   the chunks, immutable, written once by ingest
 jobs/<job>/control.json                pause, cancel and retry, as last asked for
 jobs/<job>/items/<n>/source            original bytes
 jobs/<job>/items/<n>/index.json        streams, frame index, colour, plan
-jobs/<job>/items/<n>/refused.txt       why the submitter could not hand this source over
+jobs/<job>/items/<n>/refused.txt       why the submitter could not upload this source
 jobs/<job>/items/<n>/sequence.json     of numbered images that became a film: their names and hashes
 jobs/<job>/chunks/<n>/input            packet run or image list
-jobs/<job>/chunks/<n>/attempt-<a>      a result, of nobody's until committed (a chunk of images: one below it for each)
+jobs/<job>/chunks/<n>/attempt-<a>      an uncommitted result (a chunk of images: one object below it each)
 jobs/<job>/chunks/<n>/done.json        THE commit
 jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
 jobs/<job>/results/manifest.json       the job's single commit: what the user gets, with hashes
@@ -45,53 +45,62 @@ def _number(n: int) -> str:
 
 
 def job_prefix(job: str) -> str:
+    """Return the prefix of every object of a job."""
     return f"jobs/{check_job(job)}/"
 
 
 def job_spec(job: str) -> str:
+    """Return the key of the spec and its items."""
     return job_prefix(job) + "job.json"
 
 
 def plan(job: str) -> str:
+    """Return the key of the plan."""
     return job_prefix(job) + "plan.json"
 
 
 def control(job: str) -> str:
+    """Return the key of the user's last request."""
     return job_prefix(job) + "control.json"
 
 
 def source(job: str, item: int) -> str:
+    """Return the key of an item's original bytes."""
     return f"{job_prefix(job)}items/{_number(item)}/source"
 
 
 def index(job: str, item: int) -> str:
+    """Return the key of a film's index."""
     return f"{job_prefix(job)}items/{_number(item)}/index.json"
 
 
 def items_prefix(job: str) -> str:
+    """Return the prefix of the objects of a job's items."""
     return f"{job_prefix(job)}items/"
 
 
 def refused(job: str, item: int) -> str:
-    """Key of the sentence that says why a source could not be handed over; only those items have it."""
+    """Return the key of the reason why a source could not be uploaded; only such items have it."""
     return f"{job_prefix(job)}items/{_number(item)}/refused.txt"
 
 
 def sequence(job: str, item: int) -> str:
-    """Key of what a source was packed from; only films that were submitted as numbered images have it."""
+    """Return the key of what a source was packed from; only films that were submitted as numbered images have it."""
     return f"{job_prefix(job)}items/{_number(item)}/sequence.json"
 
 
 def chunk_prefix(job: str, chunk: int) -> str:
+    """Return the prefix of the objects of a chunk."""
     return f"{job_prefix(job)}chunks/{_number(chunk)}/"
 
 
 def chunk_input(job: str, chunk: int) -> str:
+    """Return the key of a chunk's packet run or image list."""
     return chunk_prefix(job, chunk) + "input"
 
 
 def attempt(job: str, chunk: int, attempt_id: str) -> str:
-    """Key of an attempt's result; `attempt_id` is ``<number>-<8 hex digits>``.
+    """Return the key of an attempt's result; `attempt_id` is ``<number>-<8 hex digits>``.
 
     The digits are drawn at each claim: after Redis lost everything the numbers start again, and two
     attempts with one number must still not write one object.
@@ -102,39 +111,44 @@ def attempt(job: str, chunk: int, attempt_id: str) -> str:
 
 
 def attempt_image(job: str, chunk: int, attempt_id: str, item: int) -> str:
-    """Key of one finished image of an attempt at an image chunk."""
+    """Return the key of one finished image of an attempt at an image chunk."""
     return f"{attempt(job, chunk, attempt_id)}/{_number(item)}"
 
 
 def done(job: str, chunk: int) -> str:
+    """Return the key of a chunk's commit."""
     return chunk_prefix(job, chunk) + "done.json"
 
 
 def failed(job: str, chunk: int) -> str:
+    """Return the key of the reasons why a chunk was set aside."""
     return chunk_prefix(job, chunk) + "failed.json"
 
 
 def results_prefix(job: str) -> str:
+    """Return the prefix of what a job delivers."""
     return job_prefix(job) + "results/"
 
 
 def manifest(job: str) -> str:
+    """Return the key of a job's manifest, its single commit."""
     return results_prefix(job) + "manifest.json"
 
 
 def records(job: str) -> str:
+    """Return the key of a job's records, one a line."""
     return results_prefix(job) + "records.jsonl"
 
 
 def result_file(job: str, name: str) -> str:
-    """Key of a finished file; `name` is a relative POSIX path without empty, ``.`` or ``..`` parts."""
+    """Return the key of a finished file; `name` is a relative POSIX path without empty, ``.`` or ``..`` parts."""
     return f"{results_prefix(job)}files/{check_name(name)}"
 
 
 def check_name(name: str) -> str:
     """Return `name` when it is a safe relative path; raise UsageError otherwise.
 
-    Names become paths on the archivist's disk, so nothing that climbs out of a folder is let through.
+    Names become paths on the archivist's disk, so none may leave its folder.
     """
     parts = name.split("/")
     if (
@@ -149,7 +163,7 @@ def check_name(name: str) -> str:
 
 
 def weights(sha256: str, suffix: str = "safetensors") -> str:
-    """Key of weights by content hash; `suffix` is ``safetensors`` or ``onnx`` (face detection)."""
+    """Return the key of weights by content hash; `suffix` is ``safetensors`` or ``onnx`` (face detection)."""
     if not _SHA256.fullmatch(sha256) or suffix not in ("safetensors", "onnx"):
         raise UsageError(f"{sha256[:80]!r} is not a SHA-256 of weights: expected 64 hexadecimal digits.")
     return f"weights/{sha256}.{suffix}"

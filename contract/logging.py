@@ -1,4 +1,4 @@
-"""Logs: one event a line, on stderr, as text or JSON, with job, chunk and attempt where there are any."""
+"""Structured logs: one event a line on stderr, as text or JSON, with job, chunk and attempt where there are any."""
 
 from __future__ import annotations
 

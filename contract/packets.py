@@ -1,4 +1,4 @@
-"""The packet run: how a video chunk is stored. A run of the source's own packets, to be fed to a bare decoder.
+"""The packet run, the stored form of a video chunk: the source's own packets, to be fed to a bare decoder.
 
     b"RSPLRUN1"                     magic
     u32 length, JSON                RunHeader
@@ -31,8 +31,8 @@ from contract.job import Natural, Positive
 MAGIC = b"RSPLRUN1"
 END = 0xFFFFFFFF
 KEY, DISCARD, CORRUPT, MARKED = 1, 2, 4, 8
-"""MARKED: the container calls it a key, which some decoders (PNG, Flash Screen Video) go by, whether or not decoding may
-start there (KEY)."""
+"""Flags of a packet. MARKED: the container calls it a key packet. Some decoders (PNG, Flash Screen Video) act on that
+whether or not decoding may start there (KEY)."""
 MAX_HEADER = 8 << 20
 MAX_PAYLOAD = 1 << 30
 """An uncompressed 16K frame of 16-bit RGBA is 1 GiB."""
@@ -41,7 +41,7 @@ _SIDE = struct.Struct("<BI")
 
 
 class RunHeader(Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a worker must know to turn the run into its share of the result."""
+    """Everything a worker needs to turn the run into its share of the result."""
 
     first: Natural
     count: Positive
@@ -76,7 +76,7 @@ class RunPacket(Struct, frozen=True):
 
 
 def write_run(header: RunHeader, packets: Iterable[RunPacket]) -> Iterator[bytes]:
-    """The bytes of a run, piece by piece."""
+    """Yield the bytes of a run, piece by piece."""
     text = msgspec.json.encode(header, order="deterministic")
     crc, count = 0, 0
     head = MAGIC + struct.pack("<I", len(text)) + text
@@ -95,9 +95,9 @@ def write_run(header: RunHeader, packets: Iterable[RunPacket]) -> Iterator[bytes
 
 
 class RunReader:
-    """Reads a run from a file that is open for reading bytes: `header`, then iterate for the packets.
+    """Reader of a run from a binary file: `header`, then iterate for the packets.
 
-    Raises IntegrityError for anything that `write_run` did not write.
+    Reading raises IntegrityError for anything that `write_run` did not write.
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""Many things at a time, their results in order."""
+"""Parallel work on threads with results in order."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AHEAD = 1000
-"""Items begun whose results are not taken yet, where little is kept of each: a large file does not hold up the small ones."""
+"""Items in flight where each result is small: a large file then does not hold up the small ones behind it."""
 
 
 def in_order(
     work: Callable[[T], R], items: Iterable[T], threads: int, name: str, ahead: int | None = None
 ) -> Iterator[R]:
-    """`work` of each item by `threads` threads called `name`.
+    """Yield `work(item)` for each item in order, computed by `threads` threads called `name`.
 
-    At most `ahead` items (twice the threads, unless said) are begun whose results are not taken yet. The first failure, in the
-    order of the items, is raised; then, as when the results are wanted no more, what is under way is waited for and the
-    rest is left.
+    At most `ahead` items (default: twice the threads) are started before their results are taken. The first failure in
+    the order of the items is raised. After a failure, or when the caller stops iterating, running work is waited for
+    and the rest is not started.
     """
     most = 2 * threads if ahead is None else ahead
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)

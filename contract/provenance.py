@@ -1,4 +1,4 @@
-"""What a result says about itself: which bytes it was made of, by which model, and that detail in it was generated."""
+"""The provenance record inside a result: source bytes, model, and the statement that detail was generated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSICAL = ("identity", "lanczos")
 
 
 class Ingredient(Struct, frozen=True, forbid_unknown_fields=True):
-    """Weights that took part: what they were for, their name, their bytes' hash and their licence (SPDX)."""
+    """Weights that took part: role, name, SHA-256 of their bytes and licence (SPDX)."""
 
     role: str
     name: str
@@ -25,7 +25,7 @@ class Ingredient(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Making(Struct, frozen=True, forbid_unknown_fields=True):
-    """How one result was made, as far as it is known when its file is written; carried inside the file.
+    """Provenance of one result, as far as it is known when its file is written; embedded in the file.
 
     `content` is the SHA-256 of the encoded picture without metadata (see `media.images.encoded_payload`); empty for films, whose
     hash is in the job's records. `device`, `precision` and `backend` are the worker's, the first one's where several took part.
@@ -49,12 +49,12 @@ class Making(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def generated(self) -> bool:
-        """True when a network made detail that no source showed."""
+        """True when a network generated detail."""
         return self.model not in CLASSICAL or bool(self.faces)
 
     @property
     def statement(self) -> str:
-        """One sentence for people, in every result."""
+        """The sentence for readers that every result carries."""
         name = self.model + (f" at {self.scale:g}x" if self.scale else "")
         if self.generated:
             faces = f", faces with {self.faces}" if self.faces else ""
@@ -65,16 +65,17 @@ class Making(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def software() -> str:
-    """The program's name and version."""
+    """Return the program's name and version."""
     return f"Respool {version('respool')}"
 
 
 def ingredients(spec: Spec) -> tuple[Ingredient, ...]:
+    """List the weights of a spec for a provenance record."""
     return tuple(Ingredient(w.role, w.name, w.sha256, w.licence) for w in spec.weights)
 
 
 def making(job: Job, item: Item, device: str = "", precision: str = "", backend: str = "") -> Making:
-    """What a result of `item` says of itself."""
+    """Build the provenance record of a result of `item`."""
     spec = job.spec
     return Making(
         software=software(),
@@ -96,14 +97,14 @@ def making(job: Job, item: Item, device: str = "", precision: str = "", backend:
 RECORD = "RESPOOL"
 """The tag of a film that holds `text`, where its container takes tags of any name."""
 MP4_RECORD = "synopsis"
-"""The same in mp4 and mov: with a name of our own, every tag of the file would be written where few players look."""
+"""The same in mp4 and mov: a name of our own would move every tag of the file to a place that few players read."""
 _SENTENCE = ("comment", "description")
 
 
 def film_tags(made: Making, container: str, taken: Collection[str]) -> dict[str, str]:
-    """Tags for a film in FFmpeg's format `container`, whose source's own tags are `taken`: none of those is replaced.
+    """Return provenance tags for a film in FFmpeg's format `container`; the source's own tags `taken` are not replaced.
 
-    The sentence for people goes into the first of comment and description that is free. A transport stream holds no tags.
+    The statement goes into the first of comment and description that is free. A transport stream holds no tags.
     """
     if container == "mpegts":
         return {}
@@ -114,12 +115,12 @@ def film_tags(made: Making, container: str, taken: Collection[str]) -> dict[str,
 
 
 def text(made: Making) -> str:
-    """`made` as canonical JSON."""
+    """Return `made` as canonical JSON."""
     return msgspec.json.encode(made, order="deterministic").decode()
 
 
 def read(record: str | bytes) -> Making | None:
-    """The Making that `text` wrote; None for anything else, such as another program's tag of the same name."""
+    """Return the Making that `text` wrote; None for anything else, such as another program's tag of the same name."""
     try:
         return msgspec.json.decode(record, type=Making)
     except msgspec.DecodeError:

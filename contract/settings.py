@@ -47,29 +47,29 @@ class Settings:
     cache: Path = Path()
     """Downloaded weights and compiled networks."""
     scratch: Path = Path()
-    """Where a worker keeps the chunk at hand; by default the system's temporary folder."""
+    """Folder in which a worker keeps its current chunk; by default the system's temporary folder."""
     connect_timeout_s: float = 3.0
-    """How long Redis or S3 may take to answer at start before it counts as unreachable."""
+    """Time that Redis or S3 may take to answer at start before it counts as unreachable."""
     lease_ttl_s: float = 30.0
-    """A worker that has not renewed its lease for so long has lost it."""
+    """A worker loses its lease after this time without renewal."""
     lease_renew_s: float = 2.0
-    """How often a worker renews its lease, says how far it is, and hears of pause and cancel."""
+    """Interval at which a worker renews its lease, reports progress, and checks for pause and cancel."""
     max_attempts: int = 4
     """Attempts of a chunk before it is set aside."""
     chunk_soft_limit_s: float = 1800.0
     chunk_hard_limit_s: float = 2100.0
     poll_s: float = 0.25
-    """How often the orchestrator looks again."""
+    """Interval at which the orchestrator looks at every open job."""
     resend_s: float = 60.0
-    """A chunk announced, not leased and not done for so long is announced again even if the queue is not empty."""
+    """A chunk that is published but neither leased nor done after this time is published again."""
     window: int = 2
-    """Chunks announced ahead for each live worker."""
+    """Chunks published ahead for each live worker."""
     media_memory: int = 8 << 30
-    """Memory that a process may map while it ingests or assembles strangers' media; 0 means no limit."""
+    """Memory that a process may map while it ingests or assembles untrusted media; 0 means no limit."""
     media_cpu_s: float = 21600.0
-    """Processor time that one source may take there; 0 means no limit."""
+    """Processor time that one source may take in that process; 0 means no limit."""
     media_step_s: float = 60.0
-    """Processor time that one step of it may take: to open the source, to find or decode one more frame; 0 means no limit."""
+    """Processor time of one step: opening the source, finding or decoding one more frame; 0 means no limit."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     backend: str = "auto"
@@ -102,22 +102,24 @@ class Settings:
 
     @property
     def broker(self) -> str:
+        """URL of the Celery broker."""
         return self.broker_url or self.redis_url
 
     @property
     def embedded(self) -> bool:
-        """True when no outside cluster is named, so that the one in `state` is meant."""
+        """True when no outside cluster is named, so that the one in `state` is used."""
         return not (self.redis_url or self.s3_endpoint)
 
     def environment(self) -> dict[str, str]:
-        """The RESPOOL_* variables that build these settings in another process."""
+        """Return the RESPOOL_* variables that build these settings in another process."""
         return {f"RESPOOL_{f.name.upper()}": str(getattr(self, f.name)) for f in fields(self)}
 
 
 def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
-    """Settings from RESPOOL_CONFIG (TOML), RESPOOL_* and `overrides`, later ones first.
+    """Build settings from RESPOOL_CONFIG (TOML), RESPOOL_* and `overrides`; later ones win.
 
-    Raises UsageError for an unreadable file, an unknown key or a value of the wrong type.
+    Raises:
+        UsageError: a file cannot be read, a key is unknown, or a value has the wrong type.
     """
     known = get_type_hints(Settings)
     values: dict[str, Any] = {}
@@ -143,7 +145,7 @@ def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
 
 
 def _secret(name: str, environ: Mapping[str, str]) -> str:
-    """The content of the file that RESPOOL_<NAME>_FILE names, without the newline that editors put at its end."""
+    """Return the content of the file that RESPOOL_<NAME>_FILE names, without the newline that editors add at its end."""
     variable = f"RESPOOL_{name.upper()}_FILE"
     path = environ.get(variable)
     if not path:

@@ -1,7 +1,7 @@
-"""Names and messages of the Celery side: a doorbell that says which chunk is waiting, nothing more.
+"""Task, queues and message of the Celery side: a message names a waiting chunk, nothing more.
 
-Each version of the plan has a queue of its own, and a worker listens to those that it can read. So old and new
-workers stand side by side, and nobody is handed what only the other one knows.
+Each version of the plan has its own queue, and a worker listens to the versions that it can read. Old and new workers
+can therefore run side by side without receiving messages that they cannot read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ ENHANCE = "respool.enhance"
 
 
 class Ring(Struct, frozen=True, forbid_unknown_fields=True):
-    """The one message: chunk `chunk` of job `job` may be worked on. Anything else is looked up in S3.
+    """The only message: chunk `chunk` of job `job` may be worked on. Everything else is looked up in S3.
 
-    `version` is the plan's, so that whoever takes the message can read the plan.
+    `version` is the plan's, so that the receiver knows whether it can read the plan.
     """
 
     job: JobId
@@ -34,17 +34,23 @@ class _Versioned(Struct):
 
 
 def queue(version: int) -> str:
-    """Name of the queue for chunks whose plan is of `version`."""
+    """Return the name of the queue for chunks whose plan has `version`."""
     return QUEUE if version == 1 else f"{QUEUE}.{version}"
 
 
 def to_message(ring: Ring) -> dict[str, object]:
+    """Return the message's body as plain values for Celery."""
     message: dict[str, object] = msgspec.to_builtins(ring)
     return message
 
 
 def from_message(message: object) -> Ring:
-    """Read a message that may have come from anybody; raise Newer for one of a later version, UsageError for no Ring."""
+    """Read a message from an untrusted sender.
+
+    Raises:
+        Newer: the message has a later version than this process reads.
+        UsageError: it is not a message of Respool.
+    """
     try:
         return msgspec.convert(message, Ring)
     except msgspec.ValidationError as error:
@@ -55,6 +61,6 @@ def from_message(message: object) -> Ring:
         if found > max(KNOWN):
             raise Newer(
                 f"refused a message of version {found}: this worker knows none above {max(KNOWN)}; "
-                "its chunk is announced again for workers that do."
+                "its chunk is published again for workers that do."
             ) from error
         raise UsageError(f"refused a message that is not ours: {error}.") from error
