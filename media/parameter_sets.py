@@ -33,9 +33,9 @@ class NalHeaders:
 
     def extradata(self, data: bytes) -> None:
         """Follow headers that come beside the packets."""
-        packed = data[:1] == b"\1" and len(data) > (22 if self.hevc else 6)
-        self.length_size = (data[21 if self.hevc else 4] & 3) + 1 if packed else 0
-        units = list((hvcc_units(data) if self.hevc else avcc_units(data)) if packed else nal_units(data, 0))
+        self.length_size = length_size("hevc" if self.hevc else "h264", data)
+        boxed = hvcc_units(data) if self.hevc else avcc_units(data)
+        units = list(boxed if self.length_size else nal_units(data, 0))
         self._known = dict(self._first or {})
         for nal in units:
             self._keep(self._known, nal)
@@ -127,3 +127,12 @@ def hvcc_units(extradata: bytes) -> Iterator[bytes]:
             size = int.from_bytes(extradata[at : at + 2], "big")
             yield extradata[at + 2 : at + 2 + size]
             at += 2 + size
+
+
+def length_size(codec: str, extradata: bytes) -> int:
+    """Return the bytes of the lengths before NAL units, 0 for start codes and for codecs without NAL units."""
+    if codec == "h264":
+        return (extradata[4] & 3) + 1 if extradata[:1] == b"\1" and len(extradata) > 6 else 0
+    if codec == "hevc":
+        return (extradata[21] & 3) + 1 if extradata[:1] == b"\1" and len(extradata) > 22 else 0
+    return 0

@@ -7,6 +7,7 @@ chunks, and once through a running cluster, where all of them are one job.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -38,8 +39,10 @@ class Outcome:
     said: list[str] = field(default_factory=list)
     refused: str = ""
 
-    def as_expected(self, expect: str) -> bool:
-        """Whether this is what `expect` of a material promises."""
+    def as_expected(self, expect: str, says: str = "") -> bool:
+        """Report whether this is what `expect` and `says` of a material promise."""
+        if says and not any(re.search(says, words) for words in (*self.said, self.refused)):
+            return False
         if expect == "refused":
             return bool(self.refused)
         if self.refused:
@@ -118,10 +121,10 @@ process, and through a running cluster. "said" names what the user is told.
 
 def row(material: Material, outcomes: list[Outcome]) -> tuple[str, bool]:
     """A line of the table, and whether all ways gave what is expected."""
-    good = all(o.as_expected(material.expect) for o in outcomes)
+    good = all(o.as_expected(material.expect, material.says) for o in outcomes)
     first = outcomes[0]
     if not good:
-        bad = next(o for o in outcomes if not o.as_expected(material.expect))
+        bad = next(o for o in outcomes if not o.as_expected(material.expect, material.says))
         words = "**WRONG**: " + "; ".join(bad.problems or [bad.refused or "not refused"])
     elif first.refused:
         words = f"refused: {first.refused}"

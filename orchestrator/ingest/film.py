@@ -160,6 +160,7 @@ def _cut_packets(
         notes.append(
             f"the clock of {what} falls back {len(order.segments) - 1} times; the parts are joined without a gap"
         )
+    notes += survey.said_of_contents(order.positions, order.pts, what)
     return Cuts(
         pts=order.pts,
         durations=durations,
@@ -188,6 +189,8 @@ def _cut_decoded(
     if found.joins:
         notes.append(f"the clock of {what} falls back {len(found.joins)} times; the parts are joined without a gap")
     notes += odd.notes
+    order = np.minimum(np.arange(len(survey.table)), len(found.pts) - 1)  # frames are shown near their packets
+    notes += survey.said_of_contents(order, found.pts, what)
     look = pixel_class(picture.pix_fmt)
     frame_bytes = picture.width * picture.height * (2 if look.depth > 8 else 1) * 2
     frames = len(found.pts)

@@ -19,6 +19,7 @@ from contract.packets import CORRUPT, DISCARD, KEY
 from media.bitstream import HEAD, PacketFacts, reader_for
 from media.demuxing import demux
 from media.sound_configuration import SoundConfigurations
+from orchestrator.ingest.contents import FilmContents
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -132,6 +133,8 @@ class Tally:
     crc: int = 0
     start: float = 0.0
     sound: SoundConfigurations | None = None
+    time_code: list[tuple[float, int]] | None = None
+    """(seconds, frame number) of each sample of a time code track."""
     incomplete: set[int] = field(default_factory=set)
     """Decode times (in ticks of the stream) of packets that the container marks as incomplete."""
 
@@ -143,6 +146,8 @@ class Tally:
             self.incomplete.add(stamp)
         if self.sound is not None and packet.size:
             self.sound.see(packet)
+        if self.time_code is not None and packet.size == 4 and stamp is not None:
+            self.time_code.append((float(stamp * packet.time_base), int.from_bytes(packet, "big")))
         self.packets += 1
         self.size += packet.size
         self.crc = zlib.crc32(packet, self.crc)
@@ -152,6 +157,7 @@ def read_packets(
     container: InputContainer,
     stream: VideoStream,
     tallies: dict[int, Tally],
+    contents: FilmContents,
     what: str,
     log: DecoderLog,
     checkpoint: Callable[[], None],
@@ -177,6 +183,8 @@ def read_packets(
         duration.append(packet.duration or 0)
         size.append(packet.size)
         flags.append(inspector.flags(packet))  # type: ignore[arg-type]
+        if packet.size:
+            contents.see(len(pts) - 1, packet)  # type: ignore[arg-type]
         if len(pts) > MAX_FRAMES:
             raise BadInput(f"{what} has more than {MAX_FRAMES} packets of video; cut it into parts.")
     if not pts:

@@ -19,6 +19,7 @@ from media.containers import Holding
 from media.decoding import INCOMPLETE, spans
 from media.opening import DecoderLog, open_media
 from media.sound_configuration import SoundConfigurations
+from orchestrator.ingest.contents import FilmContents, track_notes
 from orchestrator.ingest.encoding import announced_rates, nominal_step
 from orchestrator.ingest.packets import PacketTable, Tally, read_packets
 from orchestrator.ingest.probe import (
@@ -66,6 +67,9 @@ class Survey:
     container: str
     notes: list[str]
     field_order: int
+    contents: FilmContents
+    time_codes: tuple[tuple[int, str, tuple[tuple[float, int], ...]], ...] = ()
+    """Tracks of time code: stream, first in words, samples as (seconds, frame number)."""
     end: int | None = None
     """When the last frame ends (time base units), if the container says it better than its packets do."""
     wounded: tuple[tuple[float, str], ...] = ()
@@ -77,6 +81,13 @@ class Survey:
         incomplete = positions[np.flatnonzero(self.table.flags & CORRUPT)]
         marked = spans({int(position): INCOMPLETE for position in incomplete if position >= 0})
         return marked + self.elsewhere(positions, pts)
+
+    def said_of_contents(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64], what: str) -> list[str]:
+        """Describe what the packets and the tracks of time code carry beside samples."""
+        notes = self.contents.notes(what, positions, pts, self.time_base)
+        for number, first, samples in self.time_codes:
+            notes += track_notes(what, number, samples, first, pts, self.time_base)
+        return notes
 
     def elsewhere(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
         """What is broken beside the film's own packets, as points (spans of no frames) in the film."""
@@ -115,7 +126,8 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
             )
         found = describe_streams(container, stream)
         tallies = {s.index: _tally(container, s) for s in found if s.kind != "attachment" and s.index != stream.index}
-        table = read_packets(container, stream, tallies, what, log, checkpoint)
+        contents = FilmContents(stream.codec_context.name, stream.codec_context.extradata or b"")
+        table = read_packets(container, stream, tallies, contents, what, log, checkpoint)
         changing = {n: t.sound for n, t in tallies.items() if t.sound is not None and t.sound.changes}
         holding = Holding(container, found, stream.index, spec.codec, picture.turned, what, changing)
         choice = holding.choose(item, spec)
@@ -140,6 +152,12 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
             field_order=stream.codec_context.field_order,
             end=_end(container, stream),
             wounded=tuple(_wounds(container, found, tallies)),
+            contents=contents,
+            time_codes=tuple(
+                (n, container.streams[n].metadata["timecode"], tuple(t.time_code))
+                for n, t in tallies.items()
+                if t.time_code is not None
+            ),
         )
     if survey.table.broken_off:
         survey = _survey_film_alone(source, survey, what, checkpoint)
@@ -156,6 +174,8 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
 
 
 def _tally(container: InputContainer, known: SourceStream) -> Tally:
+    if known.kind == "data" and "timecode" in container.streams[known.index].metadata:
+        return Tally(time_code=[])
     if known.kind != "audio":
         return Tally()
     context = container.streams[known.index].codec_context
@@ -202,7 +222,8 @@ def _survey_film_alone(source: BinaryIO, survey: Survey, what: str, checkpoint: 
     """A file that breaks off in some other stream may still hold more of the film."""
     with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
         log.name = container.format.name
-        table = read_packets(container, film_stream(container, what), {}, what, log, checkpoint)
+        contents = FilmContents(survey.codec, b"")
+        table = read_packets(container, film_stream(container, what), {}, contents, what, log, checkpoint)
     if len(table) == len(survey.table):
         return survey
     note = f"{what} breaks off ({survey.table.broken_off}) after {len(survey.table)} of {len(table)} pictures"

@@ -22,6 +22,8 @@ class Material:
     make: Callable[[], bytes]
     target: str = "mkv"
     expect: str = "exact"
+    says: str = ""
+    """A pattern that one of the notes must match."""
 
     @property
     def codec(self) -> Codec:

@@ -1,0 +1,122 @@
+"""What a film's packets carry beside samples: messages, time code, recording dates, encryption. Every packet is read."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from contract.film import UNPLACED
+from media.bitstream import HEAD
+from media.parameter_sets import length_size
+from media.picture_messages import PictureMessages
+from media.time_code import RATES, Run, TimeCode, recordings, runs, stamp_of
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    import numpy.typing as npt
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+    Column = npt.NDArray[np.int64]
+
+NAMED = 5
+"""Breaks of time code that a note names; the rest is counted."""
+
+
+@dataclass
+class FilmContents:
+    """Collects from the packets of the film's stream. Call `see` for each packet in decode order."""
+
+    codec: str
+    extradata: bytes
+    codes: list[tuple[int, TimeCode]] = field(default_factory=list)
+    """Time code by packet id."""
+    recorded: list[tuple[int, datetime.datetime]] = field(default_factory=list)
+    """Recording times by packet id."""
+    encrypted: int = 0
+    """Packets that the container marks as encrypted."""
+
+    def __post_init__(self) -> None:
+        self.messages = PictureMessages(self.codec, length_size(self.codec, self.extradata))
+
+    def see(self, number: int, packet: Packet[VideoStream]) -> None:
+        """Read packet `number`."""
+        self.encrypted += packet.has_sidedata("encryption_info")
+        if packet.has_sidedata("new_extradata"):
+            self.messages.length_size = length_size(self.codec, bytes(packet.get_sidedata("new_extradata")))
+        whole = memoryview(packet)
+        self.messages.see(number, bytes(whole[:HEAD]))
+        stamp = stamp_of(self.codec, bytes(whole) if self.codec == "dvvideo" else bytes(whole[:HEAD]))
+        if stamp is not None:
+            if stamp.code is not None:
+                self.codes.append((number, stamp.code))
+            if stamp.recorded is not None:
+                self.recorded.append((number, stamp.recorded))
+
+    def time_code(self, positions: Column, pts: Column, base: Fraction) -> list[Run]:
+        """Return where the pictures' own time code begins and breaks."""
+        placed = [(_place(number, positions), code) for number, code in self.codes]
+        return runs([(p, float(int(pts[p]) * base), code) for p, code in sorted(placed, key=lambda c: c[0])])
+
+    def notes(self, what: str, positions: Column, pts: Column, base: Fraction) -> list[str]:
+        """Describe the contents in sentences. `positions` is of each packet id, `pts` of each position."""
+        said = []
+        for name, ids in self.messages.found.items():
+            places = [_place(number, positions) for number in ids]
+            said.append(f"{what} holds {name} in {_frames(len(ids), min(places), max(places))}")
+        found = self.time_code(positions, pts, base)
+        if len(found) > 1 or (found and found[0].code.number(RATES[-1])):
+            said.append(f"the pictures of {what} carry time code: {_listed(found)}")
+        dated = [(_place(number, positions), recorded) for number, recorded in self.recorded]
+        shots = recordings([(p, float(int(pts[p]) * base), recorded) for p, recorded in sorted(dated)])
+        if shots:
+            listed = ", ".join(f"{time:%Y-%m-%d %H:%M:%S} from frame {p}" for p, time in shots[:NAMED])
+            more = f" and {len(shots) - NAMED} more" if len(shots) > NAMED else ""
+            said.append(f"{what} was recorded at {listed}{more}")
+        return said
+
+
+def track_notes(
+    what: str, stream: int, samples: Sequence[tuple[float, int]], first: str, pts: Column, base: Fraction
+) -> list[str]:
+    """Describe a track of time code (QuickTime tmcd) that has several samples.
+
+    `samples` are (seconds, frame number); `first` is the first one in words, as the container gives it.
+    """
+    if len(samples) < 2:
+        return []
+    drop = ";" in first
+    steps = np.diff(pts)
+    exact = 1 / float(np.median(steps) * base) if len(steps) else 25.0
+    rate = min(RATES, key=lambda r: abs(r - exact))
+    codes = []
+    for seconds, number in samples:
+        position = min(int(np.searchsorted(pts, round(seconds / float(base)) - 1)), len(pts) - 1)
+        codes.append((position, seconds, TimeCode.of_number(number, rate, drop)))
+    found = runs(codes)
+    return (
+        [f"the time code of {what} (stream {stream}) is in {len(found)} parts: {_listed(found)}"]
+        if len(found) > 1
+        else []
+    )
+
+
+def _listed(found: list[Run]) -> str:
+    listed = ", ".join(f"{run.code} from frame {run.first}" for run in found[:NAMED])
+    return listed + (f" and {len(found) - NAMED} more breaks" if len(found) > NAMED else "")
+
+
+def _frames(count: int, first: int, last: int) -> str:
+    return f"frame {first}" if count == 1 else f"{count} frames, from frame {first} to frame {last}"
+
+
+def _place(number: int, positions: Column) -> int:
+    """Return the position of a packet's frame, or of the next packet that gives one."""
+    later = positions[number:]
+    placed = later[later != UNPLACED][:1] if len(later) and later[0] == UNPLACED else later[:1]
+    return int(placed[0]) if len(placed) else max(0, int(positions.max(initial=0)))
