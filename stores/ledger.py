@@ -44,6 +44,11 @@ class Lease:
     attempt: str
     worker: str
 
+    @property
+    def about(self) -> dict[str, object]:
+        """Return the fields that a log line about this attempt carries."""
+        return {"job": self.job, "chunk": self.chunk, "attempt": self.attempt}
+
 
 @dataclass(frozen=True)
 class Counts:

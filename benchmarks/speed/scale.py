@@ -36,7 +36,7 @@ from orchestrator.local import start
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from testkit.cluster import until
-from workers.runtime import worker as enhance
+from workers.runtime import worker as worker_module
 from workers.runtime.job_cache import JobFile
 from workers.runtime.worker import Worker
 
@@ -97,7 +97,7 @@ def crowd(options: argparse.Namespace) -> None:
             own.storage = Storage(known)
         return own.storage
 
-    enhance.Storage = kept
+    worker_module.Storage = kept
     for n in range(options.crowd):
         args = (settings, f"sim{options.seed}-{n}", tuple(options.seconds), options.churn, options.seed * 1000 + n)
         threading.Thread(target=work, args=args, daemon=True).start()

@@ -76,8 +76,8 @@ def _wrap(owner: Any, method: str, before: Any = None, after: Any = None) -> Non
     setattr(owner, method, wrapped)
 
 
-def _witness(worker: Any) -> None:
-    """Note each computation of a film chunk when it begins, and each message with what became of it."""
+def _witness_messages(worker: Any) -> None:
+    """Note each message with what became of it."""
     work = worker.work
 
     def timed(self: Any, job: str, chunk: int) -> Any:
@@ -87,7 +87,6 @@ def _witness(worker: Any) -> None:
         return verdict
 
     worker.work = timed
-    _wrap(worker, "_film", before=lambda _self, lease, *_: _note("starts", lease.chunk, time.time()))
 
 
 def _arm(module: ModuleType) -> None:
@@ -127,71 +126,89 @@ def _arm(module: ModuleType) -> None:
     _wrap(module.Worker, "_settle", before=lambda *_: look("committed"), after=lambda *_: look("told"))
 
 
-def _patch(module: ModuleType) -> None:
-    name = os.environ["RESPOOL_FAULT"].partition(":")[0]
+def _die_once(*_: Any, **__: Any) -> None:
+    if _once():
+        _die()
 
-    def die_once(*_: Any, **__: Any) -> None:
-        if _once():
-            _die()
 
-    def die_at(ending: str) -> Any:
-        return lambda _self, key, *_a, **_k: die_once() if key.endswith(ending) else None
+def _die_at(ending: str) -> Any:
+    return lambda _self, key, *_a, **_k: _die_once() if key.endswith(ending) else None
 
-    if module.__name__ == "workers.runtime.worker":
-        _witness(module.Worker)
-        if name == "after-upload":
-            _wrap(module.Worker, "_commit", before=die_once)
-        elif name == "after-commit":
-            _wrap(module.Worker, "_settle", before=die_once)
-        elif name == "before-ack":
-            _wrap(module.Worker, "_settle", after=die_once)
-        elif name == "last-commit":
 
-            def last(self: Any, lease: Any, *_: Any) -> None:
-                if lease.chunk == self.desk.job(lease.job).plan.chunks[-1].n:
-                    die_once()
+def _patch_worker(module: ModuleType, name: str) -> None:
+    """Faults between the claim of a chunk and its end."""
+    worker = module.Worker
+    _witness_messages(worker)
+    if name == "after-upload":
+        _wrap(worker, "_commit", before=_die_once)
+    elif name == "after-commit":
+        _wrap(worker, "_settle", before=_die_once)
+    elif name == "before-ack":
+        _wrap(worker, "_settle", after=_die_once)
+    elif name == "last-commit":
 
-            _wrap(module.Worker, "_settle", before=last)
-        elif name in ("hang", "hang-hard"):
+        def last(self: Any, lease: Any, *_: Any) -> None:
+            if lease.chunk == self.desk.job(lease.job).plan.chunks[-1].n:
+                _die_once()
 
-            def hang(*_: Any, **__: Any) -> None:
-                while _once():
+        _wrap(worker, "_settle", before=last)
+    elif name.startswith("poison-"):
+
+        def poison(_self: Any, _lease: Any, _file: Any, chunk: Any, *_: Any) -> None:
+            if chunk.n == int(name.removeprefix("poison-")):
+                raise ValueError("poison")
+
+        _wrap(worker, "_enhance", before=poison)
+    if name.startswith("storm-"):
+        _storm(module)
+    if name.startswith("armed-"):
+        _arm(module)
+
+
+def _patch_film(module: ModuleType, name: str) -> None:
+    """Faults while a chunk of a film is computed, each of which is noted."""
+    attempt = module.FilmAttempt
+    _wrap(attempt, "make", before=lambda _self, lease, *_: _note("starts", lease.chunk, time.time()))
+    if name == "hang":
+
+        def hang(*_: Any, **__: Any) -> None:
+            while _once():
+                time.sleep(600)
+
+        _wrap(attempt, "make", before=hang)
+    elif name == "hang-hard":
+
+        def hang_hard(*_: Any, **__: Any) -> None:
+            fired = _once()
+            while fired:
+                try:
                     time.sleep(600)
+                except Exception:
+                    sys.stderr.write("the soft limit is ignored\n")
 
-            def hang_hard(*_: Any, **__: Any) -> None:
-                fired = _once()
-                while fired:
-                    try:
-                        time.sleep(600)
-                    except Exception:
-                        sys.stderr.write("the soft limit is ignored\n")
+        _wrap(attempt, "make", before=hang_hard)
+    elif name.startswith(("slow-", "storm-", "next-", "twice-", "armed-")):
+        _wrap(attempt, "make", before=lambda *_a, **_k: time.sleep(float(name.partition("-")[2])))
 
-            _wrap(module.Worker, "_film", before=hang if name == "hang" else hang_hard)
-        elif name.startswith("poison-"):
 
-            def poison(_self: Any, _lease: Any, _file: Any, chunk: Any, *_: Any) -> None:
-                if chunk.n == int(name.removeprefix("poison-")):
-                    raise ValueError("poison")
+def _patch_service(module: ModuleType, name: str) -> None:
+    """Faults of the orchestrator itself."""
+    if name == "in-dispatch":
+        _wrap(module.Announcer, "ring", before=_die_once)
+    elif name == "before-assembly":
+        _wrap(module.Service, "_assemble", before=_die_once)
+    elif name.startswith("twice-"):
+        ring = module.Announcer.ring
+        _wrap(module.Announcer, "ring", after=ring)
 
-            _wrap(module.Worker, "_enhance", before=poison)
-        elif name.startswith(("slow-", "storm-", "next-", "twice-", "armed-")):
-            _wrap(module.Worker, "_film", before=lambda *_a, **_k: time.sleep(float(name.partition("-")[2])))
-        if name.startswith("storm-"):
-            _storm(module)
-        if name.startswith("armed-"):
-            _arm(module)
-    elif module.__name__ == "orchestrator.service.loop":
-        if name == "in-dispatch":
-            _wrap(module.Announcer, "ring", before=die_once)
-        elif name == "before-assembly":
-            _wrap(module.Service, "_assemble", before=die_once)
-        elif name.startswith("twice-"):
-            ring = module.Announcer.ring
-            _wrap(module.Announcer, "ring", after=ring)
-    elif name == "in-ingest":
-        _wrap(module.Storage, "put", before=die_at("/chunks/3/input"))
+
+def _patch_storage(module: ModuleType, name: str) -> None:
+    """Faults of the process that ingests and assembles, at an object that it stores."""
+    storage = module.Storage
+    if name == "in-ingest":
+        _wrap(storage, "put", before=_die_at("/chunks/3/input"))
     elif name == "in-assembly":
-        _wrap(module.Storage, "put_file", after=die_once)
+        _wrap(storage, "put_file", after=_die_once)
     elif name == "asleep-in-assembly":
 
         def sleep_once(*_: Any, **__: Any) -> None:
@@ -199,11 +216,19 @@ def _patch(module: ModuleType) -> None:
                 os.kill(os.getppid(), signal.SIGSTOP)
                 os.kill(os.getpid(), signal.SIGSTOP)
 
-        _wrap(module.Storage, "put_file", before=sleep_once)
+        _wrap(storage, "put_file", before=sleep_once)
     elif name == "before-manifest":
-        _wrap(module.Storage, "put", before=die_at("/manifest.json"))
+        _wrap(storage, "put", before=_die_at("/manifest.json"))
     elif name == "after-manifest":
-        _wrap(module.Storage, "put", after=die_at("/manifest.json"))
+        _wrap(storage, "put", after=_die_at("/manifest.json"))
+
+
+_PATCHES = {
+    "workers.runtime.worker": _patch_worker,
+    "workers.runtime.film_attempt": _patch_film,
+    "orchestrator.service.loop": _patch_service,
+    "stores.storage": _patch_storage,
+}
 
 
 _NEXT = {
@@ -235,11 +260,12 @@ class _Finder(MetaPathFinder):
     """Patches a module right after it was executed."""
 
     after = os.environ.get("RESPOOL_FAULT", "").startswith("next-")
-    faulty = {"stores.storage"} if _IN_ACT else {"workers.runtime.worker", "orchestrator.service.loop"}
+    faulty = {"stores.storage"} if _IN_ACT else set(_PATCHES) - {"stores.storage"}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         changed = self.after and name in _NEXT
-        if name not in self.faulty and not changed:
+        patch = _PATCHES[name] if name in self.faulty else None
+        if patch is None and not changed:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
@@ -250,7 +276,8 @@ class _Finder(MetaPathFinder):
 
         def executed(module: ModuleType) -> None:
             execute(module)
-            _patch(module)
+            if patch is not None:
+                patch(module, os.environ["RESPOOL_FAULT"].partition(":")[0])
 
         spec.loader.exec_module = executed  # type: ignore[method-assign]
         return spec

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from contract.job import Spec
     from contract.packets import RunHeader
+    from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
     from workers.film.cuda_streams import Handed
     from workers.generators.enhancer import Enhancer
-    from workers.runtime.heartbeat import Checkpoint
 
 BATCH = 4
 """Frames that go through a GPU's network at once: enough to fill it at common sizes, few enough for its memory."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 from contract.errors import Cancelled, Interrupted, LeaseLost, RespoolError, Unreachable
 from stores.ledger import Lease, Ledger, Renewal
@@ -14,12 +13,6 @@ logger = logging.getLogger(__name__)
 
 TOLD = "the worker was told to end"
 """Why an attempt ended that was handed back, whichever thread did it."""
-
-
-class Checkpoint(Protocol):
-    """What long work calls between batches, with the frames that are finished; it raises to stop the work."""
-
-    def __call__(self, frames: int = 0) -> None: ...
 
 
 class Pulse:

@@ -1,0 +1,60 @@
+"""One attempt at a chunk of a film: fetch the run, enhance it, store the encoded chunk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contract import keys
+from contract.job import Chunk, Damage, Done, Output, Spec
+from stores.ledger import Lease
+from stores.storage import Storage
+from workers.runtime.attempt_record import Made
+
+if TYPE_CHECKING:
+    from workers.checkpoint import Checkpoint
+    from workers.faces.enhance import FaceRestorer
+    from workers.generators.enhancer import Enhancer
+
+
+class FilmAttempt:
+    """What a film's chunks need of their worker process."""
+
+    def __init__(self, storage: Storage, checkpoint: Checkpoint) -> None:
+        self._storage, self._checkpoint = storage, checkpoint
+
+    def make(
+        self,
+        lease: Lease,
+        chunk: Chunk,
+        spec: Spec,
+        networks: tuple[Enhancer | None, FaceRestorer | None],
+        folder: Path,
+    ) -> Made:
+        """Enhance and store the chunk's frames; `folder` is scratch space. Raises what fetching, enhancing or storing raise."""
+        from workers.film.chunk import enhance_film
+
+        enhancer, faces = networks
+        run, out = folder / "run", folder / "out"
+        began = time.monotonic()
+        self._storage.get_file(keys.chunk_input(lease.job, chunk.n), run)
+        fetched = time.monotonic()
+        made = enhance_film(run, spec, enhancer, out, self._checkpoint, faces)
+        enhanced = time.monotonic()
+        key = keys.attempt(lease.job, chunk.n, lease.attempt)
+        sha256 = self._storage.put_file(key, out)
+        self._storage.verify(key, sha256)
+        stored = time.monotonic()
+        done = Done(
+            chunk=chunk.n,
+            attempt=lease.attempt,
+            worker=lease.worker,
+            frames=made.frames,
+            outputs=(Output(chunk.item, key, sha256, out.stat().st_size, made.frames, made.width, made.height),),
+            damage=tuple(Damage(chunk.item, first, count, reason) for first, count, reason in made.damage),
+            notes=tuple(made.notes),
+            reorder=made.reorder,
+        )
+        stages = {"fetch": fetched - began, "enhance": enhanced - fetched, "store": stored - enhanced}
+        return Made(done, stages, {"film": made.record})
