@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from llvmlite import ir
 
-from workers.generators.native.matrix import INPUTS, OUTPUTS, PIXELS, SCRATCH, setup
+from workers.generators.native.matrix import INPUTS, OUTPUTS, PIXELS, SCRATCH, configure_unit
 from workers.generators.native.matrix_code import MatrixWriter
-from workers.generators.native.memory import Crew, aligned
+from workers.generators.native.memory import ThreadTeam, aligned_zeros
 from workers.llvm.emit import BYTE, INT, POINTER
-from workers.llvm.machine import Machine, matrices
+from workers.llvm.machine import Machine, has_matrix_unit
 
 _TURNS = 500_000
 
@@ -36,16 +36,16 @@ class _Writer(MatrixWriter):
 
 def peak(rounds: int) -> float:
     """GFLOP/s of all cores together, the best of `rounds`; 0 where there is no such unit."""
-    if not matrices():
+    if not has_matrix_unit():
         return 0.0
-    writer, crew = _Writer(), Crew(0)
+    writer, team = _Writer(), ThreadTeam(0)
     writer.peak()
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(str(writer.module), ["peak"], Path(folder))
-    rooms = [setup(aligned(SCRATCH, np.uint8)) for _ in range(crew.size)]
+    scratch = [configure_unit(aligned_zeros(SCRATCH, np.uint8)) for _ in range(team.size)]
     best = float("inf")
     for _ in range(rounds):
         began = time.perf_counter()
-        crew.run(machine.functions["peak"], [(room.ctypes.data, _TURNS, 0) for room in rooms])
+        team.run(machine.functions["peak"], [(memory.ctypes.data, _TURNS, 0) for memory in scratch])
         best = min(best, time.perf_counter() - began)
-    return crew.size * _TURNS * 4 * 2 * PIXELS * INPUTS * OUTPUTS / best / 1e9
+    return team.size * _TURNS * 4 * 2 * PIXELS * INPUTS * OUTPUTS / best / 1e9

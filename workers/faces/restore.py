@@ -9,7 +9,7 @@ import torch
 
 from contract.errors import EnhanceError, WeightsError
 from workers.generators import compat
-from workers.generators.network import Parameters, whole
+from workers.generators.network import Parameters, integer_parameter
 
 BATCH = 8
 """Faces restored at once on a GPU. A face takes about 0.7 GB in fp32; on a processor, one at a time is as fast."""
@@ -26,7 +26,7 @@ class GFPGAN(torch.nn.Module):
     def __init__(self, name: str, parameters: Parameters) -> None:
         """Raise WeightsError for parameters out of range, TypeError for unknown ones."""
         super().__init__()
-        self.size = whole(name, parameters, "out_size", 32, 1024)
+        self.size = integer_parameter(name, parameters, "out_size", 32, 1024)
         clean = compat.load("gfpgan.archs.gfpganv1_clean_arch").GFPGANv1Clean
         self.network = clean(**{"decoder_load_path": None, **parameters})
 
@@ -42,7 +42,7 @@ class RestoreFormer(torch.nn.Module):
     def __init__(self, name: str, parameters: Parameters) -> None:
         """Raise WeightsError for parameters out of range, TypeError for unknown ones."""
         super().__init__()
-        self.size = whole(name, parameters, "resolution", 32, 1024, default=512)
+        self.size = integer_parameter(name, parameters, "resolution", 32, 1024, default=512)
         former = compat.load("gfpgan.archs.restoreformer_arch").RestoreFormer
         self.network = former(**parameters)
 

@@ -101,7 +101,7 @@ def _common(rgb: torch.Tensor, form: Layout, colour: Colour) -> bool:
     """Whether it is what nearly all films are made of, for which there is code of our own."""
     planar = form.model == "yuv" and form.down == (2, 2) and form.order == ((0,), (1,), (2,))
     here = rgb.device.type == "cpu" and rgb.dtype == torch.float32 and rgb.stride(-1) == 1
-    return planar and here and colour.matrix != "grey" and yuv.able(*rgb.shape[-2:])
+    return planar and here and colour.matrix != "grey" and yuv.supported(*rgb.shape[-2:])
 
 
 def _filters(height: int, width: int, form: Layout, colour: Colour) -> tuple[yuv.Filter, yuv.Filter]:

@@ -1,4 +1,4 @@
-"""Which backend and precision a generator runs in: what is present, what was asked for, and a short race where in doubt."""
+"""Choice of a generator's backend and precision: installed, requested, and the fastest in a short race."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from workers.generators.network import Architecture, Network
 _log = logging.getLogger(__name__)
 
 PROBE_S = 2.0
-"""Seconds that the race may take in all, compilation aside."""
+"""Seconds that the race may take altogether, without compilation."""
 _PROBE_WORK = 60e9
-"""Floating point operations of one lap: a third of a second on two cores."""
+"""Floating point operations of one run: a third of a second on two cores."""
 _PROBE_SIDE = 512
-"""Pixels: the largest probe, for networks that hardly compute anything."""
+"""Side in pixels of the largest probe image, for networks that compute very little."""
 _SAFE_DB = 50.0
-"""A faster precision must stay this near to fp32, peak signal to noise."""
+"""PSNR in dB that a faster precision must reach against fp32."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to run the network, and the architecture as it is then: halo and memory are the backend's."""
+    """One way to run the network, with the architecture whose halo and memory hold for that backend."""
 
     backend: str
     precision: str
@@ -52,18 +52,19 @@ class _Verdict(msgspec.Struct, frozen=True):
 
 
 def installed(package: str) -> bool:
+    """Return whether Python can import `package`, without importing it."""
     return importlib.util.find_spec(package) is not None
 
 
 def choose(candidates: Sequence[Candidate], key: str, settings: Settings) -> tuple[Architecture, Network, str]:
-    """The best candidate's architecture and network, and why it was chosen. `candidates` are in order of expectation.
+    """Return the best candidate's architecture and network, and the reason.
 
-    `key` names all that a race's outcome depends on; outcomes are kept in `settings.cache`, so that only the first
-    worker on a machine runs it.
+    `candidates` are in the order of expected speed. `key` contains everything that the outcome of a race depends on; outcomes are
+    kept in `settings.cache`, so that only the first worker on a machine runs the race.
     """
     if len(candidates) == 1:
         only = candidates[0]
-        return only.architecture, only.make(), f"{only}: nothing else fits this machine and the settings"
+        return only.architecture, only.make(), f"{only}: the only choice for this machine and the settings"
     path = settings.cache / "probes" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         verdict = msgspec.json.decode(path.read_bytes(), type=_Verdict)
@@ -88,8 +89,8 @@ def _race(candidates: Sequence[Candidate]) -> tuple[Candidate, Network, _Verdict
     patch = torch.nn.functional.avg_pool2d(patch, 3, 1, 1)
     best: tuple[float, Candidate, Network] | None = None
     exact: torch.Tensor | None = None
-    words = []
-    # fp32 first: the others are measured against its picture.
+    timings = []
+    # fp32 first: the others are compared with its result.
     for candidate in sorted(candidates, key=lambda c: c.precision != "fp32"):
         network = candidate.make()
         result = network(patch.to(network.device))
@@ -98,44 +99,46 @@ def _race(candidates: Sequence[Candidate]) -> tuple[Candidate, Network, _Verdict
         elif exact is not None and candidate.precision != "fp32":
             error = float((result.clamp(0, 1) - exact.clamp(0, 1)).square().mean())
             if error > 10 ** (-_SAFE_DB / 10):
-                words.append(f"{candidate} left out, {-10 * math.log10(error):.0f} dB from fp32")
+                timings.append(f"{candidate} left out, PSNR {-10 * math.log10(error):.0f} dB against fp32")
                 continue
         seconds = _lap(network, patch, PROBE_S / len(candidates))
-        words.append(f"{candidate} {seconds * 1000:.0f} ms")
+        timings.append(f"{candidate} {seconds * 1000:.0f} ms")
         if best is None or seconds < best[0]:
             best = (seconds, candidate, network)
     assert best is not None, "fp32 is always among the candidates, or there is one candidate alone"
-    reason = f"{best[1]}: fastest on a {side}x{side} probe ({', '.join(words)})"
+    reason = f"{best[1]}: fastest on a {side}x{side} probe ({', '.join(timings)})"
     return best[1], best[2], _Verdict(best[1].backend, best[1].precision, reason)
 
 
 def _lap(network: Network, patch: torch.Tensor, budget: float) -> float:
-    """Seconds of the fastest of up to five runs, within `budget` seconds but at least one run."""
-    shown = patch.to(network.device)
+    """Return the seconds of the fastest of up to five runs, within `budget` seconds but at least one run."""
+    inputs = patch.to(network.device)
     laps: list[float] = []
     start = time.perf_counter()
     while len(laps) < 5 and (not laps or time.perf_counter() - start + min(laps) < budget):
         began = time.perf_counter()
-        network(shown)
+        network(inputs)
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)
         laps.append(time.perf_counter() - began)
     return min(laps)
 
 
-def refuse(backend: str, precision: str, device: torch.device) -> UsageError:
+def unavailable(backend: str, precision: str, device: torch.device) -> UsageError:
+    """Return the error for a backend and precision that `device` does not support."""
     return UsageError(
-        f"backend {backend} in precision {precision} cannot be had on {device}: "
+        f"backend {backend} in precision {precision} is not available on {device}: "
         "set backend and precision to auto, or choose another device."
     )
 
 
 def cache_key(*parts: object) -> str:
+    """Join everything that the outcome of a race depends on into one key."""
     return "|".join(map(str, parts))
 
 
-def machine() -> str:
-    """The processor, in words that change when its speed does."""
+def processor_name() -> str:
+    """Return the processor's model name, which differs between processors of different speed."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,9 +1,9 @@
-"""basicsr's own architecture classes, without the two seconds that `import basicsr` takes.
+"""Architecture classes of basicsr, without the two seconds that `import basicsr` takes.
 
 The package's `__init__` imports its training code, data loaders and metrics, and with them a torchvision
-module that no longer exists. The files of the architectures need next to nothing of that, so they are run under
-stand-in parent packages that have only a search path. The stand-ins leave `sys.modules` again, so that
-whoever imports basicsr afterwards gets the real one.
+module that no longer exists. The architecture files need almost none of that, so they are imported under
+stand-in parent packages that have only a search path. The stand-ins are removed from `sys.modules` afterwards, so that
+a later `import basicsr` gets the real package.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from contract.errors import WeightsError
 
 @lru_cache
 def architecture(module: str, name: str) -> Any:
-    """The class `name` of `basicsr.archs.<module>`; raise WeightsError when basicsr is not installed."""
+    """Return the class `name` of `basicsr.archs.<module>`; raise WeightsError when basicsr is not installed."""
     if "basicsr" in sys.modules:
         return getattr(importlib.import_module(f"basicsr.archs.{module}"), name)
     spec = importlib.util.find_spec("basicsr")
     if spec is None or spec.origin is None:
         raise WeightsError(
-            "the package basicsr is not installed, and the network's architecture is in it; install respool[worker]."
+            "the package basicsr, which defines the network's architecture, is not installed; install respool[worker]."
         )
     root = Path(spec.origin).parent
     for package in ("basicsr", "basicsr.archs", "basicsr.utils", "basicsr.ops"):
@@ -35,7 +35,7 @@ def architecture(module: str, name: str) -> Any:
         stand_in.__path__ = [str(root.joinpath(*package.split(".")[1:]))]
         sys.modules[package] = stand_in
     try:
-        # arch_util wants this one name from the package itself; its file needs only the standard library and torch.
+        # arch_util imports this one name from the package itself; its file needs only the standard library and torch.
         sys.modules["basicsr.utils"].__dict__["get_root_logger"] = importlib.import_module(
             "basicsr.utils.logger"
         ).get_root_logger

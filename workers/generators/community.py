@@ -1,4 +1,4 @@
-"""Any network that spandrel knows: the generators that a user brings."""
+"""Community generators: any network that a user adds and the library spandrel recognises."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contract.errors import WeightsError
 from workers.generators.network import Architecture, Parameters, State
 
 _HALO = 64
-"""Pixels: what keeps RRDB networks within 4 code values; of an unknown network no more can be said."""
+"""Pixels: keeps RRDB networks within 4 code values; for an unknown network there is no better estimate."""
 _MEMORY = 4096
-"""fp32 values for each input pixel: that of RRDBNet's tail with room to spare, for networks nobody has measured."""
+"""fp32 values for each input pixel: those of RRDBNet's tail with some to spare, for networks that have not been measured."""
 _UNTILED = 1 << 20
-"""A tile larger than any frame, for networks that look at the whole frame at once."""
+"""Halo in pixels, larger than any frame, for networks that need the whole frame at once."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A network as spandrel sees it."""
+    """A network as spandrel describes it."""
 
     architecture: str
     scale: int
@@ -35,7 +35,7 @@ class Known:
 
 
 def recognise(name: str, state: State) -> Known:
-    """Let spandrel find out what `state` is the weights of; raise WeightsError when it does not know, or it is no image network."""
+    """Let spandrel recognise the network that `state` belongs to; raise WeightsError unless it is a known image network."""
     from spandrel import ImageModelDescriptor, ModelLoader, ModelTiling, UnsupportedModelError
 
     tensors = {k: torch.from_numpy(v) for k, v in state.items()}
@@ -43,18 +43,20 @@ def recognise(name: str, state: State) -> Known:
         found = ModelLoader(device="cpu").load_from_state_dict(tensors)
     except UnsupportedModelError as error:
         raise WeightsError(
-            f"{name} is none of the networks that spandrel knows; ask its author for the architecture."
+            f"{name} is not one of the networks that spandrel recognises; ask its author for the architecture."
         ) from error
-    except Exception as error:  # spandrel's detectors fail in any way on weights that only resemble a network
+    except Exception as error:  # spandrel's detectors raise any exception on weights that only resemble a network
         raise WeightsError(
-            f"{name} resembles a network that spandrel knows, but cannot be loaded ({error})."
+            f"{name} resembles a network that spandrel recognises, but cannot be loaded ({error}); ask its author for an intact file."
         ) from error
     if not isinstance(found, ImageModelDescriptor):
         raise WeightsError(
-            f"{name} is a {found.architecture.name}, which needs a mask; only networks from picture to picture are used."
+            f"{name} is a {found.architecture.name}, which needs a mask; choose a network that maps an image to an image."
         )
     if found.architecture.id == "GFPGAN":
-        raise WeightsError(f"{name} is a GFPGAN; it restores faces, with --face-enhance, and is no generator.")
+        raise WeightsError(
+            f"{name} is a GFPGAN, which restores faces and is not a generator; use --face-enhance for it."
+        )
     sizes = found.size_requirements
     return Known(
         architecture=found.architecture.name,
@@ -71,7 +73,7 @@ def recognise(name: str, state: State) -> Known:
 
 
 class _Channels(torch.nn.Module):
-    """Shows RGB to a network of three channels, or each of R, G and B to a network of one."""
+    """A wrapper that passes RGB to a network of three channels, or R, G and B one by one to a network of one channel."""
 
     def __init__(self, known: Known) -> None:
         super().__init__()
@@ -80,20 +82,22 @@ class _Channels(torch.nn.Module):
         self._grey = known.input_channels == 1
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Enlarge `rgb`, N x 3 x H x W in [0, 1]."""
         pictures = rgb.reshape(-1, 1, *rgb.shape[-2:]) if self._grey else rgb
         results = torch.cat([self._descriptor(p[None]) for p in pictures])
         return results.reshape(rgb.shape[0], 3, *results.shape[-2:])
 
 
 def describe(name: str, parameters: Parameters, state: State) -> tuple[Architecture, torch.nn.Module, bool]:
-    """The architecture, the network on the CPU, and whether it may run in fp16.
+    """Return the architecture, the network on the CPU, and whether it may run in fp16.
 
     Raises WeightsError when the weights are not what the catalog entry says.
     """
     known = recognise(name, state)
     if (known.input_channels, known.output_channels) not in ((3, 3), (1, 1)):
         raise WeightsError(
-            f"{name} maps {known.input_channels} channels to {known.output_channels}; only RGB to RGB and grey to grey are used."
+            f"{name} maps {known.input_channels} channels to {known.output_channels}; "
+            "choose a network that maps RGB to RGB or grey to grey."
         )
     if parameters.get("scale", known.scale) != known.scale:
         raise WeightsError(

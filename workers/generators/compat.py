@@ -1,7 +1,7 @@
-"""basicsr, gfpgan and facexlib as they import today: an alias for a module that torchvision dropped in 0.17.
+"""Compatibility imports of basicsr, gfpgan and facexlib, which need a module that torchvision dropped in 0.17.
 
-Nothing else in the code knows. Importing the packages also warns of names that scipy and torch will move one day, and
-turns numpy's floating point warnings off for the whole process; neither reaches beyond the import.
+An alias stands in for the module; only this file knows about it. Importing the packages also emits deprecation warnings of
+scipy and torch and turns numpy's floating point warnings off for the whole process; both effects are undone after the import.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What makes a network quicker on CUDA for a shape that comes again: fewer kernels, and one launch for all of them.
+"""CUDA graphs and compilation: fewer kernels, and one launch for all of them, for input shapes that recur.
 
-Left to itself PyTorch adds the bias of a convolution, and applies its activation, by kernels of their own: with 64 channels
-on an H200 they took twice as long as the convolution. torch.compile makes one of them, or none.
+By default PyTorch adds the bias of a convolution, and applies its activation, in separate kernels: with 64 channels
+on an H200 they took twice as long as the convolution. torch.compile fuses them into one kernel, or into the convolution.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ import torch
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 Recorder = Callable[[Run, torch.Tensor], Run]
-"""Makes of a run of the network, and an input like those to come, a run that is quicker for exactly that shape."""
+"""Takes a callable network and an example input; returns a faster callable for exactly that shape."""
 Fuser = Callable[[Run], Run]
-"""Makes of a network one with fewer kernels; what it lacks for that shows at the first run, by any error."""
+"""Takes a callable network and returns one with fewer kernels. Missing requirements show at the first run, as any exception."""
 
 _WARM = 3
-"""Runs before recording, in which cuDNN tries its algorithms; PyTorch's own advice for graph capture."""
+"""Runs before recording, in which cuDNN tries its algorithms; PyTorch's documentation advises so for graph capture."""
 
 
 def record_cuda_graph(run: Run, example: torch.Tensor) -> Run:
-    """`run` as a CUDA graph for inputs of `example`'s shape, dtype and layout."""
+    """Record `run` as a CUDA graph for inputs of `example`'s shape, dtype and layout.
+
+    The returned callable overwrites one result tensor at each call.
+    """
     held = torch.empty_like(example)
     held.copy_(example)
     side = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
@@ -33,12 +36,12 @@ def record_cuda_graph(run: Run, example: torch.Tensor) -> Run:
             run(held)
     torch.cuda.current_stream(example.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # Other threads copy frames meanwhile, which only a capture of the whole process would forbid.
+    # Other threads copy frames meanwhile; a capture in global mode would forbid that.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         made = run(held)
 
-    def replay(shown: torch.Tensor) -> torch.Tensor:
-        held.copy_(shown)
+    def replay(inputs: torch.Tensor) -> torch.Tensor:
+        held.copy_(inputs)
         graph.replay()
         return made
 
@@ -46,10 +49,13 @@ def record_cuda_graph(run: Run, example: torch.Tensor) -> Run:
 
 
 def fuser(cache: Path) -> Fuser:
-    """torch.compile for one shape after the other; what it compiles is kept below `cache`. Needs Triton and a C compiler."""
+    """Return a fuser that uses torch.compile for static shapes and keeps its results below `cache`.
+
+    It needs Triton and a C compiler.
+    """
 
     def fuse(run: Run) -> Run:
-        # The default is a folder of the system's temporary one, whose name anybody can guess and take first.
+        # The default is in the system's temporary folder, under a name that another user can guess and create first.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled" / "torch"))
         made: Run = torch.compile(run, dynamic=False)
         return made

@@ -1,4 +1,4 @@
-"""Nothing computed twice: what of a frame differs from the one before it, and which parts must therefore be made anew."""
+"""Differences between consecutive frames, so that only the parts that changed are computed again."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import torch
 from workers.generators.tiling import Box
 
 GRAIN = 32
-"""Pixels a side of the squares in which change is looked for; a codec's blocks are 16 to 64."""
+"""Side in pixels of the squares that are compared; a codec's blocks are 16 to 64."""
 _WORTH = 0.85
-"""Share of the whole frame's work above which patching it saves nothing once more calls are counted."""
+"""Share of the whole frame's work above which patching saves nothing, as it takes more calls of the network."""
 
 
-def changed(before: torch.Tensor, now: torch.Tensor, halo: int) -> list[Box] | None:
-    """Boxes, on multiples of GRAIN or the frame's edge, outside of which the results of both frames are the same.
+def changed_boxes(before: torch.Tensor, now: torch.Tensor, halo: int) -> list[Box] | None:
+    """Return boxes outside of which the results of both frames are the same.
 
-    `before` and `now` are 1 x 3 x H x W. A result depends on what lies within `halo` pixels, so every box
-    reaches that far beyond what differs. None means that making the whole frame anew costs less; an empty list, that
-    the frames are equal.
+    `before` and `now` are 1 x 3 x H x W. Box edges are multiples of GRAIN or the frame's edge. A result depends on the pixels
+    within `halo`, so every box reaches that far beyond the pixels that differ. None means that computing the whole frame costs
+    less; an empty list means that the frames are equal.
     """
     if before.shape != now.shape:
         return None
@@ -33,9 +33,9 @@ def changed(before: torch.Tensor, now: torch.Tensor, halo: int) -> list[Box] | N
 
 
 def _reached(differs: torch.Tensor, halo: int) -> torch.Tensor:
-    """Which squares of GRAIN pixels have a difference within `halo` pixels of them; `differs` is H x W.
+    """Mark the squares of GRAIN pixels that have a difference within `halo` pixels of them; `differs` is H x W.
 
-    Counted by a summed-area table (Crow 1984): four look-ups a square however wide the halo is. A maximum over the
+    Differences are counted by a summed-area table (Crow 1984): four look-ups a square for a halo of any width. A maximum over the
     halo around every pixel took five times as long as the network.
     """
     height, width = differs.shape
@@ -49,7 +49,7 @@ def _reached(differs: torch.Tensor, halo: int) -> torch.Tensor:
 
 
 def _boxes(squares: list[tuple[int, int]]) -> list[Box]:
-    """Boxes that hold all `squares` and do not overlap: each square's own, grown together while they touch."""
+    """Merge `squares` that touch into boxes that do not overlap."""
     boxes: list[Box] = []
     for y, x in squares:
         box = (y, x, y + 1, x + 1)

@@ -1,4 +1,7 @@
-"""The generator that does nothing: it proves the plumbing. Callers pass frames by it in their own pixel format."""
+"""The identity generator: leaves frames untouched, to test everything around a network.
+
+Callers skip it and keep frames in their own pixel format.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ ARCHITECTURE = Architecture("identity", 1, 0, True, 1, 3, 0)
 
 
 class Identity:
-    """Gives back the tensor it was given."""
+    """A network that returns its input tensor unchanged."""
 
     backend = "none"
     precision = "exact"
@@ -19,4 +22,5 @@ class Identity:
         self.device = device
 
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Return `rgb` itself."""
         return rgb

@@ -1,8 +1,8 @@
 """Lanczos resampling on the device: the resize after every network, and the classical baseline generator.
 
 The kernel is sinc(x) sinc(x/4) on [-4, 4], that of OpenCV's INTER_LANCZOS4, which upstream resizes with; samples
-beyond the edge repeat the edge pixel, as OpenCV's do. Unlike OpenCV's it is stretched by the ratio when
-the picture gets smaller, so that fine detail is averaged and not folded into moire.
+beyond the edge repeat the edge pixel, as OpenCV's do. Unlike OpenCV's, the kernel is stretched by the ratio when
+the image gets smaller, so that fine detail is averaged and does not alias into moire.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from workers.generators.network import Architecture
 
 TAPS = 4
 GRAIN = 64
-"""Output samples computed by one small matrix product; near the number of taps, so that few of its products are with zero."""
+"""Output samples computed by one small matrix product; near the number of taps, so that few factors are zero."""
 
 Kernel = Literal["lanczos", "cubic"]
 
 
 def _kernel(distance: torch.Tensor, kernel: Kernel) -> torch.Tensor:
-    """The kernel at `distance` samples; `cubic` is Keys's with a = -1/2, the one that Pillow calls bicubic."""
+    """Evaluate the kernel at `distance` samples; `cubic` is Keys's with a = -1/2, which Pillow calls bicubic."""
     if kernel == "lanczos":
         return torch.sinc(distance) * torch.sinc(distance / TAPS) * (distance.abs() < TAPS)
     x = distance.abs()
@@ -34,13 +34,16 @@ def _kernel(distance: torch.Tensor, kernel: Kernel) -> torch.Tensor:
 
 @lru_cache(maxsize=64)
 def _weights(source: int, target: int) -> tuple[tuple[int, int, int, torch.Tensor], ...]:
-    """Everything that resizes `source` to `target` samples, as `_grain` gives it."""
+    """Return all blocks that resize `source` to `target` samples; see `_grain`."""
     return tuple(_grain(source, target, first, "lanczos") for first in range(0, target, GRAIN))
 
 
 @lru_cache(maxsize=4096)
 def _grain(source: int, target: int, first: int, kernel: Kernel) -> tuple[int, int, int, torch.Tensor]:
-    """(first output, first input, inputs, matrix outputs x inputs float32 on CPU) of the outputs from `first` on, at most GRAIN."""
+    """Return the block that computes the outputs from `first` on, at most GRAIN of them.
+
+    It is (first output, first input, inputs, matrix); the matrix is outputs x inputs, float32, on the CPU.
+    """
     step = source / target
     stretch = max(1.0, step)
     reach = TAPS * stretch
@@ -61,7 +64,7 @@ def _grain(source: int, target: int, first: int, kernel: Kernel) -> tuple[int, i
 def resize(rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Resize N x C x H x W float32 to N x C x size[0] x size[1] (height, width), on the tensor's device.
 
-    Values may overshoot the input's range, as a Lanczos kernel does; the caller clamps.
+    Values may overshoot the input's range, as the kernel has negative lobes; the caller clamps.
     """
     height, width = rgb.shape[-2:]
     if height != size[0]:
@@ -80,7 +83,7 @@ def resize(rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def support(source: int, target: int, start: int, stop: int) -> tuple[int, int]:
-    """The input samples [low, high) that the outputs `start` .. `stop` - 1 are made of; `start` is a multiple of GRAIN."""
+    """Return the input samples [low, high) that outputs `start` .. `stop` - 1 depend on; `start` is a multiple of GRAIN."""
     parts = [_grain(source, target, first, "lanczos") for first in range(start, stop, GRAIN)]
     return parts[0][1], max(low + count for _, low, count, _ in parts)
 
@@ -93,7 +96,7 @@ def resize_window(
     window: tuple[int, int, int, int],
     kernel: Kernel = "lanczos",
 ) -> torch.Tensor:
-    """A window of `resize`, without the rest: equal to cutting it out of the whole result.
+    """Compute a window of `resize` without the rest; equal to cropping the whole result.
 
     `rgb` (N x C x h x w) is the part of an image of `source` (height, width) whose first pixel is `origin` (top, left). Returns the
     pixels `window` (top, left, bottom, right; top and left multiples of GRAIN) of that image resized to `size`. `rgb` must hold
@@ -112,14 +115,14 @@ def resize_window(
 
 
 def architecture(scale: int) -> Architecture:
-    """The baseline generator, as a network of an integer scale."""
+    """Describe the baseline generator as a network of an integer scale."""
     return Architecture(
         "lanczos", scale, TAPS + 1, True, 1, 6 * scale * scale, 2 * 2 * TAPS * 3 * scale * (scale + 1), clips=False
     )
 
 
 class Lanczos:
-    """The baseline generator: enlarges by an integer `scale`, through the same path as a network."""
+    """The baseline generator: enlarges by an integer `scale` on the same path as a network."""
 
     backend = "torch"
     precision = "fp32"
@@ -129,4 +132,5 @@ class Lanczos:
         self.device = device
 
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Resize `rgb` by `scale`."""
         return resize(rgb, (rgb.shape[-2] * self.scale, rgb.shape[-1] * self.scale))

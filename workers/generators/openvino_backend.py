@@ -1,7 +1,7 @@
-"""Networks that run in OpenVINO on CPUs: in bf16 where the processor multiplies it, else in fp32.
+"""Networks that run in OpenVINO on CPUs: in bf16 where the processor supports it, else in fp32.
 
-Graphs are built straight from the weights, which takes a tenth of the time that tracing a torch module does.
-Compiled networks are kept on disk, named by everything that they depend on: weights, shape, precision, version and processor.
+Graphs are built directly from the weights, which takes a tenth of the time that tracing a torch module does.
+Compiled networks are cached on disk, named by everything that they depend on: weights, shape, precision, version and processor.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import openvino
 import torch
 
 _KEPT = 4
-"""Compiled shapes held in memory at once: the tile sizes of one frame (whole, last row, last column, corner)."""
+"""Compiled shapes held in memory at once: the tile sizes of one frame (inner, last row, last column, corner)."""
 _KEPT_ON_DISK = 24
 """Compiled networks kept on disk; the largest, RealESRGAN_x4plus, takes 65 MB."""
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 _CHECK = 16
-"""Bytes of the checksum that goes before a compiled network on disk."""
+"""Bytes of the checksum that precedes a compiled network on disk."""
 
 Graph = Callable[[int, int], openvino.Model]
-"""Builds the network for a height and width, either of which may be -1 for any; f32 1 x 3 x H x W in and out."""
+"""Builds the network for a height and width, -1 meaning any; input and output are float32, 1 x 3 x H x W."""
 
 
 def _check(data: bytes) -> bytes:
@@ -36,7 +36,7 @@ def _check(data: bytes) -> bytes:
 
 
 def precisions() -> tuple[str, ...]:
-    """The precisions that this processor computes in natively, fastest first; empty where OpenVINO sees no CPU."""
+    """Return the precisions that this processor computes in natively, fastest first; empty where OpenVINO finds no CPU."""
     try:
         able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except RuntimeError:
@@ -45,7 +45,11 @@ def precisions() -> tuple[str, ...]:
 
 
 class OpenvinoNetwork:
-    """A network compiled for this machine's CPU. `any_shape` compiles one network for all sizes instead of one for each."""
+    """A network compiled for this machine's CPU.
+
+    `identity` names the weights and how they are mixed; `threads` 0 means all cores; compiled networks are kept below `cache`.
+    `any_shape` compiles one network for all sizes instead of one for each.
+    """
 
     backend = "openvino"
     device = torch.device("cpu")
@@ -53,7 +57,6 @@ class OpenvinoNetwork:
     def __init__(
         self, graph: Graph, scale: int, identity: str, precision: str, threads: int, cache: Path, any_shape: bool
     ) -> None:
-        """`identity` names weights and mixture; `threads` 0 means all cores; compiled networks are kept below `cache`."""
         self.precision = precision
         self._graph = graph
         self._scale = scale
@@ -69,11 +72,12 @@ class OpenvinoNetwork:
         self._requests: OrderedDict[tuple[int, int], openvino.InferRequest] = OrderedDict()
 
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Enlarge each frame of `rgb`; raise MemoryError when memory is short."""
         try:
-            made = [self._infer(rgb[n : n + 1].contiguous()) for n in range(rgb.shape[0])]
-            return made[0] if len(made) == 1 else torch.cat(made)
+            results = [self._infer(rgb[n : n + 1].contiguous()) for n in range(rgb.shape[0])]
+            return results[0] if len(results) == 1 else torch.cat(results)
         except RuntimeError as error:
-            # OpenVINO and oneDNN have no class of their own for a failed allocation.
+            # OpenVINO and oneDNN have no exception class for a failed allocation.
             if any(words in str(error) for words in ("bad_alloc", "allocate", "out of memory")):
                 self._requests.clear()
                 raise MemoryError(str(error)) from error
@@ -82,7 +86,7 @@ class OpenvinoNetwork:
     def _infer(self, rgb: torch.Tensor) -> torch.Tensor:
         height, width = rgb.shape[-2:]
         request = self._request(height, width)
-        # The result is written where it stays: the request would keep its own memory for the next.
+        # The request writes into the returned tensor: its own output memory is used again by the next call.
         result = torch.empty((1, 3, height * self._scale, width * self._scale))
         request.set_output_tensor(openvino.Tensor(result.numpy(), shared_memory=True))
         request.infer([openvino.Tensor(rgb.numpy(), shared_memory=True)], share_inputs=True)
@@ -102,13 +106,13 @@ class OpenvinoNetwork:
         path = self._cache / f"{self._name(shape)}.blob"
         with contextlib.suppress(OSError, RuntimeError):  # missing, unreadable or of another build: compile again
             data = path.read_bytes()
-            # OpenVINO does not notice every damaged byte.
+            # OpenVINO itself does not detect every damaged byte.
             if data[:_CHECK] == _check(data[_CHECK:]):
                 compiled = self._core.import_model(io.BytesIO(data[_CHECK:]), "CPU", self._options)
                 os.utime(path)
                 return compiled
         compiled = self._core.compile_model(self._graph(*shape), "CPU", self._options)
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
             self._keep(path, compiled.export_model().getvalue())
         return compiled
 

@@ -1,4 +1,4 @@
-"""Every family of generators, in one explicit list, and how a job's spec becomes a loaded one."""
+"""The explicit list of generator families, and the loading of the generator that a job's spec names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contract.errors import UsageError, WeightsError
 from contract.job import Spec, Weights
 from contract.settings import Settings
 from workers.generators import community, identity, lanczos, rrdbnet, srvgg
-from workers.generators.backend_race import Candidate, cache_key, choose, installed, machine, refuse
+from workers.generators.backend_race import Candidate, cache_key, choose, installed, processor_name, unavailable
 from workers.generators.cuda_graphs import fuser
 from workers.generators.enhancer import Enhancer
 from workers.generators.network import Architecture, Network, Parameters, State
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Family:
-    """How one architecture is described and built, from its weights' name, parameters and state.
+    """Functions that describe and build one architecture from its weights' name, parameters and state.
 
-    `any_shape` says that one compiled graph for all sizes is as fast as one for each.
+    `any_shape` means that one compiled graph for all sizes is as fast as one for each.
     """
 
     describe: Callable[[str, Parameters], Architecture]
@@ -47,14 +47,14 @@ FAMILIES = {
     "rrdbnet": Family(rrdbnet.describe, rrdbnet.module, rrdbnet.graph, rrdbnet.program, any_shape=False),
     "srvgg": Family(srvgg.describe, srvgg.module, srvgg.graph, srvgg.program, any_shape=True),
 }
-"""By the catalog's name of the architecture; ``spandrel`` besides, for all that community.py takes."""
+"""Families by the catalog's name of the architecture; the catalog also has ``spandrel``, for which see community.py."""
 
 
 def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     """Load the generator of `spec`; `paths` maps the SHA-256 of each of `spec.weights` to a local file.
 
-    Raises UsageError for a model, device, backend or precision that cannot be had, WeightsError when a file is not the
-    pinned bytes or does not fit its architecture.
+    Raises UsageError for a model, device, backend or precision that is not available, and WeightsError when a file does not have
+    the pinned hash or does not fit its architecture.
     """
     device = pick_device(settings.device)
     if settings.threads:
@@ -72,13 +72,19 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     if family is None:
         known = ", ".join([*FAMILIES, "spandrel"])
         raise WeightsError(
-            f"weights {entry.name} are for {entry.architecture!r}, which is none of {known}; choose another model."
+            f"weights {entry.name} are for {entry.architecture!r}, which is not one of {known}; choose another model."
         )
     candidates = _candidates(family, spec, entry, state, device, settings)
-    facts = (entry.architecture, sorted(entry.parameters.items()), machine(), torch.__version__, settings.threads)
+    facts = (
+        entry.architecture,
+        sorted(entry.parameters.items()),
+        processor_name(),
+        torch.__version__,
+        settings.threads,
+    )
     architecture, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
     chosen = f"{network.backend} {network.precision}"
-    exact = _exact(network, lambda: _in_full(family, spec, entry, state, device, settings, chosen))
+    exact = _exact(network, lambda: _fp32_network(family, spec, entry, state, device, settings, chosen))
     return Enhancer(architecture, network, reason, spec.tile, exact=exact)
 
 
@@ -89,34 +95,34 @@ def _exact(network: Network, make: Callable[[], Network]) -> Callable[[], Networ
 def _candidates(
     family: Family, spec: Spec, entry: Weights, state: State, device: torch.device, settings: Settings
 ) -> list[Candidate]:
-    """Every way to run the network that device, settings and spec allow, in order of expectation; raise UsageError if none."""
+    """List the ways to run the network that device, settings and spec allow, fastest expected first; raise UsageError if none."""
     plain = family.describe(entry.name, entry.parameters)
 
     def in_torch(precision: str) -> Candidate:
         return Candidate("torch", precision, plain, lambda: _torch(family, entry, state, device, precision, settings))
 
     if device.type == "cpu":
-        ways = _on_cpu(family, spec, entry, state, settings, plain)
-        # torch is behind the others wherever they run the same network on a CPU, so it only runs when asked for.
-        if settings.backend == "torch" or not ways:
-            ways.append(in_torch("fp32"))
-        fitting = [w for w in ways if settings.backend in ("auto", w.backend)]
+        options = _cpu_candidates(family, spec, entry, state, settings, plain)
+        # torch is slower than the others wherever they run the same network on a CPU, so it runs only on request.
+        if settings.backend == "torch" or not options:
+            options.append(in_torch("fp32"))
+        fitting = [w for w in options if settings.backend in ("auto", w.backend)]
         if spec.precision == "bf16" and all(w.precision != "bf16" for w in fitting):
-            ways.append(in_torch("bf16"))
+            options.append(in_torch("bf16"))
     else:
-        ways = [in_torch("fp16")] if spec.precision == "auto" else [in_torch(p) for p in ("fp16", "bf16", "fp32")]
-    chosen = [w for w in ways if settings.backend in ("auto", w.backend) and spec.precision in ("auto", w.precision)]
+        options = [in_torch("fp16")] if spec.precision == "auto" else [in_torch(p) for p in ("fp16", "bf16", "fp32")]
+    chosen = [w for w in options if settings.backend in ("auto", w.backend) and spec.precision in ("auto", w.precision)]
     if not chosen:
-        raise refuse(settings.backend, spec.precision, device)
+        raise unavailable(settings.backend, spec.precision, device)
     return chosen
 
 
-def _on_cpu(
+def _cpu_candidates(
     family: Family, spec: Spec, entry: Weights, state: State, settings: Settings, plain: Architecture
 ) -> list[Candidate]:
-    ways = []
+    options = []
     if installed("llvmlite"):
-        ways += _natively(family, entry, state, settings, plain)
+        options += _native_candidates(family, entry, state, settings, plain)
     if installed("openvino"):
         from workers.generators.openvino_backend import precisions
 
@@ -125,36 +131,40 @@ def _on_cpu(
             def make(precision: str = precision) -> Network:
                 return _openvino(family, spec, entry, state, settings, precision)
 
-            ways.append(Candidate("openvino", precision, plain, make))
-    return ways
+            options.append(Candidate("openvino", precision, plain, make))
+    return options
 
 
-def _natively(family: Family, entry: Weights, state: State, settings: Settings, plain: Architecture) -> list[Candidate]:
+def _native_candidates(
+    family: Family, entry: Weights, state: State, settings: Settings, plain: Architecture
+) -> list[Candidate]:
     from workers.generators.native.matrix import INPUTS
     from workers.generators.native.network import NativeNetwork
-    from workers.generators.native.program import adapted, suits
-    from workers.llvm.machine import matrices, vectors
+    from workers.generators.native.program import adapted_architecture, fills_vectors
+    from workers.llvm.machine import has_matrix_unit, vectors
 
     found = vectors()
     program = _program(family, entry, state) if found else None
     if found is None or program is None:
         return []
-    ways = [("bf16", INPUTS)] if matrices() else []
+    precisions = [("bf16", INPUTS)] if has_matrix_unit() else []
 
-    def way(precision: str) -> Candidate:
-        own = adapted(plain, program, direct=precision == "bf16")
+    def candidate(precision: str) -> Candidate:
+        own = adapted_architecture(plain, program, direct=precision == "bf16")
         return Candidate(
             "native", precision, own, lambda: NativeNetwork(program, precision, settings.threads, settings.cache)
         )
 
-    return [way(precision) for precision, width in [*ways, ("fp32", found[0])] if suits(program, width)]
+    return [
+        candidate(precision) for precision, width in [*precisions, ("fp32", found[0])] if fills_vectors(program, width)
+    ]
 
 
 def _program(family: Family, entry: Weights, state: State) -> Program:
     try:
         return family.program(entry.name, entry.parameters, state)
     except KeyError as error:
-        raise _misfit(entry, f"{error} is missing.") from error
+        raise _mismatch(entry, f"{error} is missing.") from error
 
 
 def _torch(
@@ -163,14 +173,17 @@ def _torch(
     try:
         module = family.module(entry.name, entry.parameters, state)
     except RuntimeError as error:
-        raise _misfit(entry, str(error).splitlines()[-1].strip()) from error
+        raise _mismatch(entry, str(error).splitlines()[-1].strip()) from error
     return TorchNetwork(module, device, precision, fuser=fuser(settings.cache))
 
 
-def _in_full(
+def _fp32_network(
     family: Family, spec: Spec, entry: Weights, state: State, device: torch.device, settings: Settings, other: str
 ) -> Network:
-    """The network in fp32, for what half floats get wrong or have too few levels for; for fp32 networks, by another backend."""
+    """Build the network in fp32, for inputs that half floats get wrong or have too few levels for.
+
+    A network that is in fp32 already is built in another backend.
+    """
     if (
         device.type == "cpu"
         and settings.backend in ("auto", "openvino")
@@ -191,14 +204,14 @@ def _openvino(family: Family, spec: Spec, entry: Weights, state: State, settings
         try:
             return family.graph(entry.name, entry.parameters, state, height, width)
         except (KeyError, RuntimeError) as error:
-            raise _misfit(entry, str(error).splitlines()[0]) from error
+            raise _mismatch(entry, str(error).splitlines()[0]) from error
 
     identity = ":".join([*(w.sha256 for w in spec.weights if w.role in ("generator", "denoise")), str(spec.denoise)])
     scale = family.describe(entry.name, entry.parameters).scale
     return OpenvinoNetwork(graph, scale, identity, precision, settings.threads, settings.cache, family.any_shape)
 
 
-def _misfit(entry: Weights, why: str) -> WeightsError:
+def _mismatch(entry: Weights, why: str) -> WeightsError:
     return WeightsError(f"weights {entry.name} do not fit {entry.architecture} with the catalog's parameters: {why}")
 
 
@@ -208,7 +221,7 @@ def _community(spec: Spec, entry: Weights, state: State, device: torch.device, s
     if precision == "auto":
         precision = "fp16" if half and device.type == "cuda" else "fp32"
     if settings.backend not in ("auto", "torch") or (precision == "fp16" and device.type == "cpu"):
-        raise refuse(settings.backend, precision, device)
+        raise unavailable(settings.backend, precision, device)
     network = TorchNetwork(module, device, precision, fuser=fuser(settings.cache))
 
     def exact() -> Network:
@@ -232,9 +245,9 @@ def _entry(spec: Spec, role: str) -> Weights:
 
 
 def _state(spec: Spec, entry: Weights, paths: Mapping[str, Path]) -> State:
-    """The generator's weights, mixed with its weakly denoising twin's when a denoise strength is asked for.
+    """Return the generator's weights, mixed with those of its weakly denoising twin if the spec has a denoise strength.
 
-    Deep network interpolation as upstream's inference script does it: strength s is s times the generator's
+    This is deep network interpolation as in upstream's inference script: strength s is s times the generator's
     weights plus 1 - s times the twin's, which removes less noise.
     """
     state = _read(entry, paths)

@@ -1,4 +1,4 @@
-"""RRDBNet: RealESRGAN_x4plus, RealESRNet_x4plus, x4plus_anime_6B and, behind a pixel-unshuffle, x2plus and x1."""
+"""RRDBNet: RealESRGAN_x4plus, RealESRNet_x4plus, x4plus_anime_6B and, after a pixel-unshuffle, x2plus and x1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from workers.generators.basicsr_archs import architecture
-from workers.generators.network import Architecture, Parameters, State, whole
+from workers.generators.network import Architecture, Parameters, State, integer_parameter
 
 if TYPE_CHECKING:
     import openvino
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 HALO = 64
-"""Pixels. The receptive field of 23 blocks reaches some 350; at 64 the largest error is within 4 code values of 255."""
+"""Pixels. The receptive field of 23 blocks reaches about 350; at 64 the largest error is within 4 code values of 255."""
 
 _UNSHUFFLE = {4: 1, 2: 2, 1: 4}
 
 
 def describe(name: str, parameters: Parameters) -> Architecture:
-    """The architecture from basicsr's own argument names; raise WeightsError for values that make no network."""
-    scale = whole(name, parameters, "scale", 1, 4, default=4)
-    blocks = whole(name, parameters, "num_block", 1, 64)
-    features = whole(name, parameters, "num_feat", 1, 256, default=64)
-    growth = whole(name, parameters, "num_grow_ch", 1, 256, default=32)
+    """Return the architecture for basicsr's constructor arguments; raise WeightsError for invalid values."""
+    scale = integer_parameter(name, parameters, "scale", 1, 4, default=4)
+    blocks = integer_parameter(name, parameters, "num_block", 1, 64)
+    features = integer_parameter(name, parameters, "num_feat", 1, 256, default=64)
+    growth = integer_parameter(name, parameters, "num_grow_ch", 1, 256, default=32)
     factor = _UNSHUFFLE.get(scale, 1)
     dense = sum((features + i * growth) * (growth if i < 4 else features) for i in range(5))
     trunk = 3 * factor * factor * features + blocks * 3 * dense + features * features
@@ -45,29 +45,31 @@ def describe(name: str, parameters: Parameters) -> Architecture:
 
 
 def module(name: str, parameters: Parameters, state: State) -> torch.nn.Module:
-    """basicsr's network with the weights `state` in it."""
+    """Build basicsr's network and load the weights `state` into it."""
     network: torch.nn.Module = architecture("rrdbnet_arch", "RRDBNet")(
         num_in_ch=3,
         num_out_ch=3,
-        scale=whole(name, parameters, "scale", 1, 4, default=4),
-        num_feat=whole(name, parameters, "num_feat", 1, 256, default=64),
-        num_block=whole(name, parameters, "num_block", 1, 64),
-        num_grow_ch=whole(name, parameters, "num_grow_ch", 1, 256, default=32),
+        scale=integer_parameter(name, parameters, "scale", 1, 4, default=4),
+        num_feat=integer_parameter(name, parameters, "num_feat", 1, 256, default=64),
+        num_block=integer_parameter(name, parameters, "num_block", 1, 64),
+        num_grow_ch=integer_parameter(name, parameters, "num_grow_ch", 1, 256, default=32),
     )
     network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=True)
     return network
 
 
 def graph(name: str, parameters: Parameters, state: State, height: int, width: int) -> openvino.Model:
-    """The same network for OpenVINO; imported here because a GPU worker need not have OpenVINO."""
+    """Build the network for OpenVINO, which is imported here because a GPU worker need not have it."""
     from workers.generators.graph import add, double, frame, leaky, model, named, scaled_sum, unshuffle
 
     x = frame(height, width)
     first = named(
-        unshuffle(x, _UNSHUFFLE.get(whole(name, parameters, "scale", 1, 4, default=4), 1)), state, "conv_first"
+        unshuffle(x, _UNSHUFFLE.get(integer_parameter(name, parameters, "scale", 1, 4, default=4), 1)),
+        state,
+        "conv_first",
     )
     y = first
-    for block in range(whole(name, parameters, "num_block", 1, 64)):
+    for block in range(integer_parameter(name, parameters, "num_block", 1, 64)):
         inner = y
         for dense in (1, 2, 3):
             inner = _dense(inner, state, f"body.{block}.rdb{dense}")
@@ -93,16 +95,16 @@ def _dense(x: Node, state: State, name: str) -> Node:
 
 
 def program(name: str, parameters: Parameters, state: State) -> Program:
-    """The same network for our own convolutions; imported here because no other backend needs it.
+    """Build the network for the native backend, which is imported here because no other backend needs it.
 
-    A dense block's own channels (x) and those it grows lie in two buffers, so that nothing is concatenated. The factor 0.2 of a
-    residual goes into the weights before it, which no activation follows.
+    A dense block's input channels (x) and the channels it adds lie in two buffers, so that nothing is concatenated. The factor 0.2
+    of a residual is multiplied into the weights before it, as no activation follows them.
     """
     from workers.generators.native.program import Convolution, Program, Slice
 
-    scale = whole(name, parameters, "scale", 1, 4, default=4)
-    features = whole(name, parameters, "num_feat", 1, 256, default=64)
-    growth = whole(name, parameters, "num_grow_ch", 1, 256, default=32)
+    scale = integer_parameter(name, parameters, "scale", 1, 4, default=4)
+    features = integer_parameter(name, parameters, "num_feat", 1, 256, default=64)
+    growth = integer_parameter(name, parameters, "num_grow_ch", 1, 256, default=32)
     factor = _UNSHUFFLE.get(scale, 1)
 
     def step(
@@ -117,7 +119,7 @@ def program(name: str, parameters: Parameters, state: State) -> Program:
     first = Slice("first", 0, features)
     body = [step("conv_first", (Slice("in", 0, 3 * factor * factor),), first)]
     now = first
-    for block in range(whole(name, parameters, "num_block", 1, 64)):
+    for block in range(integer_parameter(name, parameters, "num_block", 1, 64)):
         start = now
         for dense in (1, 2, 3):
             key = f"body.{block}.rdb{dense}"
@@ -154,4 +156,4 @@ def program(name: str, parameters: Parameters, state: State) -> Program:
 
 
 _TAIL_REACH = 2
-"""Rows of the trunk's size that the tail's four convolutions reach: 1/2 + 1/4 + 1/4 + 1/4 and the doubling's rounding."""
+"""Rows, at the trunk's size, that the tail's four convolutions reach: 1/2 + 1/4 + 1/4 + 1/4 and the doubling's rounding."""

@@ -9,7 +9,7 @@ import torch
 
 from contract.errors import WeightsError
 from workers.generators.basicsr_archs import architecture
-from workers.generators.network import Architecture, Parameters, State, whole
+from workers.generators.network import Architecture, Parameters, State, integer_parameter
 
 if TYPE_CHECKING:
     import openvino
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def describe(name: str, parameters: Parameters) -> Architecture:
-    """The architecture from basicsr's own argument names; raise WeightsError for values that make no network."""
-    convolutions = whole(name, parameters, "num_conv", 1, 256)
-    features = whole(name, parameters, "num_feat", 1, 1024)
-    scale = whole(name, parameters, "upscale", 1, 8)
+    """Return the architecture for basicsr's constructor arguments; raise WeightsError for invalid values."""
+    convolutions = integer_parameter(name, parameters, "num_conv", 1, 256)
+    features = integer_parameter(name, parameters, "num_feat", 1, 1024)
+    scale = integer_parameter(name, parameters, "upscale", 1, 8)
     outputs = 3 * scale * scale
     return Architecture(
         name=name,
         scale=scale,
-        halo=convolutions + 2,  # every 3x3 convolution looks one pixel further: first, body, last
+        halo=convolutions + 2,  # every 3x3 convolution reaches one pixel further: first, body, last
         exact=True,
         multiple=1,
         memory=2 * features + 3 * outputs,
@@ -35,13 +35,13 @@ def describe(name: str, parameters: Parameters) -> Architecture:
 
 
 def module(name: str, parameters: Parameters, state: State) -> torch.nn.Module:
-    """basicsr's network with the weights `state` in it."""
+    """Build basicsr's network and load the weights `state` into it."""
     network: torch.nn.Module = architecture("srvgg_arch", "SRVGGNetCompact")(
         num_in_ch=3,
         num_out_ch=3,
-        num_feat=whole(name, parameters, "num_feat", 1, 1024),
-        num_conv=whole(name, parameters, "num_conv", 1, 256),
-        upscale=whole(name, parameters, "upscale", 1, 8),
+        num_feat=integer_parameter(name, parameters, "num_feat", 1, 1024),
+        num_conv=integer_parameter(name, parameters, "num_conv", 1, 256),
+        upscale=integer_parameter(name, parameters, "upscale", 1, 8),
         act_type=_activation(name, parameters),
     )
     network.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=True)
@@ -49,18 +49,18 @@ def module(name: str, parameters: Parameters, state: State) -> torch.nn.Module:
 
 
 def graph(name: str, parameters: Parameters, state: State, height: int, width: int) -> openvino.Model:
-    """The same network for OpenVINO; imported here because a GPU worker need not have OpenVINO."""
+    """Build the network for OpenVINO, which is imported here because a GPU worker need not have it."""
     from workers.generators.graph import add, convolution, frame, leaky, model, named, shuffle
 
-    convolutions = whole(name, parameters, "num_conv", 1, 256)
-    scale = whole(name, parameters, "upscale", 1, 8)
+    convolutions = integer_parameter(name, parameters, "num_conv", 1, 256)
+    scale = integer_parameter(name, parameters, "upscale", 1, 8)
     activation = _activation(name, parameters)
     x = y = frame(height, width)
     last = 2 * convolutions + 2
     for layer in range(0, last, 2):
         slopes = state[f"body.{layer + 1}.weight"] if activation == "prelu" else _SLOPES[activation]
         y = leaky(named(y, state, f"body.{layer}"), slopes)
-    # What basicsr adds after the shuffle, the input with every pixel repeated, is added before it: fewer bytes to touch.
+    # basicsr adds the input, with every pixel repeated, after the shuffle; adding it before the shuffle moves fewer bytes.
     repeat = np.repeat(np.eye(3, dtype=np.float32), scale * scale, axis=0)[:, :, None, None]
     y = add(named(y, state, f"body.{last}"), convolution(x, repeat))
     return model(x, shuffle(y, scale))
@@ -73,18 +73,18 @@ def _activation(name: str, parameters: Parameters) -> str:
     kind = parameters.get("act_type", "prelu")
     if kind not in ("prelu", "relu", "leakyrelu"):
         raise WeightsError(
-            f"weights {name} say act_type = {kind!r}, but prelu, relu or leakyrelu is needed; correct the catalog entry."
+            f"weights {name} have act_type = {kind!r}, but prelu, relu or leakyrelu is needed; correct the catalog entry."
         )
     return str(kind)
 
 
 def program(name: str, parameters: Parameters, state: State) -> Program:
-    """The same network for our own convolutions; imported here because no other backend needs it."""
+    """Build the network for the native backend, which is imported here because no other backend needs it."""
     from workers.generators.native.program import Convolution, Program, Slice
 
-    convolutions = whole(name, parameters, "num_conv", 1, 256)
-    features = whole(name, parameters, "num_feat", 1, 1024)
-    scale = whole(name, parameters, "upscale", 1, 8)
+    convolutions = integer_parameter(name, parameters, "num_conv", 1, 256)
+    features = integer_parameter(name, parameters, "num_feat", 1, 1024)
+    scale = integer_parameter(name, parameters, "upscale", 1, 8)
     activation = _activation(name, parameters)
     steps = []
     source = Slice("in", 0, 3)

@@ -1,4 +1,4 @@
-"""How a frame is cut into tiles whose seams cannot be seen."""
+"""Tiles of a frame, each with a halo so that no seams are visible."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in input pixels, bottom and right exclusive."""
 
 SMALLEST = 32
-"""Pixels. Below this a tile is nearly all halo, and an out-of-memory has another cause."""
+"""Pixels. Below this size a tile is nearly all halo, and an out-of-memory error has another cause."""
 ALIGNED = 4
 """Pixels. Tiles begin on multiples of this, so that kernels that work on squares of pixels see the same squares
-in a tile as in the whole frame, and give the same bits."""
+in a tile as in the whole frame, and return the same bits."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of the input that is owned, and the larger part `outer` that the network is shown for it."""
+    """The part `inner` of the input that the tile owns, and the larger part `outer` that is passed to the network for it."""
 
     inner: Box
     outer: Box
 
 
-def around(inner: Box, height: int, width: int, architecture: Architecture) -> Tile:
-    """The tile that owns `inner` of a frame of `height` x `width`: with its halo, on aligned edges, within the frame."""
+def tile_around(inner: Box, height: int, width: int, architecture: Architecture) -> Tile:
+    """Return the tile that owns `inner` of a frame of `height` x `width`.
+
+    Its outer part adds the halo, ends on aligned edges, and stays within the frame.
+    """
     grain = math.lcm(architecture.multiple, ALIGNED)
     halo = architecture.halo
     top, left, bottom, right = inner
@@ -43,12 +46,12 @@ def around(inner: Box, height: int, width: int, architecture: Architecture) -> T
 def tiles(box: Box, size: int, height: int, width: int, architecture: Architecture) -> Iterator[Tile]:
     """Cut `box` of a frame of `height` x `width` into tiles that own at most `size` pixels a side, row by row.
 
-    Rows and columns are as equal as they can be, because equal shapes are compiled once.
+    Rows and columns are as equal as possible, because each shape is compiled once.
     """
     grain = math.lcm(architecture.multiple, ALIGNED)
     for top, bottom in _spans(box[0], box[2], size, grain):
         for left, right in _spans(box[1], box[3], size, grain):
-            yield around((top, left, bottom, right), height, width, architecture)
+            yield tile_around((top, left, bottom, right), height, width, architecture)
 
 
 def _spans(start: int, stop: int, size: int, grain: int) -> list[tuple[int, int]]:
@@ -58,10 +61,10 @@ def _spans(start: int, stop: int, size: int, grain: int) -> list[tuple[int, int]
     return [(at, min(at + step, stop)) for at in range(start, stop, step)]
 
 
-def fitting(height: int, width: int, architecture: Architecture, free: int) -> int:
-    """The largest tile that a frame of `height` x `width` can be worked on in, with half of `free` bytes: a multiple of 32.
+def largest_tile(height: int, width: int, architecture: Architecture, free: int) -> int:
+    """Return the side in pixels, a multiple of 32, of the largest tile of a frame that fits into half of `free` bytes.
 
-    Half, because allocators keep what they were given and other processes live here too.
+    Half, because allocators keep freed memory and other processes need some too.
     """
     pixels = free / 2 / (architecture.memory * 4)
     if height * width <= pixels:

@@ -1,4 +1,4 @@
-"""Code made for the processor at hand: how it is written, how it becomes functions, and the way from RGB to a film's planes.
+"""Machine code generated for the processor at hand: emitting LLVM code, compiling it, and converting RGB to a film's planes.
 
-The networks' own is in `workers.generators.native`.
+The code of the networks is in `workers.generators.native`.
 """

@@ -1,4 +1,4 @@
-"""From LLVM code to functions of this process, by LLVM itself; machine code is kept on disk."""
+"""Compilation of LLVM code to functions of this process; machine code is cached on disk."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pathlib import Path
 import llvmlite.binding as llvm
 
 Function = Callable[..., None]
-"""Takes three addresses (or numbers). Lets go of the interpreter's lock."""
+"""Takes three addresses (or numbers). Releases Python's global interpreter lock while it runs."""
 
 _CHECK = 16
+"""Bytes of the checksum that precedes machine code on disk."""
 
 
 @lru_cache
 def vectors() -> tuple[int, int] | None:
-    """Floats in a vector and vector registers of this processor; None for processors without fused multiply-add."""
+    """Return the floats in a vector and the number of vector registers; None for processors without fused multiply-add."""
     able = llvm.get_host_cpu_features()
     if able.get("avx512f"):
         return 16, 32
@@ -31,10 +32,10 @@ def vectors() -> tuple[int, int] | None:
     return None
 
 
-def matrices() -> bool:
-    """Whether this processor multiplies matrices of bf16 (AMX) and the system lets this process do so.
+def has_matrix_unit() -> bool:
+    """Return whether this processor has a matrix unit for bf16 (AMX) and the operating system lets this process use it.
 
-    Linux wants to be asked once, as the unit's registers make a thread's state larger: ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA,
+    Linux requires one request, as the unit's registers make a thread's state larger: ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA,
     both in its Documentation/arch/x86/xstate.rst; 158 is arch_prctl.
     """
     able = llvm.get_host_cpu_features()
@@ -44,14 +45,14 @@ def matrices() -> bool:
 
 
 class Machine:
-    """Compiles one module. Keep it as long as any of its functions is used."""
+    """One compiled module. Keep it as long as any of its functions is used."""
 
     def __init__(self, code: str, names: list[str], cache: Path | None = None) -> None:
-        """Compile `code` and find the functions `names`; the result is kept below `cache`, where there is one."""
+        """Compile `code` and look up the functions `names`; keep the result below `cache`, if there is one."""
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-        # LLVM avoids 512-bit vectors on processors where a few of them slow the clock; here nearly all are.
+        # LLVM avoids 512-bit vectors on processors where a few of them slow the clock; here nearly all vectors have 512 bits.
         features += ",-prefer-256-bit" if "avx512f" in features else ""
         target = llvm.Target.from_default_triple().create_target_machine(
             cpu=cpu, features=features, opt=3, reloc="static"
@@ -88,7 +89,7 @@ def _kept(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
         part.write_bytes(hashlib.blake2b(data, digest_size=_CHECK).digest() + data)

@@ -1,7 +1,7 @@
-"""From R'G'B' to Y'CbCr with a quarter of the chroma, in one pass: what `colour.from_rgb` does for nearly every film.
+"""Conversion of R'G'B' to Y'CbCr 4:2:0 in one pass; `colour.from_rgb` uses it for nearly every film.
 
-PyTorch goes over planes of floats some twenty times for it. Here a chroma row is made from the five rows of the picture that its
-filter sees, which the cache still holds from the row before, and the two luma rows beside it.
+PyTorch reads or writes planes of floats about twenty times for it. Here a chroma row is computed from the five image rows that its
+filter covers, which the cache still holds from the previous row, together with its two luma rows.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from workers.llvm.emit import FLOAT, INT, POINTER, Emitter, Fields, at
 from workers.llvm.machine import Machine, vectors
 
 TAPS = 5
-"""Samples that the filter of one chroma sample sees along one axis."""
+"""Samples that the filter of one chroma sample covers along one axis."""
 
 _NAME = "yuv420"
 _WIDEST = 16
 """Floats in the widest vector."""
 
 _ENDS = 2
-"""Columns at either end of a chroma row whose filter is not that of all others."""
+"""Columns at either end of a chroma row whose filters differ from those of all others."""
 
 _NAMES = ("y_r", "y_g", "y_b", "black", "cb_r", "cb_g", "cb_b", "cr_r", "cr_g", "cr_b", "neutral", "most")
 _FIELDS = (
@@ -38,7 +38,10 @@ _FIELDS = (
 
 @dataclass(frozen=True)
 class Filter:
-    """Which samples make the n of half as many along one axis: `taps`, n x TAPS float32, of those from `starts`, n int64, on."""
+    """A filter that halves the samples along one axis to n.
+
+    Output i is the sum of TAPS samples from `starts[i]` on, times `taps[i]`; `starts` is n int64, `taps` is n x TAPS float32.
+    """
 
     starts: npt.NDArray[np.int64]
     taps: npt.NDArray[np.float32]
@@ -46,7 +49,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What R, G and B count in a code value of Y, Cb and Cr, the codes of black and of no colour, and the largest code."""
+    """The weights of R, G and B in the code values of Y, Cb and Cr, the codes of black and neutral chroma, and the largest code."""
 
     y: tuple[float, float, float]
     black: float
@@ -56,8 +59,8 @@ class Numbers:
     most: float
 
 
-def able(height: int, width: int) -> bool:
-    """Whether this processor has vectors, and a picture rows and columns enough to fill one."""
+def supported(height: int, width: int) -> bool:
+    """Return whether this processor has vectors and the image has enough rows and columns to fill them."""
     found = vectors()
     return found is not None and width >= 2 * (found[0] + 2 * _ENDS) and height >= TAPS
 
@@ -65,9 +68,10 @@ def able(height: int, width: int) -> bool:
 def convert(
     rgb: npt.NDArray[np.float32], planes: list[npt.NDArray[Any]], lines: Filter, columns: Filter, numbers: Numbers
 ) -> None:
-    """Fill `planes`, Y of H x W, Cb and Cr of half as many rows and columns, uint8 or uint16, from 3 x H x W; samples of a row are neighbours.
+    """Fill `planes` from `rgb`, 3 x H x W: Y of H x W, Cb and Cr of half as many rows and columns, uint8 or uint16.
 
-    Codes are rounded to the nearest, halves to even, and kept in range. Holds no lock of the interpreter's.
+    The samples of a row must be contiguous. Codes are rounded to the nearest, halves to even, and clipped to the range. The global
+    interpreter lock is released.
     """
     table = np.array([*numbers.y, numbers.black, *numbers.cb, *numbers.cr, numbers.neutral, numbers.most], np.float32)
     y, cb, cr = planes
@@ -81,23 +85,25 @@ def convert(
         "numbers": table.ctypes.data,
     }  # fmt: skip
     fields = np.array([values[name] for name in _FIELDS], np.int64)
-    room = np.empty(2 * rgb.shape[2] + _WIDEST, np.float32)
+    scratch = np.empty(2 * rgb.shape[2] + _WIDEST, np.float32)
     machine = _machine(y.itemsize)  # held while its function runs
-    machine.functions[_NAME](fields.ctypes.data, room.ctypes.data, 0)
+    machine.functions[_NAME](fields.ctypes.data, scratch.ctypes.data, 0)
 
 
 @lru_cache
 def _machine(size: int) -> Machine:
     found = vectors()
-    assert found is not None, "asked where `able` says no"
+    assert found is not None, "called although `supported` returns False"
     return Machine(str(_Writer(found[0], size).module), [_NAME])
 
 
 class _Writer(Emitter):
-    """Writes the function, for vectors of `width` floats: (fields, room for two rows of differences and a vector, nothing)."""
+    """Writer of the function (fields, scratch memory for two rows of differences and a vector, unused).
+
+    `width` is the floats in a vector; `size` is the bytes of a code value, 1 or 2.
+    """
 
     def __init__(self, width: int, size: int) -> None:
-        """`size` is that of a code value, 1 byte or 2."""
         super().__init__()
         self._width = width
         self._vector = ir.VectorType(FLOAT, width)
@@ -108,7 +114,7 @@ class _Writer(Emitter):
         self._larger = self._intrinsic("maxnum", 2)
         kind = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, INT])
         function = ir.Function(self.module, kind, _NAME)
-        fields, self._room, _ = function.args
+        fields, self._scratch, _ = function.args
         self._b = b = ir.IRBuilder(function.append_basic_block("entry"))
         self._f: Fields = {
             name: b.load(b.gep(fields, [INT(i)], source_etype=INT), typ=INT) for i, name in enumerate(_FIELDS)
@@ -135,13 +141,13 @@ class _Writer(Emitter):
         return self._b.load(at(self._b, base, *offsets), typ=self._vector, align=4)
 
     def _weighed(self, of: str, colours: list[ir.Value], more: ir.Value) -> ir.Value:
-        """`more` and what R, G and B count in `of`."""
+        """Return `more` plus R, G and B times their weights in `of`."""
         for colour, value in zip("rgb", colours, strict=True):
             more = self._b.call(self._fma, [value, self._n[f"{of}_{colour}"], more])
         return more
 
     def _store(self, value: ir.Value, to: ir.Value) -> None:
-        """As code values: NaN would be 0."""
+        """Store `value` as code values; NaN becomes 0."""
         b = self._b
         zero = ir.Constant(self._vector, [0.0] * self._width)
         kept = b.call(self._smaller, [b.call(self._larger, [b.call(self._round, [value]), zero]), self._n["most"]])
@@ -151,12 +157,12 @@ class _Writer(Emitter):
         b.store(words, to, align=self._size)
 
     def _vectors(self, count: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """How many vectors cover `count` samples, which is at least one, and where the last begins: it may overlap the one before."""
+        """Return how many vectors (at least one) cover `count` samples, and the start of the last, which may overlap the one before."""
         b, width = self._b, INT(self._width)
         return b.sdiv(b.add(count, b.sub(width, INT(1))), width), b.sub(count, width)
 
     def _from(self, n: ir.Value, last: ir.Value) -> ir.Value:
-        """The sample that vector `n` begins at."""
+        """Return the sample at which vector `n` begins."""
         b = self._b
         start = b.mul(n, INT(self._width))
         return b.select(b.icmp_signed("<", start, last), start, last)
@@ -172,7 +178,7 @@ class _Writer(Emitter):
             self._store(self._weighed("y", colours, self._n["black"]), to)
 
     def _differences(self, line: ir.Value) -> None:
-        """Cb and Cr for every column, in code values around 0, from the rows that the filter of chroma row `line` sees."""
+        """Compute Cb and Cr for every column, in code values around 0, from the rows that the filter of chroma row `line` covers."""
         b, f = self._b, self._f
         start = b.load(at(b, b.inttoptr(f["line_starts"], POINTER), b.mul(line, INT(8))), typ=INT)
         taps = at(b, b.inttoptr(f["line_taps"], POINTER), b.mul(line, INT(4 * TAPS)))
@@ -192,11 +198,11 @@ class _Writer(Emitter):
                 b.store(self._weighed(plane, sums, zero), at(b, self._row(k), column), align=4)
 
     def _row(self, k: int) -> ir.Value:
-        """Where the differences of Cb (0) and Cr (1) are, and after them (2) room for a vector."""
-        return at(self._b, self._room, self._b.mul(self._f["width"], INT(4 * k)))
+        """Return the address of the differences of Cb (0) or Cr (1), or of the memory for one vector after them (2)."""
+        return at(self._b, self._scratch, self._b.mul(self._f["width"], INT(4 * k)))
 
     def _chroma(self, line: ir.Value, k: int, plane: str) -> None:
-        """One row of one chroma plane, from its differences."""
+        """Compute one row of one chroma plane from its differences."""
         b, f = self._b, self._f
         row = self._row(k)
         out = at(b, b.inttoptr(f[plane], POINTER), b.mul(line, f[f"{plane}_row"]))
@@ -221,7 +227,7 @@ class _Writer(Emitter):
         return self._b.shuffle_vector(*both, picked)
 
     def _end(self, row: ir.Value, out: ir.Value, column: ir.Value) -> None:
-        """One sample, by the filter that it has of its own."""
+        """Compute one sample near the end of a row, which has a filter of its own."""
         b, f = self._b, self._f
         start = b.load(at(b, b.inttoptr(f["column_starts"], POINTER), b.mul(column, INT(8))), typ=INT)
         taps = at(b, b.inttoptr(f["column_taps"], POINTER), b.mul(column, INT(4 * TAPS)))

@@ -76,7 +76,7 @@ def test_round_trip_of_noise_out_of_gamut() -> None:
         assert (a.int() - b.int()).abs().max() <= 1
 
 
-NATIVE = pytest.mark.skipif(not yuv.able(64, 64), reason="this processor has no fused multiply-add on vectors")
+NATIVE = pytest.mark.skipif(not yuv.supported(64, 64), reason="this processor has no fused multiply-add on vectors")
 
 
 def both_ways(
@@ -86,7 +86,7 @@ def both_ways(
     with monkeypatch.context() as patched:
         patched.setattr(yuv, "convert", spied := Mock(wraps=yuv.convert))
         ours = from_rgb(rgb, pix_fmt, colour)
-        patched.setattr(yuv, "able", lambda *_: False)
+        patched.setattr(yuv, "supported", lambda *_: False)
         theirs = from_rgb(rgb, pix_fmt, colour)
     assert spied.call_count == 1
     for a, b in zip(read(ours, layout(pix_fmt), CPU), read(theirs, layout(pix_fmt), CPU), strict=True):

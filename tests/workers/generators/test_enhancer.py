@@ -13,7 +13,7 @@ import torch
 from contract.errors import EnhanceError
 from contract.job import Weights
 from workers.generators.enhancer import Enhancer
-from workers.generators.frame_diff import changed
+from workers.generators.frame_diff import changed_boxes
 from workers.generators.lanczos import Lanczos, architecture
 
 Pinned = tuple[Weights, Path]
@@ -108,7 +108,7 @@ def test_only_the_broken_tile_is_made_again(frame: torch.Tensor) -> None:
 def test_what_stays_broken_fails_the_chunk(exact: Callable[[], Any] | None, frame: torch.Tensor) -> None:
     """A result that is broken in fp32 too is an error that says what is wrong and what to check; nothing is delivered."""
     enhancer = Enhancer(TWICE, Doubling(spoil=poisoned(float("nan"))), "", exact=exact)
-    with pytest.raises(EnhanceError, match=r"gives NaN .* models verify"):
+    with pytest.raises(EnhanceError, match=r"returns NaN .* models verify"):
         enhancer.frames(frame, (192, 256))
 
 
@@ -183,7 +183,7 @@ def test_change_is_found_with_its_reach(top: int, left: int) -> None:
     before = torch.zeros((1, 3, 96, 128))
     now = before.clone()
     now[0, 1, top, left] = 1
-    boxes = changed(before, now, 18)
+    boxes = changed_boxes(before, now, 18)
     assert boxes is not None
     covered = torch.zeros((96, 128))
     for t, le, b, r in boxes:
@@ -200,7 +200,7 @@ def test_changed_boxes_do_not_overlap() -> None:
         for _ in range(4):
             y, x = (int(torch.randint(0, n, (1,), generator=generator)) for n in (512, 640))
             now[..., y : y + 9, x : x + 9] = 1
-        boxes = changed(before, now, 2) or []
+        boxes = changed_boxes(before, now, 2) or []
         covered = torch.zeros((512, 640))
         for t, le, b, r in boxes:
             covered[t:b, le:r] += 1

@@ -17,11 +17,11 @@ from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
 from workers.generators.native.network import NativeNetwork
 from workers.generators.native.program import Convolution, Program, Slice
-from workers.llvm.machine import matrices
+from workers.llvm.machine import has_matrix_unit
 
 Pinned = tuple[Weights, Path]
 
-pytestmark = pytest.mark.skipif(not matrices(), reason="this processor has no matrix unit for bf16")
+pytestmark = pytest.mark.skipif(not has_matrix_unit(), reason="this processor has no matrix unit for bf16")
 
 RANDOM = np.random.default_rng(9)
 

@@ -16,9 +16,9 @@ from workers.generators import rrdbnet, srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
 from workers.generators.native import winograd
-from workers.generators.native.memory import Crew
+from workers.generators.native.memory import ThreadTeam
 from workers.generators.native.network import NativeNetwork
-from workers.generators.native.program import Convolution, Program, Slice, suits
+from workers.generators.native.program import Convolution, Program, Slice, fills_vectors
 from workers.llvm.machine import vectors
 
 Pinned = tuple[Weights, Path]
@@ -184,8 +184,8 @@ def test_networks_of_odd_widths_are_left_to_others() -> None:
         k: v.numpy()
         for k, v in architecture("srvgg_arch", "SRVGGNetCompact")(3, 3, 24, 2, 2, "prelu").state_dict().items()
     }
-    assert not suits(srvgg.program("odd", parameters, state), 16)
-    assert suits(srvgg.program("odd", parameters, state), 8)
+    assert not fills_vectors(srvgg.program("odd", parameters, state), 16)
+    assert fills_vectors(srvgg.program("odd", parameters, state), 8)
 
 
 def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
 
 def test_a_limit_in_the_middle_of_a_run_leaves_nobody_at_work() -> None:
     """A time limit's exception, whenever it is raised, gets out only when no helper works on the memory any more."""
-    crew, begun, released = Crew(2), threading.Event(), threading.Event()
+    team, begun, released = ThreadTeam(2), threading.Event(), threading.Event()
     ended = []
 
     def call(caller: int) -> None:
@@ -219,5 +219,5 @@ def test_a_limit_in_the_middle_of_a_run_leaves_nobody_at_work() -> None:
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        crew.run(call, [(0,), (1,)])
+        team.run(call, [(0,), (1,)])
     assert ended == [1]

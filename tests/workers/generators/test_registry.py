@@ -89,7 +89,7 @@ def test_parameters_that_do_not_fit_are_said(
 def test_an_unknown_architecture_is_said(compact: Pinned, enhancer: Load) -> None:
     """An architecture that no family builds is refused with the list of those that can be built."""
     weights = msgspec.structs.replace(compact[0], architecture="gan9000")
-    with pytest.raises(WeightsError, match="'gan9000', which is none of rrdbnet, srvgg, spandrel"):
+    with pytest.raises(WeightsError, match="'gan9000', which is not one of rrdbnet, srvgg, spandrel"):
         enhancer((weights, compact[1]))
 
 
@@ -109,7 +109,7 @@ def test_missing_weights_are_said(tmp_path: Path) -> None:
 )
 def test_what_the_machine_cannot_do_is_refused(options: dict[str, str], compact: Pinned, enhancer: Load) -> None:
     """A precision or backend that the device does not have is refused, never replaced by another."""
-    with pytest.raises(UsageError, match="cannot be had on cpu"):
+    with pytest.raises(UsageError, match="is not available on cpu"):
         enhancer(compact, **options)
 
 

@@ -1,4 +1,4 @@
-"""Layers in bf16 for processors that multiply matrices of it: all of them one call, buffers in half the bytes."""
+"""Layers in bf16 for processors with a matrix unit: one call runs all of them, and buffers take half the bytes of fp32."""
 
 from __future__ import annotations
 
@@ -18,23 +18,34 @@ from workers.generators.native.matrix import (
     SPREAD,
     Shape,
     Way,
-    setup,
+    configure_unit,
 )
 from workers.generators.native.matrix_code import MatrixWriter
-from workers.generators.native.memory import CACHE_LINE, Crew, Memory, Room, View, aligned, copied
+from workers.generators.native.memory import (
+    CACHE_LINE,
+    BufferPool,
+    Memory,
+    ThreadTeam,
+    View,
+    aligned_copy,
+    aligned_zeros,
+)
 from workers.generators.native.program import Array, Convolution, Program, Slice
 from workers.llvm.machine import Machine
 
 _KEPT = 64
-"""Lists of calls kept, each for one set of buffers: a film's frames come in one size, its strips in few."""
+"""Lists of calls kept, each for one set of buffers: a film has one frame size and few strip sizes."""
 
 Tap = tuple[int, int]
-"""Row and column, 0 to 2, of a weight's pixel; 1, 1 is the output's own."""
+"""Row and column, 0 to 2, of a weight's pixel; 1, 1 is the output pixel's own position."""
 
 
 @dataclass(frozen=True)
 class _Phase:
-    """Every output pixel of a convolution, or, of one that doubles, those whose row and column leave the remainders `corner`."""
+    """A set of output pixels of a convolution that share taps and weights.
+
+    It is all pixels or, for a convolution that doubles, those whose row and column modulo 2 equal `corner`.
+    """
 
     taps: tuple[Tap, ...]
     weights: Memory
@@ -43,7 +54,7 @@ class _Phase:
 
 @dataclass(frozen=True)
 class _Step:
-    """A convolution with its weights rearranged and its function's number."""
+    """A convolution with its rearranged weights and the number of its function."""
 
     source: Convolution
     shape: int
@@ -56,7 +67,7 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Calls:
-    """What `run` takes: numbers of layers and addresses of their fields, whose counters must be 0 at the start."""
+    """Arguments of `run`: numbers of layers and addresses of their fields, whose counters must be 0 at the start."""
 
     calls: Memory
     fields: Memory
@@ -65,13 +76,13 @@ class _Calls:
 
 
 class MatrixLayers:
-    """The convolutions of a program. Sums are fp32, as are what leaves and, in three parts, what enters."""
+    """The convolutions of a program in bf16. Sums and results are fp32; the input keeps fp32's accuracy in three parts."""
 
     precision = "bf16"
 
-    def __init__(self, program: Program, crew: Crew, room: Room, cache: Path) -> None:
+    def __init__(self, program: Program, team: ThreadTeam, buffers: BufferPool, cache: Path) -> None:
         self._channels = program.channels
-        self._crew, self._room = crew, room
+        self._team, self._buffers = team, buffers
         self.spreads = program.shuffle == SPREAD and program.base and not program.tail
         every = [*program.body, *program.tail]
         shapes = list(dict.fromkeys(map(self._shape, every)))
@@ -81,7 +92,7 @@ class MatrixLayers:
         writer.run(shapes)
         self._machine = Machine(str(writer.module), ["run"], cache)
         self._steps = {c: _step(c, shapes.index(self._shape(c))) for c in every}
-        self._scratch = [setup(aligned(SCRATCH, np.uint8)) for _ in range(crew.size)]
+        self._scratch = [configure_unit(aligned_zeros(SCRATCH, np.uint8)) for _ in range(team.size)]
         self._prepared: dict[tuple[object, ...], _Calls] = {}
 
     def _shape(self, convolution: Convolution) -> Shape:
@@ -92,29 +103,29 @@ class MatrixLayers:
         return Shape(groups % 2 == 1, convolution.slopes is not None, len(convolution.residuals), way)
 
     def view(self, name: str, height: int, width: int) -> View:
-        """Room for buffer `name`, its border zero; layers write nothing else than pixels, so it stays so."""
+        """Return the buffer `name` with a border of zeros, which stays because layers write only pixels."""
         channels = self._channels[name]
         if name == "out":
-            view = self._room.view(name, height, width, _up(channels, OUTPUTS))
+            view = self._buffers.view(name, height, width, _up(channels, OUTPUTS))
         else:
             planes = _up(3 * channels if name == "in" else channels, INPUTS) // INPUTS
-            view = self._room.view(name, height, width, INPUTS, np.uint16, planes, BLOCK + 2)
+            view = self._buffers.view(name, height, width, INPUTS, np.uint16, planes, BLOCK + 2)
             view.border(0, INPUTS)
         return view
 
-    def enter(self, view: View, shown: torch.Tensor) -> None:
-        """Put `shown`, C x H x W, into the buffer ``in``: as bf16, what that leaves of it, and as bf16 again (see `_three`)."""
+    def load_input(self, view: View, frame: torch.Tensor) -> None:
+        """Put `frame`, C x H x W, into the buffer ``in``: rounded to bf16, the rounding's remainder, and rounded again (see `_three`)."""
         target = torch.from_numpy(view.pixels).view(torch.bfloat16)
-        near = shown.bfloat16()
-        three = torch.cat([near, (shown - near.float()).bfloat16(), near])
+        near = frame.bfloat16()
+        three = torch.cat([near, (frame - near.float()).bfloat16(), near])
         for n, plane in enumerate(target):
             part = three[n * INPUTS : (n + 1) * INPUTS]
             plane[..., : len(part)].copy_(part.permute(1, 2, 0))
-            if len(target) > 1:  # a single plane's other channels stay zero, as nothing ever writes there
+            if len(target) > 1:  # a single plane's other channels stay zero, as nothing writes to them
                 plane[..., len(part) :] = 0
 
     def run(self, convolutions: tuple[Convolution, ...], views: dict[str, View]) -> None:
-        """All `convolutions`, one after the other."""
+        """Run `convolutions` in order."""
         names = {s.buffer for c in convolutions for s in (*c.inputs, c.output, *(r for r, _ in c.residuals))}
         names |= {"frame"} if self.spreads else set()
         key = (convolutions, *(_whole(views[name]) for name in sorted(names)))
@@ -125,15 +136,15 @@ class MatrixLayers:
             prepared = self._prepared[key] = self._prepare([self._steps[c] for c in convolutions], views)
         prepared.counters[:] = 0
         calls = prepared.calls
-        self._crew.run(
+        self._team.run(
             self._machine.functions["run"],
             [(calls.ctypes.data, len(calls), scratch.ctypes.data) for scratch in self._scratch],
         )
 
     def _prepare(self, steps: Sequence[_Step], views: dict[str, View]) -> _Calls:
         made = [(step, phase) for step in steps for phase in step.phases]
-        counters = aligned(2 * len(made) * CACHE_LINE // 8, np.int64).reshape(len(made), 2, -1)
-        fields = aligned(len(made) * len(FIELDS), np.int64).reshape(len(made), -1)
+        counters = aligned_zeros(2 * len(made) * CACHE_LINE // 8, np.int64).reshape(len(made), 2, -1)
+        fields = aligned_zeros(len(made) * len(FIELDS), np.int64).reshape(len(made), -1)
         calls = np.array([(step.shape, fields[n].ctypes.data) for n, (step, _) in enumerate(made)], np.int64)
         offsets: list[Memory] = []
         for n, (step, phase) in enumerate(made):
@@ -146,7 +157,7 @@ class MatrixLayers:
 
 
 def _whole(view: View) -> tuple[int, ...]:
-    """All that a view is, but for its pixels."""
+    """Return everything that identifies a view's memory: address, shape, strides and size."""
     return view.memory.ctypes.data, *view.memory.shape, *view.memory.strides, view.height, view.width
 
 
@@ -165,7 +176,7 @@ def _step(convolution: Convolution, shape: int) -> _Step:
         phases.append(_Phase(taps, _packed([np.stack([f[t] for t in taps]) for f in folded], outputs), corner))
 
     def padded(values: Array) -> Memory:
-        return copied(np.pad(values.astype(np.float32), (0, outputs - len(values))))
+        return aligned_copy(np.pad(values.astype(np.float32), (0, outputs - len(values))))
 
     slopes = np.zeros(outputs, np.float32) if convolution.slopes is None else convolution.slopes
     factors = np.array([f for _, f in convolution.residuals] or [0.0], np.float32)
@@ -174,8 +185,11 @@ def _step(convolution: Convolution, shape: int) -> _Step:
 
 
 def _three(weight: Array) -> Array:
-    """Weights for x = near + rest: (near, rest, near) times (w, w, what bf16 leaves of w) are right to 16 bits and cost nothing,
-    as the few channels that enter do not fill an operand."""
+    """Return the weights for an input that is stored as x = near + rest, see `MatrixLayers.load_input`.
+
+    (near, rest, near) times (w, w, w minus its rounding to bf16) is right to 16 bits. It costs nothing, as the few channels of the
+    input do not fill an operand.
+    """
     near = torch.from_numpy(weight).bfloat16().float().numpy()
     return np.concatenate([near, near, weight - near], 1)
 
@@ -185,7 +199,7 @@ def _plain(weight: Array) -> dict[Tap, Array]:
 
 
 def _folded(weight: Array, corner: Tap) -> dict[Tap, Array]:
-    """The weights of a doubled picture as they fall on the smaller one: 4 products for each output pixel, not 9."""
+    """Add up the weights of a doubled image that fall on the same pixel of the smaller one: 4 products a pixel, not 9."""
     made: dict[Tap, Array] = {}
     for i in range(3):
         for j in range(3):
@@ -195,8 +209,11 @@ def _folded(weight: Array, corner: Tap) -> dict[Tap, Array]:
 
 
 def _packed(parts: Sequence[Array], outputs: int) -> Memory:
-    """Weights, taps x O x I of each part, as the matrix unit reads them: for each 32 (at last 16) outputs, part, tap and
-    32 inputs one operand for each 16 outputs, of rows with two inputs' weights for every output."""
+    """Arrange weights, taps x O x I of each part, in the order in which the matrix unit reads them.
+
+    For each 32 (the last may be 16) outputs, part, tap and 32 inputs there is one operand for each 16 outputs. Each of its rows has
+    two inputs' weights for every output.
+    """
     steps = []
     for weight in parts:
         taps, o, i = weight.shape
@@ -206,11 +223,11 @@ def _packed(parts: Sequence[Array], outputs: int) -> Memory:
     every = np.concatenate(steps, 1)  # 16 outputs, step, rows, columns, two
     groups = [every[n : n + 2].swapaxes(0, 1).reshape(-1) for n in range(0, len(every), 2)]
     flat = torch.from_numpy(np.concatenate(groups)).bfloat16()
-    return copied(flat.view(torch.int16).numpy())
+    return aligned_copy(flat.view(torch.int16).numpy())
 
 
 def _fields(step: _Step, phase: _Phase, views: dict[str, View], offsets: list[Memory]) -> dict[str, int]:
-    """The fields of one call but its counters; what they point to besides is kept in `offsets`."""
+    """Return the fields of one call, except its counters; the arrays of offsets they point to are kept alive in `offsets`."""
     source = step.source
     out = views[source.output.buffer]
     size = 2 if source.double else 1
@@ -232,7 +249,7 @@ def _fields(step: _Step, phase: _Phase, views: dict[str, View], offsets: list[Me
 
 
 def _spread(out: View, frame: View) -> dict[str, int]:
-    """The fields of what a layer that spreads writes and adds: views of fp32 without borders."""
+    """Return the fields of the fp32 views without borders that a layer that spreads writes (`out`) and adds (`frame`)."""
     plane, line, pixel, _ = out.memory.strides
     values = {"out": out.memory.ctypes.data, "out_plane": 2 * plane, "out_line": line}
     values |= {"out_row": SPREAD * line, "out_pixel": SPREAD * pixel, "rows": frame.height, "columns": frame.width}
@@ -241,9 +258,9 @@ def _spread(out: View, frame: View) -> dict[str, int]:
 
 
 def _place(name: str, view: View, part: Slice, corner: Tap) -> dict[str, int]:
-    """Address and strides, in bytes, of a slice from row and column `corner` of its memory."""
+    """Return the address and strides, in bytes, of a slice from row and column `corner` of its memory."""
     there = view.memory[part.first // INPUTS :, corner[0] :, corner[1] :]
-    # What leaves is fp32 in one plane: the next 32 channels of a pixel are beside the first.
+    # The result is fp32 in one plane: the next 32 channels of a pixel follow the first.
     plane = there.strides[0] if view.memory.dtype == np.uint16 else INPUTS * 4
     steps = {"plane": plane, "row": there.strides[1], "pixel": there.strides[2]}
     return {name: there.ctypes.data, **{f"{name}_{step}": size for step, size in steps.items()}}

@@ -1,4 +1,4 @@
-"""Layers in fp32: each a call of its own, its inputs and products in room that every thread has."""
+"""Layers in fp32: each is a separate call; every thread has its own buffers for transformed inputs and products."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from workers.generators.native.memory import Crew, Memory, Room, View, copied
+from workers.generators.native.memory import BufferPool, Memory, ThreadTeam, View, aligned_copy
 from workers.generators.native.program import Array, Convolution, Program, Slice
 from workers.generators.native.winograd import OUTPUT, weights
 from workers.generators.native.winograd_code import FIELDS, PAD, Shape, Writer
 from workers.llvm.machine import Function, Machine, vectors
 
 _BLOCK = 24
-"""Tiles worked on at once: with 64 channels their inputs and products take 900 KB, near the second-level cache's size."""
+"""Tiles processed at once: with 64 channels their inputs and products take 900 KB, near the second-level cache's size."""
 _SLACK = 32
-"""Tiles of room after the last: matrix products take several rows at once, whether they are there or not."""
+"""Tiles of memory after the last: matrix products read several rows at once, also past the last."""
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A convolution with its weights transformed and its function found."""
+    """A convolution with its transformed weights and its compiled function."""
 
     source: Convolution
     shape: Shape
@@ -35,18 +35,18 @@ class _Step:
 
 
 class WinogradLayers:
-    """The convolutions of a program, for processors with vectors of floats."""
+    """The convolutions of a program in fp32, for processors with vectors of floats."""
 
     precision = "fp32"
     spreads = False
 
-    def __init__(self, program: Program, crew: Crew, room: Room, cache: Path) -> None:
+    def __init__(self, program: Program, team: ThreadTeam, buffers: BufferPool, cache: Path) -> None:
         found = vectors()
         assert found is not None, "the registry offers this backend only where vectors() finds some"
         self._width = found[0]
         self._registers = found[1]
         self._channels = program.channels
-        self._crew, self._room = crew, room
+        self._team, self._buffers = team, buffers
         every = [*program.body, *program.tail]
         shapes = {s.name: s for s in map(self._shape, every)}
         writer = Writer(*found)
@@ -56,17 +56,17 @@ class WinogradLayers:
         self._steps = {c: self._step(c) for c in every}
 
     def view(self, name: str, height: int, width: int) -> View:
-        """Room for buffer `name`; what is in it is whatever was."""
-        return self._room.view(name, height, width, self._whole(self._channels[name]))
+        """Return the buffer `name`; its contents are undefined."""
+        return self._buffers.view(name, height, width, self._whole(self._channels[name]))
 
-    def enter(self, view: View, shown: torch.Tensor) -> None:
-        """Put `shown`, C x H x W, into the buffer ``in``."""
-        view.memory[..., shown.shape[0] :] = 0
+    def load_input(self, view: View, frame: torch.Tensor) -> None:
+        """Put `frame`, C x H x W, into the buffer ``in``."""
+        view.memory[..., frame.shape[0] :] = 0
         view.border(0, view.memory.shape[-1])
-        torch.from_numpy(view.pixels[0])[..., : shown.shape[0]].copy_(shown.permute(1, 2, 0))
+        torch.from_numpy(view.pixels[0])[..., : frame.shape[0]].copy_(frame.permute(1, 2, 0))
 
     def run(self, convolutions: tuple[Convolution, ...], views: dict[str, View]) -> None:
-        """All `convolutions`, one after the other."""
+        """Run `convolutions` in order."""
         for convolution in convolutions:
             self._run(self._steps[convolution], views)
 
@@ -92,14 +92,14 @@ class WinogradLayers:
         )
 
         def padded(values: Array) -> Memory:
-            return copied(np.pad(values.astype(np.float32), (0, outputs - len(values))))
+            return aligned_copy(np.pad(values.astype(np.float32), (0, outputs - len(values))))
 
         slopes = np.zeros(outputs, np.float32) if convolution.slopes is None else convolution.slopes
         return _Step(
             convolution,
             shape,
             self._machine.functions[shape.name],
-            copied(transformed),
+            aligned_copy(transformed),
             padded(convolution.bias),
             padded(slopes),
             np.array([f for _, f in convolution.residuals] or [0.0], np.float32),
@@ -133,18 +133,18 @@ class WinogradLayers:
         fields = np.array([values[name] for name in FIELDS], np.int64)
         outputs = sum(step.shape.chunks) * self._width
         planes = len(step.shape.products) ** 2
-        rooms = [
+        scratch = [
             (
-                self._room.flat(f"inputs {n}", planes * (_BLOCK * step.inputs + PAD) + _SLACK * step.inputs),
-                self._room.flat(f"products {n}", planes * (_BLOCK * outputs + PAD) + _SLACK * outputs),
+                self._buffers.flat(f"inputs {n}", planes * (_BLOCK * step.inputs + PAD) + _SLACK * step.inputs),
+                self._buffers.flat(f"products {n}", planes * (_BLOCK * outputs + PAD) + _SLACK * outputs),
             )
-            for n in range(self._crew.size)
+            for n in range(self._team.size)
         ]
-        self._crew.run(step.layer, [(fields.ctypes.data, v.ctypes.data, m.ctypes.data) for v, m in rooms])
-        out.border(source.output.first, self._whole(source.output.channels))  # whole tiles wrote over it
+        self._team.run(step.layer, [(fields.ctypes.data, v.ctypes.data, m.ctypes.data) for v, m in scratch])
+        out.border(source.output.first, self._whole(source.output.channels))  # whole tiles have overwritten it
 
 
 def _place(name: str, view: View, part: Slice, border: int) -> dict[str, int]:
-    """Address and strides of a slice's first pixel (`border` 1) or of the border before it (0)."""
+    """Return the address and strides of a slice's first pixel (`border` 1) or of the border before it (0)."""
     there = view.memory[0, border:, border:, part.first :]
     return {name: there.ctypes.data, f"{name}_pixel": there.strides[1] // 4, f"{name}_row": there.strides[0] // 4}

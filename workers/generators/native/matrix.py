@@ -1,6 +1,6 @@
-"""What a layer is to a processor that multiplies matrices of bf16 (AMX): its operands, its arguments, its kinds.
+"""Operands, arguments and kinds of layers for processors with a matrix unit for bf16 (AMX).
 
-Sixteen pixels by 32 channels are one operand of the matrix unit, as they lie in memory; so nothing is rearranged.
+One operand of the matrix unit is 16 pixels by 32 channels in the order in which they lie in memory, so nothing is rearranged.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy.typing as npt
 PIXELS = 16
 """Rows of one operand: pixels."""
 INPUTS = 32
-"""Values of bf16 in one row of it: input channels."""
+"""Values of bf16 in one row of an operand: input channels."""
 OUTPUTS = 16
 """Columns of a product: output channels."""
 TILE = 1024
 """Bytes of an operand or a product: 16 rows of 64."""
 BLOCK = 64
-"""Pixels that one turn of a layer may read past the last of a row, at most."""
+"""Pixels that one iteration of a layer may read past the last of a row, at most."""
 SCRATCH = 64 + 4 * TILE
-"""Bytes of a thread's own room: how the unit is set up, then four products."""
+"""Bytes of a thread's scratch memory: the unit's configuration, then four products."""
 SPREAD = 4
-"""Times a picture is enlarged by a layer that spreads."""
+"""Factor by which a layer that spreads enlarges an image."""
 
 FIELDS = (
     "counter", "finished", "rows", "columns", "pairs",
@@ -37,11 +37,11 @@ FIELDS = (
 )  # fmt: skip
 """The 64-bit arguments of a layer: addresses, strides in bytes, and counts.
 
-`counter` and `finished` point to rows begun and ended. `x` and `y` are the two parts that the input channels lie in; `offsets` has, for
-each of `steps` products of 32 channels, where they begin. Buffers are planes of 32 channels, so that the pixels of an operand lie
-one after the other; `pairs` are 32 output channels each. `r` and `q` are what is added to the result, times the number that `factor`
-points to. Of a layer that spreads (see `Shape`), `out` is three planes of fp32, `plane` is two of them, and `line` a row; `r` is
-fp32 too, and has no factor.
+`counter` and `finished` point to the numbers of rows begun and ended. `x` and `y` are the two parts that hold the input channels;
+`offsets` has the start of each of `steps` products of 32 channels. Buffers are planes of 32 channels, so that the pixels of an
+operand lie one after the other; each of `pairs` is 32 output channels. `r` and `q` are added to the result, times the number that
+`factor` points to. For a layer that spreads (see `Shape`), `out` is three planes of fp32, `plane` is the stride of two of them, and
+`line` that of a row; `r` is fp32 too and has no factor.
 """
 
 Way = Literal["half", "wide", "spread"]
@@ -49,10 +49,11 @@ Way = Literal["half", "wide", "spread"]
 
 @dataclass(frozen=True)
 class Shape:
-    """What a layer is specialised for: a last group of 16 channels, activation, how many of r and q, and how results are written.
+    """The properties that a layer is specialised for.
 
-    ``half`` is bf16 in planes, ``wide`` is fp32 in one, and ``spread`` is three pictures of four times the size: 16 channels are 4 x 4
-    pixels of one, and the frame r is added to all of them.
+    `single` means a last group of 16 channels; `residuals` is how many of r and q are added; `way` is how results are written:
+    ``half`` is bf16 in planes, ``wide`` is fp32 in one plane, and ``spread`` is three images of four times the size, in which 16
+    channels become 4 x 4 pixels and the frame r is added.
     """
 
     single: bool
@@ -62,11 +63,12 @@ class Shape:
 
     @property
     def name(self) -> str:
+        """The name of the layer's function in the compiled module."""
         return f"matrix_{int(self.single)}{int(self.activation)}{self.residuals}_{self.way}"
 
 
-def setup(scratch: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Say at the head of a thread's room what the unit's eight registers are: 16 rows of 64 bytes each.
+def configure_unit(scratch: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Write the unit's configuration to the head of `scratch`: eight registers of 16 rows of 64 bytes each.
 
     The layout is that of LDTILECFG in Intel's Software Developer's Manual: palette, 16-bit row lengths from byte 16, rows from byte 48.
     """

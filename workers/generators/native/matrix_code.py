@@ -1,6 +1,6 @@
-"""The convolution layer as LLVM code for a matrix unit: direct, sums in fp32.
+"""The convolution layer as LLVM code for a matrix unit: direct convolution with sums in fp32.
 
-A layer works through rows of pixels, taken from a counter that all threads share, until none is left.
+Threads take rows of pixels from a shared counter until none is left.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from workers.generators.native.matrix_end import VECTOR, End, Half
 from workers.llvm.emit import BYTE, INT, POINTER, Emitter, Fields, at, corner
 
 _PACE = 4
-"""Vectors that are finished for each step of the sums: all 64 of a block in 16 steps, where a convolution of 64 channels has 18."""
+"""Vectors finished in each step of the sums: all 64 of a block in 16 steps; a convolution of 64 channels has 18 steps."""
 _SPINS = 200
-"""Looks at a layer's end before the processor is offered to others: some ten microseconds."""
+"""Polls for a layer's end before the thread yields the processor: about ten microseconds."""
 
 
 class MatrixWriter(Emitter):
-    """Writes layers, and `run`, which goes through a list of them on every thread that calls it."""
+    """Writer of layers, and of `run`, which executes a list of them on every thread that calls it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,14 +35,14 @@ class MatrixWriter(Emitter):
         return ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), f"llvm.x86.{name}")
 
     def _group(
-        self, b: ir.IRBuilder, shape: Shape, f: Fields, line: ir.Value, group: ir.Value, room: ir.Value, n: int
+        self, b: ir.IRBuilder, shape: Shape, f: Fields, line: ir.Value, group: ir.Value, products: ir.Value, n: int
     ) -> None:
-        """One row's `n` times 16 output channels from channel 32 * `group`, in blocks of pixels.
+        """Compute `n` times 16 output channels of one row, from channel 32 * `group`, in blocks of pixels.
 
-        A block's sums are finished while the next block's are made: vectors and matrices have units of their own.
+        A block's sums are finished while the next block is summed: vector and matrix units work in parallel.
         """
         whole, pace = INT(4 // n * PIXELS), _PACE // n
-        end = End(self, self._round, b, shape, f, line, group, room, n)
+        end = End(self, self._round, b, shape, f, line, group, products, n)
         steps = b.add(f["x_steps"], f["y_steps"])
         weights = at(b, b.inttoptr(f["weights"], POINTER), b.mul(b.mul(steps, group), INT(2 * TILE)))
         beside = at(b, weights, b.mul(f["x_steps"], INT(n * TILE)))
@@ -64,7 +64,7 @@ class MatrixWriter(Emitter):
             self._sum(b, f, "y", line, first, beside, n, lambda k: meanwhile(b.add(k, f["x_steps"])))
             end.pixels(before, b.mul(steps, INT(pace)), pending)
             for c in range(4):
-                target = at(b, room, INT((c // n * PIXELS * n + c % n) * 64))
+                target = at(b, products, INT((c // n * PIXELS * n + c % n) * 64))
                 b.call(self._store, [BYTE(c), target, INT(n * 64)])
         last = b.mul(b.sub(blocks, INT(1)), whole)
         end.pixels(last, INT(0), b.sub(f["columns"], last))
@@ -93,9 +93,9 @@ class MatrixWriter(Emitter):
             meanwhile(k)
 
     def layer(self, shape: Shape) -> None:
-        """Add the layer `shape.name`: (fields, room)."""
+        """Add the layer `shape.name`: (fields, products)."""
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER]), shape.name)
-        fields, room = function.args
+        fields, products = function.args
         for argument in function.args:
             argument.add_attribute("noalias")
         b = ir.IRBuilder(function.append_basic_block("entry"))
@@ -107,9 +107,9 @@ class MatrixWriter(Emitter):
         b.cbranch(b.icmp_signed("<", line, f["rows"]), work, done)
         b.position_at_end(work)
         with self.loop(b, f["pairs"]) as pair:
-            self._group(b, shape, f, line, pair, room, 2)
+            self._group(b, shape, f, line, pair, products, 2)
         if shape.single:
-            self._group(b, shape, f, line, f["pairs"], room, 1)
+            self._group(b, shape, f, line, f["pairs"], products, 1)
         b.atomic_rmw("add", b.inttoptr(f["finished"], POINTER), INT(1), "release")
         b.branch(take)
         b.position_at_end(done)
@@ -118,16 +118,16 @@ class MatrixWriter(Emitter):
     def run(self, shapes: list[Shape]) -> None:
         """Add `run`: (calls, count, scratch), where each call is the number of a layer in `shapes` and the address of its fields.
 
-        A thread leaves a layer when every row of it is done, whoever did it: so whoever comes late, or never, holds nobody up.
+        A thread leaves a layer when all its rows are done, by any thread; so a thread that starts late, or never, delays no other.
         """
         void = ir.VoidType()
         function = ir.Function(self.module, ir.FunctionType(void, [POINTER, INT, POINTER]), "run")
         pause = ir.Function(self.module, ir.FunctionType(void, []), "llvm.x86.sse2.pause")
-        give_way = ir.Function(self.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
+        yield_thread = ir.Function(self.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
         calls, count, scratch = function.args
         b = ir.IRBuilder(function.append_basic_block("entry"))
         b.call(self._unit("ldtilecfg", [POINTER]), [scratch])
-        room = at(b, scratch, INT(64))
+        products = at(b, scratch, INT(64))
         with self.loop(b, count) as call:
             pair = at(b, calls, b.mul(call, INT(16)))
             fields = b.load(at(b, pair, INT(8)), typ=POINTER)
@@ -137,7 +137,7 @@ class MatrixWriter(Emitter):
                 block = b.append_basic_block(shape.name)
                 choice.add_case(INT(n), block)
                 b.position_at_end(block)
-                b.call(self.module.get_global(shape.name), [fields, room])
+                b.call(self.module.get_global(shape.name), [fields, products])
                 b.branch(done)
             b.position_at_end(done)
 
@@ -153,9 +153,9 @@ class MatrixWriter(Emitter):
             b.cbranch(b.icmp_signed("<", b.load_atomic(finished, "acquire", 8, typ=INT), rows), wait, on)
             b.position_at_end(wait)
             b.cbranch(b.icmp_signed("<", turn, INT(_SPINS)), spin, rest)
-            for block, act in ((spin, pause), (rest, give_way)):
+            for block, wait_call in ((spin, pause), (rest, yield_thread)):
                 b.position_at_end(block)
-                b.call(act, [])
+                b.call(wait_call, [])
                 turn.add_incoming(b.add(turn, INT(1)), block)
                 b.branch(look)
             b.position_at_end(on)

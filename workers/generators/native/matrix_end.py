@@ -1,4 +1,4 @@
-"""What follows the sums of a layer on a matrix unit, as LLVM code."""
+"""The end of a layer on a matrix unit, as LLVM code: bias, activation, residuals and stores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workers.llvm.emit import FLOAT, INT, POINTER, Emitter, Fields, at, corner
 
 
 class Half(ir.Type):  # type: ignore[misc]  # llvmlite ships no types
-    """LLVM's bfloat, which llvmlite does not know."""
+    """LLVM's type bfloat, which llvmlite lacks."""
 
     def _to_string(self) -> str:
         return "bfloat"
@@ -20,15 +20,15 @@ HALVES = ir.VectorType(Half(), OUTPUTS)
 
 
 class End:
-    """Writes what comes after the sums of one row and group of channels: bias, activation, residuals, and the way into memory."""
+    """Writer of the code that finishes the sums of one row and group of channels: bias, activation, residuals and stores."""
 
     def __init__(
         self, writer: Emitter, round_two: ir.Function, b: ir.IRBuilder, shape: Shape, f: Fields, line: ir.Value, group: ir.Value,
-        room: ir.Value, n: int,
+        products: ir.Value, n: int,
     ) -> None:  # fmt: skip
-        """`round_two` makes one vector of bf16 of two of fp32, the second first."""
+        """Load the constants; `round_two` rounds two vectors of fp32 to one of bf16, the second vector first."""
         self._writer, self._round, self._b, self._shape, self._f = writer, round_two, b, shape, f
-        self._line, self._group, self._room, self._n = line, group, room, n
+        self._line, self._group, self._products, self._n = line, group, products, n
         self._names = ("r", "q")[: shape.residuals]
         self._bias = self._each("bias")
         self._slopes = self._each("slopes") if shape.activation else []
@@ -46,7 +46,7 @@ class End:
         return self._b.load(at(self._b, base, *offsets), typ=VECTOR, align=4)
 
     def pixels(self, first: ir.Value, start: ir.Value, stop: ir.Value) -> None:
-        """Finish pixels `start` .. `stop` - 1 of the block that begins at column `first`; none if `stop` is not beyond `start`."""
+        """Finish pixels `start` .. `stop` - 1 of the block that begins at column `first`; none if `stop` is at most `start`."""
         with self._writer.loop(self._b, self._b.sub(stop, start)) as more:
             self.pixel(first, self._b.add(start, more))
 
@@ -61,7 +61,7 @@ class End:
         out, added = here("out"), [here(name) for name in self._names]
         values = []
         for j in range(self._n):
-            value = b.fadd(self._load(self._room, b.mul(p, INT(self._n * 64)), INT(j * 64)), self._bias[j])
+            value = b.fadd(self._load(self._products, b.mul(p, INT(self._n * 64)), INT(j * 64)), self._bias[j])
             if self._shape.activation:
                 zero = ir.Constant(VECTOR, [0.0] * OUTPUTS)
                 value = b.select(b.fcmp_ordered(">", value, zero), value, b.fmul(value, self._slopes[j]))
@@ -84,7 +84,7 @@ class End:
             b.store(b.fptrunc(values[0], HALVES), out, align=2)
 
     def _spread(self, value: ir.Value, start: ir.Value) -> None:
-        """16 channels as 4 x 4 pixels: torch's PixelShuffle."""
+        """Store 16 channels as 4 x 4 pixels, like torch's PixelShuffle."""
         for row in range(SPREAD):
             picked = ir.Constant(ir.VectorType(ir.IntType(32), SPREAD), [SPREAD * row + i for i in range(SPREAD)])
             four = self._b.shuffle_vector(value, ir.Constant(VECTOR, ir.Undefined), picked)

@@ -1,4 +1,4 @@
-"""Memory for pictures with borders of zeros, and threads to work on it."""
+"""Buffers for images with borders of zeros, and threads that work on them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ Memory = npt.NDArray[Any]
 CACHE_LINE = 64
 
 
-def aligned(size: int, dtype: npt.DTypeLike) -> Memory:
-    """`size` zeros on a cache line."""
+def aligned_zeros(size: int, dtype: npt.DTypeLike) -> Memory:
+    """Return `size` zeros that start on a cache line."""
     raw = np.zeros(size * np.dtype(dtype).itemsize + CACHE_LINE, np.uint8)
     start = -raw.ctypes.data % CACHE_LINE
     return raw[start : start + size * np.dtype(dtype).itemsize].view(dtype)
 
 
-def copied(values: Memory) -> Memory:
-    """`values` on a cache line, in one piece."""
-    made = aligned(values.size, values.dtype).reshape(values.shape)
+def aligned_copy(values: Memory) -> Memory:
+    """Copy `values` into contiguous memory that starts on a cache line."""
+    made = aligned_zeros(values.size, values.dtype).reshape(values.shape)
     made[...] = values
     return made
 
 
 @dataclass(frozen=True)
 class View:
-    """`height` x `width` pixels in `memory`: planes x rows x columns x channels, a border of zeros around each plane (see `Room.view`)."""
+    """An image of `height` x `width` pixels in `memory`: planes x rows x columns x channels.
+
+    Each plane has a border of zeros; see `BufferPool.view`.
+    """
 
     memory: Memory
     height: int
@@ -43,14 +46,15 @@ class View:
 
     @property
     def pixels(self) -> Memory:
+        """The image without its border."""
         return self.memory[:, 1 : self.height + 1, 1 : self.width + 1]
 
     def rows(self, first: int, last: int) -> View:
-        """The rows `first` .. `last` - 1, with their neighbours in the border's place."""
+        """Return the rows `first` .. `last` - 1; the neighbouring rows take the border's place."""
         return View(self.memory[:, first:], last - first, self.width)
 
     def border(self, first: int, channels: int) -> None:
-        """Make the border of some channels of each plane zero."""
+        """Set the border of `channels` channels of each plane, from `first` on, to zero."""
         part = self.memory[..., first : first + channels]
         part[:, 0] = 0
         part[:, :, 0] = 0
@@ -58,18 +62,18 @@ class View:
         part[:, :, self.width + 1 :] = 0
 
 
-class Room:
-    """Memory by name that grows and is used again."""
+class BufferPool:
+    """Named buffers that grow and are used again."""
 
     def __init__(self) -> None:
         self._held: dict[str, Memory] = {}
 
     def flat(self, name: str, size: int, dtype: npt.DTypeLike = np.float32) -> Memory:
-        """`size` values on a cache line; whatever they were when they were used before."""
+        """Return `size` values that start on a cache line; their contents are undefined."""
         held = self._held.get(name)
         if held is None or held.size < size or held.dtype != dtype:
             self._held.pop(name, None)
-            held = self._held[name] = aligned(size, dtype)
+            held = self._held[name] = aligned_zeros(size, dtype)
         return held[:size]
 
     def view(
@@ -82,21 +86,21 @@ class Room:
         planes: int = 1,
         slack: int = 0,
     ) -> View:
-        """A picture with one pixel of border, more at the bottom and on the right up to whole tiles, and `slack` pixels after it."""
+        """Return an image with a border of one pixel, wider at the bottom and right up to whole tiles, and `slack` pixels after it."""
         rows, columns = (-(-n // OUTPUT) * OUTPUT + 2 for n in (height, width))
         size = planes * rows * columns * channels
         held = self.flat(name, size + slack * channels, dtype)
         return View(held[:size].reshape(planes, rows, columns, channels), height, width)
 
     def clear(self) -> None:
+        """Free all buffers."""
         self._held.clear()
 
 
-class Crew:
-    """The calling thread and its helpers."""
+class ThreadTeam:
+    """The calling thread and its helpers: `size` threads in all. `threads` 0 means all cores."""
 
     def __init__(self, threads: int) -> None:
-        """`threads` 0 means all cores."""
         self.size = threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(max(1, self.size - 1), "native")
         self._change = threading.Condition()
@@ -104,10 +108,10 @@ class Crew:
         self._working = 0
 
     def run(self, call: Callable[..., None], arguments: Sequence[tuple[int, ...]]) -> None:
-        """`call`, which raises nothing, once with each of `arguments`, the first here; returns when no work is left.
+        """Run `call`, which raises nothing, once with each of `arguments`, the first in this thread; return when all are done.
 
-        Helpers count themselves: a time limit may be raised between any two steps of the calling thread, and whoever
-        goes on after that would work on the next run's memory. After such an exception, `settle` before that is touched.
+        Helpers count themselves: a time limit may be raised between any two steps of the calling thread, and a helper that
+        continues after that would write to the next run's memory. After such an exception, call `wait_idle` before touching the memory.
         """
         mine, *others = arguments
         self._open = run = object()
@@ -116,7 +120,7 @@ class Crew:
                 self._pool.submit(self._help, run, call, other)
             call(*mine)
         finally:
-            self.settle()
+            self.wait_idle()
 
     def _help(self, run: object, call: Callable[..., None], arguments: tuple[int, ...]) -> None:
         with self._change:
@@ -130,10 +134,10 @@ class Crew:
                 self._working -= 1
                 self._change.notify_all()
 
-    def settle(self) -> None:
-        """Let no helper begin any more, and wait for those that did: before anything that they read or write is touched.
+    def wait_idle(self) -> None:
+        """Let no more helpers begin, and wait for those that have begun, before any memory they use is touched.
 
-        Those that the system has not let begin by now are not waited for; the calling thread has done their part.
+        Helpers that have not been scheduled yet are not waited for; the calling thread has done their part.
         """
         with self._change:
             self._open = None

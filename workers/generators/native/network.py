@@ -1,4 +1,4 @@
-"""Runs a program of convolutions on all cores."""
+"""The native backend's network: a program of convolutions on all cores."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 from workers.generators.native.bf16 import MatrixLayers
 from workers.generators.native.fp32 import WinogradLayers
-from workers.generators.native.memory import Crew, Memory, Room, View
+from workers.generators.native.memory import BufferPool, Memory, ThreadTeam, View
 from workers.generators.native.program import Convolution, Program
 
 _STRIP = 32
-"""Rows of the body's size in one strip of the tail; each adds 2 * reach rows that are worked on twice."""
+"""Rows, at the body's size, in one strip of the tail; each strip adds 2 * reach rows that are computed twice."""
 
 LAYERS: dict[str, type[Layers]] = {"fp32": WinogradLayers, "bf16": MatrixLayers}
 
@@ -21,25 +21,25 @@ LAYERS: dict[str, type[Layers]] = {"fp32": WinogradLayers, "bf16": MatrixLayers}
 class Layers(Protocol):
     """A program's convolutions, compiled for this processor, and the buffers that they work on.
 
-    Where it `spreads`, the body shuffles its pixels and adds the frame by itself: ``out`` is the result then, and ``frame`` the frame.
+    Where it `spreads`, the body itself shuffles the pixels and adds the frame: ``out`` is then the result and ``frame`` the frame.
     """
 
     spreads: bool
 
-    def __init__(self, program: Program, crew: Crew, room: Room, cache: Path) -> None: ...
+    def __init__(self, program: Program, team: ThreadTeam, buffers: BufferPool, cache: Path) -> None: ...
 
     def view(self, name: str, height: int, width: int) -> View:
-        """Room for a buffer; its border is zero where a layer reads it."""
+        """Return a buffer; its border is zero where a layer reads it."""
 
-    def enter(self, view: View, shown: torch.Tensor) -> None:
-        """Put `shown`, C x H x W, into the buffer ``in``."""
+    def load_input(self, view: View, frame: torch.Tensor) -> None:
+        """Put `frame`, C x H x W, into the buffer ``in``."""
 
     def run(self, convolutions: tuple[Convolution, ...], views: dict[str, View]) -> None:
-        """All `convolutions`, body or tail of the program, one after the other; ``out`` is in fp32."""
+        """Run `convolutions`, the body or tail of the program, in order; ``out`` is in fp32."""
 
 
 class NativeNetwork:
-    """A program of convolutions. Not thread-safe: it uses all cores by itself."""
+    """A network that runs a program of convolutions. Not thread-safe: it uses all cores itself."""
 
     backend = "native"
     device = torch.device("cpu")
@@ -48,30 +48,31 @@ class NativeNetwork:
         """Compile for this processor (machine code is kept below `cache`); `threads` 0 means all cores."""
         self.precision = precision
         self._program = program
-        self._room = Room()
-        self._crew = Crew(threads)
-        self._layers = LAYERS[precision](program, self._crew, self._room, cache)
+        self._buffers = BufferPool()
+        self._team = ThreadTeam(threads)
+        self._layers = LAYERS[precision](program, self._team, self._buffers, cache)
         own = {c.output.buffer for c in program.tail}
         self._body_buffers = [n for n in program.channels if n not in own]
 
     @torch.no_grad()
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
-        self._crew.settle()
+        """Enlarge each frame of `rgb`; on a MemoryError, free the buffers and raise it."""
+        self._team.wait_idle()
         try:
             made = [self._frame(rgb[n : n + 1].contiguous()) for n in range(rgb.shape[0])]
             return made[0] if len(made) == 1 else torch.cat(made)
         except MemoryError:
-            self._room.clear()
+            self._buffers.clear()
             raise
 
     def _frame(self, rgb: torch.Tensor) -> torch.Tensor:
         program = self._program
-        shown = torch.nn.functional.pixel_unshuffle(rgb, program.unshuffle) if program.unshuffle > 1 else rgb
-        height, width = shown.shape[-2:]
+        inputs = torch.nn.functional.pixel_unshuffle(rgb, program.unshuffle) if program.unshuffle > 1 else rgb
+        height, width = inputs.shape[-2:]
         result = torch.empty((1, 3, rgb.shape[-2] * program.scale, rgb.shape[-1] * program.scale))
         views = {"out": _picture(result), "frame": _picture(rgb)} if self._layers.spreads else {}
         views |= {n: self._layers.view(n, height, width) for n in self._body_buffers if n not in views}
-        self._layers.enter(views["in"], shown[0])
+        self._layers.load_input(views["in"], inputs[0])
         self._layers.run(program.body, views)
         if self._layers.spreads:
             return result
@@ -83,7 +84,7 @@ class NativeNetwork:
         return result
 
     def _strip(self, body: dict[str, View], first: int, last: int, height: int, result: torch.Tensor) -> None:
-        """Run the tail on rows `first` .. `last` - 1 and put what it gives into `result`."""
+        """Run the tail on rows `first` .. `last` - 1 and copy its output into `result`."""
         reach = self._program.reach
         low, high = max(0, first - reach), min(height, last + reach)
         views = {name: view.rows(low, high) for name, view in body.items()}
@@ -97,7 +98,7 @@ class NativeNetwork:
         result[0, :, first * grown : last * grown].copy_(made.permute(2, 0, 1))
 
     def _finish(self, made: Memory, rgb: torch.Tensor, result: torch.Tensor) -> None:
-        """Pixel-shuffle `made` into `result`, and add the frame."""
+        """Pixel-shuffle `made` into `result`, and add the frame if the program has a base."""
         s = self._program.shuffle
         height, width = made.shape[:2]
         parts = torch.from_numpy(made)[..., : 3 * s * s].reshape(height, width, 3, s, s).permute(2, 0, 3, 1, 4)
@@ -109,5 +110,5 @@ class NativeNetwork:
 
 
 def _picture(tensor: torch.Tensor) -> View:
-    """The first of N x C x H x W as C planes of one channel, without a border."""
+    """Return the first of N x C x H x W as C planes of one channel, without a border."""
     return View(tensor[0].numpy()[..., None], *tensor.shape[-2:])

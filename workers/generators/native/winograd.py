@@ -1,4 +1,4 @@
-"""The transforms of F(4x4, 3x3): on weights with numpy, and as sums that the code generator writes out.
+"""The transforms of F(4x4, 3x3): of weights with numpy, and of inputs and outputs as sums that the code generator emits.
 
 With the points 0, 1, -1, 2, -2 and infinity, in the notation of Lavin and Gray: Y = A^T [(G g G^T) * (B^T d B)] A.
 """
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 OUTPUT = 4
-"""Output pixels a side of one tile."""
+"""Side of one tile in output pixels."""
 INPUT = 6
-"""Input pixels a side that they depend on."""
+"""Side in pixels of the input square that a tile depends on."""
 
 _G = np.array(
     [
@@ -28,15 +28,15 @@ _G = np.array(
 )
 
 DOUBLED = (0, 1, 3, 4, 5)
-"""The rows of B^T d that are not zero when d repeats every pixel of a smaller picture: row 2 is 4 d1 - 4 d2 - d3 + d4,
-where d1 = d2 and d3 = d4. So a convolution of a doubled picture needs 25 products and not 36."""
+"""The rows of B^T d that are not zero when d repeats every pixel of a smaller image: row 2 is 4 d1 - 4 d2 - d3 + d4,
+where d1 = d2 and d3 = d4. So a convolution of a doubled image needs 25 products and not 36."""
 ALL = (0, 1, 2, 3, 4, 5)
 
 V = TypeVar("V")
 
 
 def weights(g: npt.NDArray[np.float32], rows: Sequence[int], inputs: int, outputs: int) -> npt.NDArray[np.float32]:
-    """G g G^T of weights O x I x 3 x 3: products x `inputs` x `outputs`, both padded with zeros; reckoned in float64."""
+    """Return G g G^T of weights O x I x 3 x 3: products x `inputs` x `outputs`, padded with zeros; computed in float64."""
     chosen = _G[list(rows)]
     both = np.kron(chosen, chosen)
     plain = g.astype(np.float64).transpose(2, 3, 1, 0).reshape(9, -1)
@@ -47,7 +47,7 @@ def weights(g: npt.NDArray[np.float32], rows: Sequence[int], inputs: int, output
 
 
 class Arithmetic(Generic[V]):
-    """What the transforms are written with: `add`, `sub`, and `mad(x, c, y)` = x * c + y (or x * c) for a constant c."""
+    """The operations of the transforms: `add`, `sub`, and `mad(x, c, y)` = x * c + y (x * c without y) for a constant c."""
 
     def __init__(
         self, add: Callable[[V, V], V], sub: Callable[[V, V], V], mad: Callable[[V, float, V | None], V]
@@ -56,7 +56,7 @@ class Arithmetic(Generic[V]):
 
 
 def input_rows(d: Sequence[V], rows: Sequence[int], op: Arithmetic[V]) -> list[V]:
-    """The `rows` of B^T d, for one column d of 6 values."""
+    """Return the `rows` of B^T d, for one column d of 6 values."""
     p = op.mad(d[2], -4.0, d[4])
     q = op.mad(d[1], -4.0, d[3])
     r = op.sub(d[4], d[2])
@@ -73,7 +73,7 @@ def input_rows(d: Sequence[V], rows: Sequence[int], op: Arithmetic[V]) -> list[V
 
 
 def output_rows(m: Sequence[V], rows: Sequence[int], op: Arithmetic[V]) -> list[V]:
-    """A^T m, 4 values, for one column m of the products of `rows`; the others are zero."""
+    """Return the 4 values of A^T m, for one column m of the products of `rows`; the other products are zero."""
     at = dict(zip(rows, m, strict=True))
     one = (op.add(at[1], at[2]), op.sub(at[1], at[2])) if 2 in at else (at[1], at[1])
     two = op.add(at[3], at[4]), op.sub(at[3], at[4])

@@ -1,8 +1,8 @@
 """The convolution layer as LLVM code, written for one width of vectors and one number of registers.
 
-One call of a layer works through rows of tiles, taken from a counter that all threads share, until none is left. Each row is
-done in blocks of tiles whose transformed inputs and products stay in the second-level cache: transform the inputs,
-36 (or 25) small matrix products, transform back with bias, activation and residuals.
+Threads take rows of tiles from a shared counter until none is left. Each row is processed in blocks of tiles whose transformed
+inputs and products stay in the second-level cache: transform the inputs, compute 36 (or 25) small matrix products, transform
+back with bias, activation and residuals.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from workers.generators.native.winograd import ALL, DOUBLED, INPUT, OUTPUT, Arit
 from workers.llvm.emit import FLOAT, INT, POINTER, Emitter
 
 PAD = 16
-"""Floats between the planes of products: without them, planes lie a multiple of 2 KiB apart and push each other out of the cache."""
+"""Floats between the planes of products: without them, planes lie a multiple of 2 KiB apart and evict each other from the cache."""
 
 FIELDS = (
     "counter", "rows", "columns", "block", "inputs",
@@ -29,17 +29,17 @@ FIELDS = (
 )  # fmt: skip
 """The 64-bit arguments of a layer: addresses of float32 values, and strides and sizes counted in values.
 
-`rows` and `columns` are tiles, `block` the tiles done at once. `x` and `y` are the two parts that the input channels lie in,
-`r` and `q` what is added to the result, times the number that `r_factor` and `q_factor` point to. `groups` are whole vectors.
+`rows` and `columns` count tiles, `block` the tiles processed at once. `x` and `y` are the two parts that hold the input channels;
+`r` and `q` are added to the result, times the numbers that `r_factor` and `q_factor` point to. `groups` count whole vectors.
 """
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a layer is specialised for.
+    """The properties that a layer is specialised for.
 
-    `chunks` are the vectors of output channels that one matrix product makes; `residuals` how many of r and q are added;
-    `double` says that the input is a picture of half the size, each pixel of it repeated.
+    `chunks` are the vectors of output channels in each matrix product; `residuals` is how many of r and q are added;
+    `double` means that the input is an image of half the size, with each pixel repeated.
     """
 
     chunks: tuple[int, ...]
@@ -49,15 +49,17 @@ class Shape:
 
     @property
     def name(self) -> str:
+        """The name of the layer's function in the compiled module."""
         return f"layer_{'_'.join(map(str, self.chunks))}_{int(self.activation)}{self.residuals}{int(self.double)}"
 
     @property
     def products(self) -> tuple[int, ...]:
+        """The rows of the transformed input that are not always zero."""
         return DOUBLED if self.double else ALL
 
 
 class Writer(Emitter):
-    """Writes layers for vectors of `width` floats and a processor with `registers` vector registers."""
+    """Writer of layers for vectors of `width` floats and a processor with `registers` vector registers."""
 
     def __init__(self, width: int, registers: int) -> None:
         super().__init__()
@@ -69,10 +71,10 @@ class Writer(Emitter):
         self._functions: dict[str, ir.Function] = {}
 
     def rows_at_once(self, vectors: int) -> int:
-        """Rows of a matrix product whose sums fit the registers, beside the weights and one input value."""
+        """Return how many rows of a matrix product fit the registers, beside the weights and one input value."""
         return max(1, (self.registers - vectors - 1) // vectors)
 
-    # Small things
+    # Helpers
 
     def _function(self, name: str, arguments: int, pointers: tuple[int, ...]) -> tuple[ir.Function, ir.IRBuilder]:
         kinds = [POINTER if i in pointers else INT for i in range(arguments)]
@@ -83,7 +85,7 @@ class Writer(Emitter):
         return function, ir.IRBuilder(function.append_basic_block("entry"))
 
     def _at(self, b: ir.IRBuilder, base: ir.Value, *offsets: ir.Value) -> ir.Value:
-        """The address `offsets` floats after `base`."""
+        """Return the address `offsets` floats after `base`."""
         whole = offsets[0]
         for offset in offsets[1:]:
             whole = b.add(whole, offset)
@@ -107,7 +109,7 @@ class Writer(Emitter):
     def _twice(
         self, grid: list[list[ir.Value]], transform: Callable[[list[ir.Value]], list[ir.Value]]
     ) -> list[list[ir.Value]]:
-        """`transform` applied to every column, then to every row."""
+        """Apply `transform` to every column, then to every row."""
         columns = [transform([row[j] for row in grid]) for j in range(len(grid[0]))]
         return [transform([column[i] for column in columns]) for i in range(len(columns[0]))]
 
@@ -141,7 +143,7 @@ class Writer(Emitter):
         return function
 
     def _product(self, vectors: int) -> ir.Function:
-        """Rows of one matrix product, some at once: (v, u, m, inputs, outputs, times); v is times*R x inputs."""
+        """Compute one matrix product, R rows at once: (v, u, m, inputs, outputs, times); v is times*R x inputs."""
         name = f"product_{vectors}"
         if name in self._functions:
             return self._functions[name]
@@ -218,7 +220,7 @@ class Writer(Emitter):
     # The layer
 
     def layer(self, shape: Shape) -> None:
-        """Add the layer `shape.name`: (fields, v, m), with v and m one thread's own room."""
+        """Add the layer `shape.name`: (fields, v, m), with v and m the thread's own buffers."""
         into, back = self._input(shape.double), self._output(shape)
         parts = [self._product(c) for c in shape.chunks]
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER]), shape.name)
