@@ -1,4 +1,4 @@
-"""The state dicts of the networks that basicsr names, as shapes: what a checkpoint must hold before it is accepted."""
+"""Tensor names and shapes of the state dicts of basicsr's networks, which a checkpoint must match to be accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def state_shapes(architecture: str, parameters: Parameters) -> Shapes | None:
-    """Name and shape of every tensor, in state-dict order, for ``rrdbnet`` and ``srvgg``; None for other architectures.
+    """Return name and shape of every tensor, in state-dict order; None for architectures other than ``rrdbnet`` and ``srvgg``.
 
     From basicsr 1.4.2, archs/rrdbnet_arch.py and archs/srvgg_arch.py; `parameters` are those classes' arguments.
     """
@@ -34,7 +34,7 @@ def _convolution(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, tu
 
 def _rrdbnet(p: Mapping[str, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
     features, grow = p["num_feat"], p["num_grow_ch"]
-    unshuffled = {1: 16, 2: 4}.get(p["scale"], 1)  # smaller scales see the image pixel-unshuffled
+    unshuffled = {1: 16, 2: 4}.get(p["scale"], 1)  # smaller scales take the image pixel-unshuffled
     yield from _convolution("conv_first", p["num_in_ch"] * unshuffled, features)
     for block in range(p["num_block"]):
         for dense in (1, 2, 3):
@@ -60,7 +60,7 @@ def _srvgg(p: Mapping[str, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
 def check_state(architecture: str, parameters: Parameters, tensors: Mapping[str, Tensor], what: str) -> None:
     """Raise WeightsError, naming `what`, unless `tensors` are exactly the state dict of the architecture.
 
-    Architectures whose shapes are not spelled out here pass; their loader is strict.
+    Architectures whose shapes are not listed here pass; their loader is strict.
     """
     shapes = state_shapes(architecture, parameters)
     if shapes is None:
@@ -72,5 +72,5 @@ def check_state(architecture: str, parameters: Parameters, tensors: Mapping[str,
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise WeightsError(
-                f"{what} is not a {architecture} with {dict(parameters)}: it {problem} {names[0][:80]!r}{more}."
+                f"{what} is not a {architecture} with {dict(parameters)}: it {problem} {names[0][:80]!r}{more}; choose another file."
             )

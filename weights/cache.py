@@ -1,10 +1,10 @@
-"""The folder of fetched weights: content-addressed files, records of where they came from, partial files, locks.
+"""The folder of fetched weights: content-addressed files, records of their origin, partial files, locks.
 
-<cache>/weights/<sha256>.safetensors     what workers load (or .onnx)
-<cache>/weights/records/<key>.json       which original became which file, and where the original was
-<cache>/weights/partial/<key>/           a download on its way; survives an interruption and is resumed
+<cache>/weights/<sha256>.safetensors     the file that workers load (or .onnx)
+<cache>/weights/records/<key>.json       the original file's hash and origin, and the hash of the stored file
+<cache>/weights/partial/<key>/           a download in progress; survives an interruption and is resumed
 <cache>/weights/locks/<key>              held while a file is fetched or the user's catalog is changed
-<cache>/weights/catalog.json             what the user added
+<cache>/weights/catalog.json             the models and hashes that the user added
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from weights.catalog import Entry, Source, UserCatalog, read_user_catalog, user_
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """How one original file became one stored file. `origin` is the place that it was read from."""
+    """The record of one conversion: the hashes of the original and of the stored file, and the `origin` of the original."""
 
     original: Sha256
     stored: Sha256
@@ -64,7 +64,7 @@ def sync_folder(folder: Path) -> None:
 
 
 class Cache:
-    """The folder `settings.cache`/weights. Raises WeightsError when it cannot be made or written."""
+    """The folder `settings.cache`/weights. Raises WeightsError when it cannot be created or written."""
 
     def __init__(self, settings: Settings) -> None:
         self.root = settings.cache / "weights"
@@ -73,60 +73,63 @@ class Cache:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WeightsError(
-                f"the cache {self.root} cannot be made ({error.strerror}); set RESPOOL_CACHE to a folder you can write."
+                f"the cache {self.root} cannot be created ({error.strerror}); set RESPOOL_CACHE to a folder you can write to."
             ) from error
 
     @staticmethod
     def key(entry: Entry, source: Source) -> str:
-        """Names a conversion: the original's hash, what it is read as, and the version of our conversion."""
+        """Return the key of a conversion: the original's hash, the architecture, and the version of the conversion."""
         return f"{source.sha256}.{entry.architecture}.{convert.VERSION}"
 
     def path(self, record: Record) -> Path:
+        """Return the path of the stored file."""
         return self.root / f"{record.stored}.{record.suffix}"
 
     def find(self, entry: Entry, source: Source) -> Record | None:
-        """The record of `source` when its file is here (not held against its hash: see `fetch.verify`)."""
+        """Return the record of `source` if its file exists; the file's hash is not checked (see `fetch.fetch`)."""
         if source.sha256 is None:
             return None
         try:
             data = (self.root / "records" / f"{self.key(entry, source)}.json").read_bytes()
             record = msgspec.json.decode(data, type=Record)
         except (FileNotFoundError, msgspec.DecodeError):
-            return None  # a record that cannot be read is made again
+            return None  # an unreadable record is written again by the next fetch
         return record if self.path(record).is_file() else None
 
     def remember(self, entry: Entry, source: Source, record: Record) -> None:
+        """Write the record of `source`."""
         write_atomically(self.root / "records" / f"{self.key(entry, source)}.json", msgspec.json.encode(record))
 
     def forget(self, record: Record) -> None:
-        """Remove a stored file that turned out damaged; its record is of no use without it."""
+        """Remove a damaged stored file; `find` ignores its record from then on."""
         self.path(record).unlink(missing_ok=True)
 
     def adopt(self, file: Path, sha256: str, suffix: str) -> Path:
-        """Move a finished file (already on disk) to the name of its content."""
+        """Move a finished file, which is on disk already, to the name of its hash; return the new path."""
         path = self.root / f"{sha256}.{suffix}"
         file.replace(path)
         sync_folder(self.root)
         return path
 
     def partial(self, key: str, name: str) -> Path:
-        """Where a download with the file name `name` (which others chose) grows."""
+        """Return the path of a download in progress; the file name `name` is untrusted and made safe."""
         safe = re.sub(r"[^A-Za-z0-9._+-]", "_", name).lstrip(".")[-100:] or "file"
         folder = self.root / "partial" / key
         folder.mkdir(exist_ok=True)
         return folder / safe
 
     def clear_partial(self, key: str) -> None:
+        """Remove the partial files of a finished download."""
         shutil.rmtree(self.root / "partial" / key)
 
     def update_catalog(self, settings: Settings, change: Callable[[UserCatalog], UserCatalog]) -> None:
-        """Replace the user's catalog by what `change` makes of it; when `change` raises, nothing is written."""
+        """Replace the user's catalog by the result of `change`; if `change` raises, nothing is written."""
         with self.lock("catalog"):
             write_atomically(user_catalog_path(settings), msgspec.json.encode(change(read_user_catalog(settings))))
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold `key` against other processes and threads; the system lets go of it when its holder dies."""
+        """Hold the lock `key` against other processes and threads; the operating system releases it when its holder dies."""
         with (self.root / "locks" / key).open("wb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

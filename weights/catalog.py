@@ -1,4 +1,4 @@
-"""The list of known models: Respool's own (catalog.toml) and what the user has added, found by name or alias."""
+"""The list of known models: Respool's own (catalog.toml) and those that the user has added, found by name or alias."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """One place that has a model's file.
 
     `at` is a path, ``s3://bucket/key``, ``https://...`` or ``pypi:package==version/path/in/wheel``. `sha256` is that of
-    the file there, None when nobody has published it; `graph` that of the ``.param`` beside an ncnn ``.bin``; `size` in
-    bytes, 0 when unknown; `converted` the SHA-256 of what conversion makes of it, where that is known.
+    the file there, None if it has not been published; `graph` is that of the ``.param`` beside an ncnn ``.bin``; `size` is in
+    bytes, 0 if unknown; `converted` is the SHA-256 of the converted file, where that is known.
     """
 
     at: Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -41,10 +41,10 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
 
 class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One model. `parameters` are the arguments of the class that holds the network; `scale` is 1 for what keeps size.
+    """One model. `parameters` are the constructor arguments of the network's class; `scale` is 1 for models that keep the size.
 
     `licence` is an SPDX expression. `twin` names the model that `--denoise` blends this one with. `added` is True for
-    what the user added.
+    models that the user added.
     """
 
     name: Name
@@ -66,12 +66,12 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
     @property
     def suffix(self) -> Literal["safetensors", "onnx"]:
-        """What the file becomes: ONNX stays what it is, everything else becomes safetensors."""
+        """The stored file's format: ONNX files are stored unchanged, all others as safetensors."""
         return "onnx" if self.architecture == "centerface" else "safetensors"
 
 
 class UserCatalog(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the user added: models, and hashes given for files whose hash nobody has published, by model name."""
+    """Models that the user added, and hashes by model name for files whose hash has not been published."""
 
     models: tuple[Entry, ...] = ()
     hashes: dict[str, Sha256] = {}
@@ -83,7 +83,7 @@ class _File(Struct, forbid_unknown_fields=True):
 
 
 class Catalog:
-    """Entries in order, Respool's own first; no name or alias is there twice."""
+    """Entries in order, Respool's own first; names and aliases are unique."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries = tuple(entries)
@@ -91,12 +91,12 @@ class Catalog:
         for entry in self.entries:
             for name in (entry.name, *entry.aliases):
                 if self._names.setdefault(name.lower(), entry) is not entry:
-                    raise WeightsError(f"model name {name!r} is in the catalog twice; remove one with its file.")
+                    raise WeightsError(f"model name {name!r} is in the catalog twice; remove one entry with its file.")
 
     def find(self, name: str, roles: Iterable[Role] = ()) -> Entry:
-        """The entry called `name`, in any case, or with a ``.pth`` behind it, or by alias.
+        """Return the entry called `name`, in any case, by name or alias, with or without a suffix such as ``.pth``.
 
-        Raises WeightsError with near names when there is none, or when it plays none of `roles`.
+        Raises WeightsError, with similar names, if there is none or if its role is not in `roles`; no `roles` allow all.
         """
         wanted = name.lower()
         entry = self._names.get(wanted) or self._names.get(re.sub(r"\.(pth|safetensors|onnx)$", "", wanted))
@@ -111,7 +111,7 @@ class Catalog:
             )
         near = dict.fromkeys(known[n] for n in difflib.get_close_matches(wanted, known, n=5, cutoff=0.5))
         near |= dict.fromkeys(full for n, full in known.items() if len(wanted) >= 3 and wanted in n)
-        advice = f"did you mean {', '.join(near)}?" if near else "`respool models list` shows those there are."
+        advice = f"did you mean {', '.join(near)}?" if near else "`respool models list` shows all models."
         raise WeightsError(f"there is no model {name[:80]!r}; {advice}")
 
 
@@ -122,15 +122,18 @@ def _builtin() -> tuple[Entry, ...]:
 
 
 def user_catalog_path(settings: Settings) -> Path:
+    """Return the path of the user's catalog."""
     return settings.cache / "weights" / "catalog.json"
 
 
 def read_user_catalog(settings: Settings) -> UserCatalog:
-    """What the user added; empty when there is no file. Raises WeightsError, naming the file, when it is not ours."""
+    """Read the user's catalog; return an empty one if there is no file. Raises WeightsError, naming the file, if it is invalid."""
     path = user_catalog_path(settings)
     try:
         if path.stat().st_size > _MAX_USER_CATALOG:
-            raise WeightsError(f"{path} has {path.stat().st_size} bytes, more than a catalog; move it away.")
+            raise WeightsError(
+                f"{path} has {path.stat().st_size} bytes, too many for a catalog of models; move it away."
+            )
         return msgspec.json.decode(path.read_bytes(), type=UserCatalog)
     except FileNotFoundError:
         return UserCatalog()
@@ -139,7 +142,7 @@ def read_user_catalog(settings: Settings) -> UserCatalog:
 
 
 def load(settings: Settings) -> Catalog:
-    """Respool's own catalog and the user's, with the user's hashes filled in."""
+    """Load Respool's own catalog and the user's, with the user's hashes filled in."""
     user = read_user_catalog(settings)
     entries = []
     for entry in (*_builtin(), *user.models):
@@ -152,5 +155,5 @@ def load(settings: Settings) -> Catalog:
 
 
 def network_scale(model: str, settings: Settings) -> int:
-    """The factor by which generator `model` enlarges by itself; raises WeightsError when there is no such generator."""
+    """Return the factor by which the generator `model` enlarges; raise WeightsError if there is no such generator."""
     return load(settings).find(model, ("generator",)).scale

@@ -1,4 +1,4 @@
-"""Models that the user brings: looked at, converted, and entered in the user's own catalog."""
+"""Models that the user adds: inspected, converted, and entered in the user's own catalog."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from weights.tensors import MAX_BYTES
 from weights.transport import Progress
 
 _INSPECT_S = 300
-"""Longest that a look at a network may take: importing torch and spandrel takes seconds, building the network more."""
+"""Longest time for the inspection of a network: importing torch and spandrel takes seconds, building the network more."""
 
 Inspect = Callable[[Path], Mapping[str, object]]
 
 
 class Inspected(Struct, frozen=True):
-    """What a look at a checkpoint found out. `architecture` is spandrel's name for it."""
+    """The result of inspecting a checkpoint. `architecture` is spandrel's name for it."""
 
     architecture: Annotated[str, Meta(min_length=1, max_length=100)]
     scale: Annotated[int, Meta(ge=1, le=16)]
@@ -41,26 +41,28 @@ class Inspected(Struct, frozen=True):
 
 
 def inspect_file(path: Path) -> Mapping[str, object]:
-    """What ``python -m training.inspect_checkpoint`` says about a checkpoint, in a process of its own: torch stays out of this one.
+    """Run ``python -m training.inspect_checkpoint`` on `path` in a process of its own, as torch must not be loaded into this one.
 
-    Raises WeightsError when the file is no network that spandrel knows, or the worker's packages are not installed.
+    Raises WeightsError when spandrel does not recognise the network, or the worker's packages are not installed.
     """
     command = [sys.executable, "-P", "-m", "training.inspect_checkpoint", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_INSPECT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise WeightsError(f"looking at {path.name} took more than {_INSPECT_S} s; it was left.") from error
+        raise WeightsError(
+            f"inspecting {path.name} took more than {_INSPECT_S} s; try again when the machine is less busy."
+        ) from error
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         if any("No module named" in line for line in lines):
-            raise WeightsError(f"{path.name} cannot be looked at ({lines[-1][:200]}); install respool[worker] here.")
+            raise WeightsError(f"{path.name} cannot be inspected ({lines[-1][:200]}); install respool[worker] here.")
         raise WeightsError(
-            f"{path.name} is no model that can be used: {lines[-1][:300] if lines else 'no reason given'}"
+            f"{path.name} is not a usable model: {lines[-1][:300] if lines else 'the inspection gave no reason'}"
         )
     try:
         answer = msgspec.json.decode(done.stdout.strip().rpartition("\n")[2], type=dict[str, object])
     except msgspec.DecodeError as error:
-        raise WeightsError(f"the look at {path.name} gave no JSON ({error}); report this as a bug.") from error
+        raise WeightsError(f"the inspection of {path.name} printed no JSON ({error}); report this as a bug.") from error
     return answer
 
 
@@ -73,11 +75,11 @@ def add(
     licence: str = "NOASSERTION",
     progress: Progress | None = None,
 ) -> Entry:
-    """Enter a ``.pth`` or ``.safetensors`` file in the user's catalog, under its own name or `name`; returns the entry.
+    """Enter a ``.pth`` or ``.safetensors`` file in the user's catalog, under its own name or `name`; return the entry.
 
-    A file whose SHA-256 the catalog knows already (say GFPGANv1.4.pth, brought on a disk) becomes that model's. Any
-    other is read safely, converted, and only then looked at by `inspect`. `licence` is an SPDX expression;
-    NOASSERTION, the default, is outside of every licence policy. On failure the catalog stays as it was.
+    A file whose SHA-256 is in the catalog already (for example GFPGANv1.4.pth, copied from a disk) is stored for that model. Any
+    other file is read safely, converted, and only then inspected by `inspect`. `licence` is an SPDX expression;
+    NOASSERTION, the default, is outside every licence policy. On failure the catalog stays unchanged.
     """
     try:
         found = file.stat()
@@ -85,7 +87,9 @@ def add(
             raise WeightsError(f"{file} is not a regular file of at most {MAX_BYTES} bytes; name a file of weights.")
         sha256 = file_sha256(file)
     except OSError as error:
-        raise WeightsError(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise WeightsError(
+            f"{file} cannot be read: {error.strerror or error}; check its path and permissions."
+        ) from error
     known = catalog.load(settings)
     for entry in known.entries:
         if any(source.sha256 == sha256 for source in entry.sources) and file.suffix.lower() != ".bin":
@@ -97,7 +101,7 @@ def add(
 def _free_name(name: str, known: catalog.Catalog) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
         raise WeightsError(
-            f"{name[:120]!r} cannot name a model; give a name of letters, digits and . _ + - with `--name NAME`."
+            f"{name[:120]!r} cannot name a model; give one of letters, digits and . _ + - with `--name NAME`."
         )
     for entry in known.entries:
         if name.lower() in {n.lower() for n in (entry.name, *entry.aliases)}:
@@ -112,7 +116,7 @@ def _add_unknown(
     cache = Cache(settings)
     try:
         with tempfile.TemporaryDirectory(dir=cache.root, prefix=".add-") as folder:
-            # The look is at our conversion, so nothing but safetensors ever reaches a process with torch in it.
+            # The converted file is inspected, so that only safetensors ever reach a process with torch in it.
             target = Path(folder) / f"{name}.safetensors"
             stored = convert.convert(file, file.suffix.lower(), draft, target)
             entry = _entry(
@@ -128,7 +132,9 @@ def _add_unknown(
 
         cache.update_catalog(settings, change)
     except OSError as error:
-        raise WeightsError(f"{file} cannot be kept in {cache.root}: {error.strerror or error}.") from error
+        raise WeightsError(
+            f"{file} cannot be stored in {cache.root}: {error.strerror or error}; free space there or set RESPOOL_CACHE."
+        ) from error
     return entry
 
 
@@ -136,16 +142,16 @@ def _entry(draft: Entry, file: Path, answer: Mapping[str, object], source: Sourc
     try:
         seen = msgspec.convert(dict(answer), Inspected)
     except msgspec.ValidationError as error:
-        raise WeightsError(f"{file.name} is no model that can be used: {error}.") from error
+        raise WeightsError(f"{file.name} is not a usable model: {error}; choose another file.") from error
     if (seen.input_channels, seen.output_channels) not in ((3, 3), (1, 1)):
         raise WeightsError(
             f"{file.name} maps {seen.input_channels} channels to {seen.output_channels}; "
-            "only generators from RGB to RGB or grey to grey can be used."
+            "choose a generator that maps RGB to RGB or grey to grey."
         )
     if seen.purpose == "FaceSR":
         raise WeightsError(
-            f"{file.name} is a {seen.architecture}, which restores faces and is no generator; for one that the catalog "
-            f"has, run `respool models fetch NAME --from {file.name} --sha256 HEX`."
+            f"{file.name} is a {seen.architecture}, which restores faces and is not a generator; for a face model of the "
+            f"catalog, run `respool models fetch NAME --from {file.name} --sha256 HEX`."
         )
     return msgspec.structs.replace(
         draft,

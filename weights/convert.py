@@ -1,4 +1,4 @@
-"""From the file as it was released to the file that workers load."""
+"""Conversion of released files to the files that workers load."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from weights.catalog import Entry
 from weights.tensors import Tensor
 
 VERSION = 1
-"""Raised when the bytes that conversion makes of a file change."""
+"""Increased whenever the conversion's output for the same file changes."""
 
 
 def convert(original: Path, kind: str, entry: Entry, target: Path, graph: Path | None = None) -> str:
-    """Write `original`, a file of `kind` (``.pth``, ``.bin``, ``.safetensors`` or ``.onnx``), to `target`; its SHA-256.
+    """Convert `original`, a file of `kind` (``.pth``, ``.bin``, ``.safetensors`` or ``.onnx``), to `target`; return its SHA-256.
 
-    The result keeps the names that the network's own class uses and holds fp32 where the original has fp16, which
-    loses nothing. Equal originals give equal bytes. Raises WeightsError when the file is not that network or not safe.
+    The result has the tensor names of the network's class, and fp32 where the original has fp16, which is
+    lossless. Equal originals give equal bytes. Raises WeightsError when the file is not that network or not safe.
     """
     if entry.suffix == "onnx" or kind == ".onnx":
         if kind != f".{entry.suffix}":
-            raise WeightsError(f"{entry.name} needs a .{entry.suffix} file, not {kind}.")
+            raise WeightsError(
+                f"{entry.name} needs a .{entry.suffix} file, but this is a {kind} file; name another one."
+            )
         shutil.copyfile(original, target)
         return file_sha256(target)
     state = read(original, kind, entry, graph)
@@ -33,13 +35,16 @@ def convert(original: Path, kind: str, entry: Entry, target: Path, graph: Path |
 
 
 def read(original: Path, kind: str, entry: Entry, graph: Path | None) -> dict[str, Tensor]:
-    """The state dict in `original`, whatever its format."""
+    """Read the state dict in `original`, a file of `kind`."""
     if kind == ".bin":
         if graph is None:
-            raise WeightsError(f"{original.name} is an ncnn file and needs its .param file beside it.")
+            raise WeightsError(f"{original.name} is an ncnn file without its .param file; put that beside it.")
         return ncnn.read(graph, original, entry.architecture, entry.parameters)
     if kind == ".safetensors":
         return tensors.read(original)
     if kind in (".pth", ".pt", ".ckpt"):
         return pth.read(original)
-    raise WeightsError(f"{original.name} is a {kind or 'nameless'} file; expected .pth, .safetensors, .bin or .onnx.")
+    raise WeightsError(
+        f"{original.name} is a file {'of type ' + kind if kind else 'without suffix'}; "
+        "choose a .pth, .safetensors, .bin or .onnx file."
+    )

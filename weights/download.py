@@ -1,4 +1,4 @@
-"""One file over HTTP, resumed where an earlier try stopped."""
+"""Download of one file over HTTP, resumed where an earlier try stopped."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Report = Callable[[int, int | None], None]
 
 _BLOCK = 1 << 20
 _SILENCE_S = 15
-"""A server that sends nothing for so long has gone."""
+"""Seconds without data after which a connection is given up."""
 _LIMIT_S = 6 * 3600
-"""Even the largest file is here in this time over 128 kbit/s; a server that is slower is left."""
+"""Longest time of a download: enough for the largest file at 128 kbit/s."""
 _TRIES = 4
 """Connections in one call. Each one continues where the last stopped."""
 
 
 def check_url(url: str) -> None:
-    """Raise WeightsError unless `url` is http(s) with a host and without credentials (they would end in records)."""
+    """Raise WeightsError unless `url` is http(s) with a host and without credentials (records would store them)."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise WeightsError(f"{url[:200]!r} is not a URL that weights come from; only http and https are followed.")
+        raise WeightsError(f"{url[:200]!r} is not an allowed URL for weights; use an http or https URL.")
     if parts.username or parts.password:
-        raise WeightsError(f"the URL of {parts.hostname} carries credentials; use s3:// or a local file instead.")
+        raise WeightsError(f"the URL of {parts.hostname} contains credentials; use s3:// or a local file instead.")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -42,12 +42,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         check_url(newurl)
         if req.type == "https" and not newurl.startswith("https:"):
-            raise WeightsError(f"{req.full_url} redirects to {newurl[:200]!r}, which is not encrypted; not followed.")
+            raise WeightsError(
+                f"{req.full_url} redirects to {newurl[:200]!r}, which is not encrypted and not followed; use another source."
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type] # typeshed wants HTTPMessage
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Handlers for http and https alone: the default opener also knows file:, ftp: and data:."""
+    """Return an opener for http and https only; the default opener also handles file:, ftp: and data:."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -63,14 +65,14 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 class _Broken(Exception):
-    """The connection ended early; what has arrived is kept, and the next one continues there."""
+    """Raised when a connection ends early; the received bytes are kept, and the next connection continues there."""
 
 
 def download(url: str, target: Path, limit: int, report: Report) -> None:
-    """Get `url` into `target`, continuing what is there already; at most `limit` bytes.
+    """Download `url` to `target`, at most `limit` bytes; continue a partial file that is already there.
 
-    `report` gets bytes here and bytes in all (None when the server does not say). Raises WeightsError with the URL and
-    the reason; what has arrived stays in `target` for the next call.
+    `report` receives the bytes downloaded and the total (None if the server does not announce it). Raises WeightsError with the URL
+    and the reason; the received bytes stay in `target` for the next call.
     """
     check_url(url)
     end = time.monotonic() + _LIMIT_S
@@ -79,17 +81,19 @@ def download(url: str, target: Path, limit: int, report: Report) -> None:
             _once(url, target, limit, report, end)
         except _Broken as error:
             if tried == _TRIES - 1:
-                raise WeightsError(f"{url} broke off {_TRIES} times ({error}); try again to continue.") from error
+                raise WeightsError(
+                    f"the download of {url} was interrupted {_TRIES} times ({error}); try again to continue it."
+                ) from error
         except urllib.error.HTTPError as error:
             if error.code != 416:
                 raise WeightsError(f"{url} answered {error.code} {error.reason}.") from error
-            target.unlink(missing_ok=True)  # longer than the file there: not ours to continue
+            target.unlink(missing_ok=True)  # it is longer than the server's file, so it belongs to another file
         except (urllib.error.URLError, ssl.SSLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise WeightsError(f"{url} cannot be reached ({reason}).") from error
         else:
             return
-    raise WeightsError(f"{url} refuses to be continued; try again later.")
+    raise WeightsError(f"the server of {url} refuses to continue a partial download; try again later.")
 
 
 def _once(url: str, target: Path, limit: int, report: Report, end: float) -> None:
@@ -103,9 +107,9 @@ def _once(url: str, target: Path, limit: int, report: Report, end: float) -> Non
         if answer.status == 206 and re.match(rf"bytes {have}-", answer.headers.get("Content-Range", "")):
             total = total + have if total is not None else None
         else:
-            have = 0  # the server sends the whole file
+            have = 0  # the server ignores the range and sends the whole file
         if (total or 0) > limit:
-            raise WeightsError(f"{url} has {total} bytes, but {limit} are expected at most.")
+            raise WeightsError(f"{url} has {total} bytes, but at most {limit} are expected.")
         with target.open("ab" if have else "wb") as out:
             while True:
                 report(have, total)
@@ -118,7 +122,7 @@ def _once(url: str, target: Path, limit: int, report: Report, end: float) -> Non
                 have += len(block)
                 if have > limit:
                     out.truncate(0)
-                    raise WeightsError(f"{url} sends more than the {limit} bytes that are expected.")
+                    raise WeightsError(f"{url} sends more than the expected {limit} bytes.")
                 if time.monotonic() > end:
                     raise WeightsError(f"{url} is too slow: {have} bytes in {_LIMIT_S / 3600:.0f} hours.")
                 out.write(block)

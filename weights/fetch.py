@@ -1,4 +1,4 @@
-"""Bringing a model's file here: sources in order, verified, converted, kept by content."""
+"""Fetching of a model's file: sources are tried in order; the file is verified, converted, and stored under its hash."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from weights.transport import Progress
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file of weights that is here, verified against `sha256` just now.
+    """A local file of weights, just verified against `sha256`.
 
-    `origin` says which original it was made of, from where; `notes` what the user should know: sources that failed
-    before one answered, a damaged file in the cache that was replaced.
+    `origin` names the original file, its source and its hash. `notes` are for the user: sources that failed before one answered, or
+    a damaged file in the cache that was replaced.
     """
 
     path: Path
@@ -41,11 +41,11 @@ def fetch(
     location: str | None = None,
     sha256: str | None = None,
 ) -> Fetched:
-    """The file of `entry`, from the cache or else from the first source that has it.
+    """Return the file of `entry`, from the cache or from the first source that has it.
 
-    What is in the cache is used, whichever source it came from; with `again`, the sources listed before that one are
-    asked first. `location` is another place for the same file, asked instead of the catalog's. `sha256` is the hash
-    that the user vouches for where the catalog has none; it is remembered. Safe to call from several processes at
+    A cached file of any source is used; with `again`, the sources listed before that one are
+    tried first. `location` is another place for the same file, tried instead of the catalog's sources. `sha256` is the hash
+    that the user vouches for where the catalog has none; it is stored. Safe to call from several processes at
     once. Raises WeightsError with the reason of every source.
     """
     if not entry.sources:
@@ -64,32 +64,32 @@ def fetch(
             reasons.append(str(error).rstrip("."))
     if found is None:
         raise WeightsError(
-            f"{entry.file} for {entry.name} could not be fetched: {'; '.join(reasons)}. Where the network allows run "
-            f"`respool models fetch {entry.name}`, or bring the file here and run `respool models add {entry.file}`."
+            f"{entry.file} for {entry.name} could not be fetched: {'; '.join(reasons)}. With network access run "
+            f"`respool models fetch {entry.name}`, or copy the file to this machine and run `respool models add {entry.file}`."
         )
     if reasons:
-        notes.append(f"{entry.name} is {found.origin}, because {'; '.join(reasons)}.")
+        notes.append(f"{entry.name} comes from {found.origin}, because {'; '.join(reasons)}.")
     if sha256 is not None and entry.sources[0].sha256 is None:
         _remember_hash(entry, sha256, cache, settings)
     return replace(found, notes=tuple(dict.fromkeys(notes)))
 
 
 def cached(entry: Entry, settings: Settings) -> bool:
-    """True when a file of `entry` is in the cache (by name; `fetch` holds it against its hash)."""
+    """Return whether a file of `entry` is in the cache; only `fetch` verifies its hash."""
     cache = Cache(settings)
     return any(cache.find(entry, source) for source in entry.sources)
 
 
 def _sources(entry: Entry, location: str | None, sha256: str | None) -> tuple[Source, ...]:
-    """The sources to ask, with the hash that the user gives where the catalog has none."""
+    """Return the sources to try, with the user's hash where the catalog has none."""
     sources = entry.sources
     if sha256 is not None:
         known = {source.sha256 for source in sources if source.sha256}
         if not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise WeightsError(f"{sha256[:80]!r} is not a SHA-256; expected 64 hexadecimal digits.")
+            raise WeightsError(f"{sha256[:80]!r} is not a SHA-256; give 64 hexadecimal digits.")
         if known and sha256 not in known:
             raise WeightsError(
-                f"{entry.name} is known by SHA-256 {' or '.join(sorted(known))}, not {sha256}; "
+                f"{entry.name} has the SHA-256 {' or '.join(sorted(known))}, not {sha256}; "
                 "add another file under its own name with `respool models add FILE --name NAME`."
             )
         sources = tuple(s if s.sha256 else msgspec.structs.replace(s, sha256=sha256) for s in sources)
@@ -97,7 +97,10 @@ def _sources(entry: Entry, location: str | None, sha256: str | None) -> tuple[So
         return sources
     alike = [s for s in sources if _kind(s.at) == _kind(location) and sha256 in (None, s.sha256)]
     if not alike:
-        raise WeightsError(f"{location[:200]} cannot be held against any file that the catalog knows for {entry.name}.")
+        raise WeightsError(
+            f"{location[:200]} cannot be verified against any file that the catalog lists for {entry.name}; "
+            f"name a file of the same type as {entry.file}."
+        )
     return (msgspec.structs.replace(alike[0], at=location),)
 
 
@@ -113,7 +116,7 @@ def _remember_hash(entry: Entry, sha256: str, cache: Cache, settings: Settings) 
 
 
 def _cached(entry: Entry, source: Source, cache: Cache, notes: list[str]) -> Fetched | None:
-    """What the cache has of `source`, if its bytes are right; a damaged file is removed, with a note."""
+    """Return the cached file of `source` if its hash is right; remove a damaged file, with a note."""
     record = cache.find(entry, source)
     if record is None:
         return None
@@ -122,7 +125,7 @@ def _cached(entry: Entry, source: Source, cache: Cache, notes: list[str]) -> Fet
     found = file_sha256(path)
     if found == expected:
         return Fetched(path, found, record.origin)
-    notes.append(f"{path} had SHA-256 {found} instead of {expected}, was damaged, and is fetched again.")
+    notes.append(f"{path} was damaged (SHA-256 {found} instead of {expected}) and is fetched again.")
     cache.forget(record)
     return None
 
@@ -132,13 +135,13 @@ def _obtain(
 ) -> Fetched:
     if source.sha256 is None:
         raise WeightsError(
-            f"{source.at} has no published SHA-256 to be held against; "
-            f"get it from somebody you trust and give it with `respool models fetch {entry.name} --sha256 HEX`"
+            f"{source.at} has no published SHA-256 to verify it with; "
+            f"get the hash from somebody you trust and give it with `respool models fetch {entry.name} --sha256 HEX`"
         )
     key = cache.key(entry, source)
     try:
         with cache.lock(key):
-            found = _cached(entry, source, cache, notes)  # another process may have been faster
+            found = _cached(entry, source, cache, notes)  # another process may have fetched it meanwhile
             if found:
                 return found
             original, graph = _original(source, key, cache, settings, progress)
@@ -155,14 +158,14 @@ def _obtain(
             cache.remember(entry, source, Record(source.sha256, stored, entry.suffix, origin))
             cache.clear_partial(key)
     except OSError as error:
-        raise WeightsError(f"{source.at} cannot be kept in {cache.root}: {error.strerror or error}") from error
+        raise WeightsError(f"{source.at} cannot be stored in {cache.root}: {error.strerror or error}") from error
     return Fetched(path, stored, origin)
 
 
 def _original(
     source: Source, key: str, cache: Cache, settings: Settings, progress: Progress | None
 ) -> tuple[Path, Path | None]:
-    """The file as it was released, verified, and the graph beside it where it is an ncnn file."""
+    """Obtain and verify the released file and, for an ncnn file, the graph beside it."""
     original = cache.partial(key, transport.file_name(source.at))
     expected = {original: source.sha256}
     targets = {source.at: original}
@@ -174,7 +177,7 @@ def _original(
     resumed = original.exists()
     transport.obtain(targets, source.size, settings, progress)
     wrong = _wrong(expected)
-    if wrong and resumed:  # the earlier part may have been of another file: once more from the start
+    if wrong and resumed:  # the resumed part may belong to another file, so start again
         original.unlink()
         transport.obtain(targets, source.size, settings, progress)
         wrong = _wrong(expected)
@@ -183,7 +186,7 @@ def _original(
         for file in expected:
             file.unlink(missing_ok=True)
         raise WeightsError(
-            f"{path.name} from {source.at} has SHA-256 {found}, but {expected[path]} is expected; not used"
+            f"{path.name} from {source.at} has SHA-256 {found}, but {expected[path]} is expected; the file was discarded"
         )
     return original, graph
 

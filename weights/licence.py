@@ -1,4 +1,4 @@
-"""The licence policy: which licences the user lets work with, as SPDX ids."""
+"""The licence policy: the licences that the user allows, as SPDX ids."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from weights.catalog import Entry
 
 
 def check(entry: Entry, settings: Settings) -> None:
-    """Raise WeightsError when the licence of `entry` is outside `settings.licence_policy`. Empty allows all.
+    """Raise WeightsError when `settings.licence_policy` does not allow the licence of `entry`. An empty policy allows all.
 
-    A licence ``A AND B`` needs both in the policy, ``A OR B`` one of them; ids compare without case, as SPDX says.
-    Models without weights carry no licence but Respool's own.
+    A licence ``A AND B`` needs both in the policy, ``A OR B`` one of them; ids compare without case, as SPDX specifies.
+    Models without weights have no licence but Respool's own.
     """
     allowed = {word.strip().lower() for word in settings.licence_policy.split(",") if word.strip()}
     if not allowed or entry.architecture == "none":

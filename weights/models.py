@@ -1,4 +1,4 @@
-"""What ``respool models`` shows and does, as plain data."""
+"""The operations and results of ``respool models``, as plain data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ State = Literal["ready", "absent", "unneeded"]
 
 @dataclass(frozen=True)
 class Listed:
-    """One line of ``models list``. `state` is unneeded for models without weights; `size` is in bytes, 0 if unknown."""
+    """One line of ``models list``. `state` is "unneeded" for models without weights; `size` is in bytes, 0 if unknown."""
 
     name: str
     aliases: tuple[str, ...]
@@ -40,7 +40,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Shown:
-    """``models show``: the whole entry, and what the cache holds of it ("" where nothing is here)."""
+    """The result of ``models show``: the whole entry and its cached file (empty strings if there is none)."""
 
     entry: Entry
     state: State
@@ -51,7 +51,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Verified:
-    """``models verify``: `state` is ready (bytes are right), damaged, absent, or unneeded; `message` is one sentence."""
+    """The result of ``models verify``: `state` is ready (the hash is right), damaged, absent or unneeded; `message` is a sentence."""
 
     name: str
     state: Literal["ready", "damaged", "absent", "unneeded"]
@@ -62,12 +62,12 @@ class Verified:
 
 
 def list_models(settings: Settings) -> list[Listed]:
-    """Every model of the catalog and of the user's, in order."""
+    """List every model of the catalog and of the user's catalog, in order."""
     return [_listed(show) for show in (_show(entry, settings) for entry in catalog.load(settings).entries)]
 
 
 def show_model(name: str, settings: Settings) -> Shown:
-    """One model by name or alias; raises WeightsError with near names when there is none."""
+    """Show one model by name or alias; raise WeightsError with similar names if there is none."""
     return _show(catalog.load(settings).find(name), settings)
 
 
@@ -79,14 +79,14 @@ def fetch_models(
     location: str | None = None,
     sha256: str | None = None,
 ) -> list[tuple[str, Fetched]]:
-    """Fetch models by name, better sources before what the cache has; `location` and `sha256` go with one name only.
+    """Fetch models by name, trying better sources than the cached file's first; `location` and `sha256` need a single name.
 
-    Raises WeightsError at the first that cannot be fetched; those before it stay.
+    Raises WeightsError at the first model that cannot be fetched; those before it stay fetched.
     """
     known = catalog.load(settings)
     entries = [known.find(name) for name in names]
     if (location or sha256) and len(entries) != 1:
-        raise WeightsError(f"a location or a SHA-256 is for one model, but {len(entries)} are named; name one.")
+        raise WeightsError(f"a location or a SHA-256 needs exactly one model, but {len(entries)} are named; name one.")
     return [
         (entry.name, fetch(entry, settings, progress, again=True, location=location, sha256=sha256))
         for entry in entries
@@ -95,7 +95,7 @@ def fetch_models(
 
 
 def verify_models(names: Iterable[str], settings: Settings) -> list[Verified]:
-    """Hold what the cache has of these models (of all, when none is named) against its hashes; changes nothing."""
+    """Verify the cached files of these models (of all, if none is named) against their hashes; change nothing."""
     known = catalog.load(settings)
     chosen = [known.find(name) for name in names] or list(known.entries)
     return [result for entry in chosen for result in _verify(entry, settings)]
@@ -138,7 +138,7 @@ def _verify(entry: Entry, settings: Settings) -> list[Verified]:
         expected = source.converted or record.stored
         found = file_sha256(path)
         if found == expected:
-            results[path] = Verified(entry.name, "ready", str(path), expected, found, f"{entry.name} is whole.")
+            results[path] = Verified(entry.name, "ready", str(path), expected, found, f"{entry.name} is intact.")
         else:
             results[path] = Verified(
                 entry.name,
@@ -153,5 +153,12 @@ def _verify(entry: Entry, settings: Settings) -> list[Verified]:
     if not entry.sources:
         return [Verified(entry.name, "unneeded", "", "", "", f"{entry.name} needs no weights.")]
     return [
-        Verified(entry.name, "absent", "", "", "", f"{entry.name} is not here; `respool models fetch {entry.name}`.")
+        Verified(
+            entry.name,
+            "absent",
+            "",
+            "",
+            "",
+            f"{entry.name} is not in the cache; run `respool models fetch {entry.name}`.",
+        )
     ]

@@ -1,8 +1,8 @@
 """Weights from ncnn's ``.param`` (the graph, as text) and ``.bin`` (the numbers) files.
 
-Format: https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure. A Convolution stores a four-byte tag that
-says how its weights are kept, the weights (padded to four bytes), then the bias in fp32; a PReLU stores its slopes in fp32.
-The layers come in the order of basicsr's state dicts.
+Format: https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure. A Convolution stores a four-byte tag for the
+type of its weights, the weights (padded to four bytes), then the bias in fp32; a PReLU stores its slopes in fp32.
+The layers are in the order of basicsr's state dicts.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _MAGIC = "7767517"
 _MAX_PARAM = 4 << 20
 _TAG_FP16 = 0x01306B47
 _TAG_FP32 = 0
-# Layers that hold no numbers, of those that exported generators use.
+# Layers without numbers, of those that exported generators use.
 _BARE = {"Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle"}
 
 
 class _Numbers:
-    """The ``.bin`` file, read from front to back."""
+    """The ``.bin`` file, read from start to end."""
 
     def __init__(self, path: Path) -> None:
         if path.stat().st_size > MAX_BYTES:
@@ -47,7 +47,7 @@ class _Numbers:
         return values
 
     def weights(self, count: int) -> NDArray[Any]:
-        """`count` tagged weights as fp32."""
+        """Read `count` weights and the tag before them; return the weights as fp32."""
         tag = int(self.take(1, "<u4")[0])
         if tag == _TAG_FP32:
             return self.take(count, "<f4")
@@ -56,7 +56,7 @@ class _Numbers:
             self.take(-2 * count % 4, "|u1")
             return values
         raise WeightsError(
-            f"{self._name} keeps weights as {tag:#010x}, which is neither fp16 nor fp32; "
+            f"{self._name} stores weights of type {tag:#010x}, which is neither fp16 nor fp32; "
             "export the model without quantisation."
         )
 
@@ -69,15 +69,15 @@ class _Numbers:
 
 
 def read(graph: Path, numbers: Path, architecture: str, parameters: Parameters) -> dict[str, Tensor]:
-    """The state dict in `numbers`, named and shaped as basicsr's class for `architecture` wants it; fp16 widened to fp32.
+    """Read the state dict in `numbers`, with the names and shapes of basicsr's class for `architecture`; fp16 becomes fp32.
 
-    Raises WeightsError for a graph with layers that we do not know, for a file that is cut short or too long, and for
+    Raises WeightsError for a graph with unknown layers, for a file that is truncated or too long, and for
     a network that is not of that architecture.
     """
     shapes = state_shapes(architecture, parameters)
     if shapes is None:
         raise WeightsError(
-            f"{numbers.name} is an ncnn file, but {architecture} can only be read from .pth or .safetensors."
+            f"{numbers.name} is an ncnn file, but {architecture} can only be read from a .pth or .safetensors file; use one."
         )
     parts = _parts(graph, numbers)
     found = [part.size for part in parts]
@@ -85,7 +85,7 @@ def read(graph: Path, numbers: Path, architecture: str, parameters: Parameters) 
     if found != wanted:
         raise WeightsError(
             f"{numbers.name} holds {len(found)} tensors with {sum(found)} numbers, but {architecture} "
-            f"with {dict(parameters)} has {len(wanted)} with {sum(wanted)}."
+            f"with {dict(parameters)} has {len(wanted)} with {sum(wanted)}; choose the model's own file."
         )
     return {name: from_array(part.reshape(shape)) for part, (name, shape) in zip(parts, shapes.items(), strict=True)}
 

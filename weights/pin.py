@@ -1,4 +1,4 @@
-"""From a spec that names models to the weights that it is pinned to, in the store where workers find them."""
+"""Pinning of a spec's models to exact weights, which are put into the store for the workers."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from weights.transport import Progress
 
 
 def resolve(spec: Spec, settings: Settings) -> Spec:
-    """`spec` with the catalog's own names in place of aliases and other cases, so that one job has one spec."""
+    """Return `spec` with the catalog's names in place of aliases and other spellings, so that equal jobs have equal specs."""
     known = catalog.load(settings)
     face = spec.face and msgspec.structs.replace(spec.face, model=known.find(spec.face.model, ("face",)).name)
     return msgspec.structs.replace(spec, model=known.find(spec.model, ("generator",)).name, face=face)
 
 
 def needed(spec: Spec, known: Catalog, settings: Settings) -> list[tuple[str, Entry]]:
-    """The entries that `spec` needs, with the part each one plays: generator, denoise, face, detector.
+    """Return the entries that `spec` needs, with their roles: generator, denoise, face, detector.
 
-    RetinaFace finds the faces where its file is here already, else CenterFace does.
-    Raises WeightsError for unknown models and UsageError for `denoise` on a generator that has no twin.
+    The detector is RetinaFace if its file is in the cache already, else CenterFace.
+    Raises WeightsError for unknown models and UsageError for `denoise` on a generator without a twin.
     """
     generator = known.find(spec.model, ("generator",))
     parts = [("generator", generator)] if generator.sources else []
     if spec.denoise is not None:
         if generator.twin is None:
-            able = ", ".join(e.name for e in known.entries if e.twin)
-            raise UsageError(f"denoise is {spec.denoise}, but {generator.name} has no denoising twin; use {able}.")
+            with_twin = ", ".join(e.name for e in known.entries if e.twin)
+            raise UsageError(f"denoise is {spec.denoise}, but {generator.name} has no denoising twin; use {with_twin}.")
         parts.append(("denoise", known.find(generator.twin, ("generator",))))
-    if spec.faces is not None:  # at strength 0 nothing is restored, and nothing is wanted for it
+    if spec.faces is not None:  # None at strength 0 too, where nothing is restored and no weights are needed
         parts.append(("face", known.find(spec.faces.model, ("face",))))
         retina, centre = (known.find(name, ("detector",)) for name in ("RetinaFace", "CenterFace"))
         parts.append(("detector", retina if cached(retina, settings) else centre))
@@ -45,10 +45,10 @@ def needed(spec: Spec, known: Catalog, settings: Settings) -> list[tuple[str, En
 def pin(
     spec: Spec, storage: Storage, settings: Settings, progress: Progress | None = None, notes: list[str] | None = None
 ) -> tuple[Weights, ...]:
-    """Fetch what `spec` needs, put it in the store where it is not there yet, and return it for `spec.weights`.
+    """Fetch the weights that `spec` needs, upload those that the store lacks, and return them for `spec.weights`.
 
-    Licences are held against `settings.licence_policy` before anything is fetched. What the user should know (a source
-    that failed, a damaged file replaced) is appended to `notes`. Raises WeightsError naming the missing file.
+    Licences are checked against `settings.licence_policy` before anything is fetched. Notes for the user (a source
+    that failed, a damaged file replaced) are appended to `notes`. Raises WeightsError naming the missing file.
     """
     parts = needed(spec, catalog.load(settings), settings)
     for _, entry in parts:
@@ -59,7 +59,7 @@ def pin(
         if notes is not None:
             notes += found.notes
         key = keys.weights(found.sha256, entry.suffix)
-        # The recorded hash counts, not the name: an upload of other bytes under this key is replaced.
+        # The stored hash counts, not the name: other bytes under this key are replaced.
         if storage.stat(key) != (found.path.stat().st_size, found.sha256):
             storage.put_file(key, found.path, found.sha256)
         pinned.append(

@@ -2,7 +2,7 @@
 
 Both layouts are read: the zip of torch >= 1.6 (data.pkl and one stored member per storage) and the older stream of
 five pickles followed by the storages, in which GFPGAN and ParseNet were released (their published sizes are exactly
-those of that layout). The pickle itself is `unpickle`'s business; every size that it claims is checked here.
+those of that layout). `unpickle` loads the pickle itself; every size that it claims is checked here.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _MAX_PICKLE = 64 << 20
 # torch/serialization.py: MAGIC_NUMBER and PROTOCOL_VERSION of the layout before the zip.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# Where the state dict lies in what trainers save, in spandrel's order, the averaged one first as Real-ESRGAN does.
+# Keys of the state dict in trainers' checkpoints, in spandrel's order; the averaged weights first, as in Real-ESRGAN.
 _WRAPPERS = ("params_ema", "params", "params-ema", "model_state_dict", "state_dict", "model", "net")
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint, out of whatever it was wrapped in; each tensor is read when asked for.
+    """Return the state dict in a checkpoint, without its wrapper; each tensor is read on demand.
 
-    Raises WeightsError, naming the global, for a pickle that wants anything but tensors, and for files that are not a
-    checkpoint, damaged, big-endian, or that claim more than they hold.
+    Raises WeightsError, naming the global, for a pickle that refers to anything but tensors, and for files that are not a
+    checkpoint, damaged, big-endian, or that claim more than they contain.
     """
     if path.stat().st_size > MAX_BYTES:
         raise WeightsError(f"{path.name} has {path.stat().st_size} bytes; at most {MAX_BYTES} are accepted.")
@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, Tensor]:
         value, fetch = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
     except WeightsError:
         raise
-    except Exception as error:  # a hostile pickle can end in any exception
+    except Exception as error:  # a hostile pickle can raise any exception
         raise WeightsError(
             f"{path.name} is not a PyTorch checkpoint that can be read ({type(error).__name__}: {str(error)[:120]}); "
             "get it again, or convert it to .safetensors."
@@ -59,11 +59,15 @@ def _read_zip(path: Path) -> tuple[Any, Fetch]:
             raise WeightsError(f"{path.name} has {len(names)} members; a network has at most {MAX_TENSORS} tensors.")
         pickles = [n for n in names if n == "data.pkl" or n.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise WeightsError(f"{path.name} is a zip without one data.pkl, so not a PyTorch checkpoint.")
+            raise WeightsError(
+                f"{path.name} is a zip file with {len(pickles)} files data.pkl, so not a PyTorch checkpoint; choose another file."
+            )
         root = pickles[0].removesuffix("data.pkl")
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
-                raise WeightsError(f"{path.name} compresses {info.filename[:80]!r}, which torch.save never does.")
+                raise WeightsError(
+                    f"{path.name} compresses {info.filename[:80]!r}, which torch.save never does; do not use it."
+                )
         if root + "byteorder" in names and archive.read(root + "byteorder") != b"little":
             raise WeightsError(f"{path.name} was saved on a big-endian machine; convert it to .safetensors there.")
         if archive.getinfo(pickles[0]).file_size > _MAX_PICKLE:
@@ -74,8 +78,10 @@ def _read_zip(path: Path) -> tuple[Any, Fetch]:
         with zipfile.ZipFile(path) as archive:
             try:
                 return archive.read(f"{root}data/{storage.key}")
-            except Exception as error:  # a damaged zip can end in any exception
-                raise WeightsError(f"{path.name} is damaged at storage {storage.key[:80]!r} ({error}).") from error
+            except Exception as error:  # a damaged zip can raise any exception
+                raise WeightsError(
+                    f"{path.name} is damaged at storage {storage.key[:80]!r} ({error}); get it again."
+                ) from error
 
     return value, fetch
 
@@ -84,7 +90,7 @@ def _read_legacy(path: Path) -> tuple[Any, Fetch]:
     with path.open("rb") as file:
         stream = io.BytesIO(file.read(_MAX_PICKLE))
         if not stream.getvalue().startswith(b"\x80\x02") or load(stream, path.name) != _LEGACY_MAGIC:
-            raise WeightsError(f"{path.name} is not a PyTorch checkpoint; expected a file that torch.save wrote.")
+            raise WeightsError(f"{path.name} is not a PyTorch checkpoint; choose a file that torch.save has written.")
         protocol, system, value, keys = (load(stream, path.name) for _ in range(4))
         if protocol != _LEGACY_PROTOCOL or not system.get("little_endian"):
             raise WeightsError(f"{path.name} is a checkpoint of protocol {protocol!r}; convert it to .safetensors.")
@@ -116,7 +122,7 @@ def _read_legacy(path: Path) -> tuple[Any, Fetch]:
 
 
 def _storages(value: Any) -> list[Storage]:
-    """Every storage that a loaded pickle refers to, however deeply."""
+    """Return every storage that a loaded pickle refers to, at any depth."""
     found: list[Storage] = []
     waiting, seen = [value], set[int]()
     while waiting:
@@ -134,7 +140,7 @@ def _storages(value: Any) -> list[Storage]:
 
 
 def _state(value: Any, name: str) -> dict[str, View]:
-    """The state dict: the first known wrapper's, else the dictionary itself. What is not a tensor is no weight."""
+    """Return the state dict under the first known wrapper key, else the dictionary itself; skip values that are not tensors."""
     for key in _WRAPPERS:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
@@ -143,7 +149,9 @@ def _state(value: Any, name: str) -> dict[str, View]:
         state = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, View)}
         if state:
             return state
-    raise WeightsError(f"{name} holds no state dict; expected tensors by name, alone or under {', '.join(_WRAPPERS)}.")
+    raise WeightsError(
+        f"{name} has no state dict; choose a file with tensors by name, alone or under {', '.join(_WRAPPERS)}."
+    )
 
 
 def _tensors(state: Mapping[str, View], fetch: Fetch, file: str) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
-"""Tensors on their way into a safetensors file: read one at a time, written in one fixed order.
+"""Reading and writing of safetensors files, one tensor at a time and in one fixed order.
 
 The layout is that of https://github.com/huggingface/safetensors#format: eight bytes of header length, little
-endian, a JSON header, then the tensors' bytes without gaps. Names are sorted within falling element sizes (which keeps
-every tensor aligned), the header holds nothing but names, types, shapes and offsets, and half precision is widened to
-fp32, which changes no value. So equal tensors give an equal file, byte for byte, whoever converts them.
+endian, a JSON header, then the tensors' bytes without gaps. Tensors are sorted by falling element size (which keeps
+every tensor aligned), then by name; the header has only names, types, shapes and offsets; half precision is widened to
+fp32, which changes no value. So equal tensors give an equal file, byte for byte, on every machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from contract.errors import WeightsError
 
 MAX_BYTES = 4 << 30
-"""No generator that we know is larger than 350 MB; past 4 GiB a file is refused as hostile or mistaken."""
+"""Largest accepted file. No known generator is larger than 350 MB; past 4 GiB a file is hostile or a mistake."""
 MAX_TENSORS = 50_000
 _MAX_HEADER = 16 << 20
 _MAX_DIMENSIONS = 8
@@ -45,12 +45,12 @@ _WIDENED = {"F16": "F32", "BF16": "F32"}
 
 
 def item_size(kind: str) -> int:
-    """Bytes of one element of a stored `kind` (safetensors' names: F32, F16, BF16, I64, ...)."""
+    """Return the bytes of one element of a stored `kind` (safetensors' names: F32, F16, BF16, I64, ...)."""
     return np.dtype(_STORED[kind]).itemsize
 
 
 def elements(kind: str, data: bytes) -> NDArray[Any]:
-    """The values in `data` as a flat array; F16 and BF16 become fp32, which holds each of their values exactly."""
+    """Return the values in `data` as a flat array; F16 and BF16 become fp32, which represents all their values exactly."""
     values: NDArray[Any] = np.frombuffer(data, dtype=_STORED[kind])
     if kind == "F16":
         return values.astype("<f4")
@@ -61,7 +61,7 @@ def elements(kind: str, data: bytes) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a checkpoint: its stored kind, its shape, and how to read it (widened, of that shape)."""
+    """One tensor of a checkpoint: its stored kind, its shape, and a function that reads it (widened, in that shape)."""
 
     kind: str
     shape: tuple[int, ...]
@@ -69,22 +69,22 @@ class Tensor:
 
     @property
     def written(self) -> str:
-        """The kind it has in our file."""
+        """The kind in the converted file."""
         return _WIDENED.get(self.kind, self.kind)
 
     @property
     def size(self) -> int:
-        """Bytes in our file."""
+        """The bytes in the converted file."""
         return math.prod(self.shape) * item_size(self.written)
 
 
 def from_array(values: NDArray[Any]) -> Tensor:
-    """An fp32 array as a tensor."""
+    """Wrap an fp32 array as a tensor."""
     return Tensor("F32", values.shape, lambda: values)
 
 
 def check_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return `shape` when a tensor may have it; raise WeightsError otherwise. Shapes come from untrusted files."""
+    """Return `shape` if a tensor may have it; raise WeightsError otherwise. Shapes come from untrusted files."""
     if (
         len(shape) > _MAX_DIMENSIONS
         or any(type(n) is not int or n < 0 for n in shape)
@@ -95,7 +95,7 @@ def check_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write `tensors` to `path` and to disk; returns the file's SHA-256.
+    """Write `tensors` to `path`, sync the file to disk, and return its SHA-256.
 
     One tensor is in memory at a time. Raises WeightsError for values that are not finite, for too many tensors, or for
     more than MAX_BYTES of them.
@@ -131,14 +131,16 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> str:
 def _bytes(name: str, tensor: Tensor) -> bytes:
     values = tensor.read()
     if values.shape != tensor.shape:
-        raise WeightsError(f"tensor {name[:80]!r} has shape {values.shape}, but {tensor.shape} was announced.")
+        raise WeightsError(
+            f"tensor {name[:80]!r} has shape {values.shape}, but its header announces {tensor.shape}; get the file again."
+        )
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise WeightsError(f"tensor {name[:80]!r} has values that are not finite; the file is damaged, get it again.")
     return np.ascontiguousarray(values, dtype=_STORED[tensor.written]).tobytes()
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, each read when it is asked for.
+    """Return the tensors of a safetensors file; each is read on demand.
 
     Raises WeightsError unless the header describes exactly the bytes that follow it.
     """
@@ -147,7 +149,9 @@ def read(path: Path) -> dict[str, Tensor]:
         start = stream.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
         if not 2 <= length <= min(_MAX_HEADER, size - 8):
-            raise WeightsError(f"{path.name} is not a safetensors file: its header length is {length} of {size} bytes.")
+            raise WeightsError(
+                f"{path.name} is not a safetensors file: its header length is {length} of {size} bytes; choose another file."
+            )
         try:
             header = json.loads(stream.read(length))
             entries = {
@@ -157,7 +161,7 @@ def read(path: Path) -> dict[str, Tensor]:
             }
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
             raise WeightsError(
-                f"{path.name} is not a safetensors file: its header cannot be read ({error})."
+                f"{path.name} is not a safetensors file: its header cannot be read ({error}); choose another file."
             ) from error
     at = 0
     for name, (kind, shape, first, last) in sorted(entries.items(), key=lambda item: item[1][2:]):
@@ -167,7 +171,9 @@ def read(path: Path) -> dict[str, Tensor]:
                 f"{path.name} holds {name[:80]!r} as {kind[:20]}, which is not supported; convert to F32."
             )
         if first != at or last - first != math.prod(shape) * item_size(kind):
-            raise WeightsError(f"{path.name} is damaged: {name[:80]!r} does not lie where its header says.")
+            raise WeightsError(
+                f"{path.name} is damaged: {name[:80]!r} is not at the offset in its header; get it again."
+            )
         at = last
     if 8 + length + at != size:
         raise WeightsError(f"{path.name} has {size} bytes, but its header describes {8 + length + at}; get it again.")

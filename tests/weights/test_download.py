@@ -23,7 +23,7 @@ def _get(web: Web, path: str, target: Path, limit: int = len(DATA)) -> list[tupl
 
 
 def test_a_file_arrives_with_its_progress(web: Web, tmp_path: Path) -> None:
-    """The bytes are those of the server, and the bar goes from nothing to all of it."""
+    """The bytes are the server's, and the progress goes from nothing to the whole file."""
     web.files["/a"] = DATA
     seen = _get(web, "/a", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == DATA
@@ -33,7 +33,7 @@ def test_a_file_arrives_with_its_progress(web: Web, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_download_is_resumed(web: Web, tmp_path: Path) -> None:
-    """After a connection that breaks off, only what is missing is asked for, and the whole is right."""
+    """After an interrupted connection only the missing bytes are requested, and the whole file is right."""
     web.files["/a"], web.cuts["/a"] = DATA, [1_000_000, 2_000_000]
     _get(web, "/a", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == DATA
@@ -41,7 +41,7 @@ def test_an_interrupted_download_is_resumed(web: Web, tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_process_left_is_continued(web: Web, tmp_path: Path) -> None:
-    """A partial file from a run that was killed is the start of this one."""
+    """A partial file of a killed run is continued."""
     web.files["/a"] = DATA
     (tmp_path / "a").write_bytes(DATA[:12345])
     _get(web, "/a", tmp_path / "a")
@@ -50,7 +50,7 @@ def test_what_an_earlier_process_left_is_continued(web: Web, tmp_path: Path) -> 
 
 
 def test_a_server_without_ranges_starts_again(web: Web, tmp_path: Path) -> None:
-    """A server that sends the whole file in answer to a range does not get it appended."""
+    """When a server ignores the range and sends the whole file, the file is not appended to the partial one."""
     web.files["/a"], web.ranges = DATA, False
     (tmp_path / "a").write_bytes(b"x" * 1000)
     _get(web, "/a", tmp_path / "a")
@@ -58,7 +58,7 @@ def test_a_server_without_ranges_starts_again(web: Web, tmp_path: Path) -> None:
 
 
 def test_a_partial_file_longer_than_the_file_is_dropped(web: Web, tmp_path: Path) -> None:
-    """The server's 416 means that our start is of something else: begin anew."""
+    """After status 416 the partial file, which belongs to another file, is discarded and the download starts again."""
     web.files["/a"] = DATA[:100]
     (tmp_path / "a").write_bytes(b"x" * 1000)
     _get(web, "/a", tmp_path / "a")
@@ -66,16 +66,18 @@ def test_a_partial_file_longer_than_the_file_is_dropped(web: Web, tmp_path: Path
 
 
 def test_a_server_that_always_breaks_off_is_left(web: Web, tmp_path: Path) -> None:
-    """Four connections, then one sentence; what has arrived stays for the next call."""
+    """After four connections the error is one sentence, and the received bytes stay for the next call."""
     web.files["/a"], web.cuts["/a"] = DATA, [100, 200, 300, 400]
-    with pytest.raises(WeightsError, match=r"/a broke off 4 times .*400 of 3000000 bytes.*; try again to continue"):
+    with pytest.raises(
+        WeightsError, match=r"/a was interrupted 4 times .*400 of 3000000 bytes.*; try again to continue"
+    ):
         _get(web, "/a", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == DATA[:400]
 
 
 @pytest.mark.parametrize("length", [True, False])
 def test_more_bytes_than_expected_are_not_taken(length: bool, web: Web, tmp_path: Path) -> None:
-    """A file that is larger than the catalog says is refused by its length, or at the first byte too many."""
+    """A file larger than its size in the catalog is refused by its length, or at the first excess byte."""
     web.files["/a"], web.length = DATA, length
     with pytest.raises(WeightsError, match="2000000"):
         _get(web, "/a", tmp_path / "a", limit=2_000_000)
@@ -83,7 +85,7 @@ def test_more_bytes_than_expected_are_not_taken(length: bool, web: Web, tmp_path
 
 
 def test_a_redirect_is_followed_over_http_only(web: Web, tmp_path: Path) -> None:
-    """Release pages redirect to their storage; a redirect to a local file is an attack and is named."""
+    """Redirects between http URLs are followed, as release pages need them; one to a local file is refused by name."""
     secret = tmp_path / "secret"
     secret.write_text("secret")
     web.files["/a"] = DATA
@@ -92,7 +94,7 @@ def test_a_redirect_is_followed_over_http_only(web: Web, tmp_path: Path) -> None
     assert (tmp_path / "a").read_bytes() == DATA
     with pytest.raises(WeightsError, match=r"/evil answered 302 .*file:.* is not allowed"):
         _get(web, "/evil", tmp_path / "b")
-    with pytest.raises(WeightsError, match=r"'ftp:.* is not a URL that weights come from; only http and https"):
+    with pytest.raises(WeightsError, match=r"'ftp:.* is not an allowed URL for weights; use an http or https"):
         _get(web, "/ftp", tmp_path / "b")
     with pytest.raises(WeightsError, match="/loop answered 302"):
         _get(web, "/loop", tmp_path / "b")
@@ -110,7 +112,7 @@ def test_other_urls_are_refused_unopened(url: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_dead_server_are_named(web: Web, tmp_path: Path) -> None:
-    """404 and a refused connection: the URL and the reason, in one sentence."""
+    """The errors for status 404 and for a refused connection are one sentence with the URL and the reason."""
     with pytest.raises(WeightsError, match=r"/nothing answered 404 Not Found\."):
         _get(web, "/nothing", tmp_path / "a")
     with socket.create_server(("127.0.0.1", 0)) as listener:

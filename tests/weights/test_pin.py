@@ -39,7 +39,7 @@ def shelf(
 
 
 def test_a_job_is_pinned_to_bytes_that_are_in_the_store(shelf: Settings) -> None:
-    """The spec's weights say what was used, and a worker finds exactly those bytes under their hash."""
+    """The spec pins the weights, and a worker finds exactly those bytes under their hash."""
     storage = Storage(shelf)
     (weights,) = pin(Spec(model="animevideov3"), storage, shelf)
     assert (weights.role, weights.name, weights.architecture) == ("generator", "realesr-animevideov3", "srvgg")
@@ -51,7 +51,7 @@ def test_a_job_is_pinned_to_bytes_that_are_in_the_store(shelf: Settings) -> None
 
 
 def test_weights_are_uploaded_once(shelf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second job with the same model sends nothing."""
+    """A second job with the same model uploads nothing."""
     storage = Storage(shelf)
     first = pin(Spec(model="RealESRNet_x4plus"), storage, shelf)
     monkeypatch.setattr(storage, "put_file", lambda *_: pytest.fail("uploaded again"))
@@ -59,7 +59,7 @@ def test_weights_are_uploaded_once(shelf: Settings, monkeypatch: pytest.MonkeyPa
 
 
 def test_other_bytes_under_the_key_are_replaced(shelf: Settings) -> None:
-    """What lies in the store under the hash but was not written with it does not count as the weights."""
+    """An object under the weights' key whose recorded hash differs is replaced."""
     storage = Storage(shelf)
     (weights,) = pin(Spec(model="RealESRGAN_x2plus"), storage, shelf)
     key = keys.weights(weights.sha256)
@@ -69,7 +69,7 @@ def test_other_bytes_under_the_key_are_replaced(shelf: Settings) -> None:
 
 
 def test_models_without_weights_pin_none(shelf: Settings) -> None:
-    """`identity` and `lanczos` need no weights."""
+    """No weights are pinned for identity and lanczos."""
     assert pin(Spec(model="identity"), Storage(shelf), shelf) == ()
     assert pin(Spec(model="lanczos"), Storage(shelf), shelf) == ()
 
@@ -88,7 +88,7 @@ def test_denoise_brings_the_twin(shelf: Settings) -> None:
 
 
 def test_faces_bring_restorer_and_detector(shelf: Settings) -> None:
-    """With a face pass the restorer and CenterFace are pinned; RetinaFace takes its place where its file is here."""
+    """With a face pass the restorer and CenterFace are pinned; RetinaFace replaces CenterFace if its file is in the cache."""
     spec = Spec(model="identity", face=Face())
     found = pin(spec, Storage(shelf), shelf)
     assert [(w.role, w.name, w.suffix) for w in found] == [
@@ -100,7 +100,7 @@ def test_faces_bring_restorer_and_detector(shelf: Settings) -> None:
 
 
 def test_at_strength_zero_nothing_is_wanted_for_faces(shelf: Settings) -> None:
-    """--face-strength 0 is off: no restorer and no detector is fetched, pinned, held against a policy, or named in the result."""
+    """With --face-strength 0 no restorer or detector is fetched, pinned, checked against a policy, or named in the result."""
     spec = Spec(model="identity", face=Face(strength=0))
     assert pin(spec, Storage(shelf), shelf) == ()
     job = Job("0" * 16, spec, (Item(0, "image", "a.png", "a.png", "0" * 64, 1),), "2026-01-01T00:00:00+00:00")
@@ -120,7 +120,7 @@ def test_a_missing_face_restorer_is_named_with_what_to_do(shelf: Settings, monke
 
 
 def test_the_licence_policy_comes_before_any_work(shelf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job with one model outside the policy is refused before even the allowed ones are fetched."""
+    """A job with one model that the policy refuses fails before any model is fetched."""
     strict = replace(shelf, licence_policy="BSD-3-Clause,MIT,Apache-2.0")
     monkeypatch.setattr("weights.pin.fetch", lambda *_: pytest.fail("fetched"))
     with pytest.raises(
@@ -129,19 +129,20 @@ def test_the_licence_policy_comes_before_any_work(shelf: Settings, monkeypatch: 
         pin(Spec(model="x4plus", face=Face()), Storage(shelf), strict)
 
 
-def test_what_happened_on_the_way_is_told(shelf: Settings) -> None:
-    """A damaged file in the cache that was replaced is in the notes of the submission."""
+def test_events_during_fetching_are_noted(shelf: Settings) -> None:
+    """The notes of the submission report a damaged file in the cache that was replaced."""
     notes: list[str] = []
     (weights,) = pin(Spec(model="RealESRNet_x4plus"), Storage(shelf), shelf, notes=notes)
     assert notes == []
     (shelf.cache / "weights" / f"{weights.sha256}.safetensors").write_bytes(b"damaged")
     pin(Spec(model="RealESRNet_x4plus"), Storage(shelf), shelf, notes=notes)
     assert len(notes) == 1
-    assert "was damaged, and is fetched again" in notes[0]
+    assert "was damaged" in notes[0]
+    assert "is fetched again" in notes[0]
 
 
 def test_one_job_has_one_spelling(shelf: Settings) -> None:
-    """Aliases and other cases resolve to the catalog's names, so that they give the same job id."""
+    """Aliases and other spellings resolve to the catalog's names, so that they give the same job id."""
     spelled = Spec(model="X4PLUS", face=Face(model="gfpgan"))
     assert resolve(spelled, shelf) == Spec(model="RealESRGAN_x4plus", face=Face(model="GFPGANv1.4"))
     with pytest.raises(WeightsError, match="is a generator, but a face is needed"):

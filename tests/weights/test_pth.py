@@ -77,7 +77,7 @@ def test_half_precision_is_widened_without_loss(dtype: torch.dtype, legacy: bool
 
 @pytest.mark.parametrize("wrapper", ["params_ema", "params", "state_dict"])
 def test_the_state_dict_is_found_in_its_wrapper(wrapper: str, legacy: bool, tmp_path: Path) -> None:
-    """Trainers wrap the weights and DataParallel prefixes them; the averaged ones win, optimiser state stays out."""
+    """Weights are found under trainers' wrappers and DataParallel's prefix; averaged ones win, optimiser state is ignored."""
     state = collections.OrderedDict({"module.a.weight": torch.rand(2)})
     value = {"iter": 5, "optimizer": {"lr": [0.1], "x": torch.rand(1)}, "params": {"b": torch.rand(1)}, wrapper: state}
     if wrapper == "state_dict":
@@ -96,7 +96,7 @@ def test_conversion_is_deterministic(legacy: bool, tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_face_restorer_survives_the_way(legacy: bool, tmp_path: Path) -> None:
+def test_a_face_restorer_survives_conversion(legacy: bool, tmp_path: Path) -> None:
     """A random GFPGANv1Clean of the released structure, saved as upstream does, loads back strictly and equal."""
     small: dict[str, Any] = {
         "out_size": 32,
@@ -118,7 +118,7 @@ def test_a_face_restorer_survives_the_way(legacy: bool, tmp_path: Path) -> None:
 
 
 def test_a_generator_of_another_shape_is_refused(legacy: bool, tmp_path: Path) -> None:
-    """An SRVGG checkpoint does not pass for the catalog's: the first wrong name is in the sentence."""
+    """An SRVGG checkpoint of another shape than the catalog's is refused with the first wrong name."""
     make = compat.load("basicsr.archs.srvgg_arch").SRVGGNetCompact
     options: dict[str, Any] = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "upscale": 2, "act_type": "prelu"}
     entry = Entry(
@@ -132,7 +132,7 @@ def test_a_generator_of_another_shape_is_refused(legacy: bool, tmp_path: Path) -
 
 
 class _Runs:
-    """Pickles as a call."""
+    """An object that pickles as a call."""
 
     def __init__(self, call: Callable[..., object], *arguments: object) -> None:
         self.call, self.arguments = call, arguments
@@ -155,10 +155,10 @@ def _hostile(tmp_path: Path) -> dict[str, tuple[object, str]]:
 
 @pytest.mark.parametrize("case", ["system", "eval", "getattr", "nested", "module", "numpy"])
 def test_a_malicious_pickle_is_refused_and_does_not_run(case: str, legacy: bool, tmp_path: Path) -> None:
-    """Whatever a checkpoint wants beyond tensors is named and refused, and nothing of it happened."""
+    """Any global in a checkpoint beyond tensors is refused by name, and its code does not run."""
     value, match = _hostile(tmp_path)[case]
     path = _save(tmp_path / "evil.pth", value, legacy)
-    with pytest.raises(WeightsError, match=rf"evil\.pth is an unsafe pickle: it wants .*({match})"):
+    with pytest.raises(WeightsError, match=rf"evil\.pth is an unsafe pickle: it refers to .*({match})"):
         pth.read(path)
     assert not (tmp_path / "ran").exists()
 
@@ -172,27 +172,27 @@ def _zip_with(path: Path, data: bytes, compression: int = zipfile.ZIP_STORED) ->
 @pytest.mark.parametrize(
     ("data", "match"),
     [
-        (b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02ls\x85R.", r"it wants posix\.system"),
+        (b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02ls\x85R.", r"it refers to posix\.system"),
         (b"\x80\x02(S'ls'\nios\nsystem\n.", "its instruction . is STRING"),
         (b"\x80\x02(X\x02\x00\x00\x00lsios\nsystem\n.", "its instruction . is INST"),
-        (b"\x80\x02}r\xff\xff\xff\x7f.", "asks for 2147483647 memory slots"),
+        (b"\x80\x02}r\xff\xff\xff\x7f.", "requests 2147483647 memory slots"),
         (b"\x80\x05\x96\x00\x00\x00\x00\x00\x01\x00\x00.", "bytes in a bytearray8|BYTEARRAY8"),
         (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00aK\x01sb.", "cannot be|can be read"),
-        (b"\x80\x02]q\x00h\x00a.", "holds no state dict"),
+        (b"\x80\x02]q\x00h\x00a.", "has no state dict"),
         (b"\x80\x02X\x01\x00\x00\x00aQ.", "not a storage"),
         (b"\x80\x02K\x01", "can be read"),
         (b"", "can be read"),
-        (b"\x80\x02).", "holds no state dict"),
+        (b"\x80\x02).", "has no state dict"),
     ],
 )
 def test_a_hand_made_pickle_is_refused(data: bytes, match: str, tmp_path: Path) -> None:
-    """Other opcodes, huge memos, state for our own tokens, cycles, half pickles: one sentence each, no other error."""
+    """Other opcodes, huge memos, state for the stand-ins, cycles and truncated pickles are each refused in one sentence."""
     with pytest.raises(WeightsError, match=match):
         pth.read(_zip_with(tmp_path / "m.pth", data))
 
 
 def test_a_compressed_checkpoint_is_refused(tmp_path: Path) -> None:
-    """torch.save never compresses, so whoever does wants to make much of little."""
+    """A compressed checkpoint is refused: torch.save never compresses, and a small file could expand to a huge one."""
     with pytest.raises(WeightsError, match=r"compresses 'archive/data\.pkl'"):
         pth.read(_zip_with(tmp_path / "m.pth", b"\0" * 100_000, zipfile.ZIP_DEFLATED))
 
@@ -232,7 +232,7 @@ class _Persistent:
 def test_a_tensor_that_claims_more_than_there_is_is_refused(
     shape: tuple[int, ...], stride: tuple[int, ...], count: int, offset: int, match: str, tmp_path: Path
 ) -> None:
-    """Windows past the end, negative steps, giant shapes of nothing: found before a byte of them is read."""
+    """Views past the end, negative strides and giant shapes without data are refused before any byte is read."""
     path = _zip_with(tmp_path / "m.pth", _tensor_pickle(shape, stride, count, offset))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/0", struct.pack("<4f", 1, 2, 3, 4))
@@ -241,7 +241,7 @@ def test_a_tensor_that_claims_more_than_there_is_is_refused(
 
 
 def test_a_storage_shorter_than_it_says_is_refused(tmp_path: Path) -> None:
-    """A member with fewer bytes than its tensor needs does not become a smaller tensor."""
+    """A member with fewer bytes than its tensor needs is refused."""
     path = _zip_with(tmp_path / "m.pth", _tensor_pickle((4,), (1,), 4))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/0", b"\0" * 15)
@@ -250,7 +250,7 @@ def test_a_storage_shorter_than_it_says_is_refused(tmp_path: Path) -> None:
 
 
 def test_values_that_are_not_finite_are_refused(legacy: bool, tmp_path: Path) -> None:
-    """A NaN in the weights would be black frames later; it is named now."""
+    """A NaN in the weights, which would give black frames, is refused by the tensor's name."""
     path = _save(tmp_path / "m.pth", {"a": torch.tensor([1.0, float("nan")])}, legacy)
     with pytest.raises(WeightsError, match="tensor 'a' has values that are not finite"):
         convert.convert(path, ".pth", COMMUNITY, tmp_path / "out")
@@ -258,7 +258,7 @@ def test_values_that_are_not_finite_are_refused(legacy: bool, tmp_path: Path) ->
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02K\x01.", b"\x1f\x8b" + b"\0" * 100, b"PK\x03\x04"])
 def test_other_files_are_no_checkpoints(content: bytes, tmp_path: Path) -> None:
-    """An empty file, text, another pickle, a tar of the oldest torch: a sentence, and what to do instead."""
+    """An empty file, text, another pickle and a tar of the oldest torch are each refused in one sentence with advice."""
     path = tmp_path / "m.pth"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"m\.pth is not a PyTorch checkpoint"):
@@ -270,7 +270,7 @@ def test_other_files_are_no_checkpoints(content: bytes, tmp_path: Path) -> None:
 def test_damage_anywhere_is_an_answer_and_never_another_error(
     data: st.DataObject, legacy: bool, tmp_path: Path
 ) -> None:
-    """A checkpoint with bytes changed or cut off is either still a state dict or a WeightsError."""
+    """A checkpoint with changed or missing bytes gives a state dict or a WeightsError, and no other exception."""
     path = tmp_path / "m.pth"
     _save(path, {"params": {"a.weight": torch.ones(2, 3), "b": torch.ones(4)}}, legacy)
     content = bytearray(path.read_bytes())

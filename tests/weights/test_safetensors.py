@@ -23,7 +23,7 @@ def _file(path: Path, header: object, data: bytes = b"\0" * 8, length: int | Non
 
 
 def test_files_of_the_library_are_read(tmp_path: Path) -> None:
-    """What the safetensors library writes, metadata and half precision included, has the same values here."""
+    """A file of the safetensors library, with metadata and half precision, is read with the same values."""
     state = {
         "half": torch.rand(3, 2).half(),
         "brain": torch.rand(2).bfloat16(),
@@ -39,7 +39,7 @@ def test_files_of_the_library_are_read(tmp_path: Path) -> None:
 
 
 def test_writing_what_was_read_changes_nothing(tmp_path: Path) -> None:
-    """A file of ours goes through reading and writing byte for byte: the form is canonical."""
+    """Reading and writing a converted file again gives the same bytes: the form is canonical."""
     state = {name: tensors.from_array(np.arange(n, dtype="<f4")) for n, name in enumerate(("b", "a", "c"), start=1)}
     first = tensors.write(tmp_path / "first", state)
     assert tensors.write(tmp_path / "second", tensors.read(tmp_path / "first")) == first
@@ -56,19 +56,19 @@ def test_writing_what_was_read_changes_nothing(tmp_path: Path) -> None:
         ({"a": 1}, b"", None, "header cannot be read"),
         (GOOD, b"\0" * 7, None, "get it again"),
         (GOOD, b"\0" * 9, None, "get it again"),
-        ({"a": {**GOOD["a"], "shape": [3]}}, b"\0" * 8, None, "does not lie where its header says"),
-        ({"a": {**GOOD["a"], "data_offsets": [4, 12]}}, b"\0" * 12, None, "does not lie where its header says"),
+        ({"a": {**GOOD["a"], "shape": [3]}}, b"\0" * 8, None, "is not at the offset in its header"),
+        ({"a": {**GOOD["a"], "data_offsets": [4, 12]}}, b"\0" * 12, None, "is not at the offset in its header"),
         ({"a": {**GOOD["a"], "shape": [-2]}}, b"\0" * 8, None, "which no network has"),
-        ({"a": {**GOOD["a"], "shape": [1 << 62, 0]}}, b"", None, "does not lie|get it again"),
+        ({"a": {**GOOD["a"], "shape": [1 << 62, 0]}}, b"", None, "is not at|get it again"),
         ({"a": {**GOOD["a"], "shape": ["2"]}}, b"\0" * 8, None, "which no network has"),
         ({"a": {**GOOD["a"], "dtype": "F8_E4M3"}}, b"\0" * 8, None, "as F8_E4M3, which is not supported"),
-        ({**GOOD, "b": GOOD["a"]}, b"\0" * 8, None, "'b' does not lie where its header says"),
+        ({**GOOD, "b": GOOD["a"]}, b"\0" * 8, None, "'b' is not at the offset in its header"),
     ],
 )
 def test_a_header_that_does_not_describe_the_file_is_refused(
     header: Any, data: bytes, length: int | None, match: str, tmp_path: Path
 ) -> None:
-    """Gaps, overlaps, giants, other types, bytes missing or left over: nothing of it is read as weights."""
+    """Gaps, overlaps, giant shapes, other types, and missing or extra bytes are refused."""
     with pytest.raises(WeightsError, match=match):
         tensors.read(_file(tmp_path / "a.safetensors", header, data, length))
 
