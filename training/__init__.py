@@ -1,1 +1,1 @@
-"""Degradation of clean material, evaluation of generators, inspection of checkpoints. Torch lives here."""
+"""Degradation of clean material, evaluation of generators, and inspection of checkpoints; torch may be imported here."""

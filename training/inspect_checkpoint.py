@@ -1,7 +1,7 @@
-"""What a file of weights is, as JSON: ``python -m training.inspect_checkpoint FILE``.
+"""Description of a file of weights as JSON: ``python -m training.inspect_checkpoint FILE``.
 
-Reads safetensors, and checkpoints of tensors alone: a pickle that would run code is refused unread. Exit codes: 0, or
-2 with one sentence on stderr.
+It reads safetensors, and checkpoints that contain only tensors: a pickle that would run code is refused without running it. The
+exit code is 0, or 2 with one sentence on stderr.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from workers.generators.network import State
 
 
 def read_state(path: Path) -> State:
-    """The tensors of a ``.safetensors`` or ``.pth`` file as float32; raise WeightsError when it cannot be read safely."""
+    """Read the tensors of a ``.safetensors`` or ``.pth`` file as float32; raise WeightsError if it cannot be read safely."""
     try:
         if path.suffix.lower() == ".safetensors":
             return {k: np.asarray(v, np.float32) for k, v in load_safetensors(path.read_bytes()).items()}
@@ -31,30 +31,33 @@ def read_state(path: Path) -> State:
                 raise WeightsError(f"{path} is neither safetensors nor a PyTorch checkpoint; check the file.")
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}; check its path.") from error
     except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file: {error}.") from error
+        raise WeightsError(f"{path} is not a safetensors file: {error}; get it again.") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} is refused: it is a pickle that holds more than tensors and could run code when loaded; "
+            f"{path} is refused: it is a pickle that contains more than tensors and could run code when loaded; "
             "ask its author for safetensors."
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"{path} is not a checkpoint that PyTorch can read: {str(error).splitlines()[0]}."
+            f"{path} is not a checkpoint that PyTorch can read: {str(error).splitlines()[0]}; get it again."
         ) from error
-    # Upstream's training wraps the network in one of these; the average over training steps comes first.
+    # Upstream's training stores the network under one of these keys; the average over training steps comes first.
     for key in ("params_ema", "params", "state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
             break
     if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
-        raise WeightsError(f"{path} holds no network's weights: named tensors were expected.")
+        raise WeightsError(f"{path} has no network's weights; choose a file of named tensors.")
     return {str(k): v.float().numpy() for k, v in loaded.items()}
 
 
 def inspect(path: Path) -> dict[str, object]:
-    """Architecture (spandrel's name), scale, channels, purpose, number of weights and whether fp16 is safe; raises WeightsError."""
+    """Describe the network in `path`: architecture (spandrel's name), scale, channels, purpose, number of weights, fp16 support.
+
+    Raises WeightsError when the file cannot be read safely or spandrel does not recognise the network.
+    """
     known = recognise(path.name, read_state(path))
     return {
         "architecture": known.architecture,
@@ -69,6 +72,7 @@ def inspect(path: Path) -> dict[str, object]:
 
 
 def main(arguments: list[str]) -> int:
+    """Print the description of the file named by `arguments`; return the exit code."""
     if len(arguments) != 1:
         print("usage: python -m training.inspect_checkpoint FILE", file=sys.stderr)  # noqa: T201 - a command
         return 2

@@ -30,7 +30,7 @@ def face() -> np.ndarray:
 
 
 def test_equal_seeds_degrade_equally_and_different_ones_do_not(face: np.ndarray) -> None:
-    """The seed alone decides the result, and the global generators of numpy and torch do not move."""
+    """Only the seed determines the result, and the global random generators of numpy and torch do not advance."""
     before = torch.get_rng_state()
     first, again, other = (degrade(face, draw(seed), 2) for seed in (5, 5, 6))
     assert np.array_equal(first, again)
@@ -39,7 +39,7 @@ def test_equal_seeds_degrade_equally_and_different_ones_do_not(face: np.ndarray)
 
 
 def test_a_draw_read_back_from_json_degrades_equally(face: np.ndarray) -> None:
-    """draws.json is a full record: what it holds is enough to make the copy again."""
+    """An entry of draws.json is enough to make the same copy again."""
     drawn = draw(12)
     back = msgspec.json.decode(msgspec.json.encode(drawn), type=Draw)
     assert back == drawn
@@ -47,7 +47,7 @@ def test_a_draw_read_back_from_json_degrades_equally(face: np.ndarray) -> None:
 
 
 def test_every_draw_lies_in_the_published_ranges() -> None:
-    """400 draws stay in the paper's ranges, and between them meet every kernel, resize direction and order."""
+    """400 draws stay in the paper's ranges, and together contain every kernel shape and both orders of the sinc filter."""
     ranges = Ranges()
     draws = [draw(seed) for seed in range(400)]
     for drawn in draws:
@@ -65,20 +65,20 @@ def test_every_draw_lies_in_the_published_ranges() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_sizes_and_kinds_are_kept(face: np.ndarray, seed: int) -> None:
-    """A grey picture stays grey (one channel), a colour one colour, and both are `scale` times smaller."""
+    """A grey image stays grey (one channel), a colour image stays colour, and both are `scale` times smaller."""
     assert degrade(face, draw(seed), 2.5).shape == (80, 96, 3)
     assert degrade(face[:, :, 0].copy(), draw(seed, order=1), 4).shape == (50, 60)
 
 
 def test_frames_of_a_shot_differ_in_noise_alone(face: np.ndarray) -> None:
-    """Two frames of one shot get different noise of one strength: their means agree."""
+    """Two frames of one shot get different noise of the same strength: their means agree."""
     first, second = (degrade(face, draw(3), 2, frame).astype(float) for frame in (0, 1))
     assert np.abs(first - second).mean() > 0.5
     assert abs(first.mean() - second.mean()) < 1
 
 
-def test_nonsense_is_refused(face: np.ndarray) -> None:
-    """Orders, seeds, scales and sizes that mean nothing are errors that name the value."""
+def test_invalid_arguments_are_refused(face: np.ndarray) -> None:
+    """Invalid orders, seeds, scales and sizes are refused with their values."""
     with pytest.raises(UsageError, match="order is 3"):
         draw(1, order=3)
     with pytest.raises(UsageError, match="seed is -1"):
@@ -89,8 +89,8 @@ def test_nonsense_is_refused(face: np.ndarray) -> None:
         degrade(face[:40, :40].copy(), draw(1), 4)
 
 
-def test_a_cut_is_told_from_motion(face: np.ndarray) -> None:
-    """A frame moved by some pixels is the same shot; another picture is not, whatever came before."""
+def test_a_cut_is_distinguished_from_motion(face: np.ndarray) -> None:
+    """A frame moved by some pixels belongs to the same shot; another image does not."""
     moved = np.roll(face, 4, axis=1)
     other = np.ascontiguousarray(skimage.data.coffee()[:200, :240])
     assert not is_cut(thumbnail(face), thumbnail(moved))
@@ -98,7 +98,7 @@ def test_a_cut_is_told_from_motion(face: np.ndarray) -> None:
 
 
 def test_the_command_degrades_a_film_shot_by_shot_and_copies_its_sound(face: np.ndarray, tmp_path: Path) -> None:
-    """Two shots give two draws; frame count and audio packets are the source's; a bad file fails alone."""
+    """Two shots give two draws; frame count and audio packets are the source's; an invalid file does not stop the others."""
     other = np.ascontiguousarray(skimage.data.coffee()[:200, :240])
     with av.open(str(tmp_path / "clean.mp4"), "w") as film:
         video = film.add_stream("libx264", rate=24)
@@ -129,8 +129,8 @@ def test_the_command_degrades_a_film_shot_by_shot_and_copies_its_sound(face: np.
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_alpha_is_carried_and_said(tmp_path: Path) -> None:
-    """A picture with alpha keeps four channels, and the note says that alpha was not degraded."""
+def test_alpha_is_kept_and_noted(tmp_path: Path) -> None:
+    """An image with alpha keeps four channels, and a note reports that alpha was not degraded."""
     cup = Path(__file__).parents[2] / "samples" / "media" / "photographs" / "cup.png"
     [entry], failed = run((cup,), tmp_path, seed=1, order=2, scale=2)
     assert not failed

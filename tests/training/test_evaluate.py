@@ -1,4 +1,4 @@
-"""`respool evaluate`: its measures mean what they say, and the command ends in a table, a report and a sheet."""
+"""`respool evaluate`: its metrics rank images correctly, and the command writes a table, a report and a contact sheet."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def test_measures_know_better_from_worse() -> None:
-    """A picture equals itself; more noise is worse by every measure that has a reference."""
+def test_more_noise_scores_worse() -> None:
+    """An image equals itself; more noise is worse by every metric that has a reference."""
     clean = skimage.data.coffee()[:240, :240]
     rng = np.random.default_rng(0)
     little, much = ((clean + rng.normal(0, s, clean.shape)).clip(0, 255).astype(np.uint8) for s in (5, 25))
@@ -39,8 +39,8 @@ def test_measures_know_better_from_worse() -> None:
     assert math.isnan(metrics.niqe(clean[:100, :100], 4))
 
 
-def test_floors_are_measured_beside_every_model(picture: Path) -> None:
-    """Each method has a score for each picture, at the picture's own size, and the same seed gives the same scores."""
+def test_baselines_are_measured_beside_every_model(picture: Path) -> None:
+    """Each method has a score for each image at its full size, and the same seed gives the same scores."""
     report, page = evaluate([picture], ("identity",), 4, 3, 2, Settings(device="cpu"))
     again, _ = evaluate([picture], ("identity",), 4, 3, 2, Settings(device="cpu"))
     assert [score.method for score in report.scores] == ["bicubic", "lanczos", "identity"]
@@ -50,11 +50,11 @@ def test_floors_are_measured_beside_every_model(picture: Path) -> None:
     assert page.shape[1] == 4 * 260
     assert "bicubic" in table(report)
     if report.scores[0].lpips is None:
-        assert "LPIPS is left out" in report.notes[0]
+        assert "LPIPS is omitted" in report.notes[0]
 
 
-def test_nonsense_is_refused(picture: Path, tmp_path: Path) -> None:
-    """A scale out of range, a tiny picture and a file that is no picture are errors that name it."""
+def test_invalid_input_is_refused(picture: Path, tmp_path: Path) -> None:
+    """A scale out of range, a tiny image and a text file are refused by name."""
     settings = Settings(device="cpu")
     with pytest.raises(UsageError, match="scale is 9"):
         evaluate([picture], (), 9, 0, 2, settings)
@@ -69,7 +69,7 @@ def test_nonsense_is_refused(picture: Path, tmp_path: Path) -> None:
 
 
 def test_the_commands_run_their_programs(picture: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """`respool degrade` and `respool evaluate` write what they promise and pass on the exit code of their program."""
+    """`respool degrade` and `respool evaluate` write their files and return the exit code of their program."""
     assert call(["degrade", str(picture), "-o", str(tmp_path / "aged"), "-s", "2", "--order", "1"]) == 0
     assert json.loads((tmp_path / "aged" / "draws.json").read_text())[0]["copy"] == "coffee.png"
     assert call(["evaluate", str(picture), "-o", str(tmp_path / "eval"), "-m", "lanczos"]) == 0

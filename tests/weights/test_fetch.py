@@ -102,7 +102,9 @@ def test_sources_are_tried_in_order_and_the_fallback_is_noted(web: Web, small_en
     entry = _with_sources(small_entry, missing, good)
     found = fetch(entry, home)
     assert found.origin == f"{good.at} (SHA-256 {good.sha256})"
-    assert found.notes == (f"small comes from {found.origin}, because {web.url}/gone.safetensors answered 404 Not Found.",)
+    assert found.notes == (
+        f"small comes from {found.origin}, because {web.url}/gone.safetensors answered 404 Not Found.",
+    )
 
 
 def test_when_all_fail_every_reason_is_there(web: Web, home: Settings, small_entry: Entry) -> None:

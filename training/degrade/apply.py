@@ -1,4 +1,4 @@
-"""Degrade pixels as drawn. The arithmetic is basicsr's; only the draws and their bookkeeping are ours."""
+"""Degradation of pixels by a draw. The arithmetic is basicsr's; only the draws and their record are Respool's."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ Image = npt.NDArray[np.float32]
 
 
 def output_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """(height, width) of the degraded copy of a picture of this size; raises when it would be too small to blur."""
+    """Return (height, width) of the degraded copy of an image of this size; raise BadInput if it is too small to blur."""
     if not 1 <= scale <= 16:
-        raise UsageError(f"scale is {scale}: give a factor from 1 to 16 by which the copy is smaller.")
+        raise UsageError(f"scale is {scale}; give a factor from 1 to 16 by which the copy is smaller.")
     size = round(height / scale), round(width / scale)
     if min(size) < SMALLEST:
         raise BadInput(
-            f"a picture of {width}x{height} degraded at scale {scale:g} is {size[1]}x{size[0]}: "
-            f"at least {SMALLEST} pixels a side are needed."
+            f"an image of {width}x{height} degraded at scale {scale:g} is {size[1]}x{size[0]}, "
+            f"but at least {SMALLEST} pixels a side are needed; choose a smaller scale."
         )
     return size
 
 
 def degrade(pixels: Pixels, drawn: Draw, scale: float, frame: int = 0) -> Pixels:
-    """Degrade one picture.
+    """Degrade one image.
 
-    Takes and gives height x width x 3 RGB or height x width grey, uint8; the result is `scale` times smaller.
-    `frame` varies the noise (not its strength) from frame to frame of a shot. Deterministic for equal arguments
-    on one machine. Raises BadInput for a picture too small, UsageError for a scale outside 1..16.
+    `pixels` and the result are height x width x 3 RGB or height x width grey, uint8; the result is `scale` times smaller.
+    `frame` varies the noise (not its strength) from frame to frame of a shot. Equal arguments give equal results
+    on one machine. Raises BadInput for an image that is too small, UsageError for a scale outside 1..16.
     """
     grey = pixels.ndim == 2
     if grey:
@@ -51,7 +51,7 @@ def degrade(pixels: Pixels, drawn: Draw, scale: float, frame: int = 0) -> Pixels
     height, width = pixels.shape[:2]
     size = output_size(height, width, scale)
     image: Image = pixels.astype(np.float32) / 255.0
-    # basicsr draws noise from torch's global generator: seed it for this picture, and put it back afterwards.
+    # basicsr draws noise from torch's global generator, which is seeded for this image and restored afterwards.
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed((drawn.seed + frame) % SEEDS)
         for n, turn in enumerate(drawn.rounds):
@@ -69,13 +69,13 @@ def degrade(pixels: Pixels, drawn: Draw, scale: float, frame: int = 0) -> Pixels
             image = step(image)
     result = (image.clip(0, 1) * 255).round().astype(np.uint8)
     if grey:
-        # A JPEG of equal channels comes back equal but for rounding.
+        # The channels are still equal after the JPEG, apart from rounding.
         return np.asarray(result.astype(np.float32).mean(axis=2).round(), dtype=np.uint8)
     return np.ascontiguousarray(result)
 
 
 def kernel_values(kernel: Kernel) -> npt.NDArray[np.float64]:
-    """The blur as a `size` x `size` array that sums to one."""
+    """Return the blur as a `size` x `size` array that sums to one."""
     size, args = kernel.size, (kernel.sigma_x, kernel.sigma_y, kernel.theta)
     isotropic = "aniso" not in kernel.shape
     values: npt.NDArray[Any]
@@ -83,7 +83,7 @@ def kernel_values(kernel: Kernel) -> npt.NDArray[np.float64]:
         values = np.zeros((size, size))
         values[size // 2, size // 2] = 1.0
     elif kernel.shape == "sinc":
-        # Its centre is 0/0 and then overwritten; the warning is of no use.
+        # The centre is 0/0 and overwritten afterwards, so the warning can be ignored.
         with np.errstate(divide="ignore", invalid="ignore"):
             values = basicsr.circular_lowpass_kernel(kernel.cutoff, size)
     elif kernel.shape.startswith("generalized"):
@@ -100,7 +100,7 @@ def _blur(image: Image, kernel: Kernel) -> Image:
 
 
 def _resize(image: Image, size: tuple[int, ...], resampling: str) -> Image:
-    # torch's, not OpenCV's: the paper's "area" is the mean of the covered pixels in both directions.
+    # torch's resize, not OpenCV's: the paper's "area" is the mean of the covered pixels for enlarging too.
     corners = None if resampling == "area" else False
     tensor = functional.interpolate(_tensor(image), size=size, mode=resampling, align_corners=corners)
     return _image(tensor.clamp(0, 1))
@@ -112,14 +112,16 @@ def _noise(image: Image, noise: Noise, grey: bool) -> Image:
 
 
 def _jpeg(image: Image, quality: int) -> Image:
-    # basicsr.add_jpg_compression hands OpenCV floats, which it rounds with a warning each time. OpenCV takes BGR,
-    # and the channels are coded differently, so the order matters.
+    # basicsr.add_jpg_compression passes floats to OpenCV, which rounds them with a warning each time. OpenCV takes BGR,
+    # and JPEG codes the channels differently, so the order matters.
     pixels = (image.clip(0, 1) * 255).round().astype(np.uint8)[:, :, ::-1]
     done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise BadInput(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} cannot be JPEG: sides end at 65,500 pixels.")
+        raise BadInput(
+            f"an image of {pixels.shape[1]}x{pixels.shape[0]} cannot be stored as JPEG; use one of at most 65,500 pixels a side."
+        )
     back = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert back is not None  # what OpenCV has just written
+    assert back is not None  # OpenCV has just written it
     return np.asarray(back[:, :, ::-1], dtype=np.float32) / 255.0
 
 

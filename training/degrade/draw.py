@@ -1,4 +1,4 @@
-"""What one degradation is made of, drawn once and written down: plain numbers, no pixels."""
+"""The random parameters of one degradation, drawn once and recorded: plain numbers, no pixels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ KernelShape = Literal[
 ]
 Resampling = Literal["area", "bilinear", "bicubic"]
 
-# Side lengths that the paper draws from, and the length all kernels are padded to.
+# The side lengths in the paper, and the length to which all kernels are padded.
 KERNEL_SIZES = tuple(range(7, 22, 2))
 PAD_TO = KERNEL_SIZES[-1]
-# Whole numbers below this survive JSON everywhere.
+# Integers below this are exact in every JSON parser.
 SEEDS = 2**53
 
 
 class Kernel(Struct, frozen=True, forbid_unknown_fields=True):
-    """A blur. `sigma_*` in pixels, `theta` and `cutoff` in radians; `beta` bends the Gaussian into other shapes."""
+    """A blur. `sigma_*` are in pixels, `theta` and `cutoff` in radians; `beta` is the exponent that changes a Gaussian's shape."""
 
     shape: KernelShape
     size: Annotated[int, Meta(ge=1, le=PAD_TO)] = PAD_TO
@@ -36,7 +36,7 @@ class Kernel(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Noise(Struct, frozen=True, forbid_unknown_fields=True):
-    """`amount` is the sigma in code values of 255 for Gaussian noise, the multiplier of shot noise for Poisson."""
+    """Noise. `amount` is the sigma in code values of 255 for Gaussian noise, the multiplier of shot noise for Poisson."""
 
     kind: Literal["gaussian", "poisson"]
     amount: float
@@ -44,7 +44,7 @@ class Noise(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Round(Struct, frozen=True, forbid_unknown_fields=True):
-    """One pass: blur, resize by `factor` (of the size that the pass starts from, or ends at in pass 2), noise."""
+    """One pass: blur, resize by `factor` (relative to the source in pass 1, to the result in pass 2), noise and JPEG."""
 
     blur: Kernel
     factor: Annotated[float, Meta(gt=0, le=4)]
@@ -56,8 +56,8 @@ class Round(Struct, frozen=True, forbid_unknown_fields=True):
 class Draw(Struct, frozen=True, forbid_unknown_fields=True):
     """All draws of one image or one shot, and the seed of its noise.
 
-    `rounds` are one or two passes. The last pass ends with a resize to the wanted size together with `sinc`,
-    which comes before its JPEG when `sinc_first`, after it otherwise.
+    `rounds` are one or two passes. The last pass ends with a resize to the final size together with `sinc`,
+    before its JPEG if `sinc_first`, after it otherwise.
     """
 
     seed: Annotated[int, Meta(ge=0, lt=SEEDS)]
@@ -69,7 +69,7 @@ class Draw(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class RoundRanges:
-    """Where one pass draws from. Pairs are (least, most); probabilities are of up, down and unchanged."""
+    """The ranges of one pass. Pairs are (least, most); the resize probabilities are those of up, down and unchanged."""
 
     blur_probability: float
     resize_probability: tuple[float, float, float]
@@ -125,13 +125,13 @@ T = TypeVar("T")
 def draw(seed: int, order: int = 2, ranges: Ranges | None = None) -> Draw:
     """Draw one degradation; the same seed, order and ranges give the same draw.
 
-    Order 1 is one pass without the final sinc filter (the classical model), order 2 the paper's.
+    Order 1 is one pass without the final sinc filter (the classical model), order 2 is the paper's.
     Raises UsageError for a seed below 0 or an order that is neither 1 nor 2.
     """
     if not 0 <= seed < SEEDS:
-        raise UsageError(f"seed is {seed}: give a whole number from 0 to {SEEDS - 1}.")
+        raise UsageError(f"seed is {seed}; give an integer from 0 to {SEEDS - 1}.")
     if order not in (1, 2):
-        raise UsageError(f"order is {order}: give 1 (one pass) or 2 (the paper's two passes).")
+        raise UsageError(f"order is {order}; give 1 (one pass) or 2 (the paper's two passes).")
     ranges = ranges or Ranges()
     rng = np.random.default_rng(seed)
     rounds = [_round(rng, ranges.first)]
@@ -174,7 +174,7 @@ def _round(rng: np.random.Generator, ranges: RoundRanges) -> Round:
 def _blur(rng: np.random.Generator, ranges: RoundRanges) -> Kernel:
     size = _pick(rng, KERNEL_SIZES)
     if rng.random() < ranges.sinc_probability:
-        # Small kernels cannot hold the long ripples of a low cutoff.
+        # Small kernels are too short for the long ripples of a low cutoff.
         lowest = math.pi / 3 if size < 13 else math.pi / 5
         return Kernel(shape="sinc", size=size, cutoff=_between(rng, (lowest, math.pi)))
     shape = SHAPES[int(rng.choice(len(SHAPES), p=[weight for _, weight in SHAPES]))][0]
@@ -185,7 +185,7 @@ def _blur(rng: np.random.Generator, ranges: RoundRanges) -> Kernel:
     beta = 1.0
     if shape.startswith(("generalized", "plateau")):
         least, most = ranges.generalized_beta if shape.startswith("generalized") else ranges.plateau_beta
-        # The paper draws below and above 1 (the normal distribution) with equal chance.
+        # The paper draws below and above 1 (the normal distribution) with equal probability.
         beta = _between(rng, (least, 1.0) if rng.random() < 0.5 else (1.0, most))
     return Kernel(shape=shape, size=size, sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta)
 

@@ -1,4 +1,4 @@
-"""A film in, its degraded copy out: one draw for each shot, fresh noise for each frame."""
+"""Degradation of a film: one draw for each shot, new noise for each frame."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from workers.film.shot_detection import Thumbnail, is_cut, thumbnail
 SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".ts", ".webm", ".mpg")
 # Only self-contained films: a playlist could name other files or hosts.
 CONTAINERS = "mov,matroska,webm,mpegts,mpeg,avi"
-# A clean copy holds what the draws did; a strong codec on top would add a degradation that nobody drew.
+# Nearly lossless: stronger compression would add a degradation that is not in the draws.
 CRF = "16"
 
 
 def degrade_film(source: Path, out: Path, draws: Callable[[int], Draw], scale: float) -> tuple[list[Draw], list[str]]:
     """Write the degraded copy of `source` as H.264 with its first audio stream copied.
 
-    `draws(n)` gives the draw of shot n. Returns the draws used, in order of the shots, and what was left out.
+    `draws(n)` returns the draw of shot n. Returns the draws used, in order of the shots, and notes on omitted streams.
     Raises BadInput when the source cannot be read as a film.
     """
     used: list[Draw] = []
@@ -34,13 +34,15 @@ def degrade_film(source: Path, out: Path, draws: Callable[[int], Draw], scale: f
     try:
         with av.open(str(source), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}) as film:
             if not film.streams.video:
-                raise BadInput(f"{source.name} has no video stream to degrade.")
+                raise BadInput(f"{source.name} has no video stream to degrade; leave it out.")
             notes = _left_out(film, source.name)
             with av.open(str(part), "w", format="mp4") as copy:
                 _copy(film, copy, draws, used, scale)
         part.replace(out)
     except av.error.FFmpegError as error:
-        raise BadInput(f"{source.name} cannot be degraded as a film: {error.strerror or error}.") from error
+        raise BadInput(
+            f"{source.name} cannot be degraded as a film: {error.strerror or error}; use an intact copy."
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return used, notes

@@ -1,4 +1,4 @@
-"""One picture in, its degraded copy out, at the edge where pixels meet files."""
+"""Degradation of one image file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from media.images.vips import sentence
 from training.degrade.apply import Pixels, degrade
 from training.degrade.draw import Draw
 
-# Several copies in float32 are in memory at once: 64 megapixels take about 3 GB.
+# Several float32 copies are in memory at once: 64 megapixels take about 3 GB.
 MOST_PIXELS = 64_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 def read_picture(source: Path) -> Pixels:
-    """Any picture as height x width x 3 RGB uint8: upright, alpha left out, grey spread over the channels.
+    """Read any image as height x width x 3 RGB uint8: upright, without alpha, grey copied to all channels.
 
     Raises BadInput when the source cannot be read or is over 64 megapixels.
     """
@@ -29,12 +29,12 @@ def read_picture(source: Path) -> Pixels:
 
 
 def degrade_picture(source: Path, out: Path, drawn: Draw, scale: float) -> tuple[str, ...]:
-    """Write the degraded copy of `source` as 8-bit PNG, and say what was changed besides.
+    """Write the degraded copy of `source` as 8-bit PNG, and return notes on other changes.
 
     Raises BadInput when the source cannot be read or is over 64 megapixels.
     """
     pixels, grey, deep = _read(source)
-    notes = [f"{source.name} has more than 8 bits and was rounded to 8, which JPEG can hold."] if deep else []
+    notes = [f"{source.name} has more than 8 bits and was rounded to 8, the depth of JPEG."] if deep else []
     bands = 1 if grey else 3
     colour = pixels[:, :, 0] if grey else pixels[:, :, :3]
     result = degrade(np.ascontiguousarray(colour), drawn, scale)
@@ -44,19 +44,19 @@ def degrade_picture(source: Path, out: Path, drawn: Draw, scale: float) -> tuple
         alpha = pyvips.Image.new_from_array(np.ascontiguousarray(pixels[:, :, bands]))
         alpha = alpha.resize(width / alpha.width, vscale=height / alpha.height).gravity("north-west", width, height)
         done = done.bandjoin(alpha.cast("uchar"))
-        notes.append(f"{source.name} has an alpha channel, which was made smaller and not degraded.")
+        notes.append(f"{source.name} has an alpha channel, which was reduced in size and not degraded.")
     done.copy(interpretation="b-w" if grey else "srgb").write_to_file(str(out), compression=9)
     return tuple(notes)
 
 
 def _read(source: Path) -> tuple[Pixels, bool, bool]:
-    """Upright samples of the first page, height x width x bands, uint8; whether they are grey; whether they were deeper."""
+    """Return the upright samples of the first page (height x width x bands, uint8), whether they are grey, and were deeper."""
     pages, _ = read_pages(source, source.name)
     picture = pages[0].picture
     if picture.width * picture.height > MOST_PIXELS:
         raise BadInput(
-            f"{source.name} has {picture.width}x{picture.height} pixels: "
-            f"the degradation takes up to {MOST_PIXELS // 1_000_000} megapixels."
+            f"{source.name} has {picture.width}x{picture.height} pixels, "
+            f"but the degradation takes at most {MOST_PIXELS // 1_000_000} megapixels; use a smaller image."
         )
     try:
         samples = open_pixels(source, picture, source.name, page=pages[0].index).numpy()

@@ -1,1 +1,1 @@
-"""How good a generator is: clean pictures are degraded, restored, and compared with what they were."""
+"""Evaluation of generators: clean images are degraded, restored, and compared with the originals."""

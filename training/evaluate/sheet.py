@@ -1,4 +1,4 @@
-"""The contact sheet: what the numbers do not say."""
+"""The contact sheet of an evaluation, for a visual comparison beside the numbers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from training.evaluate.metrics import Pixels
 
 SIDE = 256
-"""Pixels of the middle of each picture that are shown, unscaled."""
+"""Side in pixels of the centre of each image that is shown, unscaled."""
 LINE = 22
 
 
 def sheet(rows: list[tuple[str, list[tuple[str, Pixels]]]]) -> Pixels:
-    """One row a picture, one column a method, each named; every picture of a row has one size."""
+    """Draw one row for each image and one column for each method, with their names; all images of a row have one size."""
     columns = max(len(pictures) for _, pictures in rows)
     page = np.full((len(rows) * (SIDE + 2 * LINE), columns * (SIDE + 4), 3), 255, np.uint8)
     for r, (name, pictures) in enumerate(rows):

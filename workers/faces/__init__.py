@@ -1,4 +1,4 @@
-"""Faces: found, aligned, restored by a network made for them, and blended back onto the enhanced frame.
+"""Face restoration: faces are detected, aligned, restored by a network for faces, and blended into the enhanced frame.
 
-Off unless a job asks for it: a face restorer invents detail.
+It is off by default, because a face restorer invents detail.
 """

@@ -1,7 +1,7 @@
-"""From a face in a frame to the square that restorers are trained on, and back.
+"""Alignment of a face in a frame to the square that restorers are trained on, and blending back.
 
-The square and its five points are FFHQ's as facexlib's FaceRestoreHelper states them; gfpgan, codeformer and
-restoreformer were all trained on it. Coordinates count pixel centres, as OpenCV's do.
+The square and its five points are FFHQ's, from facexlib's FaceRestoreHelper; gfpgan, codeformer and
+restoreformer were all trained on it. Coordinates refer to pixel centres, as in OpenCV.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TEMPLATE = np.array(
         [313.08905, 371.15118],
     ]
 )
-"""Where the five points lie in a square of 512 pixels (facexlib/utils/face_restoration_helper.py)."""
+"""The five points in a square of 512 pixels, from facexlib/utils/face_restoration_helper.py."""
 SQUARE = 512
 OUTSIDE = (133 / 255, 132 / 255, 135 / 255)
-"""RGB of what lies beyond the frame, facexlib's too: the restorers know it."""
+"""RGB of the area outside the frame, as in facexlib; the restorers were trained with it."""
 EDGE = 0.1
 """Share of the square's side over which the mask rises from 0 to 1."""
 
@@ -36,9 +36,9 @@ Affine = npt.NDArray[np.float64]
 
 
 def similarity(points: Points, size: int) -> Affine:
-    """The rotation, scale and shift that brings `points` closest (least squares) to the template of a `size` square.
+    """Return the rotation, scale and shift that maps `points` closest (least squares) to the template of a `size` square.
 
-    Umeyama 1991, in closed form: smooth in the points, so that a face does not jump from frame to frame, as it may
+    Umeyama 1991, in closed form: it is smooth in the points, so that a face does not jump from frame to frame, as it may
     with a robust fit that picks the best subset of five.
     """
     target = TEMPLATE * (size / SQUARE)
@@ -51,17 +51,18 @@ def similarity(points: Points, size: int) -> Affine:
 
 
 def apply(affine: Affine, points: Points) -> Points:
-    """`points` (n x 2) mapped by `affine`."""
+    """Map `points` (n x 2) by `affine`."""
     return np.asarray(points @ affine[:, :2].T + affine[:, 2], dtype=np.float64)
 
 
 def inverse(affine: Affine) -> Affine:
+    """Invert `affine`."""
     linear = np.linalg.inv(affine[:, :2])
     return np.concatenate([linear, -(linear @ affine[:, 2:])], axis=1)
 
 
 def enlarged(affine: Affine, x: float, y: float) -> Affine:
-    """`affine` for a frame enlarged by `x` and `y`: it takes that frame's coordinates to the same square."""
+    """Adapt `affine` to a frame enlarged by `x` and `y`, so that it maps that frame to the same square."""
     scale = np.diag([1 / x, 1 / y])
     # Pixel centres: u in the large frame is (u + 0.5) / x - 0.5 in the small one.
     shift = np.array([0.5 / x - 0.5, 0.5 / y - 0.5])
@@ -70,14 +71,14 @@ def enlarged(affine: Affine, x: float, y: float) -> Affine:
 
 
 def shifted(affine: Affine, left: float, top: float) -> Affine:
-    """`affine` for the part of the frame that begins at (`left`, `top`)."""
+    """Adapt `affine` to the part of the frame that begins at (`left`, `top`)."""
     result = affine.copy()
     result[:, 2] += affine[:, :2] @ np.array([left, top])
     return result
 
 
 def covered(affine: Affine, size: int, height: int, width: int) -> tuple[int, int, int, int] | None:
-    """(top, left, bottom, right) of the part of a frame that `crop` and `blend` look at; None when it is empty."""
+    """Return (top, left, bottom, right) of the part of a frame that `crop` and `blend` use; None if it is empty."""
     back = inverse(affine)
     corners = apply(back, _corners(size))
     margin = 2 + math.ceil(max(1.0, 2 * math.hypot(back[0, 0], back[1, 0])))
@@ -87,7 +88,7 @@ def covered(affine: Affine, size: int, height: int, width: int) -> tuple[int, in
 
 
 def crop(frame: torch.Tensor, affine: Affine, size: int) -> torch.Tensor:
-    """The aligned square, 1 x 3 x size x size, of a frame 1 x 3 x H x W, both RGB float32 in [0, 1]."""
+    """Cut the aligned square, 1 x 3 x size x size, from a frame 1 x 3 x H x W, both RGB float32 in [0, 1]."""
     box = covered(affine, size, *frame.shape[-2:])
     if box is None:
         return frame.new_tensor(OUTSIDE).view(1, 3, 1, 1).expand(1, 3, size, size).clone()
@@ -102,8 +103,7 @@ def crop(frame: torch.Tensor, affine: Affine, size: int) -> torch.Tensor:
 def blend(frame: torch.Tensor, change: torch.Tensor, affine: Affine, strength: float) -> None:
     """Add `change` (1 x 3 x size x size, aligned) times the soft mask and `strength` to `frame`, in place.
 
-    What is blended is the difference that the restorer made, not its picture: where it changed nothing the frame
-    stays as it is, instead of being resampled twice.
+    The restorer's change is blended, not its image: where it changed nothing the frame stays unchanged and is not resampled twice.
     """
     size = change.shape[-1]
     height, width = frame.shape[-2:]
@@ -121,9 +121,9 @@ def blend(frame: torch.Tensor, change: torch.Tensor, affine: Affine, strength: f
 
 
 def mask(size: int, device: torch.device) -> torch.Tensor:
-    """1 x 1 x size x size: 0 at the edge, 1 from a tenth of the side inwards, a raised cosine between.
+    """Return a 1 x 1 x size x size mask: 0 at the edge, 1 from a tenth of the side inwards, a raised cosine between.
 
-    facexlib erodes a square by a twentieth of its side and blurs it as much, to the same effect.
+    facexlib gets the same effect by eroding a square by a twentieth of its side and blurring it as much.
     """
     at = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) / size
     rise = (torch.minimum(at, 1 - at) / EDGE).clamp(0, 1)
@@ -139,9 +139,9 @@ def _corners(size: int) -> Points:
 def _sample(
     picture: torch.Tensor, affine: Affine, origin: tuple[int, int], size: tuple[int, int], shrink: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`picture` (its left top at `origin`) seen through `affine` from a raster of `size`, and where it has pixels.
+    """Sample `picture` (its top left pixel at `origin`) through `affine` on a raster of `size`; also return where it has pixels.
 
-    When the raster is coarser than the picture (`shrink` > 1), the picture is first made smaller with an antialiasing
+    When the raster is coarser than the picture (`shrink` > 1), the picture is first reduced with an antialiasing
     filter; bicubic sampling alone would skip pixels and flicker.
     """
     height, width = picture.shape[-2:]

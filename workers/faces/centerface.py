@@ -1,4 +1,4 @@
-"""CenterFace: faces with five points from one small network, on the processor, through OpenCV.
+"""CenterFace: detection of faces and their five points by one small network, on the CPU, through OpenCV.
 
 Xu, Yan et al., "CenterFace: Joint Face Detection and Alignment Using Face as Point", 2019 (arXiv 1911.03599).
 Decoding follows the authors' published code (Star-Clouds/CenterFace, MIT).
@@ -17,18 +17,18 @@ from workers.faces.detect import Detection, Pixels, without_doubles
 THRESHOLD = 0.5
 """The authors' default."""
 OUTPUTS = ("537", "538", "539", "540")
-"""Heat map, sizes, offsets, points; a quarter of the input's height and width."""
+"""Heat map, sizes, offsets, points; each has a quarter of the input's height and width."""
 STRIDE, MULTIPLE = 4, 32
 LONGEST = 1024
-"""Larger frames are made smaller for detection, unless that would lose faces of the smallest wanted size."""
+"""Longer side in pixels. Larger frames are reduced for detection, unless that would lose faces of the smallest wanted size."""
 SMALLEST_SEEN = 10
-"""Pixels. Smaller faces the network does not find. Enlarged frames it sees no better: they cost time and shift points."""
+"""Pixels. The network does not find smaller faces. Enlarging a frame does not help: it costs time and shifts points."""
 MOST = 100
-"""Faces kept of one frame: nobody restores a crowd face by face, and a hostile picture may have thousands."""
+"""Faces kept of one frame: a crowd need not be restored face by face, and a hostile image may have thousands."""
 
 
 def detection_scale(height: int, width: int, min_size: float) -> float:
-    """The factor by which a frame is resized before detection."""
+    """Return the factor by which a frame is resized before detection."""
     return min(1.0, max(LONGEST / max(height, width), SMALLEST_SEEN / min_size))
 
 
@@ -42,14 +42,18 @@ class CenterFace:
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
         except cv2.error as error:
-            raise WeightsError(f"{path.name} is not a face detector that OpenCV can read: {error.err}.") from error
+            raise WeightsError(
+                f"{path.name} is not a face detector that OpenCV can read: {error.err}; "
+                "run `respool models fetch CenterFace`, then submit again."
+            ) from error
 
     def __call__(self, pixels: Pixels, min_size: float) -> list[Detection]:
+        """Detect faces; see `Detector`."""
         height, width = pixels.shape[:2]
         scale = detection_scale(height, width, min_size)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = pixels if size == (width, height) else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        # Padded, not stretched, to the multiple that the network needs: stretching moves the points.
+        # Padding, not stretching, to the multiple that the network needs: stretching moves the points.
         padded = cv2.copyMakeBorder(small, 0, -size[1] % MULTIPLE, 0, -size[0] % MULTIPLE, cv2.BORDER_CONSTANT)
         self._net.setInput(cv2.dnn.blobFromImage(padded))
         heat, sizes, offsets, points = (np.asarray(part)[0] for part in self._net.forward(OUTPUTS))

@@ -1,4 +1,4 @@
-"""The whole way of a face, for frames and pictures alike: found, followed, aligned, restored, judged, blended in."""
+"""Restoration of faces in frames and still images: detect, track, align, restore, check and blend."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from workers.generators.lanczos import resize
 from workers.generators.torch_backend import pick_device
 
 SMALL = 64
-"""Side of the aligned square in which flicker is measured."""
+"""Side in pixels of the aligned square in which flicker is measured."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One face to restore: in frame `n` of the batch, aligned as `square`; `there` aligns the enhanced frame."""
+    """One face to restore in frame `n` of the batch: its aligned `square`, and the transform `there` of the enhanced frame."""
 
     n: int
     face: Followed
@@ -44,14 +44,14 @@ class Work:
 
 
 class FaceRestorer:
-    """Detector and restorer, loaded and held beside the generator. Not thread-safe.
+    """The loaded detector and restorer of faces. Not thread-safe.
 
-    For a film: `start` at each chunk, `observe` its last `context` frames before the owned ones, then `apply` to the
-    owned ones in order. For a picture: `start`, `apply`. `record` and `notes` tell what happened since `start`.
+    For a film: call `start` at each chunk, `observe` for the `context` frames before the owned ones, then `apply` for the
+    owned ones in order. For a still image: `start`, `apply`. `record` and `notes` report the work since `start`.
     """
 
     context = FACE_CONTEXT
-    """Frames before the first owned one that decide about it."""
+    """Frames before the first owned one that affect it."""
 
     def __init__(self, detector: Detector, restorer: Restorer, options: Face) -> None:
         self.detector, self.restorer, self.options = detector, restorer, options
@@ -67,14 +67,14 @@ class FaceRestorer:
         self.restorer.retries.clear()
 
     def observe(self, before: torch.Tensor) -> None:
-        """See source frames (N x 3 x H x W, RGB in [0, 1]) that only decide about later ones."""
+        """Track faces in source frames (N x 3 x H x W, RGB in [0, 1]) that only affect later ones."""
         for n in range(before.shape[0]):
             self._follow(before[n : n + 1])
 
     def apply(self, before: torch.Tensor, enhanced: torch.Tensor) -> torch.Tensor:
-        """`enhanced` (N x 3 x h x w) with the faces of `before` (N x 3 x H x W) restored; both RGB float32 in [0, 1].
+        """Return `enhanced` (N x 3 x h x w) with the faces of `before` (N x 3 x H x W) restored; both RGB float32 in [0, 1].
 
-        Frames without a face to restore come back untouched, bit by bit. Raises EnhanceError when a face cannot be restored.
+        Frames without a face to restore are returned unchanged, bit by bit. Raises EnhanceError when a face cannot be restored.
         """
         found = [self._follow(before[n : n + 1]) for n in range(before.shape[0])]
         scale = enhanced.shape[-1] / before.shape[-1], enhanced.shape[-2] / before.shape[-2]
@@ -102,16 +102,17 @@ class FaceRestorer:
         return self.wanted([self.refine(frame, face) for face in self.seen(pixels)], thumbnail(pixels))
 
     def seen(self, pixels: Pixels, reduced: float = 1.0) -> list[Detection]:
-        """Faces of a frame that was made `reduced` times smaller, but for those far below the wanted size."""
-        # Half of it: what counts is the mean over the window.
+        """Detect faces in a frame that was reduced by the factor `reduced`; omit those far below the wanted size."""
+        # Half of the size is enough here, as the mean size over the window decides.
         least = self.options.min_size / reduced
         return [face for face in self.detector(pixels, least) if face.size >= least / 2]
 
     def refine(self, frame: torch.Tensor, found: Detection) -> Detection:
+        """Return `found` with more exact points; see `landmarks.refined`."""
         return refined(self.detector, frame, found)
 
     def wanted(self, found: list[Detection], small: Thumbnail) -> list[Followed]:
-        """The faces to restore of the next frame, in which `found` were found; `small` is its thumbnail."""
+        """Return the faces to restore in the next frame, in which `found` were detected; `small` is its thumbnail."""
         followed = self._tracks.add(self._number, found, small)
         self._number += 1
         wanted = [face for face in followed if face.size >= self.options.min_size and not self._excluded(face)]
@@ -126,9 +127,9 @@ class FaceRestorer:
     def paste(
         self, frame: torch.Tensor, enhanced: torch.Tensor, work: Work, restored: torch.Tensor, number: int
     ) -> None:
-        """Blend a restored face into `frame`, in place; judge a new one, and then now and again.
+        """Blend a restored face into `frame`, in place; check its identity when it is new and once every WINDOW frames.
 
-        `enhanced` is the frame before any face, `number` its number in the film.
+        `enhanced` is the frame before any face was blended, `number` its number in the film.
         """
         face, affine, size = work.face, work.there, self.restorer.size
         strength = self.options.strength * face.weight
@@ -140,7 +141,7 @@ class FaceRestorer:
         self._journal.add(number, face, strength, judged)
 
     def record(self) -> dict[str, object]:
-        """Models, the journal of faces since `start`, and how they flicker (mean change in code values of 255)."""
+        """Return the models, the record of faces since `start`, and their flicker (mean change in code values of 255)."""
         return {
             "detector": self.detector.name,
             "restorer": self.restorer.name,
@@ -151,15 +152,15 @@ class FaceRestorer:
         }
 
     def notes(self) -> list[str]:
-        """What the user must see: faces that no longer look like their source, and faces restored the slow way."""
+        """Return the notes for the user: faces that no longer look like their source, and retries with less memory."""
         return [f"faces: {retry}." for retry in self.restorer.retries] + self._journal.notes()
 
 
 def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> FaceRestorer | None:
-    """What restores the faces of a job; None when the job wants none (no --face-enhance, or strength 0).
+    """Load the face restorer of a job; return None for a job without one (no --face-enhance, or strength 0).
 
-    `paths` maps the SHA-256 of each of `spec.weights` to a local file. Raises WeightsError when a file is missing, is not
-    the pinned bytes, or does not fit.
+    `paths` maps the SHA-256 of each of `spec.weights` to a local file. Raises WeightsError when a file is missing, does not have
+    the pinned hash, or does not fit.
     """
     if spec.faces is None:
         return None
@@ -179,7 +180,7 @@ def _detector(spec: Spec, paths: Mapping[str, Path], device: torch.device) -> De
     if entry.architecture == "retinaface":
         return RetinaFace(load_file(path), entry.parameters, device)
     raise WeightsError(
-        f"weights {entry.name} are for {entry.architecture!r}, which is no face detector; use CenterFace."
+        f"weights {entry.name} are for {entry.architecture!r}, which is not a face detector; use CenterFace."
     )
 
 
@@ -198,5 +199,7 @@ def _pinned(entry: Weights, paths: Mapping[str, Path]) -> Path:
         raise WeightsError(f"weights {entry.name} ({entry.sha256[:12]}) were not fetched; submit the job again.")
     found = file_sha256(path)
     if found != entry.sha256:
-        raise WeightsError(f"weights {entry.name} in {path} have SHA-256 {found}, but the job pins {entry.sha256}.")
+        raise WeightsError(
+            f"weights {entry.name} in {path} have SHA-256 {found}, but the job pins {entry.sha256}; fetch them again."
+        )
     return path

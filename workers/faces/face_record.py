@@ -1,4 +1,4 @@
-"""What became of each face: the record of an item, and what its user must be told."""
+"""The record of restored faces for an item's provenance, and notes for the user."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from workers.faces.identity_check import LEAST_LIKENESS, MOST_DEPARTURE, Judgeme
 from workers.faces.track import Followed
 
 LISTED = 200
-"""Faces listed one by one; a whole film's would make the record larger than its frames."""
+"""Faces listed individually; all faces of a film would make the record larger than its frames."""
 
 
 class Journal:
-    """Faces restored, in order."""
+    """The restored faces, in order."""
 
     def __init__(self) -> None:
         self._faces: list[dict[str, object]] = []
@@ -20,7 +20,7 @@ class Journal:
         self._farthest, self._unlikest = 0.0, 1.0
 
     def add(self, frame: int, face: Followed, strength: float, judgement: Judgement | None) -> None:
-        """One face, restored; `judgement` is None where it was not judged again."""
+        """Add a restored face; `judgement` is None if its identity was not checked."""
         self._restored += 1
         entry: dict[str, object] = {
             "frame": frame,
@@ -48,7 +48,11 @@ class Journal:
         }
 
     def record(self) -> dict[str, object]:
-        """Counts, and each face: frame, box (source pixels), score, size, strength, judgement (departure None: not seen)."""
+        """Return the counts and the list of faces.
+
+        Each face has frame, box (source pixels), score, size, strength and, if checked, the judgement; its departure is None if the
+        detector finds no face in the result.
+        """
         return {
             "restored": self._restored,
             "judged": self._judgements,
@@ -57,12 +61,13 @@ class Journal:
         }
 
     def notes(self) -> list[str]:
+        """Return a note if checked faces depart from their source; an empty list otherwise."""
         if not self._departed:
             return []
-        said = [f"likeness down to {self._unlikest:.2f} (limit {LEAST_LIKENESS})"]
+        reasons = [f"likeness down to {self._unlikest:.2f} (limit {LEAST_LIKENESS})"]
         if self._lost < self._judgements:
-            said.insert(0, f"points up to {self._farthest:.2f} eye distances off (limit {MOST_DEPARTURE})")
+            reasons.insert(0, f"points up to {self._farthest:.2f} eye distances off (limit {MOST_DEPARTURE})")
         if self._lost:
-            said.append(f"{self._lost} no longer seen as faces")
-        note = f"{self._departed} of {self._judgements} judged faces depart from their source: {', '.join(said)}"
+            reasons.append(f"{self._lost} no longer detected as faces")
+        note = f"{self._departed} of {self._judgements} checked faces depart from their source: {', '.join(reasons)}"
         return [note + "; look at them, or lower --face-strength."]

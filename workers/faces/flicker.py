@@ -1,4 +1,4 @@
-"""How much a restored face changes from frame to frame, against the source's own change."""
+"""Flicker: the change of a restored face from frame to frame, compared with the source's own change."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from workers.faces.track import Key
 
 @dataclass
 class Flicker:
-    """Sums over pairs of neighbouring frames of one face, all in the aligned square, so that motion cancels out.
+    """Sums of changes over pairs of neighbouring frames of one face, in the aligned square, so that motion cancels out.
 
-    `add` takes the same face in the source, in the enhanced frame before faces, and in the result.
+    `add` takes the same face in the source, in the enhanced frame before face restoration, and in the result.
     """
 
     pairs: int = 0
@@ -26,10 +26,11 @@ class Flicker:
         self._now: dict[Key, torch.Tensor] = {}
 
     def next_frame(self) -> None:
+        """Start the next frame; the current one becomes the previous."""
         self._before, self._now = self._now, {}
 
     def add(self, keys: tuple[Key, ...], faces: torch.Tensor) -> None:
-        """`faces`: 3 x 3 x n x n (source, enhanced, result; RGB in [0, 1]) of the face whose detections are `keys`."""
+        """Add the face whose detections are `keys`; `faces` is 3 x 3 x n x n (source, enhanced, result; RGB in [0, 1])."""
         self._now[keys[-1]] = faces
         earlier = next((self._before[key] for key in reversed(keys) if key in self._before), None)
         if earlier is None:
@@ -41,7 +42,7 @@ class Flicker:
         self.restored += float(change[2])
 
     def record(self) -> dict[str, float]:
-        """Mean absolute change in code values of 255, and over how many pairs."""
+        """Return the mean absolute changes in code values of 255, and the number of pairs."""
         if not self.pairs:
             return {"pairs": 0}
         return {

@@ -1,8 +1,8 @@
-"""The five points of an aligned face, read several times over and averaged.
+"""The five points of an aligned face, detected several times and averaged.
 
-CenterFace finds a face's points to about 1% of its width, 8 px in the restorers' square. Read again on the aligned square,
+CenterFace locates a face's points to about 1% of its width, 8 px in the restorers' square. Detected again in the aligned square,
 at two sizes and mirrored, they are 2.5 times steadier from frame to frame (0.25 px instead of 0.63 on a face 90 px wide)
-and nearer to where they are in the clean picture (docs/quality.md).
+and nearer to their positions in the clean image (docs/quality.md).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from workers.faces.detect import Detection, Detector, Pixels, Points
 from workers.generators.lanczos import resize
 
 SIDES = (128, 160)
-"""Pixels: faces of 57 and 71 px, at which the detector is at its most exact and takes about 6 ms."""
+"""Sides in pixels: faces of 57 and 71 px, at which the detector is most exact and takes about 6 ms."""
 MIRRORED = (1, 0, 2, 4, 3)
-"""Where each point is found in a mirrored face."""
+"""The index of each point in a mirrored face."""
 
 
 def refined(detector: Detector, frame: torch.Tensor, found: Detection) -> Detection:
-    """`found`, a face of `frame` (1 x 3 x H x W RGB in [0, 1]), with its points read again where that is possible."""
+    """Detect the points of `found`, a face of `frame` (1 x 3 x H x W RGB in [0, 1]), again; keep the old ones if that fails."""
     affine = similarity(found.points, SIDES[-1])
     points = read(detector, crop(frame, affine, SIDES[-1]))
     return found if points is None else dataclasses.replace(found, points=apply(inverse(affine), points))
 
 
 def read(detector: Detector, square: torch.Tensor) -> Points | None:
-    """The points of the face that fills an aligned square (1 x 3 x n x n RGB in [0, 1]), in its pixels; None if none is seen."""
+    """Return the points, in pixels, of the face that fills an aligned square (1 x 3 x n x n RGB in [0, 1]); None without a face."""
     size = square.shape[-1]
     found = []
     for side in SIDES:
@@ -46,7 +46,7 @@ def read(detector: Detector, square: torch.Tensor) -> Points | None:
 
 
 def _middle(detector: Detector, pixels: Pixels) -> Points | None:
-    """The points of the face nearest to the middle: other people may look into the square."""
+    """Return the points of the face nearest to the centre: the square may show parts of other faces."""
     side = pixels.shape[0]
     faces = detector(pixels, min_size=side / 4)
     near = min(faces, key=lambda face: float(np.hypot(*(face.points.mean(axis=0) - side / 2))), default=None)
@@ -54,6 +54,6 @@ def _middle(detector: Detector, pixels: Pixels) -> Points | None:
 
 
 def to_pixels(rgb: torch.Tensor) -> Pixels:
-    """1 x 3 x H x W in [0, 1] as H x W x 3 uint8 in main memory."""
+    """Convert 1 x 3 x H x W in [0, 1] to H x W x 3 uint8 in main memory."""
     codes = (rgb[0].clamp(0, 1) * 255).round().to(torch.uint8)
     return np.ascontiguousarray(codes.permute(1, 2, 0).cpu().numpy())

@@ -1,4 +1,4 @@
-"""The network that restores aligned faces, loaded once and held."""
+"""The networks that restore aligned faces, and the restorer that runs one of them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from workers.generators import compat
 from workers.generators.network import Parameters, integer_parameter
 
 BATCH = 8
-"""Faces restored at once on a GPU. A face takes about 0.7 GB in fp32; on a processor, one at a time is as fast."""
+"""Faces restored at once on a GPU. A face takes about 0.7 GB in fp32; on a CPU, one at a time is as fast."""
 
 
 class GFPGAN(torch.nn.Module):
-    """GFPGANv1Clean as a map of faces to faces.
+    """GFPGANv1Clean, which maps faces to restored faces.
 
-    Wang, Li et al., "Towards Real-World Blind Face Restoration with Generative Facial Prior", CVPR 2021. Built
-    directly: GFPGANer downloads when it is made and swallows errors when it runs. Its noise is the fixed one of the
+    Wang, Li et al., "Towards Real-World Blind Face Restoration with Generative Facial Prior", CVPR 2021. It is built
+    directly, because GFPGANer downloads files when it is created and hides errors when it runs. Its noise is the fixed noise of the
     checkpoint, so that equal faces give equal results.
     """
 
@@ -31,13 +31,13 @@ class GFPGAN(torch.nn.Module):
         self.network = clean(**{"decoder_load_path": None, **parameters})
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        """N x 3 x size x size in [0, 1] to the same, not clamped."""
+        """Restore N x 3 x size x size in [0, 1]; the result has the same shape and is not clamped."""
         result: torch.Tensor = self.network(faces * 2 - 1, return_rgb=False, randomize_noise=False)[0]
         return (result + 1) / 2
 
 
 class RestoreFormer(torch.nn.Module):
-    """RestoreFormer as a map of faces to faces (Wang, Zhang et al., CVPR 2022; the class that ships with gfpgan)."""
+    """RestoreFormer, which maps faces to restored faces (Wang, Zhang et al., CVPR 2022; the class in the package gfpgan)."""
 
     def __init__(self, name: str, parameters: Parameters) -> None:
         """Raise WeightsError for parameters out of range, TypeError for unknown ones."""
@@ -47,7 +47,7 @@ class RestoreFormer(torch.nn.Module):
         self.network = former(**parameters)
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        """N x 3 x size x size in [0, 1] to the same, not clamped."""
+        """Restore N x 3 x size x size in [0, 1]; the result has the same shape and is not clamped."""
         result: torch.Tensor = self.network(faces * 2 - 1)[0]
         return (result + 1) / 2
 
@@ -66,11 +66,11 @@ class Restorer:
         self.retries: list[str] = []
 
     def __call__(self, faces: torch.Tensor) -> torch.Tensor:
-        """Restore N x 3 x size x size float32 RGB in [0, 1]; gives the same, clamped.
+        """Restore N x 3 x size x size float32 RGB in [0, 1]; the result has the same shape and is clamped.
 
-        Short of memory it goes on with fewer faces at once, then on the processor, and notes it in `retries`.
-        Raises EnhanceError when that fails too, or when the network gives NaN: an unrestored face is never passed
-        for a restored one.
+        When memory is short it continues with fewer faces at once, then on the CPU, and notes that in `retries`.
+        Raises EnhanceError when that fails too, or when the network returns NaN: an unrestored face is never returned
+        as a restored one.
         """
         done: list[torch.Tensor] = []
         while (first := sum(part.shape[0] for part in done)) < faces.shape[0]:
@@ -82,7 +82,7 @@ class Restorer:
                 continue
             if not torch.isfinite(result).all():
                 raise EnhanceError(
-                    f"face restorer {self.name} gives NaN or infinity on {self._at}; "
+                    f"face restorer {self.name} returns NaN or infinity on {self._at}; "
                     "check its weights with `respool models verify`."
                 )
             done.append(result.clamp(0, 1).to(faces.device))
@@ -97,29 +97,34 @@ class Restorer:
     def _smaller(self, tried: int, error: MemoryError) -> None:
         if tried > 1:
             self._batch = tried // 2
-            self.retries.append(f"out of memory with {tried} faces at once, went on with {self._batch}")
+            self.retries.append(f"out of memory with {tried} faces at once, continued with {self._batch}")
         elif self._at.type != "cpu":
-            self.retries.append(f"out of memory with one face on {self.device}, went on with the processor")
+            self.retries.append(f"out of memory with one face on {self.device}, continued on the CPU")
             self._at = torch.device("cpu")
             self._module.to(self._at)
         else:
             raise EnhanceError(
                 f"face restorer {self.name} runs out of memory with a single face; "
-                "stop what else runs on this machine, or leave out --face-enhance."
+                "stop other programs on this machine, or leave out --face-enhance."
             ) from error
 
 
 def build(
     name: str, architecture: str, parameters: Parameters, state: Mapping[str, torch.Tensor]
 ) -> tuple[torch.nn.Module, int]:
-    """The module of `architecture` with `state`, and the side of its faces; WeightsError when they do not fit."""
+    """Build the module of `architecture` with the weights `state`; return it and the side of its faces in pixels.
+
+    Raises WeightsError when architecture, parameters and weights do not fit.
+    """
     family = FAMILIES.get(architecture)
     if family is None:
-        raise WeightsError(f"weights {name} are for {architecture!r}, which is no face restorer; choose GFPGANv1.4.")
+        raise WeightsError(f"weights {name} are for {architecture!r}, which is not a face restorer; choose GFPGANv1.4.")
     try:
         module = family(name, parameters)
     except (TypeError, ValueError) as error:
-        raise WeightsError(f"weights {name} have parameters that {architecture} does not take: {error}.") from error
+        raise WeightsError(
+            f"weights {name} have parameters that {architecture} does not take: {error}; correct the catalog entry."
+        ) from error
     try:
         module.network.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:
@@ -131,14 +136,14 @@ def build(
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Whatever torch raises when a device's memory is short becomes a MemoryError."""
+    """Convert every exception that torch raises when a device's memory is short into a MemoryError."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
         torch.cuda.empty_cache()
         raise MemoryError(str(error)) from error
     except RuntimeError as error:
-        # The CPU allocator has no class of its own for this.
+        # The CPU allocator has no exception class of its own for this.
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise MemoryError(str(error)) from error
         raise

@@ -1,4 +1,4 @@
-"""RetinaFace (ResNet-50) of facexlib: slower and better than CenterFace, on the worker's device, where its file is.
+"""RetinaFace (ResNet-50) of facexlib: slower and better than CenterFace; used if its file was in the cache at submission.
 
 Deng et al., "RetinaFace: Single-shot Multi-level Face Localisation in the Wild", CVPR 2020.
 """
@@ -15,9 +15,9 @@ from workers.faces.detect import Detection, Pixels
 from workers.generators import compat
 
 THRESHOLD = 0.97
-"""facexlib's FaceRestoreHelper asks for so much."""
+"""Least score, as in facexlib's FaceRestoreHelper."""
 LONGEST = 2150
-"""facexlib's own limit on the longer side."""
+"""Longest side in pixels, as in facexlib."""
 MOST = 100
 
 
@@ -32,7 +32,7 @@ class RetinaFace:
         """Raise WeightsError when the weights do not fit."""
         network = str(parameters.get("network_name", "resnet50"))
         if network not in ("resnet50", "mobile0.25"):
-            raise WeightsError(f"weights of RetinaFace name the network {network!r}, which is not known; use resnet50.")
+            raise WeightsError(f"weights of RetinaFace name the unknown network {network!r}; use resnet50.")
         retinaface = compat.load("facexlib.detection.retinaface").RetinaFace
         self._net = retinaface(network_name=network, device=device)
         try:
@@ -42,6 +42,7 @@ class RetinaFace:
         self._net.eval().requires_grad_(False).to(device)
 
     def __call__(self, pixels: Pixels, min_size: float) -> list[Detection]:  # noqa: ARG002  it finds small faces anyway
+        """Detect faces; see `Detector`. `min_size` has no effect."""
         height, width = pixels.shape[:2]
         step = -(-max(height, width) // LONGEST)
         bgr = np.ascontiguousarray(pixels[::step, ::step, ::-1])

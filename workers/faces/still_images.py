@@ -1,4 +1,4 @@
-"""Faces of a still image of any size: looked for on a small copy, restored in the raw result, region by region."""
+"""Faces of a still image of any size: detected in a small copy, restored in the raw result, region by region."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from workers.images.rows import to_samples, to_tensor
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels, bottom and right exclusive."""
 LOOKED_AT = 2048
-"""Longer side of the copy that faces are looked for in: twice what the detector makes of a film's frame."""
+"""Longer side in pixels of the copy in which faces are detected: twice the detector's size for a film's frame."""
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """Samples H x W x C of an image, read in boxes and, where `write` is given, written; `meaning` is their profile's."""
+    """Samples H x W x C of an image, read in boxes; `meaning` is the interpretation by their profile, None for sRGB."""
 
     height: int
     width: int
@@ -44,13 +44,13 @@ class Canvas:
     device: torch.device
 
     def rgb(self, box: Box) -> torch.Tensor:
-        """The box as 1 x 3 x h x w float32 sRGB in [0, 1]."""
+        """Read the box as 1 x 3 x h x w float32 sRGB in [0, 1]."""
         colour = to_tensor(self.read(box))[:, : self.colours].to(self.device)
         seen = colour if self.meaning is None else self.meaning.to_srgb(colour)
         return seen.clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
 
     def samples(self, rgb: torch.Tensor) -> torch.Tensor:
-        """sRGB back to the colours of this canvas."""
+        """Convert sRGB back to the colours of this canvas."""
         if self.colours == 1:
             rgb = (rgb * rgb.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
         return rgb if self.meaning is None else self.meaning.from_srgb(rgb)
@@ -67,7 +67,7 @@ def restore_faces(
 ) -> None:
     """Restore the faces of `image` (random access; grey or RGB, alpha last) in the raw result `raw` of `target`, in place.
 
-    Samples outside the faces' squares stay as they are, bit by bit. `checkpoint` is called between faces. Raises
+    Samples outside the faces' squares stay unchanged, bit by bit. `checkpoint` is called between faces. Raises
     BadInput when the image cannot be read, EnhanceError when a face cannot be restored.
     """
     device = faces.restorer.device
@@ -101,7 +101,7 @@ def _write(result: npt.NDArray[Any], part: Box, canvas: Canvas, before: torch.Te
 
 
 def _found(faces: FaceRestorer, image: pyvips.Image, source: Canvas) -> list[Followed]:
-    """The faces to restore, with points in pixels of the image, refined at full size."""
+    """Return the faces to restore, with points in pixels of the image, refined at full size."""
     factor = min(1.0, max(LOOKED_AT / max(image.height, image.width), 10 / faces.options.min_size))
     small = image if factor == 1 else image.resize(factor, kernel="linear")
     looked = Canvas(small.height, small.width, source.colours, _reader(small), source.meaning, torch.device("cpu"))
@@ -113,7 +113,7 @@ def _found(faces: FaceRestorer, image: pyvips.Image, source: Canvas) -> list[Fol
 
 
 def _refined(faces: FaceRestorer, source: Canvas, found: Detection, x: float, y: float) -> Detection:
-    """A detection in the small copy as one in the image, with its points read again there."""
+    """Convert a detection in the small copy to one in the image, with its points detected again there."""
     left, top, right, bottom = found.box
     at = (found.points + 0.5) * (x, y) - 0.5
     coarse = Detection((left * x, top * y, right * x, bottom * y), found.score, at)
@@ -133,7 +133,9 @@ def _reader(image: pyvips.Image) -> Callable[[Box], npt.NDArray[np.generic]]:
         try:
             data = image.crop(left, top, right - left, bottom - top).write_to_memory()
         except pyvips.Error as error:
-            raise BadInput(f"a face's surroundings cannot be decoded: {vips.sentence(error)}.") from error
+            raise BadInput(
+                f"the area around a face cannot be decoded: {vips.sentence(error)}; submit an intact copy of the image."
+            ) from error
         return np.frombuffer(data, kind).reshape(bottom - top, right - left, image.bands)
 
     return read

@@ -1,7 +1,7 @@
-"""Faces followed from frame to frame, so that they neither jump nor pop.
+"""Tracking of faces from frame to frame, so that they neither jump nor appear and vanish abruptly.
 
-All that is said about a face at a frame follows from the last WINDOW frames alone. A chunk that carries WINDOW - 1
-context frames before its own therefore says the same about them as the whole film would.
+The state of a face at a frame depends only on the last WINDOW frames. A chunk with WINDOW - 1
+context frames before its own therefore gives the same result as the whole film.
 """
 
 from __future__ import annotations
@@ -18,32 +18,33 @@ from workers.film.shot_detection import Thumbnail, is_cut
 WINDOW = FACE_CONTEXT + 1
 """Frames, the newest included."""
 GAP = 2
-"""Frames for which a face that the detector misses is still followed."""
+"""Frames for which a face that the detector misses is still tracked."""
 LEAST_OVERLAP = 0.3
-"""Intersection over union from which on two boxes of neighbouring frames are one face (SORT's value: Bewley 2016)."""
+"""Least intersection over union of two boxes of one face in neighbouring frames (SORT's value: Bewley 2016)."""
 
 Key = tuple[int, int]
-"""One detection: the frame's number and the detection's place in it."""
+"""One detection: the frame's number and the detection's index in it."""
 
 
 @dataclass
 class Track:
-    """One face over some frames of the window, oldest first."""
+    """One face in some frames of the window, oldest first."""
 
     keys: list[Key] = field(default_factory=list)
     seen: list[Detection] = field(default_factory=list)
 
     @property
     def last(self) -> Detection:
+        """The newest detection."""
         return self.seen[-1]
 
 
 @dataclass(frozen=True)
 class Followed:
-    """A face at the newest frame.
+    """A tracked face at the newest frame.
 
-    `points` are smoothed; `weight` in (0, 1] is how sure it is that a face is there, 1 for one seen in every frame since
-    the cut or for WINDOW frames. `keys` are its detections in the window, `size` the mean shorter side of its boxes.
+    `points` are smoothed. `weight` in (0, 1] is the confidence that the face exists: 1 if it was detected in every frame since
+    the cut or for WINDOW frames. `keys` are its detections in the window, `size` is the mean shorter side of its boxes.
     """
 
     keys: tuple[Key, ...]
@@ -55,14 +56,14 @@ class Followed:
 
 
 class Tracks:
-    """The window that slides over the frames."""
+    """The sliding window of frames in which faces are tracked."""
 
     def __init__(self) -> None:
         self._frames: deque[tuple[int, list[Detection]]] = deque(maxlen=WINDOW)
         self._last: Thumbnail | None = None
 
     def add(self, number: int, detections: list[Detection], small: Thumbnail) -> list[Followed]:
-        """The faces to restore in frame `number`, the next one; a cut forgets what was before it."""
+        """Add `number`, the next frame, and return its faces; a cut drops all earlier frames."""
         if self._last is not None and is_cut(self._last, small):
             self._frames.clear()
         self._last = small
@@ -101,10 +102,10 @@ def _follow(track: Track, number: int, frames: int) -> Followed:
 
 
 def smoothed(ages: list[int], points: list[Points]) -> Points:
-    """Points at age 0 from those at `ages` (0 and below).
+    """Smooth the points at `ages` (0 and below) and return those at age 0.
 
-    Their middle follows a straight line, so that a moving face is not lagged behind; their arrangement about it is
-    the mean, since it changes slowly and is what the detector is noisiest in.
+    Their centre follows a straight line, so that the result does not lag behind a moving face. Their arrangement around it is
+    the mean, because it changes slowly and the detector's noise is largest there.
     """
     times = np.array(ages, dtype=np.float64)
     middles = np.stack([p.mean(axis=0) for p in points])

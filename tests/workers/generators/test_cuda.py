@@ -1,4 +1,4 @@
-"""What only a GPU can show. Skipped without one; `pytest tests/workers/generators/test_cuda.py` on a machine that has one."""
+"""Generators on a GPU. Skipped without one; run `pytest tests/workers/generators/test_cuda.py` on a machine with a GPU."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("name", ["realesr-animevideov3", "RealESRGAN_x4plus_anime_6B"])
 def test_precisions(name: str, pinned: Callable[[str], Pinned], tmp_path: Path, photo: torch.Tensor) -> None:
-    """fp32 on the GPU is the CPU's to one code value (and not TF32), fp16 is 50 dB from it or better."""
+    """In fp32 (not TF32) GPU and CPU agree to one code value; fp16 has a PSNR of at least 50 dB against it."""
     shown, size = photo[..., 60:124, 190:286].contiguous(), (256, 384)
     exact = on("cpu", pinned(name), tmp_path, "fp32").frames(shown, size)
     full = on("cuda", pinned(name), tmp_path, "fp32").frames(shown.cuda(), size)
@@ -53,7 +53,7 @@ def test_precisions(name: str, pinned: Callable[[str], Pinned], tmp_path: Path, 
 
 
 def test_graphs_and_compiled_kernels(pinned: Callable[[str], Pinned], tmp_path: Path, photo: torch.Tensor) -> None:
-    """Eager, recorded and compiled runs of one shape give one picture to 50 dB, and earlier results stay what they were."""
+    """Eager, recorded and compiled runs of one shape agree to 50 dB, and earlier results stay unchanged."""
     generator = on("cuda", pinned("realesr-animevideov3"), tmp_path, "fp16")
     results = []
     for n in range(OFTEN + 6):  # never the same frame twice, so that none is reused
@@ -65,12 +65,12 @@ def test_graphs_and_compiled_kernels(pinned: Callable[[str], Pinned], tmp_path: 
 
 
 def test_memory_that_is_short(pinned: Callable[[str], Pinned], tmp_path: Path, photo: torch.Tensor) -> None:
-    """When the card is full the tile is halved, the frame comes out the same, and the record says so."""
+    """When the GPU's memory is full the tile is halved, the result is the same, and the record reports it."""
     shown = photo.repeat(1, 1, 2, 2).cuda()
     roomy = on("cuda", pinned("realesr-animevideov3"), tmp_path, "fp32").frames(shown, (4096, 4096))
     generator = on("cuda", pinned("realesr-animevideov3"), tmp_path, "fp32", tile=1024)
     torch.cuda.empty_cache()
-    # In one piece the frame takes some 770 MB: three times 64 channels of fp32.
+    # As one tile the frame takes about 770 MB: three times 64 channels of fp32.
     rest = torch.cuda.mem_get_info()[0] - 600 * 2**20
     filled = torch.empty(rest, dtype=torch.uint8, device="cuda")
     tight = generator.frames(shown, (4096, 4096))
@@ -81,7 +81,7 @@ def test_memory_that_is_short(pinned: Callable[[str], Pinned], tmp_path: Path, p
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "nv12", "yuv420p10le", "p010le", "yuv444p", "gbrp10le"])
 def test_colour(pix_fmt: str, photo: torch.Tensor) -> None:
-    """Frames go through the card's RGB and come back as through the CPU's, to one code value."""
+    """Conversion to RGB and back gives the same frames on the GPU as on the CPU, to one code value."""
     rgb = layout(pix_fmt).model == "rgb"
     colour = Colour(matrix="rgb" if rgb else "bt709", full=rgb)
     frame = from_rgb(photo[..., 30:121, 180:303], pix_fmt, colour)
@@ -91,7 +91,7 @@ def test_colour(pix_fmt: str, photo: torch.Tensor) -> None:
 
 
 def test_a_film_through_all_stages(pinned: Callable[[str], Pinned], tmp_path: Path) -> None:
-    """Decoding, network and encoding on streams of their own lose and mix no frame: twice the same film, 45 dB from the CPU's."""
+    """Decoding, network and encoding on separate streams lose and mix no frame: two runs agree, and match the CPU's at 45 dB."""
     film = make_moving(tmp_path / "film.mp4", 40, (160, 120))
     spec = Spec(model="realesr-animevideov3", scale=2.0, codec="ffv1")
     made = {}

@@ -1,4 +1,4 @@
-"""Our own convolutions on a matrix unit: right to what bf16 operands and fp32 sums give, at every size, shape and number of threads."""
+"""Native convolutions on a matrix unit: as accurate as bf16 operands and fp32 sums allow, for all sizes, shapes and threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def random(*shape: int) -> Any:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Machine code is kept from test to test, as from process to process."""
+    """A cache of machine code that the tests share, as processes do."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -41,7 +41,7 @@ def rounded(x: torch.Tensor) -> torch.Tensor:
 
 
 def reference(program: Program, picture: torch.Tensor) -> torch.Tensor:
-    """The program in torch: sums in float64 of what bf16 leaves of buffers and weights; what enters is not rounded."""
+    """Run the program in torch: float64 sums of buffers and weights rounded to bf16; the input is not rounded."""
     buffers = {"in": picture.double()}
     for c in (*program.body, *program.tail):
         x = torch.cat([buffers[s.buffer][:, s.first : s.first + s.channels] for s in c.inputs], 1)
@@ -65,16 +65,16 @@ def reference(program: Program, picture: torch.Tensor) -> torch.Tensor:
 
 
 def off(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """The error's root mean square as a share of the result's."""
+    """Return the error's root mean square as a share of the result's."""
     return float(((ours.double() - theirs).square().mean() / theirs.square().mean()).sqrt())
 
 
 NEAR = 2e-3
-"""Some values, whose sum in another order rounds to the next bf16, are 0.4% off; with one rounding too many all are."""
+"""Some values are 0.4% off, as their sum in another order rounds to the next bf16; with one rounding too many all would be."""
 
 
 def one_layer(kind: str) -> Program:
-    """A way in, one convolution of up to 96 channels, and a way out."""
+    """Build a program of a first convolution, one of up to 96 channels, and a last one."""
     a = Slice("a", 0, 96)
     inputs = (Slice("a", 0, 64), Slice("a", 32, 64)) if kind == "two inputs" else (a,)
     outputs = {"leaky": 32, "narrow": 48, "wide": 128}.get(kind, 96)
@@ -102,8 +102,8 @@ def one_layer(kind: str) -> Program:
 @pytest.mark.parametrize(
     "kind", ["plain", "leaky", "narrow", "wide", "beside", "two inputs", "one residual", "two residuals", "double"]
 )
-def test_one_layer_is_torchs(height: int, width: int, kind: str, cache: Path) -> None:
-    """Every kind of layer is torch's, whatever the number of threads, and bit for bit the same each time."""
+def test_one_layer_equals_torchs(height: int, width: int, kind: str, cache: Path) -> None:
+    """Every kind of layer equals torch's for any number of threads, and gives the same bits each time."""
     program = one_layer(kind)
     picture = torch.from_numpy(random(1, 3, height, width))
     expected = reference(program, picture)
@@ -115,21 +115,21 @@ def test_one_layer_is_torchs(height: int, width: int, kind: str, cache: Path) ->
     assert all(torch.equal(result, results[0]) for result in results)
 
 
-def test_memory_of_a_larger_frame_does_not_shine_through(cache: Path) -> None:
-    """After a large frame, and one that is not a number, a small one gives what it gives alone."""
+def test_old_buffer_contents_do_not_affect_results(cache: Path) -> None:
+    """After a large frame, and one of NaN, a small frame gives the same result as alone."""
     made = NativeNetwork(one_layer("plain"), "bf16", 2, cache)
     small = torch.from_numpy(random(1, 3, 9, 11))
     alone = made(small)
     made(torch.full((1, 3, 40, 50), 1e6))
     made(torch.full((1, 3, 41, 51), math.nan))
     assert torch.equal(made(small), alone)
-    for size in ((12, 12), (9, 12), (12, 11), (9, 11)):  # all in the same room
+    for size in ((12, 12), (9, 12), (12, 11), (9, 11)):  # all in the same buffers
         made(torch.full((1, 3, *size), 1e6))
     assert torch.equal(made(small), alone)
 
 
-def test_what_is_no_number_stays_none(cache: Path) -> None:
-    """NaN and infinity come out as such, for whoever looks for them, and no further than the convolutions reach."""
+def test_nan_is_passed_on(cache: Path) -> None:
+    """NaN in the input gives NaN in the result, so that it is detected, and only where the convolutions reach."""
     made = NativeNetwork(one_layer("leaky"), "bf16", 2, cache)
     picture = torch.from_numpy(random(1, 3, 20, 40))
     clean = made(picture)
@@ -145,8 +145,8 @@ def decibels(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("scale", [4, 2, 1])
 @pytest.mark.parametrize(("height", "width"), [(20, 12), (72, 36)])
-def test_rrdbnet_is_basicsrs(scale: int, height: int, width: int, cache: Path) -> None:
-    """RRDBNet with its doublings, residuals and unshuffle, over the seams of the strips of its tail too."""
+def test_rrdbnet_equals_basicsrs(scale: int, height: int, width: int, cache: Path) -> None:
+    """RRDBNet with doubling, residuals and unshuffle equals basicsr's, also at the seams of its tail's strips."""
     parameters = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 2, "num_grow_ch": 32, "scale": scale}
     torch.manual_seed(5)
     theirs = architecture("rrdbnet_arch", "RRDBNet")(**parameters).eval()
@@ -161,8 +161,8 @@ def test_rrdbnet_is_basicsrs(scale: int, height: int, width: int, cache: Path) -
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_srvgg_is_basicsrs(scale: int, cache: Path) -> None:
-    """SRVGGNetCompact at each scale, for a batch too."""
+def test_srvgg_equals_basicsrs(scale: int, cache: Path) -> None:
+    """SRVGGNetCompact equals basicsr's at each scale, also for a batch."""
     parameters = {
         "num_in_ch": 3, "num_out_ch": 3, "num_feat": 32, "num_conv": 3, "upscale": scale, "act_type": "prelu",
     }  # fmt: skip
@@ -179,10 +179,7 @@ def test_srvgg_is_basicsrs(scale: int, cache: Path) -> None:
 def test_tiled_and_patched_equal_whole_exactly(
     tile: int, pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
 ) -> None:
-    """In bf16, tiles and partly recomputed frames have the same bits as the whole frame.
-
-    Convolutions are direct, so every pixel is computed in the same order wherever it lies.
-    """
+    """Tiled and patched frames have the same bits as whole ones in bf16 too, as direct convolutions compute all pixels alike."""
     chosen = {"backend": "native", "precision": "bf16"}
     picture = photo[..., :192, :448].contiguous()
     other = picture.clone()

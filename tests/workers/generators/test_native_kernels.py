@@ -1,4 +1,4 @@
-"""Our own convolutions: right to the last bits that fp32 has, at every size, shape and number of threads."""
+"""Native convolutions in fp32: accurate to fp32's rounding, for all sizes, shapes and numbers of threads."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.skipif(vectors() is None, reason="this processor has no
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Machine code is kept from test to test, as from process to process."""
+    """A cache of machine code that the tests share, as processes do."""
     return tmp_path_factory.mktemp("cache")
 
 
 def near(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
-    """Equal to what fp32 can hold of sums of products: errors at most 3e-5 of the largest value, on average a tenth of that."""
+    """Return whether results agree within fp32's rounding of sums: errors at most 3e-5 of the peak, 3e-6 on average."""
     peak, error = float(theirs.abs().max()), (ours.double() - theirs.double()).abs()
     return float(error.max()) <= 3e-5 * peak and float(error.mean()) <= 3e-6 * peak
 
@@ -46,7 +46,7 @@ def random(*shape: int) -> Any:
 
 
 def test_the_transforms_are_a_convolution() -> None:
-    """A^T [(G g G^T) * (B^T d B)] A is the 3x3 correlation of d with g, as the defining identity says."""
+    """A^T [(G g G^T) * (B^T d B)] A is the 3x3 correlation of d with g, which is the defining identity."""
     d, g = RANDOM.standard_normal((6, 6)), random(1, 1, 3, 3)
     op = winograd.Arithmetic(np.add, np.subtract, lambda x, c, y: x * c + (0 if y is None else y))
 
@@ -62,7 +62,7 @@ def test_the_transforms_are_a_convolution() -> None:
 
 
 def network(tmp_path: Path, convolution: Convolution, channels: dict[str, int], threads: int = 2) -> NativeNetwork:
-    """A program of a pass-through, one convolution of up to 64 channels, and a shuffle of its first three."""
+    """Build a program of a first convolution, one of up to 64 channels, and a last one."""
     first = Convolution(
         (Slice("in", 0, 3),), Slice("a", 0, channels["a"]), random(channels["a"], 3, 3, 3), random(channels["a"])
     )
@@ -75,7 +75,7 @@ def network(tmp_path: Path, convolution: Convolution, channels: dict[str, int], 
 
 
 def reference(network: NativeNetwork, picture: torch.Tensor) -> torch.Tensor:
-    """The same program in torch, in float64."""
+    """Run the same program in torch, in float64."""
     buffers = {"in": picture.double()}
     for c in network._program.body:
         x = torch.cat([buffers[s.buffer][:, s.first : s.first + s.channels] for s in c.inputs], 1)
@@ -96,8 +96,8 @@ def reference(network: NativeNetwork, picture: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 4), (5, 7), (33, 130), (16, 97)])
 @pytest.mark.parametrize("kind", ["plain", "leaky", "two inputs", "one residual", "two residuals"])
-def test_one_layer_is_torchs(height: int, width: int, kind: str, cache: Path) -> None:
-    """Every kind of layer equals torch's in float64 to fp32's own rounding, on sizes that are no whole tiles and on one pixel."""
+def test_one_layer_equals_torchs(height: int, width: int, kind: str, cache: Path) -> None:
+    """Every kind of layer equals torch's in float64 to fp32's rounding, also for partial tiles and for one pixel."""
     a = Slice("a", 0, 64)
     inputs = (a, Slice("a", 16, 32)) if kind == "two inputs" else (a,)
     outputs = 32 if kind == "leaky" else 64
@@ -118,8 +118,8 @@ def test_one_layer_is_torchs(height: int, width: int, kind: str, cache: Path) ->
             assert near(made(picture), reference(made, picture))
 
 
-def test_memory_of_a_larger_frame_does_not_shine_through(cache: Path) -> None:
-    """After a large frame a small one gives what it gives alone: borders are zero again."""
+def test_old_buffer_contents_do_not_affect_results(cache: Path) -> None:
+    """After a large frame a small one gives the same result as alone, as its borders are set to zero."""
     layer = Convolution((Slice("a", 0, 16),), Slice("b", 0, 16), random(16, 16, 3, 3), random(16))
     made = network(cache, layer, {"a": 16, "b": 16})
     small = torch.from_numpy(random(1, 3, 9, 11))
@@ -133,8 +133,8 @@ RRDB = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 32, "num_block": 2, "num_gr
 
 @pytest.mark.parametrize("scale", [4, 2, 1])
 @pytest.mark.parametrize(("height", "width"), [(20, 12), (72, 36), (44, 40)])
-def test_rrdbnet_is_basicsrs(scale: int, height: int, width: int, cache: Path) -> None:
-    """RRDBNet with its doublings, residuals and unshuffle equals basicsr's, over the seams of the strips of its tail too."""
+def test_rrdbnet_equals_basicsrs(scale: int, height: int, width: int, cache: Path) -> None:
+    """RRDBNet with doubling, residuals and unshuffle equals basicsr's, also at the seams of its tail's strips."""
     parameters = {**RRDB, "scale": scale}
     torch.manual_seed(5)
     theirs = architecture("rrdbnet_arch", "RRDBNet")(**parameters).eval()
@@ -150,8 +150,8 @@ def test_rrdbnet_is_basicsrs(scale: int, height: int, width: int, cache: Path) -
 
 @pytest.mark.parametrize("activation", ["prelu", "relu", "leakyrelu"])
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_srvgg_is_basicsrs(activation: str, scale: int, cache: Path) -> None:
-    """SRVGGNetCompact with each activation and scale equals basicsr's, for a batch too."""
+def test_srvgg_equals_basicsrs(activation: str, scale: int, cache: Path) -> None:
+    """SRVGGNetCompact with each activation and scale equals basicsr's, also for a batch."""
     parameters = {
         "num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_conv": 3, "upscale": scale, "act_type": activation,
     }  # fmt: skip
@@ -168,7 +168,7 @@ def test_srvgg_is_basicsrs(activation: str, scale: int, cache: Path) -> None:
 def test_tiled_equals_untiled_exactly(
     tile: int, pinned: Callable[[str], Pinned], enhancer: Callable[..., Enhancer], photo: torch.Tensor
 ) -> None:
-    """With its own, wider halo the native backend's tiles too give the bits of the untiled frame."""
+    """With its own, wider halo the native backend's tiles give the same bits as the untiled frame."""
     picture = photo[..., 90:151, 150:321].contiguous()
     size = (picture.shape[-2] * 4, picture.shape[-1] * 4)
     chosen = {"backend": "native", "precision": "fp32"}
@@ -177,8 +177,8 @@ def test_tiled_equals_untiled_exactly(
     assert torch.equal(whole, tiled)
 
 
-def test_networks_of_odd_widths_are_left_to_others() -> None:
-    """A network whose channels do not fill vectors is not offered; it would read what is not its own."""
+def test_networks_of_odd_widths_are_not_offered() -> None:
+    """A network whose channels do not fill vectors is not offered, as it would read beyond its buffers."""
     parameters = {"num_feat": 24, "num_conv": 2, "upscale": 2}
     state = {
         k: v.numpy()
@@ -189,7 +189,7 @@ def test_networks_of_odd_widths_are_left_to_others() -> None:
 
 
 def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
-    """The second process loads machine code from disk; damaged code is never run but made again."""
+    """A second network loads machine code from disk; damaged code is not run but compiled again."""
     layer = Convolution((Slice("a", 0, 16),), Slice("b", 0, 16), random(16, 16, 3, 3), random(16))
     made = network(tmp_path, layer, {"a": 16, "b": 16})
     picture = torch.from_numpy(random(1, 3, 9, 11))
@@ -203,8 +203,8 @@ def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
     assert kept.read_bytes() != bytes(data)
 
 
-def test_a_limit_in_the_middle_of_a_run_leaves_nobody_at_work() -> None:
-    """A time limit's exception, whenever it is raised, gets out only when no helper works on the memory any more."""
+def test_a_time_limit_during_a_run_leaves_no_thread_at_work() -> None:
+    """An exception of a time limit leaves `run` only after all helpers have stopped working on the memory."""
     team, begun, released = ThreadTeam(2), threading.Event(), threading.Event()
     ended = []
 

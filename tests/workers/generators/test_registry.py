@@ -1,4 +1,4 @@
-"""From a spec to a loaded generator: what is refused, what is chosen and why, what is kept on disk, what users bring."""
+"""Loading of generators from specs: refusals, choice of backend, caches, and community models."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_other_bytes_than_the_pinned_are_refused(compact: Pinned, enhancer: Load
 
 
 def test_a_pinned_pickle_is_refused(compact: Pinned, tmp_path: Path) -> None:
-    """Bytes with the right hash that are no safetensors are refused without being unpickled."""
+    """A pickle with the right hash is refused without being unpickled."""
     import hashlib
 
     path = tmp_path / "pickle"
@@ -69,7 +69,7 @@ def test_a_pinned_pickle_is_refused(compact: Pinned, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"num_conv": 3}, "do not fit srvgg"),
         ({"num_conv": "two"}, "num_conv = 'two'"),
@@ -77,23 +77,23 @@ def test_a_pinned_pickle_is_refused(compact: Pinned, tmp_path: Path) -> None:
         ({"act_type": "sine"}, "act_type = 'sine'"),
     ],
 )
-def test_parameters_that_do_not_fit_are_said(
-    backend: str, changes: dict[str, Any], words: str, compact: Pinned, enhancer: Load, picture: torch.Tensor
+def test_parameters_that_do_not_fit_are_refused(
+    backend: str, changes: dict[str, Any], message: str, compact: Pinned, enhancer: Load, picture: torch.Tensor
 ) -> None:
-    """A catalog entry whose parameters do not fit the file is an error that names the parameter or the misfit."""
+    """A catalog entry whose parameters do not fit the file is refused with the parameter or the mismatch."""
     weights = msgspec.structs.replace(compact[0], parameters={**COMPACT, **changes})
-    with pytest.raises(WeightsError, match=words):
+    with pytest.raises(WeightsError, match=message):
         enhancer((weights, compact[1]), backend=backend).frames(picture, (48, 40))
 
 
-def test_an_unknown_architecture_is_said(compact: Pinned, enhancer: Load) -> None:
-    """An architecture that no family builds is refused with the list of those that can be built."""
+def test_an_unknown_architecture_is_refused(compact: Pinned, enhancer: Load) -> None:
+    """An architecture that no family builds is refused with the list of known ones."""
     weights = msgspec.structs.replace(compact[0], architecture="gan9000")
     with pytest.raises(WeightsError, match="'gan9000', which is not one of rrdbnet, srvgg, spandrel"):
         enhancer((weights, compact[1]))
 
 
-def test_missing_weights_are_said(tmp_path: Path) -> None:
+def test_missing_weights_are_refused(tmp_path: Path) -> None:
     """A spec without weights, or with weights that were not fetched, is refused in one sentence."""
     settings = Settings(cache=tmp_path, device="cpu")
     with pytest.raises(UsageError, match="pins no generator weights"):
@@ -107,21 +107,23 @@ def test_missing_weights_are_said(tmp_path: Path) -> None:
     "options",
     [{"precision": "fp16", "backend": "auto"}, {"backend": "openvino", "precision": "fp16"}, {"backend": "tensorrt"}],
 )
-def test_what_the_machine_cannot_do_is_refused(options: dict[str, str], compact: Pinned, enhancer: Load) -> None:
-    """A precision or backend that the device does not have is refused, never replaced by another."""
+def test_an_unavailable_backend_or_precision_is_refused(
+    options: dict[str, str], compact: Pinned, enhancer: Load
+) -> None:
+    """A precision or backend that the device does not support is refused, and not replaced by another."""
     with pytest.raises(UsageError, match="is not available on cpu"):
         enhancer(compact, **options)
 
 
 @pytest.mark.parametrize("device", ["cuda:7", "abacus"])
-def test_a_device_that_is_not_there_is_refused(device: str, compact: Pinned, enhancer: Load) -> None:
-    """A device that is not there is refused in one sentence; nothing falls back to the CPU unasked."""
+def test_a_missing_device_is_refused(device: str, compact: Pinned, enhancer: Load) -> None:
+    """A missing device is refused in one sentence, without a fallback to the CPU."""
     with pytest.raises(UsageError, match=f"device '{device}' cannot be used"):
         enhancer(compact, device=device)
 
 
 def test_the_choice_is_in_the_record(compact: Pinned, enhancer: Load, picture: torch.Tensor) -> None:
-    """Backend, precision, device and the reason for them are in the record of the first chunk."""
+    """The record contains backend, precision, device and the reason for the choice."""
     generator = enhancer(compact, backend="torch", precision="fp32")
     generator.frames(picture, (48, 40))
     record = generator.record()
@@ -132,7 +134,7 @@ def test_the_choice_is_in_the_record(compact: Pinned, enhancer: Load, picture: t
 def test_compiled_networks_are_kept_and_used(
     compact: Pinned, enhancer: Load, picture: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second process finds the network compiled: the graph is not built again, and the picture is the same."""
+    """A second enhancer loads the compiled network: the graph is not built again, and the result is the same."""
     first = enhancer(compact, backend="openvino").frames(picture, (48, 40))
     assert list((tmp_path / "cache" / "compiled").glob("*.blob"))
 
@@ -145,7 +147,7 @@ def test_compiled_networks_are_kept_and_used(
 
 
 def test_a_broken_cache_costs_only_time(compact: Pinned, enhancer: Load, picture: torch.Tensor, tmp_path: Path) -> None:
-    """Compiled networks that were cut short are compiled and kept again; a cache that cannot be written is done without."""
+    """Damaged compiled networks are compiled and stored again; a cache that cannot be written causes no error."""
     first = enhancer(compact, precision="fp32").frames(picture, (48, 40))
     (blob,) = (tmp_path / "cache" / "compiled").glob("*.blob")
     for damaged in (blob.read_bytes()[:-99], blob.read_bytes().replace(b"\x00\x00", b"\x00\x01"), b""):
@@ -159,7 +161,7 @@ def test_a_broken_cache_costs_only_time(compact: Pinned, enhancer: Load, picture
 
 
 class Fake:
-    """A network that takes `laps` turns of a counter instead of time and is `error` off."""
+    """A network of given backend and precision whose result is off by `error`."""
 
     device = torch.device("cpu")
 
@@ -175,7 +177,7 @@ class Fake:
 def race(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: dict[str, float], error: float = 0.0
 ) -> tuple[str, str]:
-    """Let candidates run that are known to take `seconds`; returns precision and reason of the winner."""
+    """Run the race for candidates that take `seconds`; return precision and reason of the winner."""
     monkeypatch.setattr(backend_race, "_lap", lambda network, *_: seconds[network.precision])
     candidates = [
         Candidate("openvino", p, plain(2), lambda p=p: Fake("openvino", p, error if p == "bf16" else 0.0))
@@ -186,7 +188,7 @@ def race(
 
 
 def test_the_fastest_wins_and_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of several candidates the fastest is taken, with the measured times as the reason; the next worker need not measure."""
+    """The fastest candidate is chosen, with the measured times as the reason; the next worker need not measure."""
     precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
     assert precision == "bf16"
     assert "bf16 10 ms" in reason
@@ -197,14 +199,14 @@ def test_the_fastest_wins_and_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_a_faster_precision_must_be_safe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A precision under 50 dB from fp32 loses however fast it is."""
+    """A faster precision with a PSNR below 50 dB against fp32 is not chosen."""
     precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025}, error=0.01)
     assert precision == "fp32"
     assert "left out" in reason
 
 
 def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A kept outcome that cannot be read, or names what is not on offer, is measured again."""
+    """A stored outcome that cannot be read is measured again."""
     race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
     (kept,) = (tmp_path / "probes").glob("*.json")
     kept.write_text("{")
@@ -212,7 +214,7 @@ def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_any_network_that_spandrel_knows(written: Any, enhancer: Load, picture: torch.Tensor) -> None:
-    """A network of another family, in the shape its community trains it in, runs through spandrel with its own scale."""
+    """A network of another family runs through spandrel with its own scale."""
     from spandrel.architectures.SPAN import SPAN
 
     torch.manual_seed(2)
@@ -227,7 +229,7 @@ def test_any_network_that_spandrel_knows(written: Any, enhancer: Load, picture: 
 
 
 def test_a_grey_network_sees_each_channel(written: Any, enhancer: Load, picture: torch.Tensor) -> None:
-    """A network of one channel is shown R, G and B by themselves."""
+    """A network of one channel processes R, G and B separately."""
     parameters = {**COMPACT, "num_in_ch": 1, "num_out_ch": 1}
     state = state_of("srvgg_arch", "SRVGGNetCompact", **parameters)
     generator = enhancer(
@@ -241,7 +243,7 @@ def test_a_grey_network_sees_each_channel(written: Any, enhancer: Load, picture:
 
 
 def test_a_catalog_entry_with_another_scale_is_refused(written: Any, enhancer: Load) -> None:
-    """A community network whose scale is not the catalog's is refused: the plan was made for another size."""
+    """A community network whose scale differs from the catalog's is refused, as the plan has another size."""
     state = state_of("srvgg_arch", "SRVGGNetCompact", **COMPACT)
     with pytest.raises(WeightsError, match="enlarges by 2, but the catalog says 4"):
         enhancer(written(state, "spandrel", {"scale": 4}), backend="auto")
@@ -257,8 +259,8 @@ def inspect(path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_inspect_says_what_a_file_is(compact: Pinned, tmp_path: Path) -> None:
-    """A checkpoint as upstream's training writes it is described as JSON: architecture, scale, channels, fp16."""
+def test_inspect_describes_a_checkpoint(compact: Pinned, tmp_path: Path) -> None:
+    """A checkpoint of upstream's training is described as JSON: architecture, scale, channels, fp16."""
     path = tmp_path / "net.pth"
     state = state_of("srvgg_arch", "SRVGGNetCompact", **COMPACT)
     torch.save({"params_ema": {k: torch.from_numpy(v) for k, v in state.items()}}, path)
@@ -272,7 +274,7 @@ def test_inspect_says_what_a_file_is(compact: Pinned, tmp_path: Path) -> None:
 
 
 class Evil:
-    """Runs code where it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -283,7 +285,7 @@ class Evil:
 
 @pytest.mark.parametrize("kind", ["pickle that runs code", "text", "no network", "cut short", "missing"])
 def test_inspect_refuses_in_one_sentence(kind: str, compact: Pinned, tmp_path: Path) -> None:
-    """What is unsafe or no network is refused with exit code 2 and one sentence; no code in it runs."""
+    """An unsafe file, or one without a network, is refused with exit code 2 and one sentence; no code in it runs."""
     mark = tmp_path / "mark"
     path = tmp_path / "file.pth"
     if kind == "pickle that runs code":
@@ -303,7 +305,7 @@ def test_inspect_refuses_in_one_sentence(kind: str, compact: Pinned, tmp_path: P
 
 
 def test_basicsrs_classes_come_without_basicsr(tmp_path: Path) -> None:
-    """The architectures are basicsr's own, yet its package is not left imported; a later import gets the whole of it."""
+    """The architectures are basicsr's own classes, but the package is not imported; a later import gets the whole package."""
     code = (
         "import sys; from workers.generators.basicsr_archs import architecture;"
         "a = architecture('rrdbnet_arch', 'RRDBNet'); b = architecture('srvgg_arch', 'SRVGGNetCompact');"

@@ -1,4 +1,4 @@
-"""The torch backend: what a GPU would be given, checked on the CPU."""
+"""The torch backend: recording and compiling as on a GPU, checked on the CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 class Recorder:
-    """Records nothing, remembers the shapes, and, like a CUDA graph, gives the same memory every time."""
+    """A recorder that records nothing, remembers the shapes, and, like a CUDA graph, returns the same memory every time."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -33,13 +33,13 @@ def network(recorder: Recorder | None = None, precision: str = "fp32", fuser: Fu
 
 
 def film(made: TorchNetwork, frames: int = 70) -> torch.Tensor:
-    """What the last of many equal frames becomes."""
+    """Run many equal frames and return the last result."""
     frame = torch.rand((1, 3, 8, 8), generator=torch.Generator().manual_seed(1))
     return [made(frame) for _ in range(frames)][-1]
 
 
-def test_a_shape_is_recorded_when_it_comes_again() -> None:
-    """Tiles that come once are not recorded; frames, which come again and again, are, once."""
+def test_a_shape_is_recorded_when_it_recurs() -> None:
+    """A shape that comes twice in a row is recorded once; shapes that do not are not recorded."""
     recorder = Recorder()
     made = network(recorder)
     for side in (8, 9, 8, 8, 8, 9, 8):
@@ -48,7 +48,7 @@ def test_a_shape_is_recorded_when_it_comes_again() -> None:
 
 
 def test_results_do_not_share_the_records_memory() -> None:
-    """A result stays what it was when the next frame runs in the same recorded memory."""
+    """A result stays unchanged when the next frame runs in the same recorded memory."""
     made = network(Recorder())
     frames = [torch.rand(1, 3, 8, 8) for _ in range(4)]
     results = [made(f) for f in frames]
@@ -68,8 +68,8 @@ def test_few_shapes_are_kept() -> None:
     assert [s[-1] for s in recorder.shapes] == [8, 9, 10, 11, 8]
 
 
-def test_what_comes_often_is_compiled_once_and_recorded_again() -> None:
-    """A film's frames repay the compiler's time: the shape is compiled once, and what was compiled is what runs from then on."""
+def test_a_frequent_shape_is_compiled_once_and_recorded_again() -> None:
+    """A shape that comes often is compiled once, and the compiled network runs from then on."""
     recorder, given = Recorder(), []
 
     def fuser(run: Run) -> Run:
@@ -86,7 +86,7 @@ def test_what_comes_often_is_compiled_once_and_recorded_again() -> None:
 
 
 def test_images_are_not_compiled() -> None:
-    """A shape that came a few times has not repaid the compiler's time."""
+    """A shape that comes only a few times is not compiled, as that would not repay the compiler's time."""
 
     def fuser(run: Run) -> Run:
         raise AssertionError
@@ -95,8 +95,8 @@ def test_images_are_not_compiled() -> None:
 
 
 @pytest.mark.parametrize("fault", ["another picture", "NaN", "no compiler"])
-def test_a_compiler_that_fails_is_said_and_not_used(fault: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a compiler, or with one whose code gives another picture, the network runs as it did, and the log says why."""
+def test_a_compiler_that_fails_is_logged_and_not_used(fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a compiler, or with one whose code gives another result, the network runs uncompiled, and the log has the reason."""
 
     def fuser(run: Run) -> Run:
         def fused(shown: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ def test_a_compiler_that_fails_is_said_and_not_used(fault: str, caplog: pytest.L
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_results_are_fp32_in_the_usual_layout(precision: str) -> None:
-    """Whatever the network computes in, what comes out is contiguous float32."""
+    """For any precision of the network the result is contiguous float32."""
     result = network(precision=precision)(torch.rand(2, 3, 8, 8))
     assert result.dtype == torch.float32
     assert result.is_contiguous()
@@ -127,7 +127,7 @@ def test_results_are_fp32_in_the_usual_layout(precision: str) -> None:
     ],
 )
 def test_a_short_memory_is_a_memory_error(error: Exception, expected: type[Exception]) -> None:
-    """What CUDA and the CPU allocator say when memory is short is one error to the enhancer; other errors stay what they are."""
+    """Out-of-memory errors of CUDA and of the CPU allocator become MemoryError; other errors stay unchanged."""
 
     class Broken(torch.nn.Module):
         def forward(self, rgb: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The same pictures as upstream: RealESRGANer of the package realesrgan, on the same weights and the same pixels."""
+"""Parity with upstream: RealESRGANer of the package realesrgan gives the same results for the same weights and pixels."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Load = Callable[..., Enhancer]
 Pixels = npt.NDArray[Any]
 
 SIZES = {"realesr-animevideov3": 64, "RealESRGAN_x4plus_anime_6B": 40, "RealESRGAN_x4plus": 24}
-"""Sides of the test pictures: half a second of upstream's work each."""
+"""Sides in pixels of the test images: upstream takes half a second for each."""
 
 
 def network(weights: Weights) -> torch.nn.Module:
-    """Build basicsr's class with the catalog's parameters and without weights."""
+    """Build basicsr's class with the catalog's parameters, without weights."""
     if weights.architecture == "srvgg":
         made: torch.nn.Module = architecture("srvgg_arch", "SRVGGNetCompact")(**weights.parameters)
     else:
@@ -37,7 +37,7 @@ def network(weights: Weights) -> torch.nn.Module:
 
 
 def bgr(rgb: torch.Tensor, top: int = 255) -> Pixels:
-    """1 x 3 x H x W to what cv2.imread gives."""
+    """Convert 1 x 3 x H x W to the layout of cv2.imread."""
     kind = np.uint8 if top == 255 else np.uint16
     return np.ascontiguousarray((rgb[0].permute(1, 2, 0).numpy()[..., ::-1] * top).round().astype(kind))
 
@@ -57,7 +57,7 @@ def piece(photo: torch.Tensor, side: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_fp32_is_upstreams_picture(name: str, pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:
-    """In fp32 every backend's float result is at least 90 dB from upstream's, and eight-bit codes differ by at most 1."""
+    """In fp32 every backend's float result matches upstream's at 90 dB or better, and eight-bit codes differ by at most 1."""
     weights, path = pinned(name)
     picture = piece(photo, SIZES[name])
     reference = upstream(network(weights), 4, path)
@@ -71,7 +71,7 @@ def test_fp32_is_upstreams_picture(name: str, pinned: Pin, enhancer: Load, upstr
 
 @pytest.mark.parametrize("name", ["realesr-animevideov3", "RealESRGAN_x4plus_anime_6B"])
 def test_bf16_stays_above_50_db(name: str, pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:
-    """In bf16 a natural picture is at least 50 dB from upstream's fp32, and the enhancer says that it is bf16."""
+    """In bf16 a natural image matches upstream's fp32 at 50 dB or better, and the enhancer reports bf16."""
     weights, path = pinned(name)
     picture = piece(photo, 24)
     reference = upstream(network(weights), 4, path)
@@ -83,7 +83,7 @@ def test_bf16_stays_above_50_db(name: str, pinned: Pin, enhancer: Load, upstream
 
 
 def test_sixteen_bits_are_upstreams(pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:
-    """A 16-bit picture comes out as upstream's 16-bit picture, at 90 dB or better, and the record says that it was made in fp32."""
+    """A 16-bit image matches upstream's 16-bit result at 90 dB or better, and the record reports fp32."""
     weights, path = pinned("realesr-animevideov3")
     fine = torch.nn.functional.interpolate(piece(photo, 40), scale_factor=2.0, mode="bilinear")
     fine = (fine * 65535).round() / 65535
@@ -96,7 +96,7 @@ def test_sixteen_bits_are_upstreams(pinned: Pin, enhancer: Load, upstream: Any, 
 
 
 def test_grey_is_upstreams(pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:
-    """Grey shown as three equal channels gives upstream's grey picture, weighed with the same luma weights."""
+    """Grey as three equal channels gives upstream's grey result, computed with the same luma weights."""
     weights, path = pinned("realesr-animevideov3")
     grey = cv2.cvtColor(bgr(piece(photo, 64)), cv2.COLOR_BGR2GRAY)
     theirs, mode = upstream(network(weights), 4, path).enhance(grey)
@@ -109,7 +109,7 @@ def test_grey_is_upstreams(pinned: Pin, enhancer: Load, upstream: Any, photo: to
 def test_alpha_through_the_network_is_upstreams(
     pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor
 ) -> None:
-    """Alpha shown to the network as grey gives upstream's alpha (its default, alpha_upsampler='realesrgan')."""
+    """Alpha passed through the network as grey gives upstream's alpha (its default, alpha_upsampler='realesrgan')."""
     weights, path = pinned("realesr-animevideov3")
     colour = bgr(piece(photo, 48))
     alpha = np.tile(np.linspace(0, 255, 48).astype(np.uint8), (48, 1))
@@ -121,7 +121,7 @@ def test_alpha_through_the_network_is_upstreams(
 
 
 def test_tiles_are_upstreams_untiled_picture(pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:
-    """Our tiles of SRVGG show upstream's untiled picture; upstream's own tiles, with its halo of 10, do not."""
+    """Our tiles of SRVGG give upstream's untiled result; upstream's own tiles, with its halo of 10, do not."""
     weights, path = pinned("realesr-animevideov3")
     picture = piece(photo, 96)
     whole, _ = upstream(network(weights), 4, path).enhance(bgr(picture))
@@ -132,7 +132,7 @@ def test_tiles_are_upstreams_untiled_picture(pinned: Pin, enhancer: Load, upstre
 
 
 def test_larger_outscale_is_upstreams(pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:
-    """An output scale above the network's own gives upstream's picture to a code value: the same Lanczos kernel and edges."""
+    """An output scale above the network's own gives upstream's result to one code value: the same Lanczos kernel and edges."""
     weights, path = pinned("realesr-animevideov3")
     picture = piece(photo, 48)
     theirs, _ = upstream(network(weights), 4, path).enhance(bgr(picture), outscale=5.5)
@@ -143,7 +143,7 @@ def test_larger_outscale_is_upstreams(pinned: Pin, enhancer: Load, upstream: Any
 def test_smaller_outscale_averages_what_upstream_drops(
     pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor
 ) -> None:
-    """At an output scale of 2 ours is the better half-size picture of the x4 result: nearer to the area average, and near upstream's."""
+    """At an output scale of 2 our result is nearer to the area average of the x4 result than upstream's, and near upstream's."""
     weights, path = pinned("realesr-animevideov3")
     picture = piece(photo, 96)
     reference = upstream(network(weights), 4, path)
@@ -159,7 +159,7 @@ def test_smaller_outscale_averages_what_upstream_drops(
 def test_pixel_unshuffle_pads_as_upstream(
     scale: int, sides: tuple[int, int], backend: str, written: Any, enhancer: Load, upstream: Any, photo: torch.Tensor
 ) -> None:
-    """x2 and x1 networks, which see the picture pixel-unshuffled, give upstream's result on sizes that do not divide."""
+    """x2 and x1 networks, which take the image pixel-unshuffled, give upstream's result for sizes that are not multiples."""
     parameters = {"num_in_ch": 3, "num_out_ch": 3, "scale": scale, "num_feat": 32, "num_block": 1, "num_grow_ch": 16}
     torch.manual_seed(7)
     made = architecture("rrdbnet_arch", "RRDBNet")(**parameters)
@@ -193,7 +193,7 @@ def test_denoise_mixes_as_upstream(
 
 
 def test_operations_are_those_of_the_design() -> None:
-    """The work for each input pixel, which probes and shares of peak are reckoned with, is the published one."""
+    """The operations for each input pixel, used for probes and shares of peak, are the published ones."""
     srvgg16 = {"num_feat": 64, "num_conv": 16, "upscale": 4}
     assert srvgg.describe("v3", srvgg16).flops == pytest.approx(1.24e6, rel=0.01)
     assert srvgg.describe("x4v3", {**srvgg16, "num_conv": 32}).flops == pytest.approx(2.42e6, rel=0.01)
