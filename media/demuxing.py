@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.stream import VideoStream
 
 PATIENCE = 10_000
 """How often in a row a demuxer may report that it has found nothing yet."""
@@ -61,3 +63,11 @@ def header_dump(container: InputContainer) -> str:
         return str(container.dumps_format())  # type: ignore[attr-defined]  # PyAV's stubs leave it out
     finally:
         av.logging.set_level(before)
+
+
+def film_description(container: InputContainer, film: VideoStream) -> str:
+    """Return FFmpeg's own description of the film's stream, side data included."""
+    part = re.search(
+        rf"Stream #0:{film.index}\b.*?(?=\n  Stream #|\n  Program |\n  Chapter|\Z)", header_dump(container), re.S
+    )
+    return part.group(0) if part else ""

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from contract.film import Colour
 
-UNSAID = {"range": (0,), "matrix": (2, 3)}
+UNSAID = {"range": (0,), "matrix": (2, 3), "transfer": (0, 2, 3)}
 """Values by which a frame says nothing about its colours (FFmpeg's AVCOL_RANGE_*, AVCOL_SPC_*)."""
-ALIKE = {5: 6, 10: 9, 7: 1}
-"""Matrices that are converted alike here."""
+ALIKE = {"matrix": {5: 6, 10: 9, 7: 1}, "transfer": {6: 1, 14: 1, 15: 1}, "range": {}}
+"""Values that are converted alike here: matrices by their coefficients, transfer functions by their curve."""
 LEFT_BEHIND = {
     "A53_CC": "captions inside the pictures (CEA-608/708)",
     "AFD": "the active format description",
@@ -85,6 +85,7 @@ class Turns:
         full = 2 if frame.format.name.startswith("yuvj") else int(frame.color_range)
         self._compare("range", full, self._colour.range or (2 if self._colour.full else 1), position)
         self._compare("matrix", int(frame.colorspace), self._colour.space, position)
+        self._compare("transfer", int(frame.color_trc), self._colour.transfer, position)
         if self._looked:
             return
         self._looked = True  # once: PyAV's side data and their frame hold each other, so that it is freed late
@@ -93,7 +94,8 @@ class Turns:
                 self._left.add(LEFT_BEHIND[kind])
 
     def _compare(self, what: str, own: int, film: int, position: int) -> None:
-        if own in UNSAID[what] or film in UNSAID[what] or ALIKE.get(own, own) == ALIKE.get(film, film):
+        alike: dict[int, int] = ALIKE[what]
+        if own in UNSAID[what] or film in UNSAID[what] or alike.get(own, own) == alike.get(film, film):
             return
         self._note(
             f"tagged with {what} {own} in the source and taken for what the film is tagged with, {film}", position

@@ -21,7 +21,10 @@ MESSAGES = {
 }
 """Supplemental messages that change how pictures are meant, by payload type."""
 REGISTERED, TIME_CODE = 4, 136
-HDR_TRANSFERS = (16, 18)
+RPU = b"\x7c\1\x19\x08"
+"""How a NAL unit with Dolby Vision's metadata for a picture begins (ETSI GS CCM 001 5.1)."""
+LOOKED_AT = 16
+"""Packets at the start in which Dolby Vision's metadata are looked for."""
 
 
 @dataclass
@@ -32,11 +35,14 @@ class PictureMessages:
     length_size: int = 0
     found: dict[str, list[int]] = field(default_factory=dict)
     """Packet ids by message."""
+    dolby_vision: bool = False
     transfer: int = 0
     """The transfer function that an alternative transfer message asks for."""
 
     def see(self, number: int, head: bytes) -> None:
         """Read the messages in the head of packet `number`."""
+        if self.codec == "hevc" and number < LOOKED_AT and RPU in head:
+            self.dolby_vision = True
         for kind, payload in payloads(self.codec, head, self.length_size):
             name = MESSAGES.get(kind) or (registered(payload) if kind == REGISTERED else "")
             if kind == 147 and payload:

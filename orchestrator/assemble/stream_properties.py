@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from av.audio.stream import AudioStream
 
 from contract.film import FilmIndex
-from media.demuxing import header_dump
+from media.demuxing import film_description, header_dump
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -39,8 +39,7 @@ class Marks:
 def marks_of(container: InputContainer, film: VideoStream, streams: list[int]) -> Marks:
     """The marks of an open file whose copied `streams` are given in their order."""
     dump = header_dump(container)
-    part = re.search(rf"Stream #0:{film.index}\b.*?(?=\n  Stream #|\n  Program |\n  Chapter|\Z)", dump, re.S)
-    sides = re.search(r"\n    Side data:\n((?:      .*\n?)*)", part.group(0)) if part else None
+    sides = re.search(r"\n    Side data:\n((?:      .*\n?)*)", film_description(container, film))
     names = [line.split(":")[0].strip() for line in sides.group(1).splitlines()] if sides else []
     layouts: list[str | None] = []
     for number in streams:

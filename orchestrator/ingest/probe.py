@@ -29,7 +29,8 @@ MAX_SIDE = 16384
 MAX_PIXELS = 8192 * 8192
 """Twice 8K in both directions is 16K film scans; beyond that a header lies, or we would exhaust a worker."""
 COVER, STILL = 1 << 10, 1 << 20
-PQ, HLG = 16, 18
+UNTAGGED = 2
+"""FFmpeg's AVCOL_TRC_UNSPECIFIED."""
 _MATRIX = {0: "rgb", 1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
 
 
@@ -150,6 +151,17 @@ def chroma_location(dump: str, film: VideoStream) -> int:
             if word.strip() in _CHROMA:
                 return _CHROMA[word.strip()]
     return 0
+
+
+def frame_transfer(container: InputContainer, film: VideoStream) -> int:
+    """Return the transfer function that the first frame itself names (FFmpeg's AVCOL_TRC_*), 2 where there is no frame."""
+    try:
+        for packet in container.demux(film):
+            for frame in film.codec_context.decode(packet if packet.size else None):
+                return int(frame.color_trc)
+    except av.error.FFmpegError:
+        return UNTAGGED
+    return UNTAGGED
 
 
 def turned_by(degrees: float) -> Matrix:

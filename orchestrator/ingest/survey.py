@@ -17,19 +17,21 @@ from contract.packets import CORRUPT
 from media.codecs import SUFFIXES, pixel_class
 from media.containers import Holding
 from media.decoding import INCOMPLETE, spans
+from media.demuxing import film_description
 from media.opening import DecoderLog, open_media
 from media.sound_configuration import SoundConfigurations
 from orchestrator.ingest.contents import FilmContents, track_notes
+from orchestrator.ingest.dynamic_range import hdr_evidence, refuse_hdr
 from orchestrator.ingest.encoding import announced_rates, nominal_step
 from orchestrator.ingest.packets import PacketTable, Tally, read_packets
 from orchestrator.ingest.probe import (
-    HLG,
-    PQ,
+    UNTAGGED,
     Picture,
     describe_picture,
     describe_streams,
     display_matrix,
     film_stream,
+    frame_transfer,
     sample_aspect,
 )
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from contract.film import SourceStream
     from contract.job import Item, Spec
 
+TAGGED_INSIDE = frozenset(("h264", "hevc", "av1", "libdav1d", "vp9"))
+"""Codecs whose pictures name their transfer function themselves, whatever the container says."""
 ORIENTED = frozenset(("mjpeg", "png", "tiff"))
 """Codecs whose pictures may say themselves, in EXIF, which way is up."""
 MANY = 20
@@ -118,7 +122,6 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
         log.name = container.format.name
         stream = film_stream(container, what)
         picture = describe_picture(container, stream, what)
-        _refuse_hdr(picture, spec, what)
         if stream.metadata.get("alpha_mode") == "1" and not spec.pix_fmt and not pixel_class(picture.pix_fmt).alpha:
             raise Unsupported(
                 f"{what} is transparent ({stream.codec_context.name} with alpha), which no decoder here reads; accept the "
@@ -128,6 +131,12 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
         tallies = {s.index: _tally(container, s) for s in found if s.kind != "attachment" and s.index != stream.index}
         contents = FilmContents(stream.codec_context.name, stream.codec_context.extradata or b"")
         table = read_packets(container, stream, tallies, contents, what, log, checkpoint)
+        transfer = UNTAGGED
+        if stream.codec_context.name in TAGGED_INSIDE:
+            with open_media(source, what) as again:
+                transfer = frame_transfer(again, again.streams.video[container.streams.video.index(stream)])
+        hdr = hdr_evidence(picture, transfer, film_description(container, stream), contents.messages)
+        hdr_notes = refuse_hdr(hdr, spec, what)
         changing = {n: t.sound for n, t in tallies.items() if t.sound is not None and t.sound.changes}
         holding = Holding(container, found, stream.index, spec.codec, picture.turned, what, changing)
         choice = holding.choose(item, spec)
@@ -146,6 +155,7 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
             container=choice.container,
             notes=[
                 *choice.notes,
+                *hdr_notes,
                 *(f"stream {n} of {what} {sound.summary}" for n, sound in changing.items()),
                 *(f"the container of {what} says: {words.rstrip('.')}" for words in dict.fromkeys(table.notable)),
             ],
@@ -228,12 +238,3 @@ def _survey_film_alone(source: BinaryIO, survey: Survey, what: str, checkpoint: 
         return survey
     note = f"{what} breaks off ({survey.table.broken_off}) after {len(survey.table)} of {len(table)} pictures"
     return replace(survey, table=table, notes=[*survey.notes, note])
-
-
-def _refuse_hdr(picture: Picture, spec: Spec, what: str) -> None:
-    if picture.colour.transfer in (PQ, HLG) and not spec.hdr:
-        kind = "PQ" if picture.colour.transfer == PQ else "HLG"
-        raise Unsupported(
-            f"{what} is high dynamic range ({kind}), which the networks were not trained on; "
-            "pass --hdr to process its code values as they are, or make an SDR version first."
-        )

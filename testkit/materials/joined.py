@@ -97,6 +97,24 @@ def _rebuilt(data: bytes, path: tuple[bytes, ...], table: bytes) -> bytes:
     return out
 
 
+def with_box(data: bytes, entry: bytes, added: bytes) -> bytes:
+    """An mp4 (index behind the samples) whose sample entry `entry` of the video track holds one box more."""
+    at = data.rfind(b"moov") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    path = [b"trak", b"mdia", b"minf", b"stbl", b"stsd"]
+
+    def grown(body: bytes, depth: int) -> bytes:
+        if depth == len(path):
+            inner = int.from_bytes(body[8:12], "big")
+            assert body[12:16] == entry, body[12:16]
+            return body[:8] + (inner + len(added)).to_bytes(4, "big") + body[12 : 8 + inner] + added + body[8 + inner :]
+        return b"".join(
+            box(k, grown(b, depth + 1) if k == path[depth] and (depth or b"vide" in b) else b) for k, b in boxes(body)
+        )
+
+    return data[:at] + box(b"moov", grown(data[at + 8 : at + size], 0)) + data[at + size :]
+
+
 def joined_flv(first: bytes, second: bytes, gap: int = 40) -> bytes:
     """Two FLV files as one: the second's tags, headers included, behind the first's, `gap` milliseconds later."""
     out, last = first[:13], 0
