@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Respool needs Python 3.11 or 3.12; install one, or name it: make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt setuptools setuptools-scm wheel cython numpy torch torchvision
-	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[worker,local,dev]'
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[worker,local,formats,dev]'
 	touch $@
 
 demo: install

@@ -13,9 +13,9 @@ from msgspec import Struct, structs
 
 from contract.errors import BadInput, Unsupported
 from contract.job import Natural, Positive
-from media.images import tiff, tiff_samples, vips
-from media.images.metadata_tiff import DNG_VERSION, RAW_SENSORS
-from media.images.sniff import HEAD, Format, moving, refused, sniff
+from media.images import foreign, tiff, tiff_samples, vips
+from media.images.camera_raw import REDUCED, refuse_raw
+from media.images.sniff import FOREIGN, HEAD, Format, moving, refused, sniff
 from media.images.tiff import Directory
 from media.images.tiff_samples import PALETTE, PHOTOMETRIC, Extra
 
@@ -34,7 +34,8 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
 
     `depth` is bits a sample as stored (1, 2, 4, 8, 10, 12, 16, 32); `floating` marks IEEE samples. `dpi` is
     (horizontal, vertical) as stated, upright. `pages` counts the pages of a TIFF. `alpha` says that there is a band beyond
-    the colours, `extra` what it means. `profile`: an ICC profile is there, and of CMYK one that fits.
+    the colours, `extra` what it means. `profile`: an ICC profile is there, and of CMYK one that fits. `decoder` says who reads the pixels:
+    libvips, tifffile (compressions of a TIFF that libvips lacks), or the format's own module in `media.images.foreign`.
     """
 
     format: Format
@@ -50,6 +51,7 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     orientation: Natural = 1
     profile: bool = False
     extra: Extra = "alpha"
+    decoder: Literal["libvips", "tifffile", "foreign"] = "libvips"
 
     @property
     def deep(self) -> bool:
@@ -80,18 +82,23 @@ def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]
     form = sniff(head)
     if form is None:
         raise _stranger(head, name)
+    if form in FOREIGN:
+        return _foreign(file, form, name)
     if form != "tiff":
         image = vips.load(file, form, name)
         return [Page(0, describe(image, form, name, file))], []
     with opened(file) as stream:
-        chain = list(tiff.directories(stream, name))
-    if not chain:
-        raise BadInput(f"{name} is a TIFF without any page; copy it again from where it came.")
-    _refuse_raw(chain[0], head, name)
+        notes: list[str] = []
+        chain = list(tiff.directories(stream, name, notes))
+        if not chain:
+            raise BadInput(f"{name} is a TIFF without any page; copy it again from where it came.")
+        refuse_raw(stream, chain, head, name)
     kept = [n for n, page in enumerate(chain) if not page.number(tiff.SUBFILE, 0) & REDUCED]
-    notes = (
-        [f"{len(chain) - len(kept)} reduced pages or masks of the TIFF were left out"] if len(kept) < len(chain) else []
-    )
+    if not kept:
+        kept = [0]
+        notes.append("the only picture of the TIFF is marked as a reduced one; it was restored as it is")
+    if len(kept) < len(chain):
+        notes.append(f"{len(chain) - len(kept)} reduced pages or masks of the TIFF were left out")
     pages = []
     for n in kept:
         what = name if len(kept) == 1 else f"{name} page {n + 1}"
@@ -99,20 +106,29 @@ def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]
         picture = describe(vips.load(file, form, what, page=n), form, what, file)
         palette = chain[n].number(PHOTOMETRIC, 2) == PALETTE
         meant = tiff_samples.extra_meaning(chain[n]) if picture.alpha else picture.extra
-        picture = structs.replace(picture, pages=len(kept), palette=palette, extra=meant)
+        decoder = tiff_samples.decoder(chain[n], what)
+        picture = structs.replace(picture, pages=len(kept), palette=palette, extra=meant, decoder=decoder)
         pages.append(Page(n, picture, chain[n]))
     return pages, notes
 
 
-REDUCED = 1 | 4
-"""NewSubfileType bits: a smaller version of another page, a transparency mask."""
-
-
-def _refuse_raw(page: Directory, head: bytes, name: str) -> None:
-    """Camera raw files are TIFFs whose first page is a preview: restoring that would be silently wrong."""
-    raw = DNG_VERSION in page.tags or head[8:10] == b"CR" or page.number(PHOTOMETRIC, 2) in RAW_SENSORS
-    if raw or page.number(tiff.SUBFILE, 0) & REDUCED:
-        raise Unsupported(f"{name} is a camera raw file or begins with a preview; develop it to a plain TIFF first.")
+def _foreign(file: Path | BinaryIO, form: Format, name: str) -> tuple[list[Page], list[str]]:
+    """The only picture of a file that libvips does not read, and notes."""
+    found = foreign.header(file, form, name)
+    picture = Picture(
+        format=form,
+        width=found.width,
+        height=found.height,
+        mode=found.mode,
+        alpha=found.alpha,
+        depth=found.depth,
+        floating=found.depth == 32,
+        palette=found.palette,
+        lossless=found.lossless,
+        profile=bool(found.papers.icc) if found.mode != "cmyk" else (found.papers.icc or b"")[16:20] == b"CMYK",
+        decoder="foreign",
+    )
+    return [Page(0, picture)], list(found.notes)
 
 
 def _stranger(head: bytes, name: str) -> BadInput:
@@ -124,11 +140,13 @@ def _stranger(head: bytes, name: str) -> BadInput:
         )
     if other:
         return Unsupported(
-            f"{name} is a {other} file, which Respool does not restore; convert it to TIFF or PNG first."
+            f"{name} is in the format {other}, which Respool does not restore; convert it to TIFF or PNG first."
         )
     if not head:
         return BadInput(f"{name} is empty; copy it again from where it came.")
-    return BadInput(f"{name} is not an image that Respool knows (JPEG, PNG, TIFF, WebP, AVIF); leave it out.")
+    return BadInput(
+        f"{name} is not an image that Respool knows (JPEG, PNG, TIFF, WebP, AVIF, JPEG 2000, JPEG XL, HEIC, BMP, GIF, PNM, PSD); leave it out."
+    )
 
 
 @contextmanager

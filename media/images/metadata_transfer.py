@@ -13,13 +13,13 @@ from msgspec import structs
 
 from contract.errors import BadInput
 from contract.provenance import Making
-from media.images import exif, metadata_jpeg, metadata_png, metadata_tiff, metadata_webp, tiff, vips, xmp
+from media.images import exif, foreign, metadata_jpeg, metadata_png, metadata_tiff, metadata_webp, tiff, vips, xmp
 from media.images.encoded_payload import content_sha256
 from media.images.header import Page, Picture, opened
 from media.images.metadata import Density, Papers
 from media.images.output_plan import Target
 from media.images.pixels import srgb_profile
-from media.images.sniff import Format
+from media.images.sniff import FOREIGN, Format
 from media.images.tiff import Directory, Tag
 
 
@@ -35,17 +35,22 @@ def told(papers: Papers, made: Making | None, plain: Sequence[Path]) -> tuple[Pa
     return replace(papers, xmp=packet), notes
 
 
-def read_papers(file: Path | BinaryIO, picture: Picture, image: pyvips.Image, page: Directory | None) -> Papers:
-    """The papers of a source; `page` is the TIFF directory of the page at hand. AVIF's come from libvips' own fields."""
-    if picture.format == "tiff":
-        return metadata_tiff.read(page or Directory({}))
-    if picture.format == "avif":
+def read_papers(file: Path | BinaryIO, page: Page, name: str) -> Papers:
+    """The metadata of one page of a source. AVIF's comes from libvips' own fields."""
+    picture = page.picture
+    if picture.format in FOREIGN:
+        papers = foreign.header(file, picture.format, name).papers
+    elif picture.format == "tiff":
+        return metadata_tiff.read(page.directory or Directory({}))
+    elif picture.format == "avif":
+        image = vips.load(file, picture.format, name)
         return Papers(
             icc=_field(image, "icc-profile-data"), exif=_bare(_field(image, "exif-data")), xmp=_field(image, "xmp-data")
         )
-    reader = {"jpeg": metadata_jpeg.read, "png": metadata_png.read, "webp": metadata_webp.read}[picture.format]
-    with opened(file) as stream:
-        papers = reader(stream)
+    else:
+        readers = {"jpeg": metadata_jpeg.read, "png": metadata_png.read, "webp": metadata_webp.read}
+        with opened(file) as stream:
+            papers = readers[picture.format](stream)
     if papers.exif is not None and papers.density is None:
         papers = replace(papers, density=_exif_density(papers.exif))
     return papers
@@ -53,9 +58,7 @@ def read_papers(file: Path | BinaryIO, picture: Picture, image: pyvips.Image, pa
 
 def papers_for(file: Path | BinaryIO, page: Page, target: Target, name: str) -> tuple[Papers, list[str]]:
     """Papers for the result of one page of `file`, and notes; raises BadInput naming `name`."""
-    picture = page.picture
-    image = vips.load(file, picture.format, name)
-    return carried(read_papers(file, picture, image, page.directory), picture, target, srgb_profile())
+    return carried(read_papers(file, page, name), page.picture, target, srgb_profile())
 
 
 def _field(image: pyvips.Image, name: str) -> bytes | None:

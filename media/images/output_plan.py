@@ -11,7 +11,7 @@ from msgspec import Struct
 from contract.errors import Unsupported
 from contract.job import Positive, Spec
 from media.images.header import Picture
-from media.images.sniff import OWN_SUFFIXES, SUFFIXES, Format
+from media.images.sniff import FOREIGN, OWN_SUFFIXES, SUFFIXES, Format
 
 LIMITS: dict[Format, int] = {"jpeg": 65_535, "webp": 16_383, "avif": 65_536}
 """Largest side that the format can hold (JPEG: 16-bit fields; WebP: 14-bit fields; AVIF: libavif and libaom)."""
@@ -57,7 +57,13 @@ def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: F
     """
     scale = spec.scale or float(network_scale)
     width, height = scaled(picture.width, scale), scaled(picture.height, scale)
-    depth = 32 if picture.floating else 16 if picture.depth == 16 else max(8, picture.depth)
+    depth = (
+        32
+        if picture.floating
+        else 16
+        if picture.depth == 16 or (picture.depth > 8 and picture.format in FOREIGN)
+        else max(8, picture.depth)
+    )
     mode: Literal["grey", "rgb"] = "grey" if picture.mode == "grey" else "rgb"
     notes: list[str] = []
     asked = named or _ASKED.get(spec.image_format)
@@ -70,6 +76,9 @@ def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: F
         )
     if picture.pages > 1 and form != "tiff":
         raise Unsupported(f"{name} has {picture.pages} pages, and {form.upper()} holds one; use --image-format tiff.")
+    if not asked and form in FOREIGN:
+        form = "png" if depth <= 16 else "tiff"
+        notes.append(f"written as {form.upper()}: {picture.format.upper()} is read and not written")
     if not asked and (why := _cannot(form, side, depth, picture.alpha)):
         form = "png" if depth <= 16 else "tiff"
         notes.append(f"written as {form.upper()}: {picture.format.upper()} cannot hold {why}")

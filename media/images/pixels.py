@@ -16,9 +16,10 @@ import numpy as np
 import pyvips
 
 from contract.errors import BadInput, IntegrityError, Unsupported
-from media.images import vips
+from media.images import foreign, vips
 from media.images.bands import STRIP
 from media.images.deflate_writer import Strip, write_png, write_tiff
+from media.images.foreign.tiff import load as load_tiff
 from media.images.header import Picture
 from media.images.output_plan import Target
 
@@ -49,6 +50,10 @@ def source_samples(
 
     `fail_on` is libvips' own: "warning" makes a decoder's complaint an error, "none" reads on with whatever the decoder fills in.
     """
+    if picture.decoder == "foreign":
+        return foreign.load(file, picture.format, name)
+    if picture.decoder == "tifffile":
+        return load_tiff(file, page, name, picture.mode == "grey", lenient=fail_on == "none")
     options: dict[str, object] = {"fail_on": fail_on, "access": access}
     if picture.format == "tiff":
         options["page"] = page
@@ -146,7 +151,7 @@ def _exactly(file: RawIOBase, size: int) -> bytes:
 
 
 def encode(
-    pixels: RawPixels | JoinedBands, target: Target, like: pyvips.Image, xmp: bytes | None, out: Path, name: str
+    pixels: RawPixels | JoinedBands, target: Target, like: pyvips.Image | None, xmp: bytes | None, out: Path, name: str
 ) -> None:
     """Encode `pixels` as `out`, without metadata but for AVIF, which gets the fields of `like` and `xmp`.
 
@@ -159,7 +164,7 @@ def encode(
         write_png(pixels.strips(STRIP), target, out)
         return
     image = pixels.image()
-    if target.format == "avif":
+    if target.format == "avif" and like is not None:
         image = image.copy()
         for field in like.get_fields():
             if field.startswith("exif-") or field == "icc-profile-data":

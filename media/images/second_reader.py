@@ -19,6 +19,7 @@ from tifffile import PHOTOMETRIC
 
 from media.images.block_means import SIDE, BlockMeans, Means
 from media.images.header import Page
+from media.images.tiff_samples import COMPRESSION
 
 LARGE = 64_000_000
 """Pixels above which a decoder that wants the whole picture in memory is not asked, or asked for an eighth of its size."""
@@ -49,7 +50,22 @@ class Opinion:
 
 def opinion(file: Path, page: Page) -> Opinion:
     """Decode one page of `file` with the second reader of its format. Raises Undecodable where there is none."""
-    reader = {"jpeg": _jpeg, "png": _png, "webp": _webp, "avif": _avif, "tiff": _tiff}.get(page.picture.format)
+    if page.picture.decoder == "tifffile":
+        return _libtiff(file, page)
+    reader = {
+        "jpeg": _jpeg,
+        "png": _png,
+        "webp": _webp,
+        "avif": _avif,
+        "tiff": _tiff,
+        "jp2": _jp2,
+        "bmp": _simple,
+        "gif": _simple,
+        "pnm": _simple,
+        "psd": _simple,
+        "jxl": _jxl,
+        "heic": _heic,
+    }.get(page.picture.format)
     if reader is None:
         raise Undecodable("no second reader knows this format")
     return reader(file, page)
@@ -156,6 +172,82 @@ def _png(file: Path, page: Page) -> Opinion:
 
 def _avif(file: Path, page: Page) -> Opinion:
     return _whole(imagecodecs.avif_decode, "libavif", file, page, lossy=True)
+
+
+def _libtiff(file: Path, page: Page) -> Opinion:
+    """Pillow's libtiff, for compressions that libvips' libtiff lacks."""
+    from PIL import Image
+
+    def decode(_: bytes) -> np.ndarray[Any, Any]:
+        with Image.open(file, formats=["TIFF"]) as image:
+            image.seek(page.index)
+            return np.asarray(image)
+
+    code = page.directory.number(COMPRESSION, 1) if page.directory else 1
+    if (
+        code not in (34925, 50000)
+        or page.picture.mode != "rgb"
+        or page.picture.depth != 8
+        or page.picture.palette
+        or page.picture.pages > 1
+    ):
+        raise Undecodable("no second reader takes this compression of TIFF")
+    return _whole(decode, "Pillow", file, page)
+
+
+def _jp2(file: Path, page: Page) -> Opinion:
+    if page.picture.alpha or page.picture.palette or page.picture.depth != 8:
+        raise Undecodable("no second reader takes JPEG 2000 with more than 8 bits, alpha or a palette")
+    return _ffmpeg("jpeg2000", file, *stored(page), 0)
+
+
+def _simple(file: Path, page: Page) -> Opinion:
+    """BMP, GIF, PNM and PSD through FFmpeg, where it gives what the file stores."""
+    codecs = {"bmp": "bmp", "gif": "gif", "psd": "psd"}
+    if (
+        page.picture.mode == "cmyk"
+        or page.picture.depth not in (1, 8)
+        or (page.picture.format == "gif" and page.picture.alpha)
+    ):
+        raise Undecodable("no second reader takes inks, more than 8 bits or a transparent colour in this format")
+    if page.picture.format == "pnm":
+        kind = file.open("rb").read(2)
+        codec = {b"P4": "pbm", b"P5": "pgm", b"P6": "ppm", b"P7": "pam"}.get(kind)
+        if codec is None:
+            raise Undecodable("no second reader takes Netpbm in text")
+        return _ffmpeg(codec, file, *stored(page), 0)
+    return _ffmpeg(codecs[page.picture.format], file, *stored(page), 0)
+
+
+def _heic(file: Path, page: Page) -> Opinion:
+    """FFmpeg's HEVC decoder, for a picture that is one stream and not a grid of tiles."""
+    name = "FFmpeg's hevc decoder"
+    width, height = stored(page)
+    try:
+        with av.open(str(file), format="mov", options={"protocol_whitelist": "file"}) as container:
+            streams = container.streams.video
+            if len(streams) != 1 or page.picture.depth != 8 or page.picture.alpha:
+                raise Undecodable("no second reader takes HEIC in tiles, in more than 8 bits or with alpha")
+            frame = next(container.decode(streams[0]))
+    except (av.error.FFmpegError, StopIteration) as error:
+        raise Undecodable(f"{name} does not open it") from error
+    if (frame.width, frame.height) != (width, height):
+        raise Undecodable(f"{name} does not turn or crop it")
+    samples = frame.to_ndarray(format="rgb24")
+    return Opinion(name, _scaled_means(samples, width, height, 0), height, lossy=True)
+
+
+def _jxl(file: Path, page: Page) -> Opinion:
+    def decode(data: bytes) -> np.ndarray[Any, Any]:
+        import io
+
+        import pillow_jxl  # noqa: F401  # registers itself with Pillow
+        from PIL import Image
+
+        with Image.open(io.BytesIO(data), formats=["JXL"]) as image:
+            return np.asarray(image)
+
+    return _whole(decode, "pillow-jxl", file, page, lossy=True)
 
 
 def _whole(decode: Any, name: str, file: Path, page: Page, lossy: bool = False) -> Opinion:

@@ -28,6 +28,7 @@ SUBFILE, WIDTH, HEIGHT, ORIENTATION, X_RESOLUTION, Y_RESOLUTION = 254, 256, 257,
 RESOLUTION_UNIT, EXIF_IFD, GPS_IFD, INTEROP_IFD, SUB_IFDS = 296, 34665, 34853, 40965, 330
 STRIP_OFFSETS, TILE_OFFSETS = 273, 324
 CHILDREN = (EXIF_IFD, GPS_IFD, INTEROP_IFD)
+_CHILD_NAMES = {EXIF_IFD: "EXIF directory", GPS_IFD: "GPS directory", INTEROP_IFD: "interoperability directory"}
 
 
 @dataclass(frozen=True)
@@ -97,38 +98,73 @@ def layout(file: BinaryIO, what: str) -> tuple[Layout, int]:
     raise BadInput(f"{what} has no TIFF header; copy it again from where it came.")
 
 
-def directories(file: BinaryIO, what: str) -> Iterator[Directory]:
-    """Every directory of the main chain. Raises BadInput for a chain that loops, is too long or leaves the file."""
+def directories(file: BinaryIO, what: str, notes: list[str] | None = None) -> Iterator[Directory]:
+    """Every directory of the main chain. Raises BadInput for a chain that loops, is too long or leaves the file.
+
+    With `notes`, only a first directory that cannot be read raises: what else is broken (a later page, a tag, a directory below)
+    is left out, and a sentence about it is appended.
+    """
     form, offset = layout(file, what)
     seen: set[int] = set()
     while offset:
         if offset in seen or len(seen) >= MAX_PAGES:
-            raise BadInput(
+            broken = BadInput(
                 f"{what} has a chain of directories that does not end; check it with the program that wrote it."
             )
+            if notes is None or not seen:
+                raise broken
+            notes.append(f"the TIFF's chain of pages does not end; the {len(seen)} pages up to there were read")
+            return
+        try:
+            tags, following = _read_tags(file, form, offset, what, notes)
+        except BadInput:
+            if notes is None or not seen:
+                raise
+            pages = "page" if len(seen) == 1 else f"{len(seen)} pages"
+            notes.append(f"the TIFF points to a further page that cannot be read; the first {pages} were read")
+            return
         seen.add(offset)
-        tags, following = _read_tags(file, form, offset, what)
-        yield Directory(tags, dict(_children(file, form, tags, what)))
+        yield Directory(tags, dict(_children(file, form, tags, what, notes)))
         offset = following
 
 
-def parse(block: bytes, what: str) -> Directory:
-    """The first directory of an EXIF block, with its children; raises BadInput when it is broken."""
-    return next(directories(io.BytesIO(block), what), Directory({}))
+def read_directory(file: BinaryIO, form: Layout, offset: int, what: str) -> Directory:
+    """The directory at `offset` without its children and without values that cannot be read; raises BadInput when it is broken."""
+    return Directory(_read_tags(file, form, offset, what, [])[0])
 
 
-def _children(file: BinaryIO, form: Layout, tags: Mapping[int, Tag], what: str) -> Iterator[tuple[int, Directory]]:
+def parse(block: bytes, what: str, notes: list[str] | None = None) -> Directory:
+    """The first directory of an EXIF block, with its children; raises BadInput when it is broken. `notes` as in `directories`."""
+    return next(directories(io.BytesIO(block), what, notes), Directory({}))
+
+
+def _children(
+    file: BinaryIO, form: Layout, tags: Mapping[int, Tag], what: str, notes: list[str] | None
+) -> Iterator[tuple[int, Directory]]:
     for tag in CHILDREN:
         if tag in tags and (at := tags[tag].numbers()):
-            inner, _ = _read_tags(file, form, at[0], what)
+            try:
+                inner, _ = _read_tags(file, form, at[0], what, notes)
+            except BadInput:
+                if notes is None:
+                    raise
+                notes.append(f"the {_CHILD_NAMES[tag]} of the picture cannot be read and was left out")
+                continue
             # One level more is all that Exif knows: interoperability below the EXIF directory.
             deeper = {}
             if tag == EXIF_IFD and INTEROP_IFD in inner and (below := inner[INTEROP_IFD].numbers()):
-                deeper[INTEROP_IFD] = Directory(_read_tags(file, form, below[0], what)[0])
+                try:
+                    deeper[INTEROP_IFD] = Directory(_read_tags(file, form, below[0], what, notes)[0])
+                except BadInput:
+                    if notes is None:
+                        raise
+                    notes.append("the interoperability directory cannot be read and was left out")
             yield tag, Directory(inner, deeper)
 
 
-def _read_tags(file: BinaryIO, form: Layout, offset: int, what: str) -> tuple[dict[int, Tag], int]:
+def _read_tags(
+    file: BinaryIO, form: Layout, offset: int, what: str, notes: list[str] | None
+) -> tuple[dict[int, Tag], int]:
     """The tags of the directory at `offset`, and the offset of the next one."""
     broken = BadInput(f"{what} has a broken TIFF directory at byte {offset}; check it with the program that wrote it.")
     file.seek(offset)
@@ -138,21 +174,27 @@ def _read_tags(file: BinaryIO, form: Layout, offset: int, what: str) -> tuple[di
     (count,) = struct.unpack(form.order + ("Q" if form.big else "H"), head)
     width = 8 if form.big else 4
     body = file.read(count * form.entry + width) if count <= MAX_TAGS else b""
-    if len(body) < count * form.entry + width:
+    if len(body) < count * form.entry or not body:
         raise broken
+    body = body.ljust(count * form.entry + width, b"\0")
     tags: dict[int, Tag] = {}
     for at in range(0, count * form.entry, form.entry):
         tag, kind = struct.unpack_from(form.order + "HH", body, at)
         (number,) = struct.unpack_from(form.pointer, body, at + 4)
         size = SIZES.get(kind, 0) * number
         if not size or size > MAX_VALUE:
+            if notes is not None and (size or kind not in SIZES):
+                notes.append(f"tag {tag} of the TIFF has no readable value and was left out")
             continue  # an unknown type is no value that could be carried; readers skip it as the specification says
         data = body[at + 4 + width : at + 4 + width + size]
         if size > width:
             file.seek(struct.unpack_from(form.pointer, body, at + 4 + width)[0])
             data = file.read(size)
             if len(data) < size:
-                raise broken
+                if notes is None:
+                    raise broken
+                notes.append(f"the value of tag {tag} lies outside the file and was left out")
+                continue
         tags[tag] = Tag(kind, number, _little(data, kind) if form.order == ">" else data)
     return tags, int(struct.unpack_from(form.pointer, body, count * form.entry)[0])
 

@@ -14,6 +14,20 @@ BITS, COMPRESSION, PHOTOMETRIC, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259
 PALETTE = 3
 _ZERO_IS_WHITE, _INKS, _YCBCR = 0, 5, 6
 _FOREIGN = {4: "a transparency mask", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32844: "LogL", 32845: "LogLuv"}
+_DECODERS: dict[int, Literal["libvips", "tifffile"]] = {
+    1: "libvips", 2: "libvips", 3: "libvips", 4: "libvips", 5: "libvips", 7: "libvips", 8: "libvips", 32946: "libvips",
+    32773: "libvips", 50001: "libvips",
+    34925: "tifffile", 34926: "tifffile", 50000: "tifffile", 34887: "tifffile", 33004: "tifffile", 33005: "tifffile",
+    34712: "tifffile", 34927: "tifffile", 34933: "tifffile", 34934: "tifffile", 22610: "tifffile", 50002: "tifffile", 52546: "tifffile",
+}  # fmt: skip
+"""Who decodes each compression of a TIFF: libvips' libtiff, or tifffile with imagecodecs."""
+_NAMES = {
+    6: "old-style JPEG", 9: "JBIG (T.85)", 10: "JBIG (T.43)", 32766: "NeXT", 32771: "CCITT RLE with word alignment", 32809: "ThunderScan",
+    32895: "RasterPadding", 32896: "RLE line work", 32897: "RLE high-contrast", 32898: "RLE binary line work", 32908: "Pixar film",
+    32909: "PixarLog", 33003: "JPEG 2000 in YCbCr", 33007: "JPEG in YCbCr", 34661: "JBIG", 34676: "SGI LogLuv", 34677: "SGI LogLuv, 24 bits",
+    34715: "JBIG2", 34892: "lossy JPEG of a DNG", 65535: "Pentax PEF", 34713: "Nikon NEF", 32767: "Sony ARW", 32769: "packed raw",
+}  # fmt: skip
+"""Compressions that no decoder here reads, by the names that other programs show."""
 _BITS = (1, 2, 4, 8, 16, 32)
 _JPEG = (6, 7)
 """Compressions whose decoder turns YCbCr into RGB itself."""
@@ -46,3 +60,20 @@ def extra_meaning(page: Directory) -> Extra:
     found = page.tags.get(EXTRA_SAMPLES)
     values = found.numbers() if found else ()
     return {1: "premultiplied", 2: "alpha"}.get(values[0] if values else 0, "unspecified")  # type: ignore[return-value]  # literals
+
+
+def decoder(page: Directory, name: str) -> Literal["libvips", "tifffile"]:
+    """Who decodes the page's compression; raises Unsupported, naming it and `name`, when nobody does."""
+    code = page.number(COMPRESSION, 1)
+    known = _DECODERS.get(code)
+    if known is None:
+        called = (
+            f"{_NAMES[code]} compression ({code})"
+            if code in _NAMES
+            else f"compression {code}, which Respool does not know"
+        )
+        raise Unsupported(
+            f"{name} is a TIFF with {called}; its pixels are not damaged, but nothing here reads them: rewrite it with LZW or deflate "
+            "in the program that wrote it, or with libtiff's tiffcp."
+        )
+    return known

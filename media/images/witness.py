@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyvips
 
-from contract.errors import BadInput
+from contract.errors import BadInput, Unsupported
 from media.images import jpeg_structure, png_structure, vips
 from media.images.block_means import SIDE, BlockMeans, Means
 from media.images.header import Page
@@ -27,7 +27,8 @@ _TOLERANCE = {True: 8.0, False: 1.5}
 class Verdict:
     """What two readers make of a page. `readable` is the file to decode: the source, or a copy with a repaired structure.
 
-    `rows` of `height` rows are decoded. `damage` is one sentence, empty for a page that is not damaged; `readers` are the decoders that took part.
+    `rows` of `height` rows are decoded. `damage` is one sentence, empty for a page that is not damaged; `readers` are the decoders that took part;
+    `lenient` says that libvips must be asked to read on past its complaints.
     """
 
     readable: Path
@@ -36,6 +37,7 @@ class Verdict:
     damage: str = ""
     notes: tuple[str, ...] = ()
     readers: tuple[str, ...] = ("libvips",)
+    lenient: bool = False
 
     @property
     def share(self) -> int:
@@ -91,7 +93,16 @@ def examine(file: Path, page: Page, name: str, scratch: Path, second: bool = Tru
 
 def _read(file: Path, page: Page, name: str, fail_on: FailOn) -> _Reading:
     """Decode all rows that libvips gives, 16 at a time."""
-    image = source_samples(file, page.picture, name, page.index, fail_on)
+    try:
+        image = source_samples(file, page.picture, name, page.index, fail_on)
+    except Unsupported:
+        raise
+    except BadInput as error:
+        if page.picture.decoder != "tifffile" or fail_on == "none":
+            raise
+        return _Reading(
+            np.zeros((1, 1, 1)), 0, str(error).removeprefix(f"{name} is damaged: ").partition("; restore")[0]
+        )
     kind: Any = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32, "double": np.float64}[image.format]
     top = float(np.iinfo(kind).max) if np.dtype(kind).kind == "u" else 1.0
     blocks = BlockMeans(image.width, image.height, image.bands, top)
@@ -163,11 +174,26 @@ def _damaged(file: Path, page: Page, name: str, strict: _Reading, height: int, w
             rows = min(rows, int(height * structure.coverage))
     if page.picture.format == "png":
         rows = min(rows, max(strict.rows, png_structure.read_structure(file).rows))
-    readers: tuple[str, ...] = ("libvips",)
-    if page.picture.format == "tiff" and not lenient.rows:
-        rows = 0
+    if page.picture.format == "tiff" and rows == height:
+        agreed = _agreed(file, page, lenient, height, reason)
+        if agreed is not None:
+            return agreed
     where = f"from row {strict.rows} on" if strict.rows else "from its first row on"
-    return Verdict(file, height, rows, f"damaged {where} ({reason}); {rows} of {height} rows were decoded", (), readers)
+    return Verdict(
+        file, height, rows, f"damaged {where} ({reason}); {rows} of {height} rows were decoded", lenient=True
+    )
+
+
+def _agreed(file: Path, page: Page, lenient: _Reading, height: int, reason: str) -> Verdict | None:
+    """Harmless for a TIFF whose pixels two decoders read alike and in full: then libvips complains of its metadata."""
+    try:
+        other = opinion(file, page)
+    except Undecodable:
+        return None
+    if other.complaint or other.lossy or other.rows < height or other.means is None or _differing(lenient.means, other):
+        return None
+    note = f"the file is damaged outside its pixels ({reason}); two decoders read every row alike"
+    return Verdict(file, height, height, "", (note,), ("libvips", other.reader), lenient=True)
 
 
 def _compared(file: Path, page: Page, first: _Reading, height: int, notes: list[str], second: bool) -> Verdict:

@@ -10,10 +10,69 @@ from contract.job import Item, Kind, Spec
 from media.images.bands import BAND, band_count
 from media.images.header import Picture, read_pages, read_picture
 from media.images.output_plan import choose, choose_for, result_name
-from media.images.sniff import HEAD, OWN_SUFFIXES, refused, sniff
+from media.images.sniff import HEAD, OWN_SUFFIXES, READ_SUFFIXES, refused, sniff
 from media.opening import open_media
 
-_NAMED_SO = frozenset({".dpx"}.union(*OWN_SUFFIXES.values()))
+_OTHERS = frozenset(
+    {
+        ".tga",
+        ".pcd",
+        ".eps",
+        ".ps",
+        ".svg",
+        ".exr",
+        ".hdr",
+        ".pcx",
+        ".sgi",
+        ".rgb",
+        ".ras",
+        ".fits",
+        ".fit",
+        ".psb",
+        ".xcf",
+        ".ico",
+        ".cur",
+        ".pict",
+    }
+    | {
+        ".pct",
+        ".wmf",
+        ".emf",
+        ".djvu",
+        ".jxr",
+        ".wdp",
+        ".jng",
+        ".mng",
+        ".iff",
+        ".lbm",
+        ".cr2",
+        ".cr3",
+        ".crw",
+        ".nef",
+        ".nrw",
+        ".arw",
+        ".srf",
+    }
+    | {
+        ".sr2",
+        ".dng",
+        ".orf",
+        ".raf",
+        ".rw2",
+        ".pef",
+        ".x3f",
+        ".mrw",
+        ".3fr",
+        ".iiq",
+        ".erf",
+        ".kdc",
+        ".dcr",
+        ".mos",
+        ".raw",
+    }
+)
+"""Suffixes of still images that Respool does not restore."""
+_NAMED_SO = frozenset({".dpx"}.union(READ_SUFFIXES, _OTHERS, *OWN_SUFFIXES.values()))
 """Suffixes by which a file that is neither an image nor a film is called an unreadable image, as its owner would."""
 
 
@@ -70,5 +129,7 @@ def plan_bands(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> 
     if len(pages) > 1 or spec.model == "identity" or spec.faces is not None:
         return 1  # a face may lie across the border of two bands
     picture = pages[0].picture
+    if picture.decoder != "libvips":
+        return 1  # these decoders hold the whole picture, which several workers would each do
     target = choose_for(picture, item.result, spec, network_scale)
     return band_count(picture.width, picture.height, target.height)

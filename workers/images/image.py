@@ -171,7 +171,6 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
     raw = plain.with_name(plain.name + ".raw")
     scratch = plain.with_name(plain.name + ".repaired")
     check = SourceCheck(work.source, page, work.name, work.spec, scratch)
-    header = open_pixels(work.source, picture, work.name, "none", page.index)
     profile = None if picture.mode == "cmyk" else papers.icc
     painter = Painter(work.enhancer, work.spec, picture, target, profile)
     try:
@@ -188,8 +187,11 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
         if work.faces is not None:
             anywhere = check.pixels(anywhere=True)
             notes += _with_faces(work, work.faces, anywhere, target, profile, raw)
-        packet = metadata_transfer.told(papers, work.made, [])[0].xmp if part.format == "avif" else None
-        encode(RawPixels(raw, part), part, header, packet, plain, work.name)
+        like = packet = None
+        if part.format == "avif":
+            like = open_pixels(work.source, picture, work.name, "none", page.index)
+            packet = metadata_transfer.told(papers, work.made, [])[0].xmp
+        encode(RawPixels(raw, part), part, like, packet, plain, work.name)
     finally:
         raw.unlink(missing_ok=True)
         scratch.unlink(missing_ok=True)

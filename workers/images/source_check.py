@@ -53,7 +53,7 @@ class SourceCheck:
         """The page's upright samples, of a damaged one as far as they can be decoded."""
         verdict = self._verdict
         file = verdict.readable if verdict else self._source
-        lenient = bool(verdict and verdict.damage)
+        lenient = bool(verdict and (verdict.damage or verdict.lenient))
         return open_pixels(
             file, self._page.picture, self._name, "none" if lenient else "warning", self._page.index, anywhere
         )

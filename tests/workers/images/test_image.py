@@ -121,7 +121,8 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("this is no photograph")
     gif = tmp_path / "moving.png"
-    Image.fromarray(noise(8, 8)).save(gif, format="GIF")
+    frames = [Image.fromarray(noise(8, 8)) for _ in range(2)]
+    frames[0].save(gif, format="GIF", save_all=True, append_images=frames[1:])
     for path, kind, word in [(cut, BadInput, "damaged"), (text, BadInput, "not an image"), (gif, Unsupported, "GIF")]:
         with pytest.raises(kind, match=word) as caught:
             enhance(path, tmp_path / f"out-{path.name}")

@@ -274,7 +274,7 @@ def test_camera_raw_and_animations_are_refused(tmp_path: Path) -> None:
     """A TIFF that begins with a preview, an animated WebP and an animated PNG would lose most of what they are."""
     with tifffile.TiffWriter(tmp_path / "raw.tif") as tiff:
         tiff.write(smooth(8, 8), photometric="rgb", subfiletype=1, metadata=None)
-        tiff.write(smooth(), photometric="rgb", metadata=None)
+        tiff.write(smooth()[..., 0].copy(), photometric=32803, metadata=None)
     frames = [Image.fromarray(np.roll(smooth(), n * 9, 1)) for n in range(3)]
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
