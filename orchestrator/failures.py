@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.job import ItemFailure
-from stores.atomic_files import unfinished
+from stores.atomic_files import write_atomically
 
 NAME = "failures.csv"
 _HEAD = ("file", "reason")
@@ -30,7 +30,5 @@ def write_failures(folder: Path, failures: Sequence[ItemFailure]) -> Path | None
         path.unlink(missing_ok=True)
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    part = unfinished(path)
-    part.write_text(text.getvalue(), encoding="utf-8", newline="")
-    part.replace(path)
+    write_atomically(path, text.getvalue().encode())
     return path

@@ -10,10 +10,8 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +23,7 @@ from msgspec import Struct
 from contract.errors import WeightsError
 from contract.job import Sha256
 from contract.settings import Settings
+from stores.atomic_files import sync, write_atomically
 from weights import convert
 from weights.catalog import Entry, Source, UserCatalog, read_user_catalog, user_catalog_path
 
@@ -37,30 +36,6 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     suffix: Literal["safetensors", "onnx"]
     origin: str
     version: Literal[1] = 1
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` with `data`, on disk before the name changes, so that a crash leaves the old or the new file."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as out:
-        temporary = Path(out.name)
-        try:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in `folder` on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Cache:
@@ -98,7 +73,8 @@ class Cache:
 
     def remember(self, entry: Entry, source: Source, record: Record) -> None:
         """Write the record of `source`."""
-        write_atomically(self.root / "records" / f"{self.key(entry, source)}.json", msgspec.json.encode(record))
+        path = self.root / "records" / f"{self.key(entry, source)}.json"
+        write_atomically(path, msgspec.json.encode(record), durable=True, private=True)
 
     def forget(self, record: Record) -> None:
         """Remove a damaged stored file; `find` ignores its record from then on."""
@@ -108,7 +84,7 @@ class Cache:
         """Move a finished file, which is on disk already, to the name of its hash; return the new path."""
         path = self.root / f"{sha256}.{suffix}"
         file.replace(path)
-        sync_folder(self.root)
+        sync(self.root)
         return path
 
     def partial(self, key: str, name: str) -> Path:
@@ -125,7 +101,8 @@ class Cache:
     def update_catalog(self, settings: Settings, change: Callable[[UserCatalog], UserCatalog]) -> None:
         """Replace the user's catalog by the result of `change`; if `change` raises, nothing is written."""
         with self.lock("catalog"):
-            write_atomically(user_catalog_path(settings), msgspec.json.encode(change(read_user_catalog(settings))))
+            body = msgspec.json.encode(change(read_user_catalog(settings)))
+            write_atomically(user_catalog_path(settings), body, durable=True, private=True)
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:

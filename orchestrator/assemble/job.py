@@ -26,6 +26,7 @@ from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
 from orchestrator.job_store import AT_ONCE, Records
 from orchestrator.provenance.record import records, to_lines
+from stores.verified import fetch_output
 from weights.catalog import network_scale
 
 logger = logging.getLogger(__name__)
@@ -189,13 +190,7 @@ class Assembly:
     def _fetched(self, commit: Done, path: Path, checkpoint: Callable[[], None]) -> Path:
         """The only output of a commit as a local file; IntegrityError when it is not the committed bytes."""
         checkpoint()
-        output = commit.outputs[0]
-        found = self._storage.get_file(output.key, path)
-        if found != output.sha256:
-            raise IntegrityError(
-                f"object {output.key} has SHA-256 {found}, but was committed with {output.sha256}; retry the job."
-            )
-        return path
+        return fetch_output(self._storage, commit.outputs[0], path)
 
     def _store(self, item: Item, out: Path) -> None:
         key = keys.result_file(self._job.id, item.result)

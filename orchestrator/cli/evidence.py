@@ -114,14 +114,12 @@ def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> 
     from disk without a network.
     """
     from orchestrator.jobs.job_record import Trail
-    from stores.atomic_files import unfinished
+    from stores.atomic_files import write_atomically
 
     _free(out, force)
     with connected(settings) as wired:
         page = Trail(wired).report(job, pairs)
-    part = unfinished(out)
-    part.write_bytes(page)
-    part.replace(out)
+    write_atomically(out, page)
     click.echo(out)
     return Exit.DONE
 

@@ -11,7 +11,7 @@ import pyvips
 
 from orchestrator.comparison.before_after import Pair
 from orchestrator.comparison.change_map import Change, change, resampled
-from stores.atomic_files import unfinished
+from stores.atomic_files import replacing
 
 PANEL = 420
 """Width in pixels of a panel: three of them fit a screen and a mail."""
@@ -39,14 +39,11 @@ def write_sheet(pairs: Sequence[Pair], out: Path) -> list[Change]:
         rows.append(_row([_whole(version) for version in versions]))
         rows.append(_row([_detail(version, found.hottest) for version in versions]))
     sheet = reduce(lambda above, below: above.join(below, "vertical", expand=True, shim=_GAP, background=_PAPER), rows)
-    part = unfinished(out)
-    try:
-        sheet.embed(
-            _GAP, _GAP, sheet.width + 2 * _GAP, sheet.height + 2 * _GAP, extend="background", background=_PAPER
-        ).pngsave(str(part), keep="none")
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    framed = sheet.embed(
+        _GAP, _GAP, sheet.width + 2 * _GAP, sheet.height + 2 * _GAP, extend="background", background=_PAPER
+    )
+    with replacing(out) as part:
+        framed.pngsave(str(part), keep="none")
     return changes
 
 

@@ -10,16 +10,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from contract import keys
-from contract.errors import IntegrityError, RespoolError, Unreachable, UsageError
+from contract.errors import RespoolError, Unreachable, UsageError
 from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from orchestrator.job_state import View, state
 from orchestrator.job_store import Records
 from orchestrator.jobs import retry as repair
-from stores.atomic_files import unfinished
+from stores.atomic_files import replacing
 from stores.ledger import Counts, Ledger
 from stores.storage import Storage, file_sha256
+from stores.verified import fetch_result
 
 logger = logging.getLogger(__name__)
 
@@ -263,14 +264,6 @@ class Jobs:
         if path.is_file() and path.stat().st_size == file.size and file_sha256(path) == file.sha256:
             return file.size
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = unfinished(path)
-        try:
-            found = self._storage.get_file(file.key, part)
-            if found != file.sha256:
-                raise IntegrityError(
-                    f"result {file.name} has SHA-256 {found}, but was finished with {file.sha256}; retry the job."
-                )
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as part:
+            fetch_result(self._storage, file.key, file.name, file.sha256, part)
         return file.size

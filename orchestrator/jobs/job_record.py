@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from contract import keys
-from contract.errors import BadInput, IntegrityError, UsageError
+from contract.errors import BadInput, IntegrityError, RespoolError, UsageError
 from contract.job import Manifest
 from contract.settings import Settings
 from orchestrator.comparison.before_after import Pair, pairs
@@ -16,8 +16,9 @@ from orchestrator.comparison.report import report
 from orchestrator.job_store import Records
 from orchestrator.provenance.bag import write_bag
 from orchestrator.provenance.record import Record, from_lines
-from stores.atomic_files import ended, unfinished
+from stores.atomic_files import ended, replacing
 from stores.storage import Storage
+from stores.verified import fetch_result, fetch_verified
 
 
 class Trail:
@@ -63,28 +64,24 @@ class Trail:
             for n, pair in enumerate(found, 1):
                 number = f".{n}" if len(found) > 1 else ""
                 path = result.with_name(ended(result.name, f".change{number}.png"))
-                part = unfinished(path)
-                try:
+                with replacing(path) as part:
                     change(pair).map.pngsave(str(part), keep="none")
-                    part.replace(path)
-                finally:
-                    part.unlink(missing_ok=True)
                 made.append(path)
         return made
 
     def fetch_result(self, record: Record, path: Path) -> None:
-        found = self._storage.get_file(keys.result_file(record.job, record.result.name), path)
-        if found != record.result.sha256:
-            raise IntegrityError(
-                f"result {record.result.name} has SHA-256 {found}, but was finished with {record.result.sha256}; retry the job."
-            )
+        name = record.result.name
+        fetch_result(self._storage, keys.result_file(record.job, name), name, record.result.sha256, path)
 
     def fetch_source(self, record: Record, path: Path) -> None:
-        found = self._storage.get_file(keys.source(record.job, record.item), path)
-        if found != record.source.sha256:
-            raise IntegrityError(
-                f"the stored source of {record.source.name} has SHA-256 {found}, not {record.source.sha256} as submitted."
+        source = record.source
+
+        def refusal(found: str) -> RespoolError:
+            return IntegrityError(
+                f"the stored source of {source.name} has SHA-256 {found}, not {source.sha256} as submitted; submit it again."
             )
+
+        fetch_verified(self._storage, keys.source(record.job, record.item), path, source.sha256, refusal)
 
     def _manifest(self, job: str) -> Manifest:
         self._records.job(job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,8 +14,8 @@ from pathlib import Path
 
 from orchestrator.local.servers import Member
 from orchestrator.local.state_folder import Process, kill_group, started
+from stores.processes import death_signal
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _HEALTHY_S = 20.0  # a process that lived so long and then crashed starts its count of crashes afresh
 _CRASHES = 5
 _BACKOFF_S = 0.5
@@ -162,7 +161,7 @@ class Family:
                 cwd=member.cwd,
                 env={**os.environ, **member.env},
                 start_new_session=True,  # Ctrl-C in the terminal is for the command, not for us
-                preexec_fn=_die_with_parent(os.getpid()),
+                preexec_fn=death_signal(os.getpid()),
             )
         child.born, child.again_at = time.monotonic(), None
         child.identity = started(child.process.pid)
@@ -197,17 +196,3 @@ class Family:
         with suppress(BrokenPipeError):  # it was killed: the next look starts another, which is told everything
             self._watchdog.stdin.write(line.encode() + b"\n")
             self._watchdog.stdin.flush()
-
-
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """What a child runs before its program on Linux: be killed when the supervisor dies."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None)
-
-    def ask() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask

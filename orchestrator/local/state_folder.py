@@ -28,6 +28,7 @@ from msgspec import Meta, Struct
 
 from contract.errors import UsageError
 from contract.settings import Settings
+from stores.atomic_files import write_atomically
 
 MAX_WORKERS = 256
 TEMPORARY = "respool-"
@@ -154,11 +155,7 @@ class Folder:
 
     def write(self, path: Path, value: object) -> None:
         """Replace a small private file whole."""
-        body = json.dumps(msgspec.to_builtins(value), indent=1).encode()
-        temporary = path.with_suffix(".tmp")
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:  # noqa: PTH123 - mode at birth
-            stream.write(body)
-        temporary.replace(path)
+        write_atomically(path, json.dumps(msgspec.to_builtins(value), indent=1).encode(), private=True)
 
     def wire(self, settings: Settings) -> tuple[Settings, Credentials]:
         """`settings` with the addresses and keys of the cluster that lives here."""

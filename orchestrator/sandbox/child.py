@@ -9,12 +9,10 @@ Whatever else happens to it, its parent sees by its end.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import faulthandler
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -32,9 +30,8 @@ from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.job import ingest
 from orchestrator.job_store import Records
 from orchestrator.sandbox.limits import Allowance
+from stores.processes import die_with_parent
 from stores.storage import Storage
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Film(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +54,7 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
 
 def main() -> None:
     """Do one order, or nothing when the parent closes stdin first."""
-    _die_with_parent()
+    die_with_parent()
     known = settings.load()
     logging.configure(known)
     line = sys.stdin.buffer.readline()
@@ -108,14 +105,6 @@ def _nothing() -> None:
 
 def _say(answer: BinaryIO, message: dict[str, object]) -> None:
     answer.write(json.dumps(message).encode() + b"\n")
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from contract.errors import BadInput
+from stores.atomic_files import replacing
 from training.degrade.apply import degrade, output_size
 from training.degrade.draw import Draw
 from workers.film.shot_detection import Thumbnail, is_cut, thumbnail
@@ -30,21 +31,20 @@ def degrade_film(source: Path, out: Path, draws: Callable[[int], Draw], scale: f
     Raises BadInput when the source cannot be read as a film.
     """
     used: list[Draw] = []
-    part = out.with_name(out.name + ".part")
     try:
-        with av.open(str(source), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}) as film:
+        with (
+            replacing(out) as part,
+            av.open(str(source), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}) as film,
+        ):
             if not film.streams.video:
                 raise BadInput(f"{source.name} has no video stream to degrade; leave it out.")
             notes = _left_out(film, source.name)
             with av.open(str(part), "w", format="mp4") as copy:
                 _copy(film, copy, draws, used, scale)
-        part.replace(out)
     except av.error.FFmpegError as error:
         raise BadInput(
             f"{source.name} cannot be degraded as a film: {error.strerror or error}; use an intact copy."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return used, notes
 
 

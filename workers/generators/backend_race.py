@@ -7,7 +7,6 @@ import hashlib
 import importlib.util
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 
 from contract.errors import UsageError
 from contract.settings import Settings
+from stores.atomic_files import write_atomically
 from workers.generators.network import Architecture, Network
 
 _log = logging.getLogger(__name__)
@@ -75,9 +75,7 @@ def choose(candidates: Sequence[Candidate], key: str, settings: Settings) -> tup
     _log.info("generator %s: %s", winner.architecture.name, verdict.reason)
     with contextlib.suppress(OSError):  # without a cache the next worker measures again
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_bytes(msgspec.json.encode(verdict))
-        part.replace(path)
+        write_atomically(path, msgspec.json.encode(verdict))
     return winner.architecture, network, verdict.reason
 
 

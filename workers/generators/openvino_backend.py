@@ -18,6 +18,8 @@ from pathlib import Path
 import openvino
 import torch
 
+from stores.atomic_files import write_atomically
+
 _KEPT = 4
 """Compiled shapes held in memory at once: the tile sizes of one frame (inner, last row, last column, corner)."""
 _KEPT_ON_DISK = 24
@@ -123,9 +125,7 @@ class OpenvinoNetwork:
 
     def _keep(self, path: Path, blob: bytes) -> None:
         self._cache.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_bytes(_check(blob) + blob)
-        part.replace(path)
+        write_atomically(path, _check(blob) + blob)
         kept = sorted(self._cache.glob("*.blob"), key=lambda p: p.stat().st_mtime, reverse=True)
         for old in kept[_KEPT_ON_DISK:]:
             old.unlink(missing_ok=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+from stores.atomic_files import write_atomically
+
 Function = Callable[..., None]
 """Takes three addresses (or numbers). Releases Python's global interpreter lock while it runs."""
 
@@ -91,6 +93,4 @@ def _kept(path: Path) -> bytes | None:
 def _keep(path: Path, data: bytes) -> None:
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_bytes(hashlib.blake2b(data, digest_size=_CHECK).digest() + data)
-        part.replace(path)
+        write_atomically(path, hashlib.blake2b(data, digest_size=_CHECK).digest() + data)

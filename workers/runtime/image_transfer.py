@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 
 from contract import keys
-from contract.errors import BadInput
 from contract.job import Item, Output
 from stores.ledger import Lease
 from stores.storage import Storage
+from stores.verified import fetch_source
 
 AHEAD = 2
 """Sources fetched before they are wanted, and results that may wait to be stored: so many files lie in scratch space."""
@@ -52,11 +52,7 @@ class Exchange:
         return self._folder / f"source-{item.n}"
 
     def _fetch(self, item: Item) -> Path:
-        path = self._source(item)
-        found = self._storage.get_file(keys.source(self._lease.job, item.n), path)
-        if found != item.sha256:
-            raise BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted.")
-        return path
+        return fetch_source(self._storage, self._lease.job, item, self._source(item))
 
     def out(self, item: Item) -> Path:
         """Where the result of `item` is to be written before it is stored."""

@@ -17,10 +17,12 @@ import psutil
 
 from contract import job as words
 from contract import keys
-from contract.errors import BadInput, UsageError, WeightsError
+from contract.errors import RespoolError, UsageError, WeightsError
 from contract.job import Chunk, Item, Job, Plan, Spec, Weights
 from contract.settings import Settings
+from stores.atomic_files import replacing
 from stores.storage import Storage, file_sha256
+from stores.verified import fetch_source, fetch_verified
 
 if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer
@@ -98,9 +100,7 @@ class Desk:
         key, path = keys.source(job, item.n), self._kept / "source"
         if key != self._kept_key:
             self._kept_key = ""
-            found = self._storage.get_file(key, path)
-            if found != item.sha256:
-                raise BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted.")
+            fetch_source(self._storage, job, item, path)
             self._kept_key = key
         return path
 
@@ -136,14 +136,15 @@ class Desk:
         path = folder / f"{weights.sha256}.{weights.suffix}"
         if path.exists() and file_sha256(path) == weights.sha256:
             return path
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        found = self._storage.get_file(keys.weights(weights.sha256, weights.suffix), part)
-        if found != weights.sha256:
-            part.unlink()
-            raise WeightsError(
+
+        def refusal(found: str) -> RespoolError:
+            return WeightsError(
                 f"weights {weights.name} in the store have SHA-256 {found}, but the job pins {weights.sha256}; submit again."
             )
-        part.replace(path)
+
+        with replacing(path) as part:
+            key = keys.weights(weights.sha256, weights.suffix)
+            fetch_verified(self._storage, key, part, weights.sha256, refusal)
         return path
 
     def held(self) -> dict[str, object]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
-import sys
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from contract import tasks
 from contract.errors import RespoolError, UsageError
 from contract.settings import Settings, load
 from stores.metrics_server import served
+from stores.processes import die_with_parent
 
 if TYPE_CHECKING:
     from workers.runtime.worker import Worker
@@ -32,19 +31,9 @@ _END = {HAND_BACK, signal.SIGTERM}
 """Slurm and systemd send SIGTERM to every process at once, not to the parent alone; here it means the same."""
 
 _GRACE_S = 15.0
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _worker: Worker | None = None
 _resources = ExitStack()
 _ended = threading.Event()
-
-
-def _die_with_parent() -> None:
-    """A pool process must not outlive a parent that was killed: nobody would ever tell it to end."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _listen(worker: Worker) -> None:
@@ -64,7 +53,7 @@ def _setup(**_: Any) -> None:
     """Load torch and what the process holds here, never in the parent."""
     global _worker
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)
-    _die_with_parent()
+    die_with_parent()  # of a killed parent nobody would tell it to end
     settings = load()
     log.configure(settings)
     from workers.runtime.worker import Worker

@@ -1,0 +1,52 @@
+"""Objects fetched and held against the SHA-256 that is on record for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from contract import keys
+from contract.errors import BadInput, IntegrityError, RespoolError
+from contract.job import Item, Output
+from stores.storage import Storage
+
+
+def fetch_verified(storage: Storage, key: str, path: Path, sha256: str, refusal: Callable[[str], RespoolError]) -> Path:
+    """Fetch `key` to `path` and return it; for bytes other than `sha256`, remove the file and raise `refusal(found)`.
+
+    Raises besides what `Storage.get_file` raises.
+    """
+    found = storage.get_file(key, path)
+    if found != sha256:
+        path.unlink()
+        raise refusal(found)
+    return path
+
+
+def fetch_source(storage: Storage, job: str, item: Item, path: Path) -> Path:
+    """Fetch the source of `item`; raise BadInput when the store has other bytes than were submitted."""
+
+    def refusal(found: str) -> RespoolError:
+        return BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted; submit it again.")
+
+    return fetch_verified(storage, keys.source(job, item.n), path, item.sha256, refusal)
+
+
+def fetch_output(storage: Storage, output: Output, path: Path) -> Path:
+    """Fetch what a commit names; raise IntegrityError when it is not the committed bytes."""
+
+    def refusal(found: str) -> RespoolError:
+        return IntegrityError(
+            f"object {output.key} has SHA-256 {found}, but was committed with {output.sha256}; retry the job."
+        )
+
+    return fetch_verified(storage, output.key, path, output.sha256, refusal)
+
+
+def fetch_result(storage: Storage, key: str, name: str, sha256: str, path: Path) -> Path:
+    """Fetch the finished result `name` from `key`; raise IntegrityError when it is not the recorded bytes."""
+
+    def refusal(found: str) -> RespoolError:
+        return IntegrityError(f"result {name} has SHA-256 {found}, but was finished with {sha256}; retry the job.")
+
+    return fetch_verified(storage, key, path, sha256, refusal)
