@@ -16,7 +16,8 @@ from media.codecs import SUFFIXES
 from media.opening import open_media, reason
 from orchestrator.assemble.concat import ChunkJoiner
 from orchestrator.assemble.matroska_aspect import set_sample_aspect
-from orchestrator.assemble.mux import open_result
+from orchestrator.assemble.matroska_clock import set_tick
+from orchestrator.assemble.mux import open_result, result_tick
 from orchestrator.assemble.packet_spool import Spool
 from orchestrator.assemble.stream_copy import Copies, read_covers
 from orchestrator.assemble.tags import lost_tags, wanted_tags
@@ -58,7 +59,7 @@ def assemble_film(
                 for packet in film:
                     copies.up_to(packet)
                     packet.stream = outlet.film
-                    outlet.container.mux(packet)
+                    outlet.mux(packet)
         except av.error.FFmpegError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise OSError(error.errno, error.strerror, str(out)) from error  # nothing is wrong with the film
@@ -67,7 +68,10 @@ def assemble_film(
                 "this as a defect."
             ) from error
     copied = copies.copied
+    slower = outlet.slower
     del outlet
+    if slower > 1:
+        set_tick(out, result_tick(index))
     if index.container in ("matroska", "webm") and index.sar[0] != index.sar[1] and 0 not in index.sar:
         set_sample_aspect(out, index.sar)
     check_copies(out, index, copied)

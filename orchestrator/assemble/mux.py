@@ -13,8 +13,10 @@ from contract.errors import Unsupported
 from contract.film import MAX_TIMESCALE, FilmIndex, unpack
 from contract.provenance import film_tags
 from media.codecs import SUFFIXES
+from media.container_clock import FINE, MILLISECOND, container_tick, distinct
 from media.containers import name_layout
 from media.opening import reason
+from orchestrator.assemble.matroska_clock import slowdown
 from orchestrator.assemble.tags import MP4_TAGS, carried_tags
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from av.container import InputContainer, OutputContainer
     from av.container.core import Chapter
+    from av.packet import Packet
     from av.stream import Stream
     from av.video.stream import VideoStream
 
@@ -39,6 +42,13 @@ class Outlet:
     container: OutputContainer
     film: VideoStream
     others: dict[int, Stream]
+    slower: int = 1
+    """By how much times are multiplied, for a container whose clock is made finer afterwards."""
+
+    def mux(self, packet: Packet[Stream] | Packet[VideoStream]) -> None:
+        """Write a packet of one of the streams."""
+        packet.time_base *= self.slower
+        self.container.mux(packet)
 
 
 def container_options(index: FilmIndex, spec: Spec, starts_late: bool, tags: dict[str, str]) -> dict[str, str]:
@@ -51,10 +61,10 @@ def container_options(index: FilmIndex, spec: Spec, starts_late: bool, tags: dic
         if any(tag not in MP4_TAGS for tag in tags):
             flags.append("use_metadata_tags")
         scale = index.time_base[1]
-        if scale <= MAX_TIMESCALE:
-            options["video_track_timescale"] = str(scale)
-            if starts_late:
-                options["movie_timescale"] = str(scale)
+        scale = scale if scale <= MAX_TIMESCALE else FINE.denominator
+        options["video_track_timescale"] = str(scale)
+        if starts_late:
+            options["movie_timescale"] = str(scale)
         if flags:
             options["movflags"] = "+" + "+".join(flags)
     if index.container == "mpegts":
@@ -78,15 +88,22 @@ def open_result(
 
     Raises Unsupported when the container refuses one of them.
     """
+    tick = result_tick(index)
     tags = carried_tags(source.metadata, film=False)
     if made is not None:
         tags |= film_tags(made, index.container, tags)
-    starts_late = bool(unpack(index.pts)[0]) or bool(move)
+    pts = unpack(index.pts)
+    fast = not distinct(pts, Fraction(*index.time_base), MILLISECOND)  # edit lists count milliseconds unless told
+    starts_late = bool(pts[0]) or bool(move) or fast
+    options = container_options(index, spec, starts_late, tags)
+    slower = slowdown(tick) if index.container in ("matroska", "webm") else 1
+    if slower > 1:
+        options["write_crc32"] = "0"
     container = av.open(
         str(out),
         "w",
         format=index.container,
-        container_options=container_options(index, spec, starts_late, tags),
+        container_options=options,
         metadata_errors="replace",
     )
     container.metadata.update(tags)
@@ -125,7 +142,12 @@ def open_result(
     chapters = source.chapters()
     if chapters:
         container.set_chapters([_moved(chapter, move) for chapter in chapters])
-    return Outlet(container, film, others)
+    return Outlet(container, film, others, slower)
+
+
+def result_tick(index: FilmIndex) -> Fraction:
+    """Return the seconds to which the result's container rounds times; 0 when it keeps them exactly."""
+    return container_tick(index.container, unpack(index.pts), Fraction(*index.time_base))
 
 
 def _moved(chapter: Chapter, move: Fraction) -> Chapter:

@@ -188,7 +188,7 @@ class Copies:
         given = self._given.setdefault(number, Track(packet.time_base))
         try:
             given.add(packet)
-            self._outlet.container.mux(packet)
+            self._outlet.mux(packet)
         except av.error.FFmpegError as error:
             given.pts.pop()
             count, first = self._refused.get(number, (0, reason(error)))

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import VerifyError
-from contract.film import MAX_TIMESCALE, FilmIndex, unpack
+from contract.film import FilmIndex, unpack
+from media.container_clock import container_tick
 from media.demuxing import demux
 from media.opening import open_media
 from orchestrator.assemble.concat import late
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 NO_TIME = -(1 << 62)
 LATEST_START = 10.0
 """Seconds by which a transport stream may start later still as a whole."""
-CLOCK = {"matroska": Fraction(1, 1000), "webm": Fraction(1, 1000), "mpegts": Fraction(1, 90000)}
-"""Ticks of containers with a clock of their own, in seconds, to which times are rounded; mp4, mov and nut are exact."""
 SYNC = Fraction(1, 1000)
 """By how much sound and subtitles may move against the film."""
 REWRITTEN = frozenset(("aac", "opus", "libopus", "h264", "hevc", "av1", "libdav1d", "dvbsub", "wavpack"))
@@ -122,9 +121,10 @@ def _check_times(track: Track, expected: npt.NDArray[np.int64], index: FilmIndex
     times = np.sort(np.array(track.pts, dtype=np.int64))
     if len(times) != frames:
         raise VerifyError(f"the result has {len(times)} frames, promised were {frames}.")
-    clock = CLOCK.get(index.container, Fraction(0))
-    if index.container in ("mp4", "mov") and index.time_base[1] > MAX_TIMESCALE:
-        clock = Fraction(1, 1000)
+    if (np.diff(times) <= 0).any():
+        shared = int((np.diff(times) <= 0).sum())
+        raise VerifyError(f"{shared} frames of the result are shown at the time of another; name the result .mov.")
+    clock = container_tick(index.container, expected, Fraction(*index.time_base))
     allowed = float(clock) / 2 + 1e-9
     planned = expected * float(Fraction(*index.time_base))
     real = times * float(track.time_base)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span, pack
 from contract.packets import KEY
 from media.codecs import PROGRESSIVE, encoder_options, pixel_class
+from media.container_clock import MILLISECOND, container_tick
 from media.frame_changes import Turns
 from media.opening import open_media
 from orchestrator.ingest.chunking import MAX_LEAD_IN, Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
@@ -93,6 +94,11 @@ def plan_film(
         cuts = _cut_packets(source, survey, spec, target, context, what, checkpoint)
     except Disorder as disorder:
         cuts = _cut_decoded(source, survey, target, context, str(disorder), what, checkpoint)
+    tick = container_tick(survey.container, cuts.pts, survey.time_base)
+    if survey.container in ("matroska", "webm") and tick != MILLISECOND:
+        cuts.notes.append(
+            f"frames of {what} are under a millisecond apart; the result's clock has ticks of {float(tick):g} s"
+        )
     rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
     gap = gaps(cuts.pts, survey.time_base)
     encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate, survey.field_order, cuts.lossless)

@@ -175,6 +175,9 @@ def compare(source: bytes, result: bytes, lossless: bool, codec: str = "ffv1", j
         wrong = [i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a.crc != b.crc]
         if wrong:
             verdict.problems.append(f"{len(wrong)} frames differ, the first is {wrong[0]}")
+    shown = [p.time for p in after if p.time is not None]
+    if len(set(shown)) != len(shown):
+        verdict.problems.append(f"{len(shown) - len(set(shown))} frames share the time of another")
     if any(p.corrupt for p in after):
         verdict.problems.append("the result decodes with errors")
     others, facts = tracks(source)
