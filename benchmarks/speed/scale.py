@@ -53,8 +53,8 @@ class Simulated(Worker):
 
     def __init__(self, settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
         super().__init__(settings)
-        self.name = self.pulse._worker = name
-        self.desk._jobs = self.files
+        self.name = self.heartbeat._worker = name
+        self.cache._jobs = self.files
         self._seconds, self._churn, self._rng = seconds, churn, random.Random(seed)
         self._clock = threading.Event()
 
@@ -72,7 +72,7 @@ def work(settings: Settings, name: str, seconds: tuple[float, float], churn: flo
     life = 0
     while True:
         worker = Simulated(settings, f"{name}.{life}", seconds, churn, seed + life)
-        worker.pulse.start()
+        worker.heartbeat.start()
         with app.connection_for_read() as connection, connection.SimpleQueue(tasks.QUEUE) as queue:
             try:
                 while True:
@@ -81,7 +81,7 @@ def work(settings: Settings, name: str, seconds: tuple[float, float], churn: flo
                     ring = tasks.from_message(message.payload[0][0])
                     worker.work(ring.job, ring.chunk)
             except Vanished:
-                worker.pulse._ended = True
+                worker.heartbeat._ended = True
             except OperationalError:
                 return  # the cluster ended
         life += 1

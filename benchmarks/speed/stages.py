@@ -229,7 +229,7 @@ def main() -> None:
     if not arguments.peaks:
         # What workers ask of the machine is read when a process starts; a matrix product is faster without.
         found = json.dumps(peaks(arguments.rounds))
-        process_env.ask()
+        process_env.configure()
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.speed.stages", *sys.argv[1:], "--peaks", found])
     found = json.loads(arguments.peaks)
     shown = ", ".join(f"{precision} {value:.0f} GFLOP/s" for precision, value in found.items())

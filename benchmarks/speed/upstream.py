@@ -132,7 +132,7 @@ def child(arguments: argparse.Namespace) -> None:
     if arguments.child == "upstream":
         made = run_upstream(arguments.model, arguments.film, arguments.out, arguments.scale, began)
     else:
-        process_env.ask()  # as a worker does
+        process_env.configure()  # as a worker does
         fields = SIDES[arguments.child]
         made = run_ours(
             arguments.model, arguments.film, arguments.out, arguments.scale, began, not arguments.no_reuse, fields

@@ -119,7 +119,7 @@ def _arm(module: ModuleType) -> None:
 
     _wrap(module.Worker, "_attempt", before=claimed)
     _wrap(module.Storage, "get_file", after=fetched)
-    _wrap(module.Pulse, "checkpoint", before=lambda *_: look("enhancing"))
+    _wrap(module.Heartbeat, "checkpoint", before=lambda *_: look("enhancing"))
     _wrap(module.Storage, "put_file", before=lambda *_: look("storing"))
     _wrap(module.Storage, "verify", before=lambda *_: look("verifying"))
     _wrap(module.Worker, "_commit", before=lambda *_: look("committing"))
@@ -148,7 +148,7 @@ def _patch_worker(module: ModuleType, name: str) -> None:
     elif name == "last-commit":
 
         def last(self: Any, lease: Any, *_: Any) -> None:
-            if lease.chunk == self.desk.job(lease.job).plan.chunks[-1].n:
+            if lease.chunk == self.cache.job(lease.job).plan.chunks[-1].n:
                 _die_once()
 
         _wrap(worker, "_settle", before=last)

@@ -26,7 +26,7 @@ from orchestrator.local.servers import free_ports
 from orchestrator.scaling import Slurm
 from orchestrator.submission.submit import submit
 from stores.ledger import Counts, Ledger
-from workers.runtime.heartbeat import TOLD
+from workers.runtime.heartbeat import SHUTDOWN
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,7 +179,7 @@ def test_workers_of_an_array_are_preempted_and_the_job_is_right(
         assert (status.state, status.chunks.done) == ("done", status.chunks.total)
         before = [why for record in Trail(wired).records(job) for c in record.chunks for why in c.failed_before]
         assert before
-        assert not [why for why in before if TOLD not in why]  # nobody died with a lease
+        assert not [why for why in before if SHUTDOWN not in why]  # nobody died with a lease
         scheduler.scale(0)
         until(lambda: not tasks(slurm) and not jobs.workers(), "the workers to leave")
 

@@ -24,7 +24,7 @@ from orchestrator.jobs.client import Jobs
 from orchestrator.jobs.job_record import Trail
 from orchestrator.local import Cluster, attach, scale, start
 from orchestrator.submission.submit import submit
-from workers.runtime.heartbeat import TOLD
+from workers.runtime.heartbeat import SHUTDOWN
 
 _SPEC = Spec(model="lanczos", scale=3.0, codec="ffv1", chunk_frames=12)
 
@@ -104,8 +104,8 @@ def test_a_cluster_grows_and_shrinks_in_mid_job(alone: Cluster, film: Path, tmp_
         assert pids(alone) == [first]  # the newest left
 
     reasons = run(alone, film, _SPEC, tmp_path / "resized.mkv", resize)
-    assert any(TOLD in reason for reason in reasons)
-    assert not [reason for reason in reasons if TOLD not in reason and "The job was paused" not in reason]
+    assert any(SHUTDOWN in reason for reason in reasons)
+    assert not [reason for reason in reasons if SHUTDOWN not in reason and "The job was paused" not in reason]
     run(alone, film, msgspec.structs.replace(_SPEC, chunk_frames=24), tmp_path / "plain.mkv", lambda jobs, job: None)
     assert frames(tmp_path / "resized.mkv") == frames(tmp_path / "plain.mkv")
 

@@ -60,7 +60,7 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if spec.model == "identity":
-        return Enhancer(identity.ARCHITECTURE, identity.Identity(device), "frames are not touched", identity=True)
+        return Enhancer(identity.ARCHITECTURE, identity.Identity(device), "frames are not changed", identity=True)
     if spec.model == "lanczos":
         scale = _lanczos_scale(spec.scale)
         return Enhancer(lanczos.architecture(scale), lanczos.Lanczos(scale, device), "no network", spec.tile)

@@ -1,1 +1,1 @@
-"""The worker process: Celery, leases, heartbeat, the life of a chunk."""
+"""The worker process: Celery, leases, heartbeat, and the attempts at chunks."""

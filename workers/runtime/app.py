@@ -1,4 +1,4 @@
-"""The Celery application of a worker: a doorbell with late acknowledgement. Why each setting: docs/architecture.md."""
+"""The Celery application of a worker, with late acknowledgement; docs/architecture.md has the reason for each setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stores import addresses
 
 
 def make_app(settings: Settings) -> Celery:
-    """Celery for worker processes; the orchestrator only publishes and has its own, smaller one."""
+    """Return the Celery application of worker processes; the orchestrator only publishes and has a smaller one."""
     broker = addresses.broker(settings)
     app = Celery("respool", include=["workers.runtime.tasks"])
     app.conf.update(
@@ -31,7 +31,7 @@ def make_app(settings: Settings) -> Celery:
         worker_proc_alive_timeout=120,
         worker_pool_start_method="spawn",
         worker_send_task_events=True,
-        worker_consumer="workers.runtime.message_filter:Gate",
+        worker_consumer="workers.runtime.message_filter:MessageFilter",
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,

@@ -1,4 +1,4 @@
-"""The record of an attempt: when, on what, with which versions, how long each stage took."""
+"""The record of an attempt: times, device, versions, and the duration of each stage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("respool", "torch", "openvino", "numpy", "av", "pyvips-binary", "ope
 
 @dataclass(frozen=True)
 class Made:
-    """A stored attempt: its commit without the record, the seconds of its stages, and what its frames or images add."""
+    """A stored attempt: its commit without the record, the seconds of its stages, and the record of its frames or images."""
 
     done: Done
     stages: dict[str, float]
@@ -52,7 +52,7 @@ class AttemptRecord:
             "device": enhancer.device if enhancer else "none",
             "precision": enhancer.precision if enhancer else "exact",
             "backend": enhancer.backend if enhancer else "none",
-            "reason": enhancer.reason if enhancer else "frames are not touched",
+            "reason": enhancer.reason if enhancer else "frames are not changed",
             "seconds": {name: round(value, 4) for name, value in seconds.items()},
             "started": self._started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -65,7 +65,7 @@ class AttemptRecord:
 
 
 def peak_memory() -> int:
-    """Return the most memory, in bytes, that this process has held."""
+    """Return the peak memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

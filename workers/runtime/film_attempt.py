@@ -1,4 +1,4 @@
-"""One attempt at a chunk of a film: fetch the run, enhance it, store the encoded chunk."""
+"""An attempt at a chunk of a film: fetch the run, enhance it, store the encoded chunk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FilmAttempt:
-    """What a film's chunks need of their worker process."""
+    """The part of a worker process that handles chunks of films."""
 
     def __init__(self, storage: Storage, checkpoint: Checkpoint) -> None:
         self._storage, self._checkpoint = storage, checkpoint
@@ -32,7 +32,7 @@ class FilmAttempt:
         networks: tuple[Enhancer | None, FaceRestorer | None],
         folder: Path,
     ) -> Made:
-        """Enhance and store the chunk's frames; `folder` is scratch space. Raises what fetching, enhancing or storing raise."""
+        """Enhance and store the chunk's frames; `folder` is scratch space. Errors of all stages are passed on."""
         from workers.film.chunk import enhance_film
 
         enhancer, faces = networks

@@ -1,4 +1,4 @@
-"""The heartbeat of a worker process: says that it lives, keeps its lease, and hears what was asked of the job."""
+"""The heartbeat of a worker process: reports it alive, renews its lease, and learns of cancelled and paused jobs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from stores.ledger import Lease, Ledger, Renewal
 
 logger = logging.getLogger(__name__)
 
-TOLD = "the worker was told to end"
-"""Why an attempt ended that was handed back, whichever thread did it."""
+SHUTDOWN = "the worker was told to end"
+"""The reason of every attempt that is handed back because the worker shuts down."""
 
 
-class Pulse:
-    """One thread per worker process. `checkpoint` is what long work calls between batches."""
+class Heartbeat:
+    """The heartbeat thread of a worker process. Long work calls `checkpoint` between batches."""
 
     def __init__(self, ledger: Ledger, worker: str, interval_s: float, info: Callable[[], dict[str, object]]) -> None:
         self._ledger, self._worker, self._interval, self._info = ledger, worker, interval_s, info
@@ -27,44 +27,45 @@ class Pulse:
         self._ended = False
         self.interrupted = threading.Event()
         self.in_hand = 0
-        """Frames of the chunk at hand that are finished, for whoever watches."""
-        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        """Finished frames of the current chunk, reported with the heartbeat."""
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def alive(self) -> bool:
-        """True while the heart beats; what a health check asks. Redis being away is no illness of ours."""
+        """Return whether the thread runs, for health checks; an unreachable Redis does not make a worker unhealthy."""
         return self._thread.is_alive()
 
     def hold(self, lease: Lease | None) -> None:
-        """Keep `lease` from now on; None when there is none to keep."""
+        """Renew `lease` from now on; with None, renew no lease."""
         with self._lock:
             self._lease, self._verdict, self.in_hand = lease, "ok", 0
         self._wake.set()
 
     def interrupt(self) -> None:
-        """The process is to end: the next checkpoint hands the chunk back."""
+        """Announce the end of the process, so that the next checkpoint hands the chunk back."""
         self.interrupted.set()
 
     def end(self) -> None:
-        """Stop beating and take the worker off the list."""
+        """Stop the heartbeat and remove the worker from the list."""
         self._ended = True
         self._wake.set()
         self._thread.join(timeout=5)
         try:
             self._ledger.dismiss_worker(self._worker)
         except Unreachable as error:
-            logger.warning("cannot sign off: %s", error)
+            logger.warning("cannot remove the worker from the list: %s", error)
 
     def checkpoint(self, frames: int = 0) -> None:
-        """Raise when the work at hand is to stop: Interrupted, Cancelled, or LeaseLost; return at once otherwise.
+        """Raise Interrupted, Cancelled or LeaseLost when the current work must stop; return at once otherwise.
 
-        `frames` says how many frames of the chunk are finished by now.
+        `frames` is the number of finished frames of the chunk.
         """
         self.in_hand = max(self.in_hand, frames)
         if self.interrupted.is_set():
-            raise Interrupted(TOLD)
+            raise Interrupted(SHUTDOWN)
         verdict = self._verdict
         if verdict == "cancelled":
             raise Cancelled("The job was cancelled.")
@@ -74,17 +75,17 @@ class Pulse:
             raise LeaseLost("Another attempt owns the chunk now; this one was dropped.")
 
     def renew(self) -> None:
-        """Renew the lease now and raise as `checkpoint` does: the last look before a commit."""
+        """Renew the lease now and raise as `checkpoint` does; this is the last check before a commit."""
         with self._lock:
             lease = self._lease
         if lease is not None:
-            self._note(lease, self._ledger.renew(lease))
+            self._apply(lease, self._ledger.renew(lease))
         self.checkpoint()
 
-    def _note(self, lease: Lease, verdict: Renewal) -> None:
+    def _apply(self, lease: Lease, verdict: Renewal) -> None:
         with self._lock:
             if self._lease is lease:
-                # A ledger that forgot the job is made again from S3; the work goes on meanwhile.
+                # A ledger that lost the job is rebuilt from S3; the work continues meanwhile.
                 self._verdict = "ok" if verdict == "unknown" else verdict
 
     def _beat(self) -> None:
@@ -94,7 +95,7 @@ class Pulse:
                 with self._lock:
                     lease = self._lease
                 if lease is not None:
-                    self._note(lease, self._ledger.renew(lease))
+                    self._apply(lease, self._ledger.renew(lease))
             except RespoolError as error:
                 logger.warning("no heartbeat: %s", error)
             self._wake.wait(self._interval)

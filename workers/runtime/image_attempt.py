@@ -1,4 +1,4 @@
-"""One attempt at a chunk of images, or at a band of a large one: fetch, enhance and store each."""
+"""An attempt at a chunk of images, or at a band of a large one: fetch, enhance and store each."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from contract.provenance import making
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from workers.runtime.attempt_record import Made
-from workers.runtime.image_transfer import Exchange
+from workers.runtime.image_transfer import ImageTransfer
 
 if TYPE_CHECKING:
     from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
     from workers.generators.enhancer import Enhancer
     from workers.images.image import ImageResult
-    from workers.runtime.job_cache import Desk
+    from workers.runtime.job_cache import JobCache
 
 logger = logging.getLogger(__name__)
 
 
 class ImageAttempt:
-    """What chunks of images need of their worker process."""
+    """The part of a worker process that handles chunks of images."""
 
-    def __init__(self, storage: Storage, ledger: Ledger, desk: Desk, checkpoint: Checkpoint) -> None:
-        self._storage, self._ledger, self._desk, self._checkpoint = storage, ledger, desk, checkpoint
+    def __init__(self, storage: Storage, ledger: Ledger, cache: JobCache, checkpoint: Checkpoint) -> None:
+        self._storage, self._ledger, self._cache, self._checkpoint = storage, ledger, cache, checkpoint
 
     def make(
         self, lease: Lease, chunk: Chunk, job: Job, networks: tuple[Enhancer, FaceRestorer | None], folder: Path
     ) -> Made:
         """Enhance and store the chunk's images; `folder` is scratch space.
 
-        An image that cannot be enhanced is reported in the commit; what is wrong with the worker or its services is raised.
+        An image that cannot be enhanced is reported in the commit; faults of the worker or its services are raised.
         """
         failures: list[ItemFailure] = []
         damage: list[Damage] = []
         notes: list[str] = []
         records: dict[str, object] = {}
         enhancing = 0.0
-        with Exchange(self._storage, lease, folder) as exchange:
+        with ImageTransfer(self._storage, lease, folder) as transfer:
             items = job.items[chunk.first : chunk.first + chunk.count]
             banded = chunk.bands > 1  # its source is kept between bands
-            for item, source in ((item, None) for item in items) if banded else exchange.sources(items):
+            for item, source in ((item, None) for item in items) if banded else transfer.sources(items):
                 self._checkpoint()
                 try:
-                    path = self._desk.banded_source(lease.job, item) if source is None else source.result()
+                    path = self._cache.banded_source(lease.job, item) if source is None else source.result()
                     began = time.monotonic()
-                    made = self._enhance(job, item, chunk, networks, path, exchange.out(item))
+                    made = self._enhance(job, item, chunk, networks, path, transfer.out(item))
                 except Exception as error:
                     reason = self._item_failure(lease, error)
                     if reason is None:
@@ -59,11 +59,11 @@ class ImageAttempt:
                     failures.append(ItemFailure(item.n, item.name, reason))
                     continue
                 enhancing += time.monotonic() - began
-                exchange.store(item, made.width, made.height)
-                damage += [Damage(item.n, 0, 1, said) for said in made.damage]
+                transfer.store(item, made.width, made.height)
+                damage += [Damage(item.n, 0, 1, reason) for reason in made.damage]
                 notes += [f"{item.name}: {note}" for note in made.notes]
                 records[str(item.n)] = made.record
-            outputs = exchange.stored()
+            outputs = transfer.stored()
         done = Done(
             chunk=chunk.n,
             attempt=lease.attempt,
@@ -91,18 +91,16 @@ class ImageAttempt:
         if chunk.bands > 1:
             band = chunk.band, chunk.bands
             return enhance_band(source, item.result, job.spec, enhancer, out, self._checkpoint, band)
-        says = making(job, item, enhancer.device, enhancer.precision, enhancer.backend)
-        return enhance_image(source, item.result, job.spec, enhancer, out, self._checkpoint, says, faces)
+        provenance = making(job, item, enhancer.device, enhancer.precision, enhancer.backend)
+        return enhance_image(source, item.result, job.spec, enhancer, out, self._checkpoint, provenance, faces)
 
     def _item_failure(self, lease: Lease, error: Exception) -> str | None:
-        """Return why one image is given up while the others go on; None when `error` is not about the image."""
+        """Return the reason to give up one image while the others continue; None if `error` does not concern the image."""
         if isinstance(error, PermanentError):
             return None if isinstance(error, Cancelled) else str(error)
         if isinstance(error, (RespoolError, OSError, MemoryError)):
             return None
-        if not self._ledger.tries(
-            lease.job, lease.chunk
-        ):  # a library's error: the first time, the chunk is tried again
+        if not self._ledger.tries(lease.job, lease.chunk):  # at a library's first error the chunk is tried again
             return None
         logger.error("image given up", extra=lease.about, exc_info=error)
         return f"{type(error).__name__}: {error}"

@@ -1,4 +1,7 @@
-"""Sources fetched ahead of the image at work, results stored behind it: between small images the store is not waited for."""
+"""Transfer of images: sources are fetched ahead of the current image and results stored behind it.
+
+Between small images no time is spent waiting for the store.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,22 @@ from stores.storage import Storage
 from stores.verified import fetch_source
 
 AHEAD = 2
-"""Sources fetched before they are wanted, and results that may wait to be stored: so many files lie in scratch space."""
+"""Sources fetched ahead, and results that may wait to be stored; bounds the files in scratch space."""
 
 
-class Exchange:
-    """The images of one attempt, on their way in and out. Ends, as a context manager, when nothing is on its way any more."""
+class ImageTransfer:
+    """The transfers of one attempt; a context manager that waits for those in progress on exit.
+
+    `folder` is the attempt's own scratch space.
+    """
 
     def __init__(self, storage: Storage, lease: Lease, folder: Path) -> None:
-        """`folder` is scratch space of the attempt's own."""
         self._storage, self._lease, self._folder = storage, lease, folder
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="exchange")
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="transfer")
         self._storing: deque[Future[Output]] = deque()
         self._stored: list[Output] = []
 
-    def __enter__(self) -> Exchange:
+    def __enter__(self) -> ImageTransfer:
         return self
 
     def __exit__(
@@ -37,9 +42,9 @@ class Exchange:
         self._pool.shutdown(cancel_futures=True)
 
     def sources(self, items: Sequence[Item]) -> Iterator[tuple[Item, Future[Path]]]:
-        """Each item and its source to come, which raises BadInput for other bytes than were submitted, or as `Storage.get_file`.
+        """Yield each item with a future of its source, which raises BadInput for a wrong hash, or as `Storage.get_file` does.
 
-        A source is removed when the next one is asked for.
+        A source is removed when the next one is requested.
         """
         coming: deque[Future[Path]] = deque()
         for n, item in enumerate(items):
@@ -55,11 +60,11 @@ class Exchange:
         return fetch_source(self._storage, self._lease.job, item, self._source(item))
 
     def out(self, item: Item) -> Path:
-        """Where the result of `item` is to be written before it is stored."""
+        """Return the path to which the result of `item` is written before it is stored."""
         return self._folder / f"out-{item.n}"
 
     def store(self, item: Item, width: int, height: int) -> None:
-        """Store the result in `out(item)`, read it back, and remove it here; raises what went wrong with an earlier one."""
+        """Store the result in `out(item)` in the background, verify it, and remove the file; raise errors of earlier ones."""
         while len(self._storing) >= AHEAD:
             self._stored.append(self._storing.popleft().result())
         self._storing.append(self._pool.submit(self._store, item, width, height))
@@ -73,7 +78,7 @@ class Exchange:
         return Output(item.n, key, sha256, size, 1, width, height)
 
     def stored(self) -> tuple[Output, ...]:
-        """All results, in the order in which they were given, once every one is stored; raises what went wrong."""
+        """Wait until all results are stored and return them in order; raise the first error."""
         while self._storing:
             self._stored.append(self._storing.popleft().result())
         return tuple(self._stored)

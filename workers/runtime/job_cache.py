@@ -1,4 +1,4 @@
-"""What a worker keeps at hand between chunks: job files, weights on disk, and the loaded generator."""
+"""The worker's cache between chunks: job files, weights on disk, and the loaded generator."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import psutil
 
-from contract import job as words
 from contract import keys
 from contract.errors import RespoolError, UsageError, WeightsError
-from contract.job import Chunk, Item, Job, Plan, Spec, Weights
+from contract.job import Chunk, Item, Job, Plan, Spec, Weights, decode
 from contract.settings import Settings
 from stores.atomic_files import replacing
 from stores.storage import Storage, file_sha256
@@ -28,25 +27,27 @@ if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer
     from workers.generators.enhancer import Enhancer
 
-_JOBS = 4
+_KEPT_JOBS = 4
 
 
 @dataclass(frozen=True)
 class JobFile:
-    """A job and its plan, as read from S3: both are immutable."""
+    """A job and its plan, both immutable, as read from S3."""
 
     job: Job
     plan: Plan
 
     def chunk(self, n: int) -> Chunk:
-        """Chunk `n`; UsageError when the plan has none of that number."""
+        """Return chunk `n`; raise UsageError if the plan has no such chunk."""
         if not 0 <= n < len(self.plan.chunks):
-            raise UsageError(f"job {self.job.id} has no chunk {n}; it has {len(self.plan.chunks)}.")
+            raise UsageError(
+                f"job {self.job.id} has {len(self.plan.chunks)} chunks and no chunk {n}; ignore the message."
+            )
         return self.plan.chunks[n]
 
 
-class Desk:
-    """Held by one worker process; not thread-safe apart from `warm`."""
+class JobCache:
+    """The cache of one worker process; not thread-safe apart from `preload`."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._settings, self._storage = settings, storage
@@ -57,42 +58,42 @@ class Desk:
         self._faces_key = b""
         self.scratch = settings.scratch if settings.scratch != Path() else Path(tempfile.gettempdir())
         self.scratch.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self._remove_leftovers()
         self._kept: Path | None = None
         self._kept_key = ""
 
-    def _sweep(self) -> None:
-        """Remove what killed workers of this machine left in the scratch folder."""
+    def _remove_leftovers(self) -> None:
+        """Remove the files of killed workers of this machine from the scratch folder."""
         for left in self.scratch.glob("respool-*-*"):
             pid = left.name.split("-")[1]
             if pid.isdigit() and not psutil.pid_exists(int(pid)):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def warm(self) -> None:
-        """Import torch beside the first fetch instead of after it, where the settings say so."""
+    def preload(self) -> None:
+        """Import torch in parallel with the first fetch, if the settings ask for it."""
         if not self._settings.preload:
             return
 
         def load() -> None:
             import workers.generators.registry  # noqa: F401
 
-        threading.Thread(target=load, name="warm", daemon=True).start()
+        threading.Thread(target=load, name="preload", daemon=True).start()
 
     def job(self, job: str) -> JobFile:
-        """The job and its plan; StorageError when the store does not have them."""
+        """Return the job and its plan; raise StorageError if the store lacks them."""
         if job not in self._jobs:
             self._jobs[job] = JobFile(
-                words.decode(self._storage.get(keys.job_spec(job)), Job, keys.job_spec(job)),
-                words.decode(self._storage.get(keys.plan(job)), Plan, keys.plan(job)),
+                decode(self._storage.get(keys.job_spec(job)), Job, keys.job_spec(job)),
+                decode(self._storage.get(keys.plan(job)), Plan, keys.plan(job)),
             )
-            if len(self._jobs) > _JOBS:
+            if len(self._jobs) > _KEPT_JOBS:
                 self._jobs.popitem(last=False)
         return self._jobs[job]
 
     def banded_source(self, job: str, item: Item) -> Path:
-        """The source of a large image, kept for its next band: each band would fetch the whole of it again.
+        """Return the source of a large image, kept for its next band, which would otherwise fetch the whole source again.
 
-        Raises BadInput when the store has other bytes than were submitted.
+        Raises BadInput when the stored source does not have the submitted hash.
         """
         if self._kept is None:
             self._kept = Path(tempfile.mkdtemp(prefix=f"respool-{os.getpid()}-", dir=self.scratch))
@@ -105,7 +106,7 @@ class Desk:
         return path
 
     def enhancer(self, spec: Spec) -> Enhancer:
-        """The generator that `spec` pins, loaded; the one held before is let go when it is another."""
+        """Return the loaded generator that `spec` pins; a different one that was loaded before is freed."""
         key = msgspec.json.encode((spec.model, spec.scale, spec.weights, spec.denoise, spec.precision, spec.tile))
         if self._enhancer is None or key != self._enhancer_key:
             from workers.generators.registry import load
@@ -117,7 +118,7 @@ class Desk:
         return self._enhancer
 
     def faces(self, spec: Spec) -> FaceRestorer | None:
-        """What restores the faces of `spec`, loaded beside the generator; None when it wants none."""
+        """Return the loaded face restorer of `spec`; None if it has no face pass."""
         pinned = [weights for weights in spec.weights if weights.role in ("face", "detector")]
         key = msgspec.json.encode((spec.faces, pinned))
         if spec.faces is not None and (self._faces is None or key != self._faces_key):
@@ -130,7 +131,7 @@ class Desk:
         return self._faces if spec.faces is not None else None
 
     def _weights(self, weights: Weights) -> Path:
-        """A local file with exactly the pinned bytes; WeightsError when the store does not give them."""
+        """Return a local file with the pinned hash, fetched if needed; raise WeightsError if the stored hash differs."""
         folder = self._settings.cache / "weights"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{weights.sha256}.{weights.suffix}"
@@ -139,7 +140,7 @@ class Desk:
 
         def refusal(found: str) -> RespoolError:
             return WeightsError(
-                f"weights {weights.name} in the store have SHA-256 {found}, but the job pins {weights.sha256}; submit again."
+                f"weights {weights.name} in the store have SHA-256 {found}, but the job pins {weights.sha256}; submit the job again."
             )
 
         with replacing(path) as part:
@@ -148,7 +149,7 @@ class Desk:
         return path
 
     def held(self) -> dict[str, object]:
-        """What is loaded, for the list of workers."""
+        """Return the loaded model, its device and precision, for the list of workers."""
         held = self._enhancer
         if held is None:
             return {"model": "", "device": "", "precision": ""}

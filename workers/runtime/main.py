@@ -1,7 +1,7 @@
 """A worker process: `python -m workers.runtime.main`. Settings come from RESPOOL_*.
 
-SIGTERM and SIGINT end it softly: the pool process hands its chunk back at once, the parent takes no more
-messages and leaves. Celery's own soft shutdown would sleep its whole time-out first.
+SIGTERM and SIGINT end it gracefully: the pool process hands its chunk back at once, the parent accepts no more
+messages and exits. Celery's own soft shutdown would sleep its whole time-out first.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def _hand_back(**_: Any) -> None:
 
 
 def main() -> int:
-    """Run one worker until it is told to end; 3 when Redis or S3 cannot be reached."""
+    """Run one worker until a signal ends it; return its exit code, which is 3 when Redis or S3 cannot be reached."""
     settings = load()
     log.configure(settings)
-    process_env.ask()
+    process_env.configure()
     try:
         Ledger(settings).ping()
         Storage(settings).ensure_bucket()

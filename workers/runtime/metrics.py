@@ -1,4 +1,4 @@
-"""A worker process in numbers, for Prometheus. Labels are bounded: outcomes, stages and causes are fixed sets."""
+"""Metrics of a worker process for Prometheus. Labels are bounded: outcomes, stages and causes are fixed sets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from contract.errors import (
 from contract.job import Done
 
 _MODELS = 32
-"""Models told apart; a worker that sees more counts the rest as ``other``."""
+"""Models with metrics of their own; all further ones of a worker count as ``other``."""
 
 _SECONDS = (0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800)
 
@@ -39,12 +39,12 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (MemoryError, "memory"),
     (OSError, "system"),
 )
-_WORDS = frozenset(word for _, word in _CAUSES) | {"device", "time"}
+_LABELS = frozenset(label for _, label in _CAUSES) | {"device", "time"}
 STAGES = ("load", "fetch", "enhance", "store", "whole")
 
 
 class Meter:
-    """Counts what one worker process does. `scratch` is where it keeps the chunk at hand."""
+    """The metrics of one worker process. `scratch` is the folder of its current chunk."""
 
     def __init__(self, scratch: Path) -> None:
         self.registry = CollectorRegistry()
@@ -58,28 +58,28 @@ class Meter:
             "respool_chunk_seconds", "Seconds a chunk took, by stage.", ["stage"], buckets=_SECONDS, registry=r
         )
         self._busy = Gauge("respool_worker_busy", "1 while a chunk is at hand.", registry=r)
-        for cause in _WORDS:  # there at 0, because a rate sees no rise in a series that begins with its first failure
+        for cause in _LABELS:  # start at 0, because a rate shows no rise in a series that begins with its first failure
             self._failures.labels(cause)
         r.register(_Machine(scratch))
         ProcessCollector(registry=r)
 
     def begin(self) -> None:
-        """A chunk was claimed."""
+        """Count a claimed chunk."""
         self._busy.set(1)
 
-    def takes(self, model: str) -> None:
-        """An attempt with `model` begins: its series are there, at 0 the first time."""
+    def start_attempt(self, model: str) -> None:
+        """Note the start of an attempt with `model`: its series exist from then on, at first with 0."""
         name = self._name(model)
         self._frames.labels(name)
         self._pixels.labels(name)
 
     def end(self, outcome: str) -> None:
-        """The chunk at hand ended; `outcome` is the worker's one word for it."""
+        """Count the end of the current chunk with its `outcome`, see `Worker.work`."""
         self._busy.set(0)
         self._chunks.labels(outcome.replace(" ", "_")).inc()
 
-    def made(self, model: str, done: Done, seconds: Mapping[str, float]) -> None:
-        """An attempt was made and stored: its frames, its pixels, and its seconds by stage."""
+    def attempt_stored(self, model: str, done: Done, seconds: Mapping[str, float]) -> None:
+        """Count a stored attempt: its frames, its pixels, and its seconds by stage."""
         name = self._name(model)
         self._frames.labels(name).inc(done.frames)
         self._pixels.labels(name).inc(sum(o.frames * o.width * o.height for o in done.outputs))
@@ -88,7 +88,7 @@ class Meter:
                 self._seconds.labels(stage).observe(seconds[stage])
 
     def failure(self, error: BaseException) -> None:
-        """An attempt failed and counts as a try."""
+        """Count a failed attempt."""
         self._failures.labels(cause_of(error)).inc()
 
     def _name(self, model: str) -> str:
@@ -97,21 +97,22 @@ class Meter:
 
 
 def cause_of(error: BaseException) -> str:
-    """One of a few words for why an attempt failed."""
-    if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):  # torch's own, which is not loaded here
+    """Return the label, one of a fixed set, for the cause of a failed attempt."""
+    if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):  # classes of torch, which is not imported here
         return "memory" if type(error).__name__ == "OutOfMemoryError" else "device"
     if type(error).__name__ == "SoftTimeLimitExceeded":
         return "time"
-    return next((word for kind, word in _CAUSES if isinstance(error, kind)), "other")
+    return next((label for kind, label in _CAUSES if isinstance(error, kind)), "other")
 
 
 class _Machine(Collector):
-    """Disk and GPU memory, read at each scrape."""
+    """A collector of disk space and GPU memory, read at each scrape."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
         disk = shutil.disk_usage(self._scratch)
         yield _gauge("respool_scratch_free_bytes", "Free bytes where chunks are worked on.", disk.free)
         yield _gauge("respool_scratch_size_bytes", "Size of the disk where chunks are worked on.", disk.total)
@@ -124,8 +125,8 @@ class _Machine(Collector):
 
 
 def gpu_memory() -> dict[str, int]:
-    """Bytes allocated, reserved and peak of this process, and free and total of its GPU; empty without CUDA in use."""
-    torch = sys.modules.get("torch")  # never the one who loads it
+    """Return the bytes allocated, reserved and peak of this process, and free and total of its GPU; empty without CUDA in use."""
+    torch = sys.modules.get("torch")  # metrics must not import torch
     cuda = getattr(torch, "cuda", None)
     if cuda is None or not cuda.is_available() or not cuda.is_initialized():
         return {}

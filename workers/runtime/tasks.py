@@ -1,4 +1,4 @@
-"""The Celery tasks: one, which rings. Everything heavy lives in the pool process and is loaded there once."""
+"""The Celery task, which works on the chunk that its message names. The pool process loads everything heavy once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HAND_BACK = signal.SIGUSR2
-"""What the parent sends its pool process when the worker is to end: give the chunk back now."""
+"""The signal with which the parent asks its pool process to hand its chunk back, when the worker shuts down."""
 
 _END = {HAND_BACK, signal.SIGTERM}
-"""Slurm and systemd send SIGTERM to every process at once, not to the parent alone; here it means the same."""
+"""Slurm and systemd send SIGTERM to every process at once, not only to the parent; it has the same meaning here."""
 
 _GRACE_S = 15.0
 _worker: Worker | None = None
@@ -37,23 +37,23 @@ _ended = threading.Event()
 
 
 def _listen(worker: Worker) -> None:
-    """Wait for HAND_BACK in a thread: the main thread may sit in a long call and would hear it too late."""
+    """Wait for HAND_BACK in a thread, as the main thread may be in a long call and would handle a signal too late."""
     heard = signal.sigwait(_END)
     worker.hand_back()
     worker.idle.wait(_GRACE_S)
     if not worker.idle.is_set():
-        os._exit(0)  # a batch that outlasts the grace period; its chunk is somebody else's already
+        os._exit(0)  # the batch outlasts the grace period; its chunk has been handed back already
     if heard == signal.SIGTERM and not _ended.wait(_GRACE_S):
-        worker.end()  # the signal was for this process alone, and nobody else will end it
+        worker.end()  # only this process received the signal, so it must end itself
         os._exit(0)
 
 
 @worker_process_init.connect
-def _setup(**_: Any) -> None:
-    """Load torch and what the process holds here, never in the parent."""
+def _set_up(**_: Any) -> None:
+    """Set up the pool process; torch is loaded here and never in the parent."""
     global _worker
     signal.pthread_sigmask(signal.SIG_BLOCK, _END)
-    die_with_parent()  # of a killed parent nobody would tell it to end
+    die_with_parent()  # a killed parent could not end this process
     settings = load()
     log.configure(settings)
     from workers.runtime.worker import Worker
@@ -65,15 +65,15 @@ def _setup(**_: Any) -> None:
 
 
 def _measure(settings: Settings, worker: Worker) -> None:
-    """Serve this process' metrics for as long as it lives. A port that is taken costs the metrics, not the worker."""
+    """Serve this process' metrics as long as it lives. If the port is in use, the worker runs without metrics."""
     try:
-        _resources.enter_context(served(settings, worker.meter.registry, worker.pulse.alive))
+        _resources.enter_context(served(settings, worker.meter.registry, worker.heartbeat.alive))
     except UsageError as error:
         logger.warning("%s", error)
 
 
 @worker_process_shutdown.connect
-def _teardown(**_: Any) -> None:
+def _shut_down(**_: Any) -> None:
     if _worker is not None:
         _worker.end()
     _resources.close()
@@ -82,13 +82,13 @@ def _teardown(**_: Any) -> None:
 
 @shared_task(name=tasks.ENHANCE, throws=(RespoolError,))
 def enhance(message: object) -> None:
-    """Work on the chunk that the message names, when it still needs work."""
+    """Work on the chunk that the message names, if it still needs work."""
     if _worker is None:
         raise RuntimeError("the pool process was not set up; worker_process_init did not run")
     try:
-        ring = tasks.from_message(message)
+        named = tasks.from_message(message)
     except RespoolError as error:
         logger.warning("%s", error)
         raise  # so that Flower shows it
-    verdict = _worker.work(ring.job, ring.chunk)
-    logger.info("%s", verdict, extra={"job": ring.job, "chunk": ring.chunk})
+    outcome = _worker.work(named.job, named.chunk)
+    logger.info("%s", outcome, extra={"job": named.job, "chunk": named.chunk})

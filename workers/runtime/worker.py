@@ -1,7 +1,7 @@
 """The life of an attempt at a chunk, from its message to its commit.
 
 claim -> fetch -> enhance -> upload attempt -> read back -> PUT done.json If-None-Match -> ledger. Everything
-before the PUT may be lost or done twice; everything after it can be made again from what the PUT wrote.
+before the PUT may be lost or done twice; everything after it can be derived from the object that the PUT wrote.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from workers.runtime.attempt_record import peak_memory
 from workers.runtime.enhancement import Enhancement
-from workers.runtime.heartbeat import TOLD, Pulse
-from workers.runtime.job_cache import Desk, JobFile
+from workers.runtime.heartbeat import SHUTDOWN, Heartbeat
+from workers.runtime.job_cache import JobCache, JobFile
 from workers.runtime.metrics import Meter, gpu_memory
 
 logger = logging.getLogger(__name__)
@@ -39,24 +39,24 @@ VERSION = metadata.version("respool")
 
 
 class _Winner(msgspec.Struct):
-    """What must be known of a commit that came first, all later versions included."""
+    """The fields needed of an earlier commit by another attempt; all later versions have them too."""
 
     attempt: str
     frames: int
 
 
 class Worker:
-    """What a pool process holds: connections, the loaded generator, and at most one lease."""
+    """The state of a pool process: connections, the loaded generator, and at most one lease."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.name = f"{os.uname().nodename}-{os.getpid()}"
         self.storage = Storage(settings)
         self.ledger = Ledger(settings)
-        self.desk = Desk(settings, self.storage)
-        self.pulse = Pulse(self.ledger, self.name, settings.lease_renew_s, self._info)
-        self.meter = Meter(self.desk.scratch)
-        self._enhancement = Enhancement(self.storage, self.ledger, self.desk, self.meter, self.pulse.checkpoint)
+        self.cache = JobCache(settings, self.storage)
+        self.heartbeat = Heartbeat(self.ledger, self.name, settings.lease_renew_s, self._info)
+        self.meter = Meter(self.cache.scratch)
+        self._enhancement = Enhancement(self.storage, self.ledger, self.cache, self.meter, self.heartbeat.checkpoint)
         self.idle = threading.Event()
         self.idle.set()
         self._lease: Lease | None = None
@@ -68,47 +68,48 @@ class Worker:
         self._fps = 0.0
 
     def start(self) -> None:
-        """Begin to beat, and load what every generator needs while nothing else is to do."""
-        self.pulse.start()
-        self.desk.warm()
+        """Start the heartbeat, and import in the background what every generator needs."""
+        self.heartbeat.start()
+        self.cache.preload()
 
     def end(self) -> None:
-        self.pulse.end()
+        """Stop the heartbeat and remove the worker from the list."""
+        self.heartbeat.end()
 
     def hand_back(self) -> None:
-        """The process is to end: give the chunk at hand back now, whatever the main thread is doing.
+        """Hand the current chunk back now, from any thread, because the process ends.
 
-        An attempt that outlived its soft limit counts as failed: Celery ends the process of one that ignores it.
+        An attempt past its soft time limit counts as failed, because Celery ends the process of one that ignores the limit.
         """
-        self.pulse.interrupt()
+        self.heartbeat.interrupt()
         lease = self._lease
         if lease is not None:
             overdue = time.monotonic() - self._taken >= self._soft_limit
-            reason = f"it went on past its limit of {self._soft_limit:g} s and was ended"
-            verdict = self.ledger.release(lease, reason if overdue else TOLD, counted=overdue)
+            reason = f"it exceeded its time limit of {self._soft_limit:g} s and was ended"
+            verdict = self.ledger.release(lease, reason if overdue else SHUTDOWN, counted=overdue)
             logger.info("handed back (%s)", verdict, extra=lease.about)
 
     def work(self, job: str, chunk: int) -> str:
-        """Do a chunk when it still needs doing; returns what became of it in one word."""
+        """Work on a chunk if it still needs work; return the outcome, such as "done", "failed", "lost" or "handed back"."""
         try:
-            self.desk.job(job)
+            self.cache.job(job)
         except Newer as error:  # nothing is claimed, so nothing is counted
             logger.warning("%s", error, extra={"job": job, "chunk": chunk})
             return "newer"
         except RespoolError:
-            pass  # whatever else is wrong with it is the attempt's to say
+            pass  # the attempt meets the same error and counts it
         verdict, lease = self.ledger.claim(job, chunk, self.name)
         if lease is None:
             return verdict
         self.idle.clear()
         self._lease, self._taken = lease, time.monotonic()
-        # Told to end before this: `hand_back` looked too early. A chunk whose message was taken and nothing done would wait for
-        # `resend_s`; given back, it goes out again at once.
-        if self.pulse.interrupted.is_set():
+        # If the shutdown began before this point, `hand_back` found no lease. A chunk whose message was received without any work
+        # would wait for `resend_s`; when handed back, it is published again at once.
+        if self.heartbeat.interrupted.is_set():
             self._lease = None
             self.idle.set()
-            return self._give_back(lease, TOLD, counted=False)
-        self.pulse.hold(lease)
+            return self._give_back(lease, SHUTDOWN, counted=False)
+        self.heartbeat.hold(lease)
         self.meter.begin()
         outcome = "crashed"
         try:
@@ -116,13 +117,13 @@ class Worker:
             return outcome
         finally:
             self.meter.end(outcome)
-            self.pulse.hold(None)
+            self.heartbeat.hold(None)
             self._lease, self._label = None, ""
             self.idle.set()
 
     def _attempt(self, lease: Lease) -> str:
         try:
-            file = self.desk.job(lease.job)
+            file = self.cache.job(lease.job)
             chunk = file.chunk(lease.chunk)
             if self.storage.exists(keys.done(lease.job, lease.chunk)):  # committed before Redis forgot it
                 return self._settle(lease, chunk.count)
@@ -149,10 +150,10 @@ class Worker:
     # Ending
 
     def _commit(self, lease: Lease, done: Done) -> str:
-        self.pulse.renew()
+        self.heartbeat.renew()
         key = keys.done(lease.job, lease.chunk)
         if not self.storage.put(key, encode(done), if_absent=True):
-            winner = msgspec.json.decode(self.storage.get(key), type=_Winner)  # of whatever version
+            winner = msgspec.json.decode(self.storage.get(key), type=_Winner)  # of any version
             if winner.attempt != lease.attempt:
                 self._clean(lease)
                 self._settle(lease, winner.frames)
@@ -174,12 +175,12 @@ class Worker:
         return "failed"
 
     def _clean(self, lease: Lease) -> None:
-        """Remove what this attempt stored; it is nobody's. What cannot be removed now, `respool gc` removes."""
+        """Remove the objects of this uncommitted attempt; `respool gc` removes those that cannot be removed now."""
         try:
             for key, _ in self.storage.list(keys.attempt(lease.job, lease.chunk, lease.attempt)):
                 self.storage.delete(key)
         except Exception as error:
-            logger.warning("an attempt's objects stay behind: %s", error, extra=lease.about)
+            logger.warning("objects of an uncommitted attempt remain: %s", error, extra=lease.about)
 
     def _info(self) -> dict[str, object]:
         return {
@@ -189,12 +190,12 @@ class Worker:
             "seen": time.time(),
             "job": lease.job if (lease := self._lease) else "",
             "chunk": self._label,
-            "in_hand": self.pulse.in_hand,
+            "in_hand": self.heartbeat.in_hand,
             "chunk_s": time.monotonic() - self._taken,
             "frames": self._frames,
             "fps": round(self._fps, 3),
             "memory": peak_memory(),
             "gpu_memory": gpu_memory(),
             "version": VERSION,
-            **self.desk.held(),
+            **self.cache.held(),
         }

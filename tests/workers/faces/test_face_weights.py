@@ -1,4 +1,4 @@
-"""The worker's desk: what restores faces comes from the real store by hash, and stays loaded."""
+"""The worker's cache: the face restorer is fetched from the real store by hash, and stays loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contract.settings import Settings
 from stores.storage import Storage
 from weights import catalog, fetch
 from workers.faces.restore import GFPGAN
-from workers.runtime.job_cache import Desk
+from workers.runtime.job_cache import JobCache
 
 SMALL = {"out_size": 32, "num_style_feat": 16, "num_mlp": 1, "narrow": 0.0625, "channel_multiplier": 1} | {
     "input_is_latent": True,
@@ -47,23 +47,23 @@ def spec(settings: Settings, tmp_path: Path) -> Spec:
 
 
 def test_the_restorer_is_loaded_once_from_the_store(settings: Settings, spec: Spec) -> None:
-    """Two chunks of one job share what is loaded; another strength is another restorer; none is loaded where none is wanted."""
-    desk = Desk(settings, Storage(settings))
-    first = desk.faces(spec)
+    """Chunks of one job share a loaded restorer; another strength loads another one; a job without faces loads none."""
+    cache = JobCache(settings, Storage(settings))
+    first = cache.faces(spec)
     assert first is not None
     assert first.restorer.name == "GFPGANv1.4"
-    assert desk.faces(spec) is first
-    assert desk.faces(msgspec.structs.replace(spec, face=None)) is None
-    assert desk.faces(msgspec.structs.replace(spec, face=Face(strength=0))) is None
-    assert desk.faces(spec) is first
-    half = desk.faces(msgspec.structs.replace(spec, face=Face(strength=0.5)))
+    assert cache.faces(spec) is first
+    assert cache.faces(msgspec.structs.replace(spec, face=None)) is None
+    assert cache.faces(msgspec.structs.replace(spec, face=Face(strength=0))) is None
+    assert cache.faces(spec) is first
+    half = cache.faces(msgspec.structs.replace(spec, face=Face(strength=0.5)))
     assert half is not first
     assert half is not None
     assert half.options.strength == 0.5
 
 
 def test_weights_that_the_store_lost_are_an_error(settings: Settings, spec: Spec) -> None:
-    """A pinned hash that the store does not have is an error, and no other file is taken in its place."""
+    """A pinned hash that the store lacks is an error, and no other file replaces it."""
     absent = msgspec.structs.replace(spec.weights[0], sha256="0" * 64)
     with pytest.raises(RespoolError):
-        Desk(settings, Storage(settings)).faces(msgspec.structs.replace(spec, weights=(absent, spec.weights[1])))
+        JobCache(settings, Storage(settings)).faces(msgspec.structs.replace(spec, weights=(absent, spec.weights[1])))

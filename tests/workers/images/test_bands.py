@@ -1,4 +1,4 @@
-"""Large images in bands: equal to the image done whole, put together without loss, within bounded memory."""
+"""Large images in bands: equal to the image enhanced whole, joined without loss."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from orchestrator.ingest.images import is_large, plan_bands
 from stores.storage import Storage
 from workers.generators.registry import load
 from workers.images.image import enhance_band, enhance_image
-from workers.runtime.job_cache import Desk
+from workers.runtime.job_cache import JobCache
 
 SIDES = st.integers(100, 200_000)
 
 
 @given(SIDES, SIDES, SIDES)
 def test_bands_cover_every_row_once(width: int, height: int, result: int) -> None:
-    """Bands follow each other from the first row to the last, none is empty, and all but the last end with a strip."""
+    """Bands are contiguous from the first row to the last, none is empty, and all but the last end with a strip."""
     count = band_count(width, height, result)
     spans = [band_rows(result, band, count) for band in range(count)]
     assert spans[0][0] == 0
@@ -43,7 +43,7 @@ def test_bands_cover_every_row_once(width: int, height: int, result: int) -> Non
 
 
 def test_small_images_stay_whole() -> None:
-    """Only images of more than two bands' pixels are looked at for sharing out."""
+    """Only images with more pixels than two bands are divided."""
     item = Item(0, "image", "a.tif", "a.tif", "0" * 64, 1, 2 * BAND)
     assert not is_large(item)
     assert is_large(Item(0, "image", "a.tif", "a.tif", "0" * 64, 1, 2 * BAND + 1))
@@ -52,7 +52,7 @@ def test_small_images_stay_whole() -> None:
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".webp"])
 @pytest.mark.parametrize("scale", [2.0, 1.3])
 def test_bands_equal_the_whole(tmp_path: Path, suffix: str, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image enhanced in bands has the pixels and the papers of the image enhanced at once, in every format."""
+    """An image enhanced in bands has the pixels and metadata of the image enhanced whole, in every format."""
     monkeypatch.setattr("media.images.bands.BAND", 60 * 60)
     spec = Spec(model="lanczos", scale=scale)
     enhancer = load(spec, {}, Settings(device="cpu"))
@@ -76,7 +76,7 @@ def test_bands_equal_the_whole(tmp_path: Path, suffix: str, scale: float, monkey
 
 
 def test_past_four_gigabytes_offsets_have_64_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TIFF too large for 32-bit offsets is written as BigTIFF, and read by another library."""
+    """A TIFF too large for 32-bit offsets is written as BigTIFF, which another library reads."""
     monkeypatch.setattr(metadata_tiff, "BIG", 1000)
     pixels = np.random.default_rng(4).integers(0, 65536, (50, 60), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", pixels, description="large", metadata=None)
@@ -90,15 +90,15 @@ def test_past_four_gigabytes_offsets_have_64_bits(tmp_path: Path, monkeypatch: p
 
 
 def test_a_large_source_is_fetched_once_for_all_of_its_bands(settings: Settings) -> None:
-    """The second band finds the source at hand, even if the store has lost it; other bytes than submitted are refused."""
+    """The second band uses the cached source, even if the store has lost it; a source with another hash is refused."""
     storage = Storage(settings)
     job, good = "0" * 16, Item(0, "image", "a.tif", "a.tif", hashlib.sha256(b"pixels").hexdigest(), 6)
-    desk = Desk(settings, storage)
+    cache = JobCache(settings, storage)
     storage.put(keys.source(job, 0), b"pixels")
-    path = desk.banded_source(job, good)
+    path = cache.banded_source(job, good)
     storage.delete(keys.source(job, 0))
-    assert desk.banded_source(job, good) == path
+    assert cache.banded_source(job, good) == path
     assert path.read_bytes() == b"pixels"
     storage.put(keys.source(job, 1), b"others")
     with pytest.raises(BadInput, match="as submitted"):
-        desk.banded_source(job, msgspec.structs.replace(good, n=1))
+        cache.banded_source(job, msgspec.structs.replace(good, n=1))

@@ -1,4 +1,4 @@
-"""A worker that is told to end gives its chunk back, whenever it is told."""
+"""A worker that shuts down hands its chunk back, at whatever moment the shutdown begins."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ledger(settings: Settings) -> Ledger:
 
 
 def given_back_at_once(ledger: Ledger, worker: Worker) -> None:
-    """Not held, not counted as a failure, first to be announced, and the next worker may have it."""
+    """Check that the chunk is not leased, not counted as failed, published first, and free for the next worker."""
     counts = ledger.counts(JOB)
     assert counts is not None
     assert (counts.running, counts.waiting, counts.retried, counts.handed_back) == (0, 0, 0, 1)
@@ -33,25 +33,25 @@ def given_back_at_once(ledger: Ledger, worker: Worker) -> None:
     assert ledger.claim(JOB, 0, "next")[0] == "claimed"
 
 
-def test_a_worker_told_to_end_while_it_claims_gives_the_chunk_back_at_once(
+def test_a_shutdown_during_the_claim_hands_the_chunk_back_at_once(
     settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between Redis' yes and the worker's own note of it nobody can hand the chunk back; it is given back right after."""
+    """A shutdown between Redis' answer and the worker's record of the lease hands the chunk back right after."""
     worker = Worker(settings)
     claim = worker.ledger.claim
 
-    def told_meanwhile(*args: Any) -> Any:
+    def claim_and_shut_down(*args: Any) -> Any:
         answer = claim(*args)
         worker.hand_back()
         return answer
 
-    monkeypatch.setattr(worker.ledger, "claim", told_meanwhile)
+    monkeypatch.setattr(worker.ledger, "claim", claim_and_shut_down)
     assert worker.work(JOB, 0) == "handed back"
     given_back_at_once(ledger, worker)
 
 
-def test_a_message_that_comes_after_the_word_to_end_is_not_swallowed(settings: Settings, ledger: Ledger) -> None:
-    """The message is gone with its acknowledgement: its chunk must not wait until the announcement counts as lost."""
+def test_a_message_after_the_start_of_the_shutdown_is_not_lost(settings: Settings, ledger: Ledger) -> None:
+    """The message is acknowledged and gone, but its chunk need not wait until the message counts as lost."""
     assert ledger.dispatch(JOB, 1) == [0]
     worker = Worker(settings)
     worker.hand_back()

@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus."""
+"""The worker's metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_frames_pixels_and_seconds_are_counted(tmp_path: Path) -> None:
     meter = Meter(tmp_path)
     meter.begin()
     assert meter.registry.get_sample_value("respool_worker_busy") == 1
-    meter.made("lanczos", done(10), {"load": 0.1, "whole": 2.0, "unheard-of": 5.0})
+    meter.attempt_stored("lanczos", done(10), {"load": 0.1, "whole": 2.0, "unheard-of": 5.0})
     meter.end("handed back")
     value = meter.registry.get_sample_value
     assert value("respool_frames_total", {"model": "lanczos"}) == 10
@@ -34,17 +34,17 @@ def test_frames_pixels_and_seconds_are_counted(tmp_path: Path) -> None:
 
 
 def test_models_are_bounded(tmp_path: Path) -> None:
-    """Specs name models; a thousand of them do not make a thousand series."""
+    """A thousand models in specs do not create a thousand series."""
     meter = Meter(tmp_path)
     for n in range(1000):
-        meter.made(f"model-{n}", done(1), {})
+        meter.attempt_stored(f"model-{n}", done(1), {})
     names = {s.labels["model"] for f in meter.registry.collect() if f.name == "respool_frames" for s in f.samples}
     assert len(names) == 33
     assert meter.registry.get_sample_value("respool_frames_total", {"model": "other"}) == 1000 - 32
 
 
 class OutOfMemoryError(RuntimeError):
-    """Named as torch names its own."""
+    """An error with the name of torch's class."""
 
 
 @pytest.mark.parametrize(
@@ -59,31 +59,31 @@ class OutOfMemoryError(RuntimeError):
         (ZeroDivisionError("surprise"), "other"),
     ],
 )
-def test_causes_are_a_few_words(error: Exception, cause: str) -> None:
-    """Whatever is raised is counted under one word of a fixed set."""
+def test_causes_are_a_fixed_set(error: Exception, cause: str) -> None:
+    """Every exception is counted under one label of a fixed set."""
     assert cause_of(error) == cause
 
 
 def test_series_begin_at_zero(tmp_path: Path) -> None:
-    """Prometheus sees a rise only in a series that it saw before: the first failure and the first chunk count in a rate."""
+    """Series start at 0, as Prometheus sees a rise only in an existing series: the first failure and chunk count in a rate."""
     meter = Meter(tmp_path)
     value = meter.registry.get_sample_value
     assert value("respool_attempt_failures_total", {"cause": "device"}) == 0
     assert value("respool_attempt_failures_total", {"cause": "enhance"}) == 0
     assert value("respool_frames_total", {"model": "lanczos"}) is None
-    meter.takes("lanczos")
+    meter.start_attempt("lanczos")
     assert (
         value("respool_frames_total", {"model": "lanczos"}) == value("respool_pixels_total", {"model": "lanczos"}) == 0
     )
-    meter.made("lanczos", done(10), {})
-    meter.takes("lanczos")
+    meter.attempt_stored("lanczos", done(10), {})
+    meter.start_attempt("lanczos")
     assert value("respool_frames_total", {"model": "lanczos"}) == 10
     meter.failure(EnhanceError("black"))
     assert value("respool_attempt_failures_total", {"cause": "enhance"}) == 1
 
 
 def test_gpu_memory_has_the_kinds_that_the_dashboard_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a GPU's numbers each kind is a series of its own, reserved and total among them; without, there is none."""
+    """With a GPU each kind of memory is a series, reserved and total among them; without a GPU there is none."""
     meter = Meter(tmp_path)
     asked = {
         kind
