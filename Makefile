@@ -5,18 +5,29 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install demo test check tools sbom chaos fidelity reliability clean
+.PHONY: install lock demo test check tools sbom chaos fidelity reliability clean
 
 install: $(VENV)/.installed
 
-# Two steps, because basicsr's setup asks for torch at build time: with isolation pip would download torch a second time.
-# So what others need to build is here too: without setuptools-scm bagit takes itself for version 0.0.0.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Three steps: what source distributions need while they are built (requirements/build.in says why), the other packages,
+# each held against its hash in the lock file of the Python at hand, and last Respool itself.
+LOCK = requirements/$(1)py$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+$(VENV)/.installed: pyproject.toml constraints.txt $(wildcard requirements/*.txt)
 	@test -n "$(PYTHON)" || { echo "Respool needs Python 3.11 or 3.12; install one, or name it: make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt setuptools setuptools-scm wheel cython numpy torch torchvision
-	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[worker,local,formats,dev]'
+	$(PIP) install -q --require-hashes -r $(call LOCK,build-)
+	$(PIP) install -q --require-hashes --no-build-isolation -r $(call LOCK)
+	$(PIP) install -q --no-deps --no-build-isolation -e .
 	touch $@
+
+# Write the lock files anew from pyproject.toml and the versions in constraints.txt.
+COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-build-isolation --no-annotate -c constraints.txt \
+	--python $(BIN)/python --custom-compile-command "make lock"
+lock: install
+	for version in 3.11 3.12; do \
+		$(COMPILE) --python-version $$version requirements/build.in -o requirements/build-py$$version.txt && \
+		$(COMPILE) --python-version $$version pyproject.toml --all-extras -o requirements/py$$version.txt || exit 1; \
+	done
 
 demo: install
 	$(BIN)/python samples/demo.py
