@@ -1,0 +1,142 @@
+"""The wheel and the source distribution, as a stranger gets them: complete, valid, and working without the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {"contract", "stores", "media", "weights", "workers", "training", "orchestrator"}
+MODULES = ("training.degrade", "training.evaluate")
+"""Programs beside `respool` that a person may start; `respool run` starts the rest."""
+
+
+def call(*command: str | Path, cwd: Path, code: int = 0) -> str:
+    """Run a command outside the checkout, without its import path or settings; return what it printed.
+
+    The command must end with the exit code `code`.
+    """
+    private = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "RESPOOL_"))}
+    private["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), private.get("PATH", "")))
+    words = [str(part) for part in command]
+    done = subprocess.run(words, cwd=cwd, env=private, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == code, f"{words}: {done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr if code else done.stdout
+
+
+def tracked() -> list[str]:
+    """Return the paths of the checkout's files, without what git ignores."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    return [name for name in names if name and (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Build the source distribution from a copy of the checkout, and the wheel from that; return (wheel, sdist)."""
+    folder = tmp_path_factory.mktemp("packaging")
+    copy, out = folder / "copy", folder / "dist"
+    for name in tracked():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy, cwd=folder)
+    (wheel,) = out.glob("*.whl")
+    (sdist,) = out.glob("*.tar.gz")
+    return wheel, sdist
+
+
+@pytest.fixture(scope="module")
+def installed(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the programs' folder of a new environment with the wheel alone, beside the packages that it depends on.
+
+    Those are lent by the environment of the tests, whose folder a .pth file names. Python reads no .pth files of that
+    folder, so the editable install of the checkout stays out.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    call(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--no-deps",
+        "--no-index",
+        distributions[0],
+        cwd=folder,
+    )
+    place = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    (place / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin"
+
+
+def test_metadata(distributions: tuple[Path, Path]) -> None:
+    """PyPI would accept both files: their metadata are valid and the README renders."""
+    wheel, sdist = distributions
+    assert call(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, cwd=wheel.parent).count("PASSED") == 2
+
+
+def test_contents(distributions: tuple[Path, Path]) -> None:
+    """The wheel holds every file of every room, package data included, and nothing of tests, testkit or benchmarks."""
+    with zipfile.ZipFile(distributions[0]) as wheel:
+        names = {name for name in wheel.namelist() if not name.split("/")[0].endswith(".dist-info")}
+        licences = [name for name in wheel.namelist() if name.endswith("/LICENSE")]
+    assert names == {name for name in tracked() if name.split("/")[0] in ROOMS}
+    assert licences
+    with tarfile.open(distributions[1]) as sdist:
+        inside = {name.partition("/")[2] for name in sdist.getnames()}
+    assert names | {"pyproject.toml", "README.md", "LICENSE"} <= inside
+
+
+def test_imports(installed: Path) -> None:
+    """Every room comes from the wheel; nothing of the checkout can be imported."""
+    script = (
+        "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]), sep='\\n')"
+    )
+    places = call(installed / "python", "-c", script, *sorted(ROOMS), cwd=installed).split()
+    assert len(places) == len(ROOMS)
+    assert all(Path(place).is_relative_to(installed.parent) for place in places)
+    script = "import importlib.util as u, sys; print([name for name in sys.argv[1:] if u.find_spec(name)])"
+    assert call(installed / "python", "-c", script, "testkit", "benchmarks", "tests", cwd=installed).strip() == "[]"
+
+
+def test_programs(installed: Path) -> None:
+    """The scripts of the wheel and the modules for people print their help."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        scripts = tomllib.load(file)["project"]["scripts"]
+    for script in scripts:
+        assert "Usage" in call(installed / script, "--help", cwd=installed)
+    for module in MODULES:
+        assert "usage" in call(installed / "python", "-m", module, "--help", cwd=installed).lower()
+    inspector = (installed / "python", "-m", "training.inspect_checkpoint")
+    assert "missing.pth" in call(*inspector, "missing.pth", cwd=installed, code=2)
+
+
+def test_catalog(installed: Path) -> None:
+    """The catalog of models is in the wheel."""
+    assert "RealESRGAN_x4plus" in call(installed / "respool", "models", "list", cwd=installed)
+
+
+def test_restores(installed: Path, tmp_path: Path) -> None:
+    """The wheel alone restores an image on a cluster of its own: every process starts, and the Lua scripts are there."""
+    Image.new("RGB", (20, 16), (200, 120, 40)).save(tmp_path / "before.png")
+    options = ("-m", "lanczos", "-s", "2", "--state", tmp_path / "state")
+    call(installed / "respool", "run", "before.png", "-o", "after.png", *options, cwd=tmp_path)
+    with Image.open(tmp_path / "after.png") as after:
+        assert after.size == (40, 32)
+        assert after.getpixel((20, 16)) == (200, 120, 40)
