@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install lock demo test check tools sbom chaos fidelity reliability clean
+.PHONY: install lock demo test test-fast check tools sbom chaos fidelity reliability clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +44,10 @@ tools: install
 
 sbom: tools
 	.tools/bin/cyclonedx-py environment $(BIN)/python --output-reproducible --of JSON -o sbom.json
+
+# An answer in under three minutes: everything but the tests marked slow.
+test-fast: install
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test: install
 	$(BIN)/pytest -n 3 --dist loadfile

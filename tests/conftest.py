@@ -18,9 +18,18 @@ from contract.settings import Settings
 from orchestrator.local import Cluster, start
 from stores.storage import Storage
 
+_SLOW = {"deploy", "film", "integration"}
+"""Folders whose tests start clusters, restore whole films or run validators; `make test-fast` leaves them out."""
 _databases = itertools.count(1)
 _TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
 """Validators of the deployment files, put there by deploy/tools.sh."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of the slow folders as slow."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in _SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

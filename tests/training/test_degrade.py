@@ -97,6 +97,7 @@ def test_a_cut_is_distinguished_from_motion(face: np.ndarray) -> None:
     assert is_cut(thumbnail(face), thumbnail(other))
 
 
+@pytest.mark.slow
 def test_the_command_degrades_a_film_shot_by_shot_and_copies_its_sound(face: np.ndarray, tmp_path: Path) -> None:
     """Two shots give two draws; frame count and audio packets are the source's; an invalid file does not stop the others."""
     other = np.ascontiguousarray(skimage.data.coffee()[:200, :240])

@@ -68,6 +68,7 @@ def test_invalid_input_is_refused(picture: Path, tmp_path: Path) -> None:
         evaluate([text], (), 4, 0, 2, settings)
 
 
+@pytest.mark.slow
 def test_the_commands_run_their_programs(picture: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """`respool degrade` and `respool evaluate` write their files and return the exit code of their program."""
     assert call(["degrade", str(picture), "-o", str(tmp_path / "aged"), "-s", "2", "--order", "1"]) == 0

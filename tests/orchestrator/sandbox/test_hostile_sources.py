@@ -22,6 +22,8 @@ from orchestrator.sandbox.parent import HEAP, Confined
 from orchestrator.submission.submit import submit
 from stores.storage import Storage
 
+pytestmark = pytest.mark.slow
+
 _FAULTS = """
 import os, signal, time
 from pathlib import Path
