@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install lock demo test test-fast check tools sbom chaos fidelity reliability clean
+.PHONY: install lock demo test test-fast check picture tools sbom chaos fidelity reliability clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,11 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.pages.rooms --check
+
+# The rooms and their imports, drawn from the code for docs/architecture.md.
+picture: install
+	$(BIN)/python -m benchmarks.pages.rooms
 
 # Validators of the deployment files; the tests that need them are skipped without.
 tools: install
