@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install lock demo test test-fast check picture tools sbom chaos fidelity reliability clean
+.PHONY: install lock demo test test-fast check picture docs tools sbom chaos fidelity reliability clean
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,10 @@ check: install
 picture: install
 	$(BIN)/python -m benchmarks.pages.rooms
 
+# The documentation site, in site/; broken links and pages that the navigation lacks fail.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # Validators of the deployment files; the tests that need them are skipped without.
 tools: install
 	deploy/tools.sh
@@ -69,4 +73,4 @@ reliability: install
 	$(BIN)/python -m benchmarks.reliability --seed $(SEED)
 
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) demo-out site
