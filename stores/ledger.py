@@ -103,7 +103,7 @@ class Ledger:
         folder = resources.files("stores") / "lua"
         self._scripts = {
             name: self._redis.register_script((folder / f"{name}.lua").read_text())
-            for name in ("claim", "renew", "release", "settle", "dispatch", "reconcile", "revive", "found")
+            for name in ("claim", "renew", "release", "settle", "dispatch", "reconcile", "revive", "create")
         }
 
     def _call(self, call: Callable[[], R]) -> R:
@@ -125,12 +125,12 @@ class Ledger:
 
     # Jobs
 
-    def found(self, plan: Plan, priority: int, control: Control, done: dict[int, int], failed: Iterable[int]) -> bool:
+    def create(self, plan: Plan, priority: int, control: Control, done: dict[int, int], failed: Iterable[int]) -> bool:
         """Make the ledger of a job from what S3 holds; `done` maps chunk to frames. False when it is there already."""
         lost = set(failed) - done.keys()
         total = len(plan.chunks)
         made = self._run(
-            "found",
+            "create",
             [_job(plan.job), JOBS],
             plan.job,
             priority,

@@ -11,7 +11,7 @@ from contract.settings import Settings
 from stores.storage import Storage
 from weights import catalog, licence
 from weights.catalog import Catalog, Entry
-from weights.fetch import cached, fetch
+from weights.fetch import Fetched, cached, fetch
 from weights.transport import Progress
 
 
@@ -42,6 +42,20 @@ def needed(spec: Spec, known: Catalog, settings: Settings) -> list[tuple[str, En
     return parts
 
 
+def describe(entry: Entry, found: Fetched, role: str = "generator") -> Weights:
+    """Return the pin of a fetched file: the exact weights that a spec names."""
+    return Weights(
+        role=role,
+        name=entry.name,
+        sha256=found.sha256,
+        architecture=entry.architecture,
+        parameters=entry.parameters,
+        licence=entry.licence,
+        origin=found.origin,
+        suffix=entry.suffix,
+    )
+
+
 def pin(
     spec: Spec, storage: Storage, settings: Settings, progress: Progress | None = None, notes: list[str] | None = None
 ) -> tuple[Weights, ...]:
@@ -62,16 +76,5 @@ def pin(
         # The stored hash counts, not the name: other bytes under this key are replaced.
         if storage.stat(key) != (found.path.stat().st_size, found.sha256):
             storage.put_file(key, found.path, found.sha256)
-        pinned.append(
-            Weights(
-                role=role,
-                name=entry.name,
-                sha256=found.sha256,
-                architecture=entry.architecture,
-                parameters=entry.parameters,
-                licence=entry.licence,
-                origin=found.origin,
-                suffix=entry.suffix,
-            )
-        )
+        pinned.append(describe(entry, found, role))
     return tuple(pinned)

@@ -11,15 +11,14 @@ from contract.job import Spec, Weights
 from contract.settings import Settings
 from weights import catalog
 from weights.fetch import fetch
+from weights.pin import describe
 
 
 def pinned(model: str, settings: Settings) -> tuple[Weights, Path]:
     """The catalog's entry and its file, fetched where it is not here yet."""
     entry = catalog.load(settings).find(model)
     found = fetch(entry, settings)
-    parameters = entry.parameters
-    made = Weights("generator", entry.name, found.sha256, entry.architecture, parameters, entry.licence, found.origin)
-    return made, found.path
+    return describe(entry, found), found.path
 
 
 def enhancer(model: str, settings: Settings, **fields: object) -> tuple[Spec, object]:

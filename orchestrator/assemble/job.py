@@ -25,7 +25,8 @@ from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
 from orchestrator.job_store import AT_ONCE, Records
-from orchestrator.provenance.record import records, to_lines
+from orchestrator.provenance.record import records
+from orchestrator.result_record import to_lines
 from stores.verified import fetch_output
 from weights.catalog import network_scale
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from orchestrator.jobs.client import JobStatus
+    from orchestrator.jobs.status import JobStatus
 
 _LINE_EVERY_S = 5.0
 

@@ -14,8 +14,8 @@ from orchestrator.cli.common import command, connected
 from orchestrator.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from orchestrator.provenance.record import Record
     from orchestrator.provenance.verify import Finding
+    from orchestrator.result_record import Record
 
 
 @command()

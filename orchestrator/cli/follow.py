@@ -13,7 +13,8 @@ from orchestrator.cli.exits import Exit
 
 if TYPE_CHECKING:
     from orchestrator.cli.display import Display
-    from orchestrator.jobs.client import Jobs, JobStatus
+    from orchestrator.jobs.client import Jobs
+    from orchestrator.jobs.status import JobStatus
 
 _LOOK_S = 0.3
 _AWAY_S = 60.0

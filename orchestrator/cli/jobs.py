@@ -13,7 +13,7 @@ from orchestrator.cli.common import command, connected
 from orchestrator.cli.output import Output
 
 if TYPE_CHECKING:
-    from orchestrator.jobs.client import JobStatus
+    from orchestrator.jobs.status import JobStatus
 
 
 @command()

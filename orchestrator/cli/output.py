@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,10 +12,14 @@ from typing import TYPE_CHECKING
 
 from contract.errors import UsageError
 from orchestrator.cli.options import one_file
+from stores.atomic_files import write_atomically
 
 if TYPE_CHECKING:
     from contract.job import Item, ItemFailure, Manifest, ResultFile
     from orchestrator.jobs.job_record import Trail
+
+FAILURES = "failures.csv"
+_HEAD = ("file", "reason")
 
 
 @dataclass
@@ -86,12 +92,30 @@ class Output:
         return self.path.with_suffix(suffix)
 
 
+def write_failures(folder: Path, failures: Sequence[ItemFailure]) -> Path | None:
+    """Write `folder`/failures.csv (UTF-8, RFC 4180) and return it; with nothing failed, remove the one of an earlier run.
+
+    A file of that name that Respool did not write is left alone.
+    """
+    path = folder / FAILURES
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(_HEAD)
+    rows.writerows((f.name, f.reason) for f in sorted(failures, key=lambda f: f.item))
+    if path.exists() and not path.read_bytes().startswith(",".join(_HEAD).encode()):
+        return None
+    if not failures:
+        path.unlink(missing_ok=True)
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.getvalue().encode())
+    return path
+
+
 def write_beside(
     output: Output, paths: Sequence[Path], failures: Sequence[ItemFailure], trail: Trail | None, job: str
 ) -> list[Path]:
     """What goes beside the results `paths` of a job: failures.csv in a folder, and change maps where `trail` is given."""
-    from orchestrator.failures import write_failures
-
     made = []
     if not output.single and (listed := write_failures(output.path, failures)):
         made.append(listed)

@@ -36,7 +36,7 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
     from orchestrator.comparison.preview import pick, sheet
     from orchestrator.jobs.client import Jobs
     from orchestrator.submission.sources import find
-    from orchestrator.submission.submit import draft, submit
+    from orchestrator.submission.submit import Hooks, draft, submit
 
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out} is no PNG; give -o a name that ends in .png.")
@@ -55,7 +55,7 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
         with display() as show, cluster_for(settings, None) as cluster:
             wired = cluster.settings if cluster else settings
             jobs = Jobs(wired)
-            job = submit(checked, spec, wired, priority=9, progress=show.transfer).job
+            job = submit(checked, spec, wired, 9, Hooks(show.transfer)).job
             status = follow(jobs, job.id, show, watch_over(cluster))
             if status.state != "cancelled":
                 after = jobs.fetch(job.id, lambda file: Path(folder, "after", f"{file.item}.png"))

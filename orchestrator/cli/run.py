@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,8 @@ def run(
         checked = draft(found, spec, settings)  # what is wrong with a source is said before any server starts
         with cluster_for(settings, workers) as cluster:
             wired = cluster.settings if cluster else settings
-            return _restore(wired, checked, spec, output, options["priority"], show, watch_over(cluster), change_map)
+            restoration = Restoration(checked, spec, options["priority"], output, change_map)
+            return restoration.run(wired, show, watch_over(cluster))
 
 
 def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:
@@ -100,58 +102,61 @@ def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:
     return look
 
 
-def _restore(
-    settings: Settings,
-    checked: Draft,
-    spec: Spec,
-    output: Output,
-    priority: int,
-    show: Display,
-    look: Callable[[], None] | None,
-    change_map: bool,
-) -> int:
-    from orchestrator.cli.follow import conclude, follow
-    from orchestrator.cli.output import write_beside
-    from orchestrator.job_store import Records
-    from orchestrator.jobs.client import Jobs
-    from orchestrator.jobs.job_record import Trail
-    from orchestrator.submission.previous_results import standing
-    from orchestrator.submission.submit import submit
-    from stores.storage import Storage
+@dataclass(frozen=True)
+class Restoration:
+    """What one `respool run` is asked for: checked sources, how they are restored, and where results go."""
 
-    jobs = Jobs(settings)
+    sources: Draft
+    spec: Spec
+    priority: int
+    output: Output
+    change_map: bool
 
-    def approve(job: Job) -> None:
-        output.approve(job.items, jobs.manifest(job.id), [file.path for file in checked.files])
+    def run(self, settings: Settings, show: Display, look: Callable[[], None] | None) -> int:
+        """Submit, follow and fetch; return the exit code. `look` is called meanwhile and raises when nobody works any more."""
+        from orchestrator.cli.follow import conclude, follow
+        from orchestrator.cli.output import write_beside
+        from orchestrator.job_store import Records
+        from orchestrator.jobs.client import Jobs
+        from orchestrator.jobs.job_record import Trail
+        from orchestrator.submission.previous_results import standing
+        from orchestrator.submission.submit import Hooks, submit
+        from stores.storage import Storage
 
-    def stands(job: Job) -> set[int]:
-        return set() if output.single or output.force else standing(job, Records(Storage(settings)), output.expected)
+        jobs, output = Jobs(settings), self.output
 
-    submission = submit(
-        checked, spec, settings, priority=priority, approve=approve, progress=show.transfer, stands=stands
-    )
-    job = submission.job.id
-    if submission.kept:
-        click.echo(f"{submission.kept} files in {output.path} stand from an earlier run and were kept")
-        if submission.kept == len(checked.items):
-            return Exit.DONE
-    try:
-        if submission.known:
-            _resume(jobs, job)
-        status = follow(jobs, job, show, look)
-        if status.state != "cancelled":
-            paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
-            beside = write_beside(output, paths, status.failures, Trail(settings) if change_map else None, job)
-            for path in [*paths, *beside] if output.single else beside:
-                click.echo(path)
-            if not output.single:
-                click.echo(f"{len(paths)} of {status.items} files in {output.path}")
-    except KeyboardInterrupt:
-        show.say(f"stopped; what is done of job {job} is kept, and the same command goes on from there.")
-        return Exit.CANCELLED
-    for note in output.notes:
-        click.echo(f"note: {note}", err=True)
-    return conclude(status)
+        def approve(job: Job) -> None:
+            output.approve(job.items, jobs.manifest(job.id), [file.path for file in self.sources.files])
+
+        def finished(job: Job) -> set[int]:
+            return (
+                set() if output.single or output.force else standing(job, Records(Storage(settings)), output.expected)
+            )
+
+        hooks = Hooks(show.transfer, approve, finished)
+        submission = submit(self.sources, self.spec, settings, self.priority, hooks)
+        job = submission.job.id
+        if submission.kept:
+            click.echo(f"{submission.kept} files in {output.path} stand from an earlier run and were kept")
+            if submission.kept == len(self.sources.items):
+                return Exit.DONE
+        try:
+            if submission.known:
+                _resume(jobs, job)
+            status = follow(jobs, job, show, look)
+            if status.state != "cancelled":
+                paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
+                beside = write_beside(output, paths, status.failures, Trail(settings) if self.change_map else None, job)
+                for path in [*paths, *beside] if output.single else beside:
+                    click.echo(path)
+                if not output.single:
+                    click.echo(f"{len(paths)} of {status.items} files in {output.path}")
+        except KeyboardInterrupt:
+            show.say(f"stopped; what is done of job {job} is kept, and the same command goes on from there.")
+            return Exit.CANCELLED
+        for note in output.notes:
+            click.echo(f"note: {note}", err=True)
+        return conclude(status)
 
 
 def _resume(jobs: Jobs, job: str) -> None:

@@ -24,14 +24,14 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     """
     from orchestrator.cli.display import display
     from orchestrator.ingest.sequence import gathered
-    from orchestrator.submission.submit import draft
+    from orchestrator.submission.submit import Hooks, draft
     from orchestrator.submission.submit import submit as send
 
     spec = spec_of(options)
     with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
         checked = draft(found, spec, settings)
         with connected(settings) as wired:
-            submission = send(checked, spec, wired, priority=options["priority"], progress=show.transfer)
+            submission = send(checked, spec, wired, options["priority"], Hooks(show.transfer))
     for note in submission.job.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(submission.job.id)

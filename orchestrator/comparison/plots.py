@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
-from orchestrator.provenance.record import ChunkFacts
+from orchestrator.result_record import ChunkFacts
 
 WIDTH = 1000
 _ROW, _LEFT, _TALL = 22, 170, 160

@@ -14,7 +14,7 @@ from contract.job import Job, Manifest
 from orchestrator.comparison.before_after import Pair
 from orchestrator.comparison.change_map import VISIBLE, change
 from orchestrator.comparison.plots import durations, timeline
-from orchestrator.provenance.record import ChunkFacts, Record
+from orchestrator.result_record import ChunkFacts, Record
 
 SIDE = 1000
 """Pixels. A pair is shown at most so wide: five pairs make a page of about a megabyte."""

@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import RespoolError, Unreachable, UsageError
-from contract.job import Control, Damage, ItemFailure, Job, Manifest, Plan, ResultFile, State
+from contract.job import Control, Job, Manifest, ResultFile
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from orchestrator.job_state import View, state
 from orchestrator.job_store import Records
 from orchestrator.jobs import retry as repair
+from orchestrator.jobs.status import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress, rate
 from stores.atomic_files import replacing
 from stores.ledger import Counts, Ledger
 from stores.storage import Storage, file_sha256
@@ -24,90 +24,8 @@ from stores.verified import fetch_result
 
 logger = logging.getLogger(__name__)
 
-_RATE_WINDOW_S = 120.0
 _AT_ONCE = 4
 """Results fetched at once: of ten thousand small ones, each is waiting rather than work."""
-
-
-class Progress(Struct, frozen=True):
-    """How much of something is done."""
-
-    total: int
-    done: int
-
-
-class ChunkProgress(Struct, frozen=True):
-    total: int
-    done: int
-    failed: int
-    running: int
-
-
-class ImageProgress(Struct, frozen=True):
-    """Images that the plan has work for, and their pixels in millions; what is done is counted chunk by chunk."""
-
-    total: int
-    done: int
-    megapixels_total: float
-    megapixels_done: float
-
-
-class JobStatus(Struct, frozen=True):
-    """A job as `respool status --json` shows it; fields are only ever added.
-
-    `frames.done` counts those of chunks at hand too. `fps` is over the last two minutes, `eta_s` from it, both None while unknown. `damaged` are the spans of frames
-    that the source does not give whole. `films` counts items, and `images` is None while there is no plan or no image in it.
-    """
-
-    id: str
-    state: State
-    name: str
-    created: str
-    items: int
-    chunks: ChunkProgress
-    frames: Progress
-    fps: float | None
-    eta_s: float | None
-    workers: int
-    retried: int
-    handed_back: int
-    damaged: tuple[Damage, ...] = ()
-    failures: tuple[ItemFailure, ...] = ()
-    notes: tuple[str, ...] = ()
-    films: int = 0
-    images: ImageProgress | None = None
-
-
-def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImageProgress | None:
-    """How far the images of `job` are, where `done` tells of a chunk; None when the plan has none."""
-    pixels = ready = 0.0
-    bands: dict[int, bool] = {}  # of an image that several chunks make
-    total = count = 0
-    for chunk in plan.chunks:
-        if chunk.kind != "image":
-            continue
-        here = sum(item.pixels for item in job.items[chunk.first : chunk.first + chunk.count]) / chunk.bands
-        finished = done(chunk.n)
-        pixels += here
-        ready += here * finished
-        if chunk.bands > 1:
-            bands[chunk.item] = bands.get(chunk.item, True) and finished
-        else:
-            total += chunk.count
-            count += chunk.count * finished
-    if not total and not bands:
-        return None
-    return ImageProgress(total + len(bands), count + sum(bands.values()), round(pixels / 1e6, 3), round(ready / 1e6, 3))
-
-
-def rate(now: float, commits: list[tuple[float, int]]) -> float | None:
-    """Frames a second over the last two minutes, from (time, frames) of commits, newest first; None while unknown."""
-    fresh = [(at, frames) for at, frames in commits if now - at < _RATE_WINDOW_S]
-    if len(fresh) < 2:
-        return None
-    # The oldest commit only opens the span: its own frames were made before it.
-    span = max(now - fresh[-1][0], 1e-3)
-    return sum(frames for _, frames in fresh[:-1]) / span
 
 
 class Jobs:

@@ -15,7 +15,7 @@ from orchestrator.comparison.change_map import change
 from orchestrator.comparison.report import report
 from orchestrator.job_store import Records
 from orchestrator.provenance.bag import write_bag
-from orchestrator.provenance.record import Record, from_lines
+from orchestrator.result_record import Record, from_lines
 from stores.atomic_files import ended, replacing
 from stores.storage import Storage
 from stores.verified import fetch_result, fetch_verified

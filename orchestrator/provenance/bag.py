@@ -12,7 +12,7 @@ from contract import keys
 from contract.errors import IntegrityError, UsageError
 from contract.provenance import software
 from orchestrator.provenance.premis import premis
-from orchestrator.provenance.record import Record, to_lines
+from orchestrator.result_record import Record, to_lines
 from stores.atomic_files import unfinished
 from stores.storage import file_sha256
 

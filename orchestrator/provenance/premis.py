@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from contract.provenance import Ingredient
-from orchestrator.provenance.record import FileFacts, Record
+from orchestrator.result_record import FileFacts, Record
 
 NAMESPACE = "http://www.loc.gov/premis/v3"
 SCHEMA = "http://www.loc.gov/standards/premis/premis.xsd"

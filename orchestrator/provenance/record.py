@@ -7,58 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from contract.film import ImageSequence
-from contract.job import Chunk, Damage, Done, Item, Job, Kind, Manifest, Natural, Plan, Sha256
-from contract.provenance import Ingredient, ingredients, making, software
-
-
-class FileFacts(Struct, frozen=True, forbid_unknown_fields=True):
-    """A file by name, hash and size."""
-
-    name: str
-    sha256: Sha256
-    size: Natural
-
-
-class ChunkFacts(Struct, frozen=True, forbid_unknown_fields=True):
-    """The attempt that made a chunk, where and how; `failed_before` are the reasons of the attempts that did not."""
-
-    chunk: Natural
-    attempt: str
-    worker: str
-    device: str = ""
-    precision: str = ""
-    backend: str = ""
-    reason: str = ""
-    started: str = ""
-    finished: str = ""
-    seconds: dict[str, float] = {}
-    failed_before: tuple[str, ...] = ()
-    versions: dict[str, str] = {}
-
-
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """How one result came to be. `parameters` is the job's spec without its weights, which are `ingredients`."""
-
-    job: str
-    item: Natural
-    kind: Kind
-    source: FileFacts
-    result: FileFacts
-    statement: str
-    generated: bool
-    software: str
-    parameters: dict[str, Any]
-    ingredients: tuple[Ingredient, ...]
-    chunks: tuple[ChunkFacts, ...]
-    damage: tuple[Damage, ...]
-    notes: tuple[str, ...]
-    submitted: str
-    finished: str
-    details: dict[str, Any] = {}
-    version: int = 1
+from contract.job import Chunk, Damage, Done, Item, Job, Manifest, Plan
+from contract.provenance import ingredients, making, software
+from orchestrator.result_record import ChunkFacts, FileFacts, Record
 
 
 def records(
@@ -158,14 +111,3 @@ def _details(item: Item, number: int, chunks: Sequence[int], dones: Mapping[int,
                 details: dict[str, Any] = images[str(number)]
                 return details
     return {}
-
-
-def to_lines(found: Iterator[Record]) -> Iterator[bytes]:
-    """Records as JSON, one a line: what a job keeps of them in the store."""
-    for record in found:
-        yield msgspec.json.encode(record, order="deterministic") + b"\n"
-
-
-def from_lines(data: bytes) -> list[Record]:
-    """What `to_lines` wrote; raises msgspec.DecodeError for anything else."""
-    return [msgspec.json.decode(line, type=Record) for line in data.splitlines() if line]

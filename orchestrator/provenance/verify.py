@@ -15,7 +15,7 @@ from media.images.encoded_payload import content_sha256
 from media.images.sniff import HEAD, sniff
 from media.opening import open_media
 from orchestrator.provenance.bag import RECORDS
-from orchestrator.provenance.record import Record, from_lines
+from orchestrator.result_record import Record, from_lines
 from stores.storage import file_sha256
 
 Recorded = Callable[[str], list[Record]]

@@ -25,13 +25,15 @@ from contract.errors import (
     TransientError,
     Unreachable,
 )
-from contract.job import Control, Failed, Job, Manifest, Plan
+from contract.job import Control, Job, Manifest, Plan
 from contract.settings import Settings
-from orchestrator.job_state import Claimant, Step, View, ahead, share, step
+from orchestrator.job_state import Step, View, step
 from orchestrator.job_store import Records
 from orchestrator.sandbox.parent import Confined
+from orchestrator.service.fair_share import Claimant, ahead, share
 from orchestrator.service.metrics import registry
 from orchestrator.service.publisher import Announcer
+from stores.failed_chunks import set_aside
 from stores.ledger import Ledger
 from stores.metrics_server import Heartbeat, served
 from stores.storage import Storage
@@ -160,8 +162,8 @@ class Service:
             self._close_job(job)
         elif todo is Step.INGEST:
             self._act(job, "ingest", self._ingest)
-        elif todo is Step.FOUND:
-            self._found(job)
+        elif todo is Step.CREATE_LEDGER:
+            self._create_ledger(job)
         elif todo is Step.ASSEMBLE:
             self._act(job, "assemble", self._assemble)
         else:
@@ -234,11 +236,11 @@ class Service:
 
     # Acts that are short
 
-    def _found(self, job: str) -> None:
+    def _create_ledger(self, job: str) -> None:
         plan = self._plans[job]
         done, failed = self._records.settled(job, len(plan.chunks))
         frames = {n: plan.chunks[n].count for n in done}
-        self._ledger.found(plan, self._jobs[job].priority, self._records.control(job), frames, failed)
+        self._ledger.create(plan, self._jobs[job].priority, self._records.control(job), frames, failed)
         self._ledger.taken_up(job)
 
     def _close_job(self, job: str) -> None:
@@ -258,9 +260,7 @@ class Service:
         for chunk in again:
             logger.warning("chunk goes out again", extra={"job": job, "chunk": chunk})
         for chunk in exhausted:
-            failed = Failed(chunk, self._ledger.reasons(job, chunk))
-            self._storage.put(keys.failed(job, chunk), words.encode(failed))
-            self._ledger.settle(job, chunk, "failed")
+            failed = set_aside(self._storage, self._ledger, job, chunk)
             logger.error("chunk set aside: %s", failed.attempts[-1:], extra={"job": job, "chunk": chunk})
 
     def _dispatch(self, ready: list[str]) -> None:

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from contract.errors import RespoolError
 from contract.settings import Settings
-from orchestrator.jobs.client import rate
+from orchestrator.jobs.status import rate
 from stores.ledger import Counts, Ledger
 
 _JOBS_SHOWN = 100

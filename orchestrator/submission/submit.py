@@ -52,6 +52,17 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class Hooks:
+    """Calls into the program that submits; by default nothing is shown, refused or left out."""
+
+    progress: Progress = lambda *_: None
+    approve: Callable[[Job], object] = lambda _: None
+    """Sees the job before anything is uploaded; raises to refuse it."""
+    finished: Callable[[Job], Collection[int]] = lambda _: ()
+    """Returns the items of a job new to the store whose results exist from an earlier one; they are left out of it."""
+
+
+@dataclass(frozen=True)
 class Draft:
     """Sources that were looked at: their files, their items (not hashed yet), and notes for the user.
 
@@ -64,10 +75,10 @@ class Draft:
     refused: dict[int, str] = field(default_factory=dict)
 
 
-def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings, result: str | None = None) -> Draft:
+def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Draft:
     """Look at `sources` (or what was found of them) without a cluster: can each of them be restored as `spec` says?
 
-    `result` names the only source's result. Raises BadInput for a source that the user named and that cannot be
+    Raises BadInput for a source that the user named and that cannot be
     restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError and WeightsError.
     """
     files, notes = sources if isinstance(sources, Found) else find(sources)
@@ -78,7 +89,7 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings, resul
     with closing(Confined(settings, ahead=False)) as confined:
         for n, file in enumerate(files):
             try:
-                drafts.append(_draft(n, file, spec, scale, result, notes, confined))
+                drafts.append(_draft(n, file, spec, scale, notes, confined))
             except OSError as error:
                 refused[n] = _unreadable(file, error)
                 drafts.append(_unread(n, file))
@@ -99,28 +110,20 @@ def _unreadable(file: SourceFile, error: OSError) -> str:
 
 
 def submit(
-    sources: Sequence[Path] | Draft,
-    spec: Spec,
-    settings: Settings,
-    result: str | None = None,
-    priority: int = 4,
-    progress: Progress | None = None,
-    approve: Callable[[Job], None] | None = None,
-    stands: Callable[[Job], Collection[int]] | None = None,
+    sources: Sequence[Path] | Draft, spec: Spec, settings: Settings, priority: int = 4, hooks: Hooks | None = None
 ) -> Submission:
     """Check (as `draft` does, unless that was done), hash and upload `sources` and write job.json.
 
-    The spec's weights are fetched and pinned. `stands` sees a job that is new to the store, and names the items whose results are
-    there from an earlier one: the job is then of the others alone. `approve` sees the job before anything is uploaded, and may raise.
-    Raises what `draft` raises, and Unreachable.
+    The spec's weights are fetched and pinned. Raises what `draft` and the `hooks` raise, and Unreachable.
     """
-    checked = sources if isinstance(sources, Draft) else draft(sources, spec, settings, result)
+    hooks = hooks or Hooks()
+    checked = sources if isinstance(sources, Draft) else draft(sources, spec, settings)
     files, notes = list(checked.files), list(checked.notes)
     storage = Storage(settings)
     storage.ensure_bucket()
     ledger = Ledger(settings)
     ledger.ping()
-    tell = progress or _silent
+    tell = hooks.progress
     pinned = pin(spec, storage, settings, lambda file, done, total: tell(f"fetching {file}", done, total or 0), notes)
     spec = msgspec.structs.replace(spec, weights=pinned)
     refused = dict(checked.refused)
@@ -133,7 +136,7 @@ def submit(
         priority=priority,
         notes=tuple(notes),
     )
-    if stands is not None and not storage.exists(keys.job_spec(job.id)) and (there := stands(job)):
+    if not storage.exists(keys.job_spec(job.id)) and (there := hooks.finished(job)):
         left = [item.n for item in items if item.n not in there]
         if not left:
             return Submission(job, True, len(items))
@@ -142,8 +145,7 @@ def submit(
         items = tuple(msgspec.structs.replace(items[old], n=new) for new, old in enumerate(left))
         job = msgspec.structs.replace(job, id=words.job_id(spec, items), items=items)
     kept = len(checked.items) - len(items)
-    if approve is not None:
-        approve(job)
+    hooks.approve(job)
     known = storage.exists(keys.job_spec(job.id))
     if not known:
         _upload(job, files, stamps, refused, storage, tell)
@@ -153,27 +155,21 @@ def submit(
     return Submission(job, known, kept)
 
 
-def _silent(_what: str, _done: int, _total: int) -> None:
-    """Nobody wants to see it."""
-
-
-def _draft(
-    n: int, file: SourceFile, spec: Spec, scale: int, result: str | None, notes: list[str], confined: Confined
-) -> Item:
+def _draft(n: int, file: SourceFile, spec: Spec, scale: int, notes: list[str], confined: Confined) -> Item:
     """An item without its hash: what it is, and what its result will be called."""
     size = file.path.stat().st_size
-    draft = Item(n, kind_of(file.path, file.name), file.name, result or file.name, NOTHING, size)
+    draft = Item(n, kind_of(file.path, file.name), file.name, file.name, NOTHING, size)
     try:
         if draft.kind == "image":
             name, picture, _ = plan_image(file.path, file.name, spec, scale)
-            return msgspec.structs.replace(draft, result=result or name, pixels=picture.width * picture.height)
+            return msgspec.structs.replace(draft, result=name, pixels=picture.width * picture.height)
         if size == 0:
             raise BadInput(f"{file.name} is empty; there is nothing to restore.")
         index = confined.plan(file.path, draft, spec, scale)
         path = PurePosixPath(file.name)
-        if result is None and file.sequence is not None:
+        if file.sequence is not None:
             draft = msgspec.structs.replace(draft, result=f"{file.name}.{SUFFIXES[index.container]}")
-        elif result is None and CONTAINERS.get(path.suffix[1:].lower()) != index.container:
+        elif CONTAINERS.get(path.suffix[1:].lower()) != index.container:
             draft = msgspec.structs.replace(draft, result=str(path.with_suffix("." + SUFFIXES[index.container])))
         return draft
     except BadInput as error:

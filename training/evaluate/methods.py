@@ -12,6 +12,7 @@ from contract.job import Spec, Weights
 from contract.settings import Settings
 from training.evaluate.metrics import Pixels
 from weights import catalog, fetch
+from weights.pin import describe
 from workers.generators.lanczos import resize
 from workers.generators.registry import load
 
@@ -37,17 +38,7 @@ def method(name: str, settings: Settings) -> tuple[str, Method]:
     paths = {}
     if entry.sources:
         found = fetch.fetch(entry, settings)
-        pinned = (
-            Weights(
-                role="generator",
-                name=entry.name,
-                sha256=found.sha256,
-                architecture=entry.architecture,
-                parameters=entry.parameters,
-                licence=entry.licence,
-                origin=found.origin,
-            ),
-        )
+        pinned = (describe(entry, found),)
         paths = {found.sha256: found.path}
     enhancer = load(Spec(entry.name, weights=pinned), paths, settings)
 

@@ -23,8 +23,9 @@ from contract.errors import (
     RespoolError,
     Unreachable,
 )
-from contract.job import Chunk, Done, Failed, encode
+from contract.job import Chunk, Done, encode
 from contract.settings import Settings
+from stores.failed_chunks import set_aside
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from workers.runtime.attempt_record import peak_memory
@@ -169,9 +170,7 @@ class Worker:
         verdict = self.ledger.release(lease, reason, counted)
         if verdict != "exhausted":
             return "handed back" if verdict == "again" else verdict
-        failed = Failed(lease.chunk, self.ledger.reasons(lease.job, lease.chunk))
-        self.storage.put(keys.failed(lease.job, lease.chunk), encode(failed))
-        self.ledger.settle(lease.job, lease.chunk, "failed")
+        set_aside(self.storage, self.ledger, lease.job, lease.chunk)
         return "failed"
 
     def _clean(self, lease: Lease) -> None:

@@ -24,7 +24,8 @@ from orchestrator.comparison.change_map import change
 from orchestrator.comparison.contact_sheet import write_sheet
 from orchestrator.comparison.plots import MOST, durations
 from orchestrator.comparison.report import report
-from orchestrator.provenance.record import ChunkFacts, records
+from orchestrator.provenance.record import records
+from orchestrator.result_record import ChunkFacts
 
 
 def smooth(width: int, height: int) -> np.ndarray:

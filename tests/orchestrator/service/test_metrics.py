@@ -35,7 +35,7 @@ def ledger(settings: Settings) -> Ledger:
 
 def test_the_backlog_is_queued_plus_leased_chunks(settings: Settings, ledger: Ledger) -> None:
     """The autoscaler sees work that runs as well as work that waits, announced or not; done work is gone from it."""
-    ledger.found(plan(JOB, 10), 4, Control(), {0: 10}, [])
+    ledger.create(plan(JOB, 10), 4, Control(), {0: 10}, [])
     ledger.dispatch(JOB, 3)
     assert ledger.claim(JOB, 1, "w")[0] == "claimed"
     value = scrape(settings, ledger).get_sample_value
@@ -48,7 +48,7 @@ def test_the_backlog_is_queued_plus_leased_chunks(settings: Settings, ledger: Le
 
 def test_a_paused_job_asks_for_no_workers(settings: Settings, ledger: Ledger) -> None:
     """A cluster whose only job is paused may shrink to nothing."""
-    ledger.found(plan(JOB, 10), 4, Control(paused=True), {}, [])
+    ledger.create(plan(JOB, 10), 4, Control(paused=True), {}, [])
     value = scrape(settings, ledger).get_sample_value
     assert value("respool_backlog_chunks") == 0
     assert value("respool_jobs", {"state": "paused"}) == 1
@@ -56,7 +56,7 @@ def test_a_paused_job_asks_for_no_workers(settings: Settings, ledger: Ledger) ->
 
 def test_retries_are_counted_by_cause(settings: Settings, ledger: Ledger) -> None:
     """A lease that ran out, a failed attempt and a chunk handed back are three causes; each is counted once."""
-    ledger.found(plan(JOB, 10), 4, Control(), {}, [])
+    ledger.create(plan(JOB, 10), 4, Control(), {}, [])
     short = Ledger(replace(settings, lease_ttl_s=0.001, lease_renew_s=0.0001))
     registry = scrape(settings, ledger)
     value = registry.get_sample_value
@@ -80,7 +80,7 @@ def test_retries_are_counted_by_cause(settings: Settings, ledger: Ledger) -> Non
 def test_the_number_of_series_is_bounded(settings: Settings, ledger: Ledger) -> None:
     """With hundreds of open jobs a hundred are shown one by one, the rest in sum, and the metrics say so."""
     for n in range(105):
-        ledger.found(plan(f"{n:016x}", 2), 4, Control(), {}, [])
+        ledger.create(plan(f"{n:016x}", 2), 4, Control(), {}, [])
     registry = scrape(settings, ledger)
     shown = next(f for f in registry.collect() if f.name == "respool_job_frames").samples
     assert len(shown) == 100

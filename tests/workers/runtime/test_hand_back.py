@@ -19,7 +19,7 @@ def ledger(settings: Settings) -> Ledger:
     """A ledger with one job of one chunk."""
     ledger = Ledger(settings)
     ledger.forget(JOB)
-    ledger.found(Plan(JOB, (Chunk(0, "video", 0, 0, 10, "chunk 1"),)), 4, Control(), {}, [])
+    ledger.create(Plan(JOB, (Chunk(0, "video", 0, 0, 10, "chunk 1"),)), 4, Control(), {}, [])
     return ledger
 
 

@@ -36,7 +36,7 @@ def worker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Worker:
     for item in items:
         storage.put(keys.source(JOB, item.n), png)
     ledger.forget(JOB)
-    ledger.found(plan, 4, Control(), {}, [])
+    ledger.create(plan, 4, Control(), {}, [])
     plain = image.enhance_image
 
     def fragile(source: Any, result: str, *rest: Any) -> Any:

@@ -1,4 +1,4 @@
--- found: make the ledger of a job from what S3 holds; does nothing when the ledger exists already.
+-- create: make the ledger of a job from what S3 holds; does nothing when the ledger exists already.
 -- KEYS job jobs  ARGV id priority total frames frames_done done failed paused cancelled done_bits failed_bits
 -- returns 1 when it was made
 local job = KEYS[1]

@@ -1,0 +1,70 @@
+"""The record of a result: from which bytes, by which model, on which workers, with which damage. The schema alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from contract.job import Damage, Kind, Natural, Sha256
+from contract.provenance import Ingredient
+
+
+class FileFacts(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file by name, hash and size."""
+
+    name: str
+    sha256: Sha256
+    size: Natural
+
+
+class ChunkFacts(Struct, frozen=True, forbid_unknown_fields=True):
+    """The attempt that made a chunk, where and how; `failed_before` are the reasons of the attempts that did not."""
+
+    chunk: Natural
+    attempt: str
+    worker: str
+    device: str = ""
+    precision: str = ""
+    backend: str = ""
+    reason: str = ""
+    started: str = ""
+    finished: str = ""
+    seconds: dict[str, float] = {}
+    failed_before: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """The making of one result. `parameters` is the job's spec without its weights, which are `ingredients`."""
+
+    job: str
+    item: Natural
+    kind: Kind
+    source: FileFacts
+    result: FileFacts
+    statement: str
+    generated: bool
+    software: str
+    parameters: dict[str, Any]
+    ingredients: tuple[Ingredient, ...]
+    chunks: tuple[ChunkFacts, ...]
+    damage: tuple[Damage, ...]
+    notes: tuple[str, ...]
+    submitted: str
+    finished: str
+    details: dict[str, Any] = {}
+    version: int = 1
+
+
+def to_lines(found: Iterator[Record]) -> Iterator[bytes]:
+    """Yield records as JSON, one a line, as a job keeps them in the store."""
+    for record in found:
+        yield msgspec.json.encode(record, order="deterministic") + b"\n"
+
+
+def from_lines(data: bytes) -> list[Record]:
+    """Return the records that `to_lines` wrote; raise msgspec.DecodeError for anything else."""
+    return [msgspec.json.decode(line, type=Record) for line in data.splitlines() if line]
