@@ -1,7 +1,7 @@
-"""What a job needs next, as pure functions: no clock, no network. The service sees, asks here, and acts.
+"""The state of a job and its next step, as pure functions: no clock, no network. The service looks, asks here, and acts.
 
 A job goes  ingesting -> running <-> paused -> assembling -> done | failed,  and from anywhere to cancelled.
-Its state is never stored: it follows from which objects exist and from the ledger's counts.
+Its state is never stored: it follows from the objects that exist and from the ledger's counts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stores.ledger import Counts
 
 @dataclass(frozen=True)
 class View:
-    """A job as one glance shows it. `result` is the manifest's state, None while there is no manifest."""
+    """Facts about a job at one moment. `result` is the manifest's state, None while there is no manifest."""
 
     planned: bool
     control: Control
@@ -24,7 +24,7 @@ class View:
 
 
 class Step(Enum):
-    """What the orchestrator does about a job now."""
+    """The orchestrator's next action for a job."""
 
     INGEST = "index the sources and write plan.json"
     CREATE_LEDGER = "make the ledger from what S3 holds"
@@ -35,7 +35,7 @@ class Step(Enum):
 
 
 def state(view: View) -> State:
-    """The state that users see."""
+    """Return the state that users see."""
     if view.result is not None:
         return view.result
     if view.control.cancelled:
@@ -50,7 +50,7 @@ def state(view: View) -> State:
 
 
 def step(view: View) -> Step:
-    """What to do next; CLOSE for a job that has ended."""
+    """Return the next step; CLOSE for a job that has ended."""
     now = state(view)
     if now == "cancelled" and view.counts is not None and view.counts.running:
         return Step.WAIT  # whoever still works on it hears of the end from the ledger

@@ -21,7 +21,7 @@ class FileFacts(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChunkFacts(Struct, frozen=True, forbid_unknown_fields=True):
-    """The attempt that made a chunk, where and how; `failed_before` are the reasons of the attempts that did not."""
+    """The committed attempt of a chunk: worker, device, times; `failed_before` holds the reasons of failed attempts."""
 
     chunk: Natural
     attempt: str

@@ -1,6 +1,6 @@
-"""How many workers a cluster of each kind has: the commands of its own scheduler, made here and run by us.
+"""Scaling of workers on each kind of cluster by the commands of its own scheduler.
 
-Workers that leave are told with SIGTERM and hand their chunks back; none of these kinds takes that time away.
+Workers that leave get SIGTERM and hand their chunks back; each of these schedulers gives them the time for it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ _SLURM_LIVE = "PENDING,CONFIGURING,RUNNING,SUSPENDED,REQUEUED,REQUEUE_HOLD,STOPP
 
 @dataclass(frozen=True)
 class Compose:
-    """`docker compose` with these files, in the order in which they override each other."""
+    """A project of `docker compose` with these files, in the order in which they override each other."""
 
     files: tuple[Path, ...]
 
     def scale(self, workers: int) -> str:
+        """Set the number of workers; return what was asked for, in a sentence."""
         files = [part for file in self.files for part in ("--file", str(file))]
         _run(
             "docker",
@@ -53,7 +54,7 @@ class Kubernetes:
     release: str
 
     def scale(self, workers: int | None) -> str:
-        """Set the number of workers; None gives it back to the autoscaler. With KEDA the number is held until then."""
+        """Set the number of workers; None returns it to the autoscaler. With KEDA the number is fixed until then."""
         name = f"{self.release}-worker"
         if self._autoscaled(name):
             change = f"{_PAUSED}-" if workers is None else f"{_PAUSED}={workers}"
@@ -84,6 +85,7 @@ class Slurm:
     name: str = "respool-worker"
 
     def scale(self, workers: int) -> str:
+        """Submit or cancel tasks until `workers` remain; return what was asked for, in a sentence."""
         here = self.tasks()
         if len(here) < workers:
             _run(
@@ -98,7 +100,7 @@ class Slurm:
         return f"{workers} workers asked of Slurm, {len(here)} before."
 
     def tasks(self) -> list[str]:
-        """Ids of all tasks that run or wait, those to keep longest first: running before waiting, old before new."""
+        """List the ids of all tasks that run or wait, those to keep longest first: running before waiting, old before new."""
         lines = _run(
             "squeue",
             "--me",
@@ -114,16 +116,16 @@ class Slurm:
 
 
 def check(workers: int) -> int:
-    """Return `workers`; raise UsageError when no cluster of ours can have so many."""
+    """Return `workers`; raise UsageError for a number that no cluster can have."""
     if not 0 <= workers <= MOST:
         raise UsageError(f"{workers} workers asked for; give a number from 0 to {MOST}.")
     return workers
 
 
 def _run(*argv: str) -> str:
-    """Run a scheduler's command and return what it printed; raise UsageError or Unreachable with its own last words."""
+    """Run a scheduler's command and return its output; raise UsageError or Unreachable with its last line of stderr."""
     if shutil.which(argv[0]) is None:
-        raise UsageError(f"{argv[0]} is not installed here; run this where the cluster is commanded from.")
+        raise UsageError(f"{argv[0]} is not installed here; run this on a machine from which the cluster is managed.")
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:

@@ -1,1 +1,1 @@
-"""Evidence of change: what the enhancement did to a picture, shown beside what plain resampling would have done."""
+"""Comparison of sources and results: before/after pairs, change maps, contact sheets, plots, the report page."""

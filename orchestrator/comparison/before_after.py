@@ -1,4 +1,4 @@
-"""Before and after: an image and its result, or frames of a film and the same moments of its result."""
+"""Before/after pairs: an image and its result, or frames of a film and the same moments of its result."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 SIDE = 8192
-"""Pixels. A sheet or a page shows nothing larger; larger pictures are shown as a window from their middle."""
+"""Pixels. Sheets and pages show nothing larger; a larger picture is shown as a window from its middle."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The same picture before and after, both 8-bit sRGB without alpha; `label` says which file and which moment."""
+    """The same picture before and after, both 8-bit sRGB without alpha; `label` names the file and the moment."""
 
     label: str
     before: pyvips.Image
@@ -37,14 +37,14 @@ class Pair:
 
 
 def pairs(before: Path, after: Path, count: int, label: str = "") -> Iterator[Pair]:
-    """Pairs from a source and its result: one of an image, up to `count` of a film, evenly spread over its time.
+    """Yield pairs of a source and its result: one of an image, up to `count` of a film, evenly spread over its time.
 
-    Raises BadInput for files that cannot be read, VerifyError when one is a film and the other is not.
+    Raises:
+        BadInput: a file cannot be read.
+        VerifyError: one is a film and the other is not.
     """
     if is_image(before) != is_image(after):
-        raise VerifyError(
-            f"{before.name} and {after.name} are not a picture and its result; name a source and what came of it."
-        )
+        raise VerifyError(f"{before.name} and {after.name} are not of one kind; name a source and its result.")
     label = label or before.name
     if is_image(before):
         yield Pair(label, picture(before), picture(after))
@@ -55,14 +55,14 @@ def pairs(before: Path, after: Path, count: int, label: str = "") -> Iterator[Pa
 
 
 def picture(path: Path) -> pyvips.Image:
-    """The first page of an image as it is looked at: 8-bit sRGB, upright, on white."""
+    """Open the first page of an image for display: 8-bit sRGB, upright, on white."""
     pages, _ = read_pages(path, path.name)
     image = open_pixels(path, pages[0].picture, path.name, "none", page=pages[0].index)
     return displayed(image.copy_memory() if image.width * image.height <= SIDE * SIDE else image)
 
 
 def displayed(image: pyvips.Image) -> pyvips.Image:
-    """Any grey or RGB picture as 8-bit sRGB without alpha; floats are read with white at 1."""
+    """Convert a grey or RGB picture to 8-bit sRGB without alpha; floats have white at 1."""
     if image.format == "float":
         image = (image * 255).cast("uchar")
     elif image.format == "ushort":
@@ -75,18 +75,18 @@ def displayed(image: pyvips.Image) -> pyvips.Image:
 
 
 def _moments(path: Path, count: int) -> list[Fraction]:
-    """Times of up to `count` frames, evenly spread, in seconds from the first frame; none is shown twice."""
+    """List the times of up to `count` different frames, evenly spread, in seconds from the first frame."""
     with path.open("rb") as stream, open_media(stream, path.name) as container:
         film = film_stream(container, path.name)
         times = sorted({p.pts * p.time_base for p in container.demux(film) if p.pts is not None and p.size})
     if not times:
-        raise BadInput(f"{path.name} gives no picture; check the file with `respool probe`.")
+        raise BadInput(f"{path.name} holds no picture; check the file with `respool probe`.")
     chosen = sorted({(2 * n + 1) * len(times) // (2 * count) for n in range(count)})
     return [Fraction(times[n] - times[0]) for n in chosen if n < len(times)]
 
 
 def _frames(path: Path, moments: list[Fraction]) -> Iterator[pyvips.Image]:
-    """The frames shown at `moments`, which rise; decoded from the key frame before each."""
+    """Yield the frames shown at `moments` (ascending), each decoded from the key frame before it."""
     with path.open("rb") as stream, open_media(stream, path.name) as container:
         film = film_stream(container, path.name)
         film.thread_type = "AUTO"
@@ -108,7 +108,7 @@ def _frames(path: Path, moments: list[Fraction]) -> Iterator[pyvips.Image]:
 def _frame_at(
     container: InputContainer, film: VideoStream, moment: Fraction, start: Fraction | None
 ) -> tuple[VideoFrame | None, Fraction | None]:
-    """The frame nearest to `moment`, and when the film begins (found with the first frame, which is at moment 0 or later)."""
+    """Return the frame nearest to `moment`, and the film's start, which is found with its first frame (moment 0 or later)."""
     base = film.time_base or Fraction(1, 1000)
     if start is None:
         first = next(container.decode(film), None)

@@ -1,4 +1,4 @@
-"""Where and how much an enhancement differs from plain resampling."""
+"""The change map: place and size of the differences between an enhancement and plain resampling."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pyvips
 from orchestrator.comparison.before_after import Pair
 
 VISIBLE = 8
-"""Code values of 255. Less than that is hard to see beside the original, even where one looks for it."""
+"""Code values of 255. A smaller difference is hard to see beside the original, even for somebody who looks for it."""
 FULL = 64
-"""Code values of 255 at which the map is at its brightest."""
-# Black, violet, orange, pale yellow: dark where nothing happened, readable in grey and for the colour-blind
+"""Code values of 255 from which on the map has its brightest colour."""
+# Black, violet, orange, pale yellow: dark where nothing changed, readable in grey and for the colour-blind
 # (points of matplotlib's inferno, CC0).
 _COLOURS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
 
 
 @dataclass(frozen=True)
 class Change:
-    """How one result differs from its source resampled by Lanczos, in code values of 255.
+    """Difference of one result from its source resampled by Lanczos, in code values of 255.
 
-    `map` is an 8-bit RGB picture of the result's size; `mean` the mean difference, `most` its 99.9th percentile, `share`
-    the part of all pixels that differ by more than VISIBLE; `hottest` is the corner (left, top) of the window where it differs most.
+    `map` is an 8-bit RGB picture of the result's size, `mean` the mean difference, `most` its 99.9th percentile, `share`
+    the share of pixels that differ by more than VISIBLE, `hottest` the corner (left, top) of the window that differs most.
     """
 
     map: pyvips.Image
@@ -53,7 +53,7 @@ def change(pair: Pair, window: int = 128) -> Change:
 
 
 def resampled(before: pyvips.Image, like: pyvips.Image, kernel: str) -> pyvips.Image:
-    """`before` in the size of `like`, by one of libvips' kernels (nearest, lanczos3)."""
+    """Resample `before` to the size of `like` by one of libvips' kernels (nearest, lanczos3)."""
     horizontal, vertical = like.width / before.width, like.height / before.height
     made = before.resize(horizontal, vscale=vertical, kernel=kernel)
     return made.crop(0, 0, like.width, like.height) if (made.width, made.height) != (like.width, like.height) else made
@@ -68,7 +68,7 @@ def _coloured(strongest: pyvips.Image) -> pyvips.Image:
 
 
 def _hottest(strongest: pyvips.Image, window: int) -> tuple[int, int]:
-    """Corner of the window with the most change, found on a picture shrunk to an eighth of the window a pixel."""
+    """Find the corner of the window with the most change, on a copy in which a window is 8 pixels wide."""
     step = max(1, window // 8)
     if strongest.width < 2 * step or strongest.height < 2 * step:
         return 0, 0

@@ -1,4 +1,4 @@
-"""Before/after sheets: nearest, Lanczos and enhanced side by side, and the detail that changed most, enlarged."""
+"""Contact sheets: nearest, Lanczos and enhanced side by side, and the detail that changed most, enlarged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestrator.comparison.change_map import Change, change, resampled
 from stores.atomic_files import replacing
 
 PANEL = 420
-"""Width in pixels of a panel: three of them fit a screen and a mail."""
+"""Width in pixels of a panel: three of them fit on a screen and in a mail."""
 ZOOM = 4
 """Pixels of the sheet for each pixel of a detail."""
 _GAP = 8
@@ -23,7 +23,7 @@ COLUMNS = ("nearest", "Lanczos", "enhanced")
 
 
 def write_sheet(pairs: Sequence[Pair], out: Path) -> list[Change]:
-    """Write a PNG with two rows for each pair, whole and detail; returns how much each one changed."""
+    """Write a PNG with two rows for each pair, whole and detail; return the change of each pair."""
     rows = [_row([_line(column, PANEL) for column in COLUMNS])]
     changes = []
     for pair in pairs:
@@ -48,7 +48,7 @@ def write_sheet(pairs: Sequence[Pair], out: Path) -> list[Change]:
 
 
 def _whole(image: pyvips.Image) -> pyvips.Image:
-    """All of a picture in a panel, two panels high at most; a smaller one keeps its size."""
+    """Fit a picture into a panel, at most two panel widths high; a smaller picture keeps its size."""
     small = image.resize(min(1.0, PANEL / image.width, 2 * PANEL / image.height))
     return _panel(small)
 
@@ -69,7 +69,7 @@ def _row(panels: list[pyvips.Image]) -> pyvips.Image:
 
 
 def _line(text: str, width: int) -> pyvips.Image:
-    """One line of text on white; what is too long is cut."""
+    """Draw one line of text on white, cut at `width`."""
     mask = pyvips.Image.text(escape(text), dpi=96, font="sans 11")
     mask = mask.crop(0, 0, min(width, mask.width), mask.height)
     ink = mask.new_from_image(_INK).copy(interpretation="srgb")

@@ -1,4 +1,4 @@
-"""Plots of a job's time as SVG: who worked when, and how long each chunk took."""
+"""Plots of a job's time as SVG: chunks by worker, and the duration of each chunk."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from orchestrator.result_record import ChunkFacts
 WIDTH = 1000
 _ROW, _LEFT, _TALL = 22, 170, 160
 MOST = 1500
-"""Marks in a plot: with more, a page gets slow and a mark thinner than a pixel; every n-th chunk is drawn then, and said."""
+"""Marks in a plot: more would be thinner than a pixel and make the page slow; then every n-th chunk is drawn, as the caption tells."""
 
 
 def timeline(chunks: Sequence[ChunkFacts]) -> str:
-    """A row for each worker, a bar for each chunk from claim to result; empty when no chunk says when it was made."""
+    """Draw a row for each worker and a bar for each chunk from claim to result; empty if no chunk has its times."""
     drawn, said = _thinned([c for c in chunks if c.started and c.finished])
     if not drawn:
         return ""
@@ -42,7 +42,7 @@ def timeline(chunks: Sequence[ChunkFacts]) -> str:
 
 
 def durations(chunks: Sequence[ChunkFacts]) -> str:
-    """A bar for each chunk in order, as high as it took long; empty when no chunk says."""
+    """Draw a bar for each chunk in order, its height the chunk's duration; empty if no chunk has one."""
     drawn, said = _thinned([c for c in chunks if c.seconds.get("whole")])
     if not drawn:
         return ""

@@ -1,4 +1,4 @@
-"""Samples of a source and the sheet that shows them before and after. No torch: the restoring is a job like any other."""
+"""Sample frames of a source and their contact sheet. No torch: a preview's restoring is a job like any other."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from orchestrator.ingest.probe import film_stream
 
 
 def pick(source: Path, count: int, folder: Path) -> list[Path]:
-    """Write up to `count` frames of a film, evenly spread over its time, into `folder` as PNG; their paths in order.
+    """Write up to `count` frames of a film, evenly spread over its time, as PNG into `folder`; return their paths in order.
 
-    An image gives itself. Raises BadInput when nothing can be decoded.
+    For an image, return its own path. Raises BadInput when nothing can be decoded.
     """
     if is_image(source):
         return [source]
@@ -41,12 +41,12 @@ def pick(source: Path, count: int, folder: Path) -> list[Path]:
             pyvips.Image.new_from_memory(rgb.tobytes(), rgb.shape[1], rgb.shape[0], 3, "uchar").write_to_file(str(path))
             paths.append(path)
     if not paths:
-        raise BadInput(f"{source.name} gives no picture; check the file with `respool probe`.")
+        raise BadInput(f"{source.name} holds no picture; check the file with `respool probe`.")
     return paths
 
 
 def _length(container: Any, film: Any) -> int:
-    """Length of the film in its own time base, from whichever header states it; 0 when none does."""
+    """Return the film's length in its own time base from the first header that states it; 0 when none does."""
     if film.duration:
         return int(film.duration)
     if container.duration:
@@ -55,7 +55,7 @@ def _length(container: Any, film: Any) -> int:
 
 
 def _frame_at(container: Any, film: Any, target: int) -> VideoFrame | None:
-    """The first frame shown at `target` or after, else the last that can be had."""
+    """Return the first frame shown at `target` or after, else the last one that can be decoded."""
     last = None
     try:
         container.seek(target, stream=film)

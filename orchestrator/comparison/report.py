@@ -17,15 +17,15 @@ from orchestrator.comparison.plots import durations, timeline
 from orchestrator.result_record import ChunkFacts, Record
 
 SIDE = 1000
-"""Pixels. A pair is shown at most so wide: five pairs make a page of about a megabyte."""
+"""Pixels. The largest width of a pair: five pairs make a page of about a megabyte."""
 NARROW = 480
-"""Pixels. Pictures are not enlarged beyond their own size, since that would show the browser's smoothing, but to this width."""
+"""Pixels. Pictures are enlarged to this width at most; more would show the browser's smoothing."""
 ROWS = 500
-"""Lines of a table; a page of a 10,000-file batch stays readable, and the rest is in the job's records."""
+"""Rows of a table: the page of a 10,000-file batch stays readable; the other rows are in the job's records."""
 
 
 def report(job: Job, manifest: Manifest, records: Sequence[Record], pairs: Iterable[Pair]) -> bytes:
-    """The page, UTF-8. `pairs` are shown with sliders and change maps in their order; names are escaped, nothing is loaded."""
+    """Build the page (UTF-8) with sliders and change maps of `pairs` in order; names are escaped, nothing is loaded."""
     chunks = {chunk.chunk: chunk for record in records for chunk in record.chunks}
     ordered = [chunks[n] for n in sorted(chunks)]
     template = Template(resources.files("orchestrator.comparison").joinpath("page.html").read_text(encoding="utf-8"))
@@ -80,8 +80,8 @@ def _pair(pair: Pair, number: int) -> str:
 
 
 def _embedded(image: pyvips.Image, width: int) -> str:
-    """A picture `width` pixels wide as a data URI."""
-    kernel = "lanczos3" if width <= image.width else "nearest"  # what was not there is not smoothed over
+    """Encode a picture, `width` pixels wide, as a data URI."""
+    kernel = "lanczos3" if width <= image.width else "nearest"  # an enlargement shows the pixels as they are
     data = image.resize(width / image.width, kernel=kernel).webpsave_buffer(Q=88, keep="none")
     return "data:image/webp;base64," + base64.b64encode(data).decode()
 
@@ -95,7 +95,7 @@ def _faults(job: Job, manifest: Manifest) -> str:
     foretold = tuple(f"{f.name} will fail: " for f in manifest.failures)
     rows += [("", "note", note) for note in manifest.notes if not note.startswith(foretold)]
     if not rows:
-        return "<p>Nothing failed, nothing was damaged, nothing is to be noted.</p>"
+        return "<p>Nothing failed, no damage was found, there are no notes.</p>"
     body = "".join(
         f"<tr><td>{escape(name)}</td><td{' class=bad' if kind == 'failed' else ''}>{kind}</td><td>{escape(said)}</td></tr>"
         for name, kind, said in rows[:ROWS]

@@ -1,4 +1,4 @@
-"""The examination of a cluster: what its Redis, S3, broker and workers promise, and what to do where they do not."""
+"""Checks of a cluster: its Redis, S3, broker and workers do what Respool relies on, or a finding says what to do."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from stores.ledger import Ledger
 from stores.storage import Storage
 
 _CLOCK_S = 2.0
-"""Leases are judged by Redis' clock alone; more than this makes times in logs and results hard to compare."""
+"""Seconds. Leases depend on Redis' clock alone; a larger skew makes times in logs and results hard to compare."""
 
 _REFUSED_S = 300.0
-"""S3 refuses requests signed more than 15 minutes from its own time; a third of it is no margin any more."""
+"""Seconds. S3 refuses requests signed more than 15 minutes from its own time; a third of that leaves too little margin."""
 
 _WRITERS = 8
 _ROUNDS = 4
@@ -34,7 +34,7 @@ _OLDEST_REDIS = (6, 2)
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at. `detail` says what was found and, unless the verdict is ok, what to do."""
+    """One check. `detail` states the finding and, unless the verdict is ok, what to do."""
 
     what: str
     verdict: Literal["ok", "warn", "bad"]
@@ -42,7 +42,7 @@ class Finding(Struct, frozen=True):
 
 
 def examine_cluster(settings: Settings) -> list[Finding]:
-    """Look at everything side by side; nothing is changed but test objects that are removed again."""
+    """Run all checks side by side; they change nothing but test objects, which they remove again."""
     looks = (_redis, _s3, _broker, _workers)
     with ThreadPoolExecutor(len(looks)) as pool:
         return [finding for found in pool.map(lambda look: _guarded(look, settings), looks) for finding in found]
@@ -59,7 +59,7 @@ def _guarded(look: Callable[[Settings], Iterator[Finding]], settings: Settings) 
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
-    Ledger(settings).ping()  # says in our own words what is wrong
+    Ledger(settings).ping()  # raises Unreachable in one sentence
     with addresses.client(
         settings, decode_responses=True, socket_timeout=5, socket_connect_timeout=settings.connect_timeout_s
     ) as client:
@@ -89,7 +89,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _login(settings: Settings) -> Finding:
-    """Whether strangers are let in: whoever writes to Redis can announce and withhold work."""
+    """Check that Redis asks for a password: anybody who can write to it can publish and withhold work."""
     wanted = addresses.parse(settings.redis_url)
     if wanted.password is None:
         return Finding(
@@ -120,7 +120,7 @@ def _s3_clock(settings: Settings) -> Iterator[Finding]:
     try:
         answer = urlopen(Request(settings.s3_endpoint, method="HEAD"), timeout=settings.connect_timeout_s)  # noqa: S310 - the operator's own address
     except HTTPError as refused:
-        answer = refused  # a stranger is turned away, with the time of day
+        answer = refused  # an unsigned request is refused, but the answer has a Date
     except OSError as error:
         yield Finding("s3 clock", "warn", f"{settings.s3_endpoint} gave no time ({error}); look at its certificate")
         return
@@ -138,13 +138,13 @@ def _s3_clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _conditional_put(storage: Storage, prefix: str) -> Finding:
-    """The promise that everything rests on: of simultaneous writers exactly one wins, and what it wrote stays."""
+    """Check that of simultaneous conditional writers exactly one wins and its bytes stay: commits rely on it."""
     with ThreadPoolExecutor(_WRITERS) as pool:
         for round_ in range(_ROUNDS):
             key = f"{prefix}/{round_}"
             won = list(pool.map(lambda n, key=key: storage.put(key, bytes([n]), if_absent=True), range(_WRITERS)))
             kept = storage.get(key)
-            # None of them told so is no lie: a write that the network repeated meets itself.
+            # No winner is acceptable: a write that the network repeated meets its own first copy.
             if won.count(True) > 1 or (True in won and not won[kept[0]]):
                 return Finding(
                     "s3 conditional put",
@@ -158,7 +158,7 @@ def _conditional_put(storage: Storage, prefix: str) -> Finding:
 
 
 def _promises(storage: Storage, key: str) -> Finding:
-    """Read after write, after overwrite and in a list; ranges; metadata; absence after removal."""
+    """Check reads and lists after a write and an overwrite, ranges, metadata, and absence after removal."""
     broken = []
     storage.put(key, b"first")
     storage.put(key, b"second")
@@ -191,7 +191,7 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 def _workers(settings: Settings) -> Iterator[Finding]:
     living = Ledger(settings).workers()
     if not living:
-        yield Finding("workers", "warn", "none lives; `respool scale N` starts some")
+        yield Finding("workers", "warn", "none is alive; `respool scale N` starts some")
         return
     mine = version("respool")
     others = sorted({str(info.get("version", "?")) for info in living.values()} - {mine})
@@ -199,7 +199,7 @@ def _workers(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "workers",
             "warn",
-            f"{len(living)} live, some of version {', '.join(others)} beside this {mine}; finish the upgrade",
+            f"{len(living)} alive, some of version {', '.join(others)} beside this {mine}; finish the upgrade",
         )
     else:
-        yield Finding("workers", "ok", f"{len(living)} live, all of version {mine}")
+        yield Finding("workers", "ok", f"{len(living)} alive, all of version {mine}")

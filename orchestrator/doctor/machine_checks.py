@@ -1,4 +1,4 @@
-"""An examination of this machine and of the cluster that is meant: findings, and what to do about them."""
+"""Checks of this machine and of the cluster that the settings name, each with what to do about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TORCH_S = 60
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything; nothing is changed but a test object that is removed again."""
+    """Run all checks; they change nothing but test objects, which they remove again."""
     findings = [_python(), *_packages(), *_gpu(), *_disks(settings), *_weights(settings)]
     if not settings.embedded:
         return findings + examine_cluster(settings)
@@ -78,18 +78,18 @@ def _programs() -> Iterator[Finding]:
 def _gpu() -> Iterator[Finding]:
     cards = gpus()
     if not cards:
-        yield Finding("gpu", "warn", f"none of NVIDIA's seen; workers compute on {os.cpu_count()} cores, or on MPS")
+        yield Finding("gpu", "warn", f"no NVIDIA GPU found; workers compute on {os.cpu_count()} cores, or on MPS")
         return
     query = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     shown = subprocess.run(query, capture_output=True, text=True, check=False) if shutil.which(query[0]) else None
     lines = shown.stdout.strip().splitlines() if shown and shown.returncode == 0 else []
-    yield Finding("gpu", "ok", "; ".join(lines) or f"{len(cards)} of NVIDIA's")
+    yield Finding("gpu", "ok", "; ".join(lines) or f"{len(cards)} NVIDIA GPUs")
     if find_spec("torch") is not None:
         yield _cuda()
 
 
 def _cuda() -> Finding:
-    """Whether torch can compute on the GPU: asked in a process of its own, since torch is never loaded here."""
+    """Check in a process of its own that torch computes on the GPU, since torch is never loaded here."""
     ask = "import torch; print(torch.version.cuda, torch.zeros(1, device='cuda').add(1).item())"
     try:
         done = subprocess.run(
@@ -99,7 +99,7 @@ def _cuda() -> Finding:
         return Finding("cuda", "bad", f"torch did not answer within {_TORCH_S} s; look at `nvidia-smi` and dmesg")
     if done.returncode == 0:
         return Finding("cuda", "ok", f"CUDA {done.stdout.split()[0]} computes")
-    last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return Finding(
         "cuda", "bad", f"torch cannot use the GPU ({last[:200]}); install a torch built for this driver's CUDA"
     )

@@ -1,4 +1,4 @@
-"""The supervisor's children: born, counted, and ended with all that they started themselves."""
+"""The supervisor's child processes: started, counted, restarted, and ended with everything they started themselves."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from orchestrator.local.servers import Member
 from orchestrator.local.state_folder import Process, kill_group, started
 from stores.processes import death_signal
 
-_HEALTHY_S = 20.0  # a process that lived so long and then crashed starts its count of crashes afresh
+_HEALTHY_S = 20.0  # a process that crashes after living this long starts a new count of crashes
 _CRASHES = 5
 _BACKOFF_S = 0.5
 
 
 @dataclass
 class Child:
-    """A member and the process that currently is it.
+    """A member and its current process.
 
-    `again_at` is when to start it again after a crash, `leave_by` when one that was asked to leave for good must be gone.
+    `again_at` is the time of its next start after a crash, `leave_by` the deadline of one that was asked to leave.
     """
 
     member: Member
@@ -38,12 +38,13 @@ class Child:
 
     @property
     def running(self) -> bool:
+        """True while the process runs."""
         return self.process is not None and self.process.poll() is None
 
 
 @dataclass
-class Family:
-    """All children, and the watchdog that ends them should we die without doing so. `logs` is a folder."""
+class Children:
+    """All children, and the watchdog that ends them if this process dies without doing so. `logs` is a folder."""
 
     logs: Path
     temporary: Path
@@ -53,16 +54,17 @@ class Family:
 
     @property
     def processes(self) -> tuple[Process, ...]:
-        """Who runs, for cluster.json."""
+        """The running processes, for cluster.json."""
         return tuple(
             Process(c.member.role, c.process.pid, c.member.port, c.identity) for c in self.children if c.process
         )
 
     @property
     def watchdog(self) -> Process | None:
+        """The watchdog, for cluster.json."""
         return Process("watchdog", self._watchdog.pid, 0, started(self._watchdog.pid)) if self._watchdog else None
 
-    def bear(self, member: Member) -> Child:
+    def start(self, member: Member) -> Child:
         """Start a member."""
         child = Child(member)
         self.children.append(child)
@@ -70,7 +72,7 @@ class Family:
         return child
 
     def retire(self, child: Child) -> None:
-        """Ask a child to leave for good, and do not wait: `tend` buries it, or kills it when it takes too long."""
+        """Ask a child to leave for good, without waiting: `tend` reaps it, or kills it when it takes too long."""
         if child.process is None:
             self.children.remove(child)  # it had crashed; now it is not started again
             return
@@ -78,13 +80,13 @@ class Family:
         child.process.terminate()
 
     def tend(self) -> bool:
-        """Start again whoever crashed and whose time has come, bury who left; True when anything changed."""
+        """Restart crashed children whose time has come and reap those that left; return True when anything changed."""
         now = time.monotonic()
         changed = False
         for child in list(self.children):
             if child.leave_by is not None:
                 if not child.running or child.leave_by <= now:
-                    self._bury(child)
+                    self._reap(child)
                     self.children.remove(child)
                     changed = True
                 continue
@@ -101,12 +103,12 @@ class Family:
 
     @property
     def next_act_s(self) -> float | None:
-        """Seconds until a crashed child is to be started again or a leaving one killed; None when none waits."""
+        """Return the seconds until the next restart or kill; None when none is due."""
         times = [at for child in self.children for at in (child.again_at, child.leave_by) if at is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def end(self, children: Sequence[Child], wait: Callable[[float], None], grace: bool = True) -> None:
-        """SIGTERM to each, SIGKILL to the groups of those that take longer than they may. `wait` sleeps or is woken."""
+        """Send SIGTERM to each, then SIGKILL to the groups of those that exceed their time. `wait` sleeps or is woken."""
         begun = time.monotonic()
         waiting = [child for child in children if child.process is not None]
         for child in waiting:
@@ -118,13 +120,13 @@ class Family:
             now = time.monotonic()
             for child in list(waiting):
                 if not child.running or now - begun > child.member.stop_s:
-                    self._bury(child)
+                    self._reap(child)
                     waiting.remove(child)
             if waiting:
                 wait(max(0.0, begun + min(c.member.stop_s for c in waiting) - now) + 0.01)
 
     def guard(self) -> None:
-        """Start the watchdog, or start it again, and tell it everything."""
+        """Start or restart the watchdog, and send it every process group."""
         with (self.logs / "watchdog.log").open("ab") as log:
             self._watchdog = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(Path(__file__).with_name("watchdog.py"))],
@@ -139,13 +141,13 @@ class Family:
                 self._report(f"+{child.process.pid}")
 
     def dismiss_watchdog(self) -> None:
-        """Nobody is left to end: the watchdog removes the temporary folder and goes."""
+        """Dismiss the watchdog when no process is left: it removes the temporary folder and exits."""
         if self._watchdog is not None and self._watchdog.stdin is not None:
             self._watchdog.stdin.close()
             self._watchdog.wait()
 
-    def last_words(self, member: Member) -> str:
-        """The last line of a member's log, and where the log is."""
+    def last_log_line(self, member: Member) -> str:
+        """Return the last line of a member's log, and the log's path."""
         log = self.logs / f"{member.name}.log"
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-50:] if line.strip()]
         return f"{lines[-1][:300] if lines else 'none'} (log: {log})"
@@ -168,10 +170,10 @@ class Family:
         self._report(f"+{child.process.pid}")
 
     def _crashed(self, child: Child, now: float) -> None:
-        """Clear what it left, and plan its next start: at once the first time, later each time after."""
+        """Reap its group and plan its next start: at once the first time, with growing delays after that."""
         assert child.process is not None
         code = child.process.returncode
-        self._bury(child)
+        self._reap(child)
         child.crashes = 1 if now - child.born > _HEALTHY_S else child.crashes + 1
         print(f"{child.member.name} ended with {code}, {child.crashes} times in a row", file=sys.stderr, flush=True)  # noqa: T201 - the supervisor's log
         if child.crashes < _CRASHES:
@@ -179,11 +181,11 @@ class Family:
         else:
             self.problems.append(
                 f"{child.member.name} ended {_CRASHES} times soon after its start, at last with code {code}; "
-                f"its last words: {self.last_words(child.member)}"
+                f"the last line of its log: {self.last_log_line(child.member)}"
             )
 
-    def _bury(self, child: Child) -> None:
-        """End what is left of a child's group."""
+    def _reap(self, child: Child) -> None:
+        """Kill what is left of a child's process group."""
         assert child.process is not None
         kill_group(child.process.pid)
         child.process.wait()
@@ -193,6 +195,6 @@ class Family:
     def _report(self, line: str) -> None:
         assert self._watchdog is not None
         assert self._watchdog.stdin is not None
-        with suppress(BrokenPipeError):  # it was killed: the next look starts another, which is told everything
+        with suppress(BrokenPipeError):  # it was killed: the next round starts another, which gets every process group
             self._watchdog.stdin.write(line.encode() + b"\n")
             self._watchdog.stdin.flush()

@@ -1,4 +1,4 @@
-"""Start, use and end an embedded cluster: what the command line calls."""
+"""Start, use and end an embedded cluster: the interface of the command line."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _STOP_S = 30.0
 
 @dataclass
 class Cluster:
-    """A living embedded cluster. `settings` are wired to it; as a context manager it lets go at the end.
+    """A running embedded cluster and the `settings` that reach it; as a context manager, it is released at the end.
 
-    Letting go ends a cluster that was started for this command alone, unless another command uses it by then;
-    one that was kept (`up`), or started by another command, lives on.
+    Release ends a cluster that was started for this command alone, unless another command uses it by then. A cluster
+    that was kept (`up`), or started by another command, goes on running.
     """
 
     settings: Settings
@@ -39,20 +39,21 @@ class Cluster:
 
     @property
     def life(self) -> Life:
-        """Who runs now, and what keeps crashing; empty when the cluster has ended."""
+        """The running processes, and the problems of those that keep crashing; empty when the cluster has ended."""
         return self.folder.life() or Life()
 
     @property
     def processes(self) -> tuple[Process, ...]:
+        """The running processes."""
         return self.life.processes
 
     @property
     def owned(self) -> bool:
-        """True when this cluster was started for this command's time."""
+        """True when this cluster was started for this command alone."""
         return self._hold is not None
 
     def release(self) -> None:
-        """Let go of the cluster; returns when its processes are gone, if it was ours alone."""
+        """Release the cluster; if it was this command's alone, return when its processes have ended."""
         if self._users:
             self._users.close()
             self._users = None
@@ -68,7 +69,7 @@ class Cluster:
         )
 
     def _others(self) -> bool:
-        """True when another command uses the cluster, and so keeps it alive."""
+        """Return True when another command uses the cluster and so keeps it alive."""
         alone = self.folder.hold("users", exclusive=True)
         if alone:
             alone.close()
@@ -76,7 +77,7 @@ class Cluster:
         shared = self.folder.hold("users", exclusive=False)
         if shared:
             shared.close()
-        return shared is not None  # else the supervisor has it for itself: it is ending
+        return shared is not None  # else the supervisor holds it exclusively: it is ending
 
     def __enter__(self) -> Cluster:
         return self
@@ -94,10 +95,10 @@ def start(
     keep: bool = False,
     orchestrator: bool = True,
 ) -> Cluster:
-    """The cluster in `settings.state`: the one that lives there, else a new one, ready to be used.
+    """Attach to the cluster that runs in `settings.state`, or start a new one and wait until it is ready.
 
-    `workers` None is one a GPU, else one. With `keep` it outlives this process (`respool up`). Raises UsageError
-    when the folder or a server cannot be used.
+    `workers` None is one per GPU, or one without GPUs. With `keep` the cluster outlives this process (`respool up`).
+    Raises UsageError when the folder or a server cannot be used.
     """
     count = default_workers() if workers is None else workers
     if not 0 <= count <= MAX_WORKERS:
@@ -126,9 +127,9 @@ def start(
 def _launch(
     folder: Folder, settings: Settings, workers: int, flower: bool, keep: bool, orchestrator: bool
 ) -> tuple[BinaryIO, dict[str, str]]:
-    """Start a supervisor and wait for its one line: ready, busy or error. The pipe's end tells it that we are gone."""
+    """Start a supervisor and wait for its one line: ready, busy or error. It notices our end by the pipe's end."""
     reader, writer = os.pipe()
-    # -P, as wherever we start Python: nothing is imported from the folder in which users stand.
+    # -P, as wherever Respool starts Python: nothing is imported from the user's current folder.
     argv = [sys.executable, "-P", "-m", "orchestrator.local.supervisor"]
     argv += ["--workers", str(workers), "--report", str(writer)]
     argv += ["--flower"] * flower + ["--no-orchestrator"] * (not orchestrator) + ["--keep"] * keep
@@ -164,9 +165,9 @@ def _launch(
 
 
 def attach(settings: Settings) -> Cluster | None:
-    """The cluster that lives in `settings.state`, held so that nobody ends it under us; None when there is none.
+    """Attach to the cluster that runs in `settings.state` and keep it from ending; None when there is none.
 
-    What a crashed cluster left behind is ended and forgotten on the way.
+    Processes and files that a crashed cluster left behind are ended and removed first.
     """
     folder = Folder(settings.state.expanduser().absolute())
     if not folder.path.exists():
@@ -190,7 +191,7 @@ def attach(settings: Settings) -> Cluster | None:
 
 
 def stop(settings: Settings) -> bool:
-    """End the cluster that lives in `settings.state`, whoever uses it; False when there was none."""
+    """End the cluster that runs in `settings.state`, even while it is used; return False when there was none."""
     folder = Folder(settings.state.expanduser().absolute())
     if not folder.path.exists():
         return False
@@ -200,7 +201,7 @@ def stop(settings: Settings) -> bool:
     life = folder.life()
     supervisor = life.supervisor if life else None
     if supervisor is None or not supervisor.alive:
-        raise UsageError(f"somebody holds {folder.path / 'lock'}, but no cluster is described there; try again.")
+        raise UsageError(f"{folder.path / 'lock'} is locked, but no cluster is described there; try again.")
     os.kill(supervisor.pid, signal.SIGTERM)
     try:
         _wait(lambda: not (folder.lived_in or supervisor.alive), _STOP_S, f"the cluster in {folder.path} to end")
@@ -212,9 +213,9 @@ def stop(settings: Settings) -> bool:
 
 
 def scale(settings: Settings, workers: int) -> None:
-    """Change the number of workers of the cluster that lives in `settings.state`; returns when it is so.
+    """Change the number of workers of the cluster that runs in `settings.state`; return once it has changed.
 
-    Workers that leave hand their chunks back first. Raises UsageError when no cluster lives there.
+    Workers that leave hand their chunks back first. Raises UsageError when no cluster runs there.
     """
     if not 0 <= workers <= MAX_WORKERS:
         raise UsageError(f"{workers} workers asked for; give a number from 0 to {MAX_WORKERS}.")
@@ -239,7 +240,7 @@ def _cluster(folder: Folder, settings: Settings, hold: BinaryIO | None, users: B
 
 
 def _forget(folder: Folder) -> None:
-    """Sweep up after a crashed cluster, if there is one and nobody else is at it."""
+    """Clean up after a crashed cluster, unless another process does so."""
     if not folder.cluster.exists():
         return
     lock = folder.hold("lock", exclusive=True)
@@ -249,10 +250,12 @@ def _forget(folder: Folder) -> None:
 
 
 def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look until `condition` holds; raise Unreachable when it takes longer than `seconds`."""
+    """Poll until `condition` holds; raise Unreachable when it takes longer than `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise Unreachable(f"waited {seconds:.0f} s for {what}, in vain; look at its logs folder, or try again.")
+            raise Unreachable(
+                f"waited {seconds:.0f} s for {what} without success; look at its logs folder, or try again."
+            )
         with suppress(InterruptedError):
             time.sleep(0.02)

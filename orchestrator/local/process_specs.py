@@ -1,4 +1,4 @@
-"""How our own processes and Flower are started beside the servers."""
+"""Commands and environments of our own processes and Flower in an embedded cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def gpus() -> list[str]:
-    """Names of this machine's NVIDIA GPUs as CUDA_VISIBLE_DEVICES takes them, without loading torch to ask."""
+    """List this machine's NVIDIA GPUs by their names in CUDA_VISIBLE_DEVICES, without loading torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
@@ -21,11 +21,12 @@ def gpus() -> list[str]:
 
 
 def default_workers() -> int:
-    """One a GPU, else one: a worker already computes with all cores."""
+    """Return one worker per GPU, or one without GPUs: a worker already computes with all cores."""
     return len(gpus()) or 1
 
 
 def orchestrator(settings: Settings) -> Member:
+    """Describe the orchestrator."""
     return Member(
         role="orchestrator",
         name="orchestrator",
@@ -36,7 +37,7 @@ def orchestrator(settings: Settings) -> Member:
 
 
 def worker(settings: Settings, n: int, count: int) -> Member:
-    """Worker `n` of `count`: its own GPU where there are some, else its share of the cores."""
+    """Describe worker `n` of `count`, with its own GPU where there are any, else with its share of the cores."""
     env = settings.environment()
     if settings.metrics_port:
         env["RESPOOL_METRICS_PORT"] = str(settings.metrics_port + 1 + n)  # the orchestrator has the first
@@ -55,7 +56,7 @@ def worker(settings: Settings, n: int, count: int) -> Member:
 
 
 def flower(settings: Settings, user: str, password: str) -> Member:
-    """Flower behind a login. Login and broker go by environment: a command line is read by everybody."""
+    """Describe Flower behind a login. Login and broker are passed by environment: any user can read a command line."""
     (port,) = free_ports(1)
     return Member(
         role="flower",

@@ -1,4 +1,4 @@
-"""How Redis and SeaweedFS are started: found, configured on loopback with random keys, and asked whether they are ready."""
+"""Redis and SeaweedFS of an embedded cluster: found, configured on loopback with random keys, checked for readiness."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ HOST = "127.0.0.1"
 # Below Linux's ephemeral ports (32768 and up), so that no outgoing connection takes a chosen port before its server does.
 _PORTS = range(15000, 22500)
 MEMORY = "1GiB"
-"""Go's soft limit for SeaweedFS: files of 1.6 GB went in and out no slower than without, at a peak of 1.3 GB instead of 3."""
+"""Go's soft memory limit for SeaweedFS: files of 1.6 GB went in and out as fast as without it, at a peak of 1.3 GB instead of 3."""
 _GRPC = 10000  # SeaweedFS' own distance between a port and its gRPC port; its admin worker accepts no other
 _WINDOW = 16
-"""Ports between where two processes with consecutive ids begin to look: a cluster needs seven."""
+"""Distance between the first ports that processes with consecutive ids try: a cluster needs seven ports."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A process to run: what, how, and how to know that it serves. `port` 0 means it serves none."""
+    """A process to run: command, environment, readiness check. `port` 0 means that it serves none."""
 
     role: str
     name: str
@@ -38,17 +38,17 @@ class Member:
     cwd: Path | None = None
     ready: Callable[[], bool] = lambda: True
     stop_s: float = 4.0
-    """How long a polite end may take before the process is killed."""
+    """Seconds between SIGTERM and SIGKILL."""
 
 
 _turn = itertools.count(os.getpid() * _WINDOW)
 
 
 def free_ports(count: int, grpc: bool = False) -> list[int]:
-    """`count` ports nobody listens on; with `grpc`, each one's port + 10000 is free too.
+    """Find `count` ports without a listener; with `grpc`, each one's port + 10000 is free too.
 
-    Each process looks from a place of its own and never twice at the same: clusters that start at the same time would
-    otherwise find the same ports free, and SeaweedFS binds its last ones seconds after it has begun to serve.
+    Each process starts its search at a different port and never tries one twice: clusters that start at the same time
+    would otherwise find the same ports free, and SeaweedFS binds its last ones seconds after it has begun to serve.
     """
     found: list[int] = []
     for _ in _PORTS:
@@ -70,9 +70,9 @@ def _free(port: int) -> bool:
 
 
 def redis(folder: Path, password: str) -> Member:
-    """A Redis that keeps its data in `folder` and takes commands from `password` alone.
+    """Describe a Redis that keeps its data in `folder` and wants `password`.
 
-    The password stands in a file that only this user reads, never on the command line, which everybody reads.
+    The password is in a file that only this user can read, never on the command line, which any user can read.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     (port,) = free_ports(1)
@@ -99,7 +99,7 @@ def redis(folder: Path, password: str) -> Member:
 
 
 def set_aside(folder: Path) -> Path | None:
-    """Move a Redis' data out of its way, and what was moved before away; None when there are none."""
+    """Move a Redis' data aside, replacing what was moved before; return the new place, None without data."""
     data = [folder / name for name in ("appendonlydir", "appendonly.aof", "dump.rdb") if (folder / name).exists()]
     if not data:
         return None
@@ -112,7 +112,7 @@ def set_aside(folder: Path) -> Path | None:
 
 
 def redis_program() -> str:
-    """Path of the redis-server to start; UsageError when there is none."""
+    """Find the redis-server to start; raise UsageError when there is none."""
     found = shutil.which("redis-server")
     if found:
         return found
@@ -140,14 +140,16 @@ def _redis_answers(port: int, password: str) -> bool:
 
 
 def seaweed(folder: Path, temporary: Path, bucket: str, access_key: str, secret_key: str) -> Member:
-    """A SeaweedFS that keeps its data in `folder`; `temporary` is a short private path for its Unix sockets.
+    """Describe a SeaweedFS that keeps its data in `folder`; `temporary` is a short private path for its Unix sockets.
 
     S3 wants `access_key` and `secret_key`; its inner HTTP servers (filer, volume) want tokens signed with keys that only
-    this process knows, since anybody on the machine can reach loopback.
+    this process knows, since every user of the machine can reach loopback.
     """
     data = folder / "data"
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for old in data.glob("m[0-9]*"):  # the raft state of the master at an earlier port: it would wait for that peer
+    for old in data.glob(
+        "m[0-9]*"
+    ):  # raft state of the master at an earlier port: the new master would wait for that peer
         shutil.rmtree(old)
     master, volume, filer, s3, admin = free_ports(5, grpc=True)
     identity = {
@@ -196,7 +198,7 @@ def seaweed(folder: Path, temporary: Path, bucket: str, access_key: str, secret_
 
 
 def weed_program() -> str:
-    """Path of SeaweedFS' one program; UsageError when it is absent."""
+    """Find SeaweedFS' program; raise UsageError when it is absent."""
     beside = Path(sysconfig.get_path("scripts")) / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if not found:
@@ -208,7 +210,7 @@ def _s3_answers(port: int) -> bool:
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:
             connection.sendall(f"GET / HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
-            return b" 403 " in connection.recv(64)  # it asks who we are, so its rules are loaded
+            return b" 403 " in connection.recv(64)  # it asks for a login, so its rules are loaded
     except OSError:
         return False
 

@@ -1,12 +1,12 @@
 """The folder of an embedded cluster: its lock, its credentials, and the list of its processes.
 
 lock               held (flock) by the supervisor as long as the cluster lives
-users              held shared by each command that uses the cluster, so that nobody ends it under another
-credentials.json   passwords and ports of this life of the cluster, mode 0600
+users              held shared by each command that uses the cluster, so that no other command ends it
+credentials.json   passwords and ports of this run of the cluster, mode 0600
 cluster.json       {"processes": [{"role", "pid", "port", "started"}, ...], ...}
-wanted.json        how many workers `respool scale` asked for; the supervisor reads it at SIGUSR1
-redis/ s3/         the servers' data, which the next life finds again
-scratch/           what workers have at hand; emptied at every start
+wanted.json        the number of workers that `respool scale` asked for; the supervisor reads it at SIGUSR1
+redis/ s3/         the servers' data, which the next run finds again
+scratch/           the workers' current chunks; emptied at every start
 logs/              one file a process
 """
 
@@ -45,6 +45,7 @@ class Process(Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
+        """True while the process runs."""
         return started(self.pid) == self.started != ""
 
 
@@ -60,13 +61,13 @@ class Life(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """wanted.json: how many workers somebody asked for while the cluster lives."""
+    """wanted.json: the number of workers asked for while the cluster runs."""
 
     workers: Annotated[int, Meta(ge=0, le=MAX_WORKERS)]
 
 
 class Credentials(Struct, frozen=True):
-    """How to reach this life of the cluster."""
+    """Ports, passwords and keys of this run of the cluster."""
 
     redis_url: str
     s3_endpoint: str
@@ -86,30 +87,35 @@ class Folder:
 
     @property
     def credentials(self) -> Path:
+        """Path of credentials.json."""
         return self.path / "credentials.json"
 
     @property
     def cluster(self) -> Path:
+        """Path of cluster.json."""
         return self.path / "cluster.json"
 
     @property
     def wanted(self) -> Path:
+        """Path of wanted.json."""
         return self.path / "wanted.json"
 
     @property
     def logs(self) -> Path:
+        """Folder of the log files."""
         return self.path / "logs"
 
     @property
     def scratch(self) -> Path:
+        """Folder of the workers' current chunks."""
         return self.path / "scratch"
 
     def make(self) -> None:
-        """Create the folder for this user alone; raise UsageError when it cannot be had."""
+        """Create the folder for this user alone; raise UsageError when that fails."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.path.stat().st_uid != os.getuid():
-                raise UsageError(f"state folder {self.path} belongs to somebody else; name another with --state.")
+                raise UsageError(f"state folder {self.path} belongs to another user; name another with --state.")
             self.path.chmod(0o700)
             for folder in (self.logs, self.scratch):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -119,7 +125,7 @@ class Folder:
             ) from error
 
     def hold(self, name: str, exclusive: bool) -> BinaryIO | None:
-        """Take the lock `name` without waiting; None when somebody else has it. Closing the file lets go."""
+        """Take the lock `name` without waiting; None when another process has it. Closing the file releases it."""
         stream = (self.path / name).open("ab")
         try:
             fcntl.flock(stream, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -143,7 +149,7 @@ class Folder:
         return False
 
     def life(self) -> Life | None:
-        """cluster.json, or None when there is none (it is always replaced whole)."""
+        """Read cluster.json (always replaced whole); None when there is none."""
         try:
             return msgspec.json.decode(self.cluster.read_bytes(), type=Life)
         except FileNotFoundError:
@@ -158,7 +164,7 @@ class Folder:
         write_atomically(path, json.dumps(msgspec.to_builtins(value), indent=1).encode(), private=True)
 
     def wire(self, settings: Settings) -> tuple[Settings, Credentials]:
-        """`settings` with the addresses and keys of the cluster that lives here."""
+        """Return `settings` with the addresses and keys of the cluster that runs here."""
         found = msgspec.json.decode(self.credentials.read_bytes(), type=Credentials)
         values: dict[str, Any] = {
             "redis_url": found.redis_url,
@@ -174,7 +180,7 @@ class Folder:
         return replace(settings, **values), found
 
     def sweep(self) -> None:
-        """End what a crashed cluster left behind, and forget it. Only for whoever holds the lock."""
+        """End the processes that a crashed cluster left behind, and remove its files. The caller holds the lock."""
         with suppress(UsageError):
             life = self.life()
             for process in (life.processes + ((life.watchdog,) if life.watchdog else ())) if life else ():
@@ -186,7 +192,7 @@ class Folder:
 
 
 def started(pid: int) -> str:
-    """What tells the process `pid` from any other that had or will have its number; "" when it is gone or a zombie."""
+    """Return what tells process `pid` from an earlier or later one of its number; "" when it is gone or a zombie."""
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:

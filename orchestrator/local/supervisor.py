@@ -1,8 +1,8 @@
-"""The one process that starts an embedded cluster, restarts what crashes, and ends it all.
+"""The process that starts an embedded cluster, restarts what crashes, and ends it all.
 
-It stands alone between the command and the cluster: whatever happens to the command, the pipe on the
-supervisor's stdin ends; whatever happens to the supervisor, the watchdog's pipe ends, and the kernel
-signals the children (Linux). Single-threaded: every wait is one select over pipes, signals and times.
+It stands between the command and the cluster: when the command ends in any way, the pipe on the supervisor's stdin
+ends; when the supervisor ends in any way, the watchdog's pipe ends, and the kernel signals the children (Linux).
+Single-threaded: every wait is one select over pipes, signals and times.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from contract import settings as settings_module
 from contract.errors import RespoolError, UsageError
 from contract.settings import Settings
 from orchestrator.local import process_specs, servers
-from orchestrator.local.children import Child, Family
+from orchestrator.local.children import Child, Children
 from orchestrator.local.servers import Member
 from orchestrator.local.state_folder import TEMPORARY, Credentials, Folder, Life, Process, Wanted, started
 
@@ -41,7 +41,7 @@ _SERVERS = ("redis", "s3")
 
 @dataclass(frozen=True)
 class Order:
-    """What cluster is wanted. With `keep` it outlives the command that starts it, once it is ready."""
+    """Description of the cluster to start. With `keep` it outlives the command that starts it, once it is ready."""
 
     settings: Settings
     workers: int
@@ -51,7 +51,7 @@ class Order:
 
 
 class Supervisor:
-    """See the module. `owner` is the pipe whose end means that the command which started us is gone."""
+    """Supervisor of one cluster. The end of the pipe `owner` means that the command which started it is gone."""
 
     def __init__(self, folder: Folder, order: Order, owner: int, report: BinaryIO) -> None:
         self._folder, self._order, self._owner, self._report = folder, order, owner, report
@@ -59,18 +59,18 @@ class Supervisor:
         self._listen()
 
     def run(self) -> int:
-        """Live until told to end; returns the exit code."""
+        """Run until asked to end; return the exit code."""
         lock = self._folder.hold("lock", exclusive=True)
         if lock is None:
             self._tell({"busy": True})
             return 0
-        os.dup(lock.fileno())  # never closed: whoever waits for the lock waits until this process is gone
+        os.dup(lock.fileno())  # never closed: a process that waits for the lock waits until this one is gone
         self._folder.sweep()
         shutil.rmtree(self._folder.scratch, ignore_errors=True)
         self._folder.make()
-        self._family = Family(self._folder.logs, Path(tempfile.mkdtemp(prefix=TEMPORARY)))
+        self._children = Children(self._folder.logs, Path(tempfile.mkdtemp(prefix=TEMPORARY)))
         try:
-            self._family.guard()
+            self._children.guard()
             self._start(self._start_servers())
             self._ready = True
             self._record()
@@ -89,24 +89,26 @@ class Supervisor:
         return 0
 
     def _start_servers(self) -> Credentials:
-        """Redis and S3, side by side; again on other ports when somebody took one in the meantime.
+        """Start Redis and S3 side by side; try other ports when another process took one in the meantime.
 
-        A Redis that cannot read its data does without: all of it is made again from S3.
+        A Redis that cannot read its data starts without: all of it is rebuilt from S3.
         """
         password, access_key, secret_key = secrets.token_hex(24), secrets.token_hex(10), secrets.token_hex(24)
         bucket, path = self._order.settings.s3_bucket, self._folder.path
         for last in (False, False, True):
             redis = servers.redis(path / "redis", password)
-            s3 = servers.seaweed(path / "s3", self._family.temporary, bucket, access_key, secret_key)
-            born = [self._family.bear(member) for member in (redis, s3)]
+            s3 = servers.seaweed(path / "s3", self._children.temporary, bucket, access_key, secret_key)
+            born = [self._children.start(member) for member in (redis, s3)]
             self._record()
             failed = self._wait_ready(born)
             if failed is None:
                 break
             if last:
-                raise UsageError(f"{failed.name} does not start; its last words: {self._family.last_words(failed)}")
-            self._family.end(born, self._select, grace=False)
-            self._family.children.clear()
+                raise UsageError(
+                    f"{failed.name} does not start; the last line of its log: {self._children.last_log_line(failed)}"
+                )
+            self._children.end(born, self._select, grace=False)
+            self._children.children.clear()
             if failed.role == "redis" and (aside := servers.set_aside(path / "redis")):
                 print(f"Redis' data were set aside, in {aside}", file=sys.stderr, flush=True)  # noqa: T201 - the log
         return Credentials(
@@ -118,7 +120,7 @@ class Supervisor:
         )
 
     def _wait_ready(self, children: list[Child]) -> Member | None:
-        """Wait until all serve; the first that ended instead or does not answer in time, or None."""
+        """Wait until all serve; return the first that ended or did not answer in time, or None."""
         deadline = time.monotonic() + _READY_S
         waiting = children
         while waiting := [child for child in waiting if not child.member.ready()]:
@@ -131,18 +133,18 @@ class Supervisor:
         return None
 
     def _start(self, credentials: Credentials) -> None:
-        """Everybody but the servers. Their credentials are on disk before anybody needs them."""
+        """Start everything but the servers. The credentials are on disk before any process needs them."""
         order = self._order
         self._folder.write(self._folder.credentials, credentials)
         wired = self._wired = self._folder.wire(order.settings)[0]
         if order.orchestrator:
-            self._family.bear(process_specs.orchestrator(wired))
+            self._children.start(process_specs.orchestrator(wired))
         for n in range(order.workers):
-            self._family.bear(process_specs.worker(wired, n, order.workers))
+            self._children.start(process_specs.worker(wired, n, order.workers))
         if order.flower:
             user, password = "respool", secrets.token_urlsafe(12)
             member = process_specs.flower(wired, user, password)
-            self._family.bear(member)
+            self._children.start(member)
             url = f"http://{servers.HOST}:{member.port}"
             login = msgspec.structs.replace(credentials, flower_url=url, flower_user=user, flower_password=password)
             self._folder.write(self._folder.credentials, login)
@@ -150,7 +152,7 @@ class Supervisor:
     def _live(self) -> None:
         users: BinaryIO | None = None
         while not self._stopping:
-            changed = self._family.tend()
+            changed = self._children.tend()
             if self._rescale:
                 self._rescale = False
                 self._scale()
@@ -162,31 +164,31 @@ class Supervisor:
                 if users:  # no command uses the cluster, and from now on none can start to
                     self._users = users
                     return
-            self._select(0.1 if self._ownerless else self._family.next_act_s)
+            self._select(0.1 if self._ownerless else self._children.next_act_s)
 
     def _scale(self) -> None:
-        """As many workers as the wanted file says: the newest leave, and hand their chunks back; new ones take free numbers."""
+        """Adapt the number of workers to wanted.json: the newest leave and hand chunks back; new ones take free numbers."""
         wanted = msgspec.json.decode(self._folder.wanted.read_bytes(), type=Wanted).workers
-        here = [c for c in self._family.children if c.member.role == "worker" and c.leave_by is None]
+        here = [c for c in self._children.children if c.member.role == "worker" and c.leave_by is None]
         for child in here[wanted:]:
-            self._family.retire(child)
-        names = {c.member.name for c in self._family.children}
+            self._children.retire(child)
+        names = {c.member.name for c in self._children.children}
         free = (n for n in itertools.count() if f"worker-{n}" not in names)
         for _ in range(wanted - len(here)):
-            self._family.bear(process_specs.worker(self._wired, next(free), wanted))
+            self._children.start(process_specs.worker(self._wired, next(free), wanted))
 
     def _record(self) -> None:
-        """Write down who lives."""
+        """Write the running processes to cluster.json."""
         me = Process("supervisor", os.getpid(), 0, started(os.getpid()))
-        family = self._family
+        family = self._children
         self._folder.write(
             self._folder.cluster,
             Life(family.processes, me, family.watchdog, self._ready, tuple(family.problems), str(family.temporary)),
         )
 
     def _end(self) -> None:
-        """Workers and orchestrator first, so that they can hand back and store; the servers after them."""
-        family = self._family
+        """End workers and orchestrator first, so that they can hand back and store; the servers after them."""
+        family = self._children
         family.end([child for child in family.children if child.member.role not in _SERVERS], self._select)
         family.end([child for child in family.children if child.member.role in _SERVERS], self._select)
         family.dismiss_watchdog()
@@ -205,7 +207,7 @@ class Supervisor:
         self._selector.register(self._owner, selectors.EVENT_READ)
 
     def _select(self, timeout: float | None) -> None:
-        """Wait for a signal, the owner's end or the timeout, and note what it was."""
+        """Wait for a signal, the owner's end or the timeout, and record which it was."""
         for key, _ in self._selector.select(timeout):
             if key.fileobj is self._wakeup:
                 numbers = self._wakeup.recv(4096)
@@ -224,11 +226,11 @@ class Supervisor:
 
 
 class _Stopped(Exception):
-    """Raised when the end is asked for during the start."""
+    """Raised when the supervisor is asked to end during the start."""
 
 
 def main() -> None:
-    """Entry point of the supervisor's process; see `orchestrator.local.cluster.start` for who calls it and how."""
+    """Run the supervisor's process; `orchestrator.local.cluster.start` starts it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--flower", action="store_true")
@@ -236,7 +238,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--report", type=int, required=True)
     options = parser.parse_args()
-    if os.fork():  # nobody's child: it may outlive the command that starts it, and leaves that one no zombie
+    if os.fork():  # detached: it may outlive the command that starts it, and leaves that one no zombie
         os._exit(0)
     settings = replace(settings_module.load(), redis_url="", broker_url="", s3_endpoint="")
     order = Order(settings, options.workers, options.flower, not options.no_orchestrator, options.keep)

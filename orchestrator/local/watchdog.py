@@ -1,8 +1,8 @@
-"""Ends a cluster whose supervisor was killed: reads process groups from a pipe and kills them at its end.
+"""The process that ends a cluster whose supervisor was killed: reads process groups from a pipe and kills them at its end.
 
 Run as a script by the supervisor, with the standard library's `signal` and `os` alone, so that it starts in
 a few milliseconds. Lines on stdin: ``+PID`` a group to end, ``-PID`` one that is gone, ``=PATH`` a temporary
-folder to remove at last. The pipe ends when the supervisor does, however it does.
+folder to remove at the end. The pipe ends with the supervisor, in whatever way that ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import suppress
 
 
 def main() -> None:
+    """Read process groups until the pipe ends, then kill them and remove the folders."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     groups: dict[int, None] = {}

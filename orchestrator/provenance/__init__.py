@@ -1,1 +1,1 @@
-"""The paper trail: a record of every result, in the store's own words, as PREMIS 3, and in BagIt bags."""
+"""Provenance: a record of every result as JSON, as PREMIS 3, and in BagIt bags."""

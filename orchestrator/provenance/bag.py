@@ -17,16 +17,19 @@ from stores.atomic_files import unfinished
 from stores.storage import file_sha256
 
 RECORDS, PREMIS = "respool-records.jsonl", "premis.xml"
-"""Tag files of every bag: they speak about the payload, and are no part of it."""
+"""Tag files of every bag: they describe the payload and are not part of it."""
 
 
 def write_bag(
     folder: Path, records: Sequence[Record], fetch: Callable[[Record, Path], None], contact: str = ""
 ) -> Path:
-    """Make `folder`, which must not exist or be empty, a bag of the results that `records` tell of.
+    """Write the results that `records` describe as a bag into `folder`, which must be new or empty.
 
-    `fetch` writes one result to the path it is given. Raises UsageError for a folder that is in use or no records,
-    IntegrityError when a file is not the recorded bytes. A bag that could not be finished is removed.
+    `fetch` writes one result to the path it is given. An unfinished bag is removed.
+
+    Raises:
+        UsageError: the folder is not empty, or there are no records.
+        IntegrityError: a file's bytes differ from its record.
     """
     if not records:
         raise UsageError("the job has no results yet; a bag needs at least one. See `respool status`.")

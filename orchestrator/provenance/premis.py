@@ -1,4 +1,4 @@
-"""A record as PREMIS 3.0 XML (Library of Congress, January 2016): two files, the event between them, and who took part."""
+"""A record as PREMIS 3.0 XML (Library of Congress, January 2016): two files, the event between them, and its agents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ElementTree.register_namespace("xsi", _XSI)
 
 
 def premis(records: Sequence[Record]) -> bytes:
-    """A PREMIS document about `records`, which are all of one job and at least one; UTF-8, as the schema orders elements."""
+    """Build a PREMIS document (UTF-8) about one or more `records` of one job, its elements in the schema's order."""
     root = Element(f"{{{NAMESPACE}}}premis", {"version": "3.0"})
     root.set(f"{{{_XSI}}}schemaLocation", f"{NAMESPACE} {SCHEMA}")
     for record in records:
@@ -55,7 +55,7 @@ def _add(parent: Element, name: str, text: str | None = None, **attributes: str)
 
 
 def _identified(parent: Element, kind: str, what: str, value: str) -> None:
-    """An identifier element such as eventIdentifier, with its type and value."""
+    """Add an identifier element such as eventIdentifier, with its type and value."""
     identifier = _add(parent, kind)
     _add(identifier, f"{kind}Type", what)
     _add(identifier, f"{kind}Value", value)

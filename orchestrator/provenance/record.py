@@ -1,4 +1,4 @@
-"""One record for every result: from which bytes, by which model, on which worker, with which damage. Pure."""
+"""Records of results: source bytes, model, workers, damage and notes of each. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ def records(
     manifest: Manifest,
     sequences: Mapping[int, ImageSequence] = MappingProxyType({}),
 ) -> Iterator[Record]:
-    """A record for each file of `manifest`, in its order; `dones` are the commits by chunk, `sequences` say by item what
-    a film was packed from."""
+    """Yield a record for each file of `manifest`, in its order.
+
+    `dones` are the commits by chunk; `sequences` holds, by item, the numbered images that a film was packed from.
+    """
     first = dict(plan.duplicates)
     by_item = _twins(plan, _chunks_by_item(job, plan))
     damage: dict[int, list[Damage]] = {}
@@ -63,7 +65,7 @@ def _chunks_by_item(job: Job, plan: Plan) -> dict[int, list[int]]:
 
 
 def _twins(plan: Plan, found: dict[int, list[int]]) -> dict[int, list[int]]:
-    """The chunks of items that were computed once are those of the first of them."""
+    """Assign the chunks of an item also to its duplicates, which were not computed again."""
     return found | {twin: found.get(first, []) for twin, first in plan.duplicates}
 
 
@@ -72,7 +74,7 @@ def _items(chunk: Chunk) -> range:
 
 
 def _notes_by_name(items: Sequence[Item], notes: Sequence[str]) -> dict[int, list[str]]:
-    """Notes of the job that begin with an item's name; in a job of one item, all of them."""
+    """Sort the job's notes by the item whose name they begin with; in a job of one item, all are its own."""
     if len(items) == 1:
         return {items[0].n: list(notes)}
     by_name = {item.name: item.n for item in items}
@@ -103,7 +105,7 @@ def _facts(done: Done) -> ChunkFacts:
 
 
 def _details(item: Item, number: int, chunks: Sequence[int], dones: Mapping[int, Done]) -> dict[str, Any]:
-    """What the worker noted of an image under `number`: header, target, tiles; nothing for films, whose chunks say it."""
+    """Return the worker's facts about image `number` (header, target, tiles); none for films, whose chunks have them."""
     for n in chunks:
         if item.kind == "image" and n in dones and "images" in dones[n].record:
             images: dict[str, Any] = msgspec.json.decode(dones[n].record["images"])

@@ -1,4 +1,4 @@
-"""An old result against its record: is it still what was delivered, and made from what it says?"""
+"""Verification of old results against their records: bytes as delivered, made from the stated source."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from orchestrator.result_record import Record, from_lines
 from stores.storage import file_sha256
 
 Recorded = Callable[[str], list[Record]]
-"""Records of a job id, from wherever they can be had; empty when they cannot."""
+"""Function that returns the records of a job id; an empty list when they cannot be reached."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came out for one file. `how` says against what it was held; `fault` is empty for a file that stood the test."""
+    """Outcome for one file. `how` names what it was compared with; `fault` is empty for a file that passed."""
 
     path: Path
     how: str
@@ -33,7 +33,7 @@ class Finding:
 
 
 def verify(path: Path, recorded: Recorded, source: Path | None = None) -> list[Finding]:
-    """Check a result, a folder of results, or a bag; `source`, when given, against what the result says it was made of.
+    """Check a result, a folder of results, or a bag; compare `source`, when given, with the hash in the result.
 
     Raises BadInput for a path that does not exist or holds nothing that Respool made.
     """
@@ -51,7 +51,7 @@ def verify(path: Path, recorded: Recorded, source: Path | None = None) -> list[F
 
 
 def _bag(path: Path) -> list[Finding]:
-    """A bag by its manifests, then every file of it by its record."""
+    """Check a bag by its manifests, then every file of it by its record."""
     try:
         bagit.Bag(str(path)).validate(processes=1)
     except bagit.BagError as error:
@@ -94,7 +94,7 @@ def _file(path: Path, recorded: Recorded, source: Path | None) -> Finding | None
 
 
 def embedded(path: Path) -> Making | None:
-    """What a file says about how it was made; None for a file that says nothing. Never raises for broken files."""
+    """Read the provenance record inside a file; None for a file without one. Never raises for broken files."""
     with path.open("rb") as file:
         form = sniff(file.read(HEAD))
         try:

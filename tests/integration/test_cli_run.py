@@ -327,7 +327,7 @@ def status_of(request: urllib.request.Request) -> int:
 def test_a_worker_that_cannot_start_is_no_endless_wait(
     respool: Respool, small_film: Path, tmp_path: Path, nobody_left: Callable[[], list[str]]
 ) -> None:
-    """Workers that crash at once end `run` with their last words, not with a bar that stands still for ever."""
+    """Workers that crash at once end `run` with the last line of their log, not with a bar that stands still."""
     out = tmp_path / "out.mp4"
     broken = {"RESPOOL_LEASE_TTL_S": "30", "PYTHONPATH": str(tmp_path)}
     (tmp_path / "celery.py").write_text("raise RuntimeError('no celery today')\n")
