@@ -1,4 +1,4 @@
-"""A chunk of a film: run in, encoded chunk out."""
+"""Enhancement of a chunk of a film: reads a packet run, writes an encoded chunk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from media.frame_changes import Turns
 from workers.film.decode import RunDecoder
 from workers.film.deinterlace import deinterlaced
 from workers.film.encode import ChunkEncoder
-from workers.film.pipeline import Behind, ahead
+from workers.film.pipeline import BackgroundConsumer, prefetched
 
 if TYPE_CHECKING:
     import torch
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from contract.packets import RunHeader
     from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
-    from workers.film.cuda_streams import Handed
+    from workers.film.cuda_streams import Sent
     from workers.generators.enhancer import Enhancer
 
 BATCH = 4
-"""Frames that go through a GPU's network at once: enough to fill it at common sizes, few enough for its memory."""
+"""Frames that a GPU's network processes at once: enough to use it fully at common sizes, few enough for its memory."""
 DEPTH = 2
-"""Batches that wait between two stages: one being worked on by the next stage, one ready, so that none waits for long."""
+"""Batches in the queue between two stages: one that the next stage works on and one that is ready, so that no stage waits long."""
 
 
 @dataclass(frozen=True)
 class FilmResult:
-    """What a chunk came to. `damage` is in positions of the film; `record` holds seconds per stage and the enhancer's."""
+    """The result of a chunk. `damage` is in positions of the film; `record` has the seconds of each stage and the enhancer's record."""
 
     frames: int
     reorder: int
@@ -48,11 +48,12 @@ class FilmResult:
 
 @dataclass
 class Clock:
-    """Seconds that each stage worked; stages work at the same time, and each spends on its own names."""
+    """Seconds that each stage worked; stages work at the same time under different names."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     def spend(self, stage: str, since: float) -> float:
+        """Add the seconds from `since` until now to `stage`; return the time now."""
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
         return now
@@ -66,12 +67,12 @@ def enhance_film(
     checkpoint: Checkpoint,
     faces: FaceRestorer | None = None,
 ) -> FilmResult:
-    """Decode the owned frames of `run`, enhance and encode them into `out`; without an `enhancer` they pass untouched.
+    """Decode the owned frames of `run`, enhance them and encode them into `out`; without an `enhancer` they stay unchanged.
 
     With `faces`, which needs an enhancer, the faces of the enhanced frames are restored.
-    `checkpoint` is called between batches and raises to stop. A frame that the source does not give is left out and
-    reported; with `spec.strict` any damage raises EnhanceError. `out` is empty when no frame came at all.
-    Decoding, enhancing and encoding go on at the same time, a few batches apart.
+    `checkpoint` is called between batches and raises to stop. A frame that the source does not have is omitted and
+    reported; with `spec.strict` any damage raises EnhanceError. `out` is empty if there is no frame at all.
+    Decoding, enhancing and encoding run at the same time, a few batches apart.
     """
     decoder = RunDecoder(run)
     header = decoder.header
@@ -87,12 +88,12 @@ def enhance_film(
             for batch in _batches(decoder, clock, turns, None, BATCH):
                 checkpoint(encoder.frames)
                 for ordinal, frame in batch:
-                    encoder.write(ordinal, _as_it_is(frame, header))
+                    encoder.write(ordinal, _conformed(frame, header))
         else:
             network = NetworkStages(header, enhancer, faces, clock)
             size, depth = (1, 1) if enhancer.device == "cpu" else (BATCH, DEPTH)
-            shown = network.shown(_batches(decoder, clock, turns, faces, size))
-            with ahead(shown, depth) as inputs, Behind(network.encoded(encoder), depth) as outputs:
+            batches = network.inputs(_batches(decoder, clock, turns, faces, size))
+            with prefetched(batches, depth) as inputs, BackgroundConsumer(network.encoded(encoder), depth) as outputs:
                 for ordinals, rgb in inputs:
                     checkpoint(encoder.frames)
                     outputs.put((ordinals, network.enhanced(rgb)))
@@ -123,8 +124,10 @@ def enhance_film(
 def _batches(
     decoder: RunDecoder, clock: Clock, turns: Turns, faces: FaceRestorer | None, most: int
 ) -> Iterator[list[tuple[int, VideoFrame]]]:
-    """Owned frames with their ordinals, at most `most` at a time; frames of one batch have one size and format. `turns` sees
-    them all, and `faces` the frames before the owned ones that decide about their faces."""
+    """Yield owned frames with their ordinals, at most `most` in a batch; all frames of a batch have the same size and format.
+
+    `turns` receives all owned frames, and `faces` the frames before them that affect their faces.
+    """
     header = decoder.header
     batch: list[tuple[int, VideoFrame]] = []
     shape: tuple[int, int, str] | None = None
@@ -143,19 +146,19 @@ def _batches(
             clock.spend("faces", now)
         if not 0 <= ordinal < header.count:
             continue
-        look = (frame.width, frame.height, frame.format.name)
-        if batch and (look != shape or len(batch) == most):
+        layout = (frame.width, frame.height, frame.format.name)
+        if batch and (layout != shape or len(batch) == most):
             yield batch
             batch = []
         turns.see(position, frame)
-        shape = look
+        shape = layout
         batch.append((ordinal, frame))
     if batch:
         yield batch
 
 
 class NetworkStages:
-    """What is done to a batch on its way, each stage by a thread of its own."""
+    """The stages of a batch around the network; each runs in a thread of its own."""
 
     def __init__(self, header: RunHeader, enhancer: Enhancer, faces: FaceRestorer | None, clock: Clock) -> None:
         self._header = header
@@ -163,44 +166,44 @@ class NetworkStages:
         self._faces = faces
         self._clock = clock
 
-    def shown(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Handed]]:
-        """Frames as the network is shown them: ordinals, and N x 3 x H x W on the device."""
+    def inputs(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Sent]]:
+        """Convert frames to the network's inputs: ordinals, and N x 3 x H x W on the device."""
         import torch
 
-        from workers.film.cuda_streams import hand, own_stream
+        from workers.film.cuda_streams import own_stream, send
 
         with own_stream(self._enhancer.device):
             for batch in batches:
                 now = time.perf_counter()
                 rgb = torch.cat([_rgb(frame, self._header, self._enhancer.device) for _, frame in batch])
                 self._clock.spend("to_rgb", now)
-                yield [ordinal for ordinal, _ in batch], hand(rgb)
+                yield [ordinal for ordinal, _ in batch], send(rgb)
 
-    def enhanced(self, shown: Handed) -> Handed:
-        """The network's results, in the size of the encoding, with their faces restored."""
-        from workers.film.cuda_streams import hand, take
+    def enhanced(self, inputs: Sent) -> Sent:
+        """Enlarge a batch to the size of the encoding, and restore its faces."""
+        from workers.film.cuda_streams import receive, send
 
         now = time.perf_counter()
-        rgb = take(shown)
+        rgb = receive(inputs)
         larger = self._enhancer.frames(rgb, (self._header.encoding.height, self._header.encoding.width))
         now = self._clock.spend("network", now)
         if self._faces is not None:
             larger = self._faces.apply(rgb, larger)
             self._clock.spend("faces", now)
-        return hand(larger)
+        return send(larger)
 
-    def encoded(self, encoder: ChunkEncoder) -> Callable[[tuple[list[int], Handed]], None]:
-        """Encodes batches of results."""
+    def encoded(self, encoder: ChunkEncoder) -> Callable[[tuple[list[int], Sent]], None]:
+        """Return the function that encodes batches of results."""
         from workers.film import colour
-        from workers.film.cuda_streams import own_stream, take
+        from workers.film.cuda_streams import own_stream, receive
 
         encoding = self._header.encoding
         stream = own_stream(self._enhancer.device)
 
-        def encode(batch: tuple[list[int], Handed]) -> None:
+        def encode(batch: tuple[list[int], Sent]) -> None:
             ordinals, made = batch
             with stream:
-                larger = take(made)
+                larger = receive(made)
                 for i, ordinal in enumerate(ordinals):
                     now = time.perf_counter()
                     frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, encoding.colour)
@@ -217,8 +220,8 @@ def _rgb(frame: VideoFrame, header: RunHeader, device: str) -> torch.Tensor:
     return colour.to_rgb(frame, header.colour, device)
 
 
-def _as_it_is(frame: VideoFrame, header: RunHeader) -> VideoFrame:
-    """`frame` untouched, but for what the encoding cannot hold: another colour model, or another size than the film's."""
+def _conformed(frame: VideoFrame, header: RunHeader) -> VideoFrame:
+    """Return `frame` unchanged unless it has another colour model or size than the encoding; then convert it."""
     encoding = header.encoding
     if pixel_class(frame.format.name).model != pixel_class(encoding.pix_fmt).model:
         from workers.film import colour

@@ -1,9 +1,9 @@
-"""From a film's own code values to RGB on the device and back, exactly.
+"""Exact conversion of a film's code values to RGB on the device, and back.
 
-Matrices are ITU-R BT.601-7, BT.709-6 and BT.2020-2 (constants Kr and Kb), ranges those of their tables of
-digital levels. Chroma is brought to full size by linear interpolation at its true position, and back by
-the shortest symmetric filters that undo exactly that interpolation (the analysis halves of the
-biorthogonal 5/3 and 3/1 wavelets of Cohen, Daubechies and Feauveau, 1992): what nobody changed comes back as it was.
+The matrices are those of ITU-R BT.601-7, BT.709-6 and BT.2020-2 (constants Kr and Kb); the ranges are those of their tables of
+digital levels. Chroma is interpolated to full size linearly at its true position, and reduced by
+the shortest symmetric filters that exactly invert that interpolation (the analysis halves of the
+biorthogonal 5/3 and 3/1 wavelets of Cohen, Daubechies and Feauveau, 1992), so that unchanged pixels keep their code values.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _SITES: dict[int, tuple[bool, str]] = {
 }
 _LEFT, _CENTRE, _TOPLEFT = 1, 2, 3
 _GRAIN = 8
-"""Strips of rows begin on multiples of it, which are multiples of every subsampling."""
+"""Strips of rows begin on multiples of this, which is a multiple of every subsampling."""
 _CACHED = 320_000
-"""Pixels in a strip: one pass touches two or three of its float32 planes, 3 MB. Measured with 2 MB of second-level cache."""
+"""Pixels in a strip: one pass uses two or three of its float32 planes, 3 MB. Measured with 2 MB of second-level cache."""
 
 
 def chroma_location(pix_fmt: str, colour: Colour) -> int:
-    """The AVCHROMA_LOC_* that the chroma of `pix_fmt` has: what `colour` says, else what players assume.
+    """Return the AVCHROMA_LOC_* of the chroma of `pix_fmt`: the one in `colour`, else the one that players assume.
 
-    Unsaid, it is the top left luma sample for BT.2020, the centre for JPEG's formats, and the left for all others.
+    Without a value in `colour` it is the top left luma sample for BT.2020, the centre for JPEG's formats, and the left for all others.
     """
     if colour.chroma_location in _SITES:
         return colour.chroma_location
@@ -52,11 +52,11 @@ def chroma_location(pix_fmt: str, colour: Colour) -> int:
 
 
 def to_rgb(frame: av.VideoFrame, colour: Colour, device: torch.device | str = "cpu") -> torch.Tensor:
-    """The frame as 1 x 3 x H x W float32 R'G'B' on `device`, black 0 and white 1.
+    """Convert the frame to 1 x 3 x H x W float32 R'G'B' on `device`, black 0 and white 1.
 
     Codes below black, above white or outside the RGB cube give values outside [0, 1], so that nothing is lost
-    here; networks clip them. Takes planar and semi-planar YUV, planar and packed RGB, and grey, of 8 to 16 bits. Raises Unsupported for other
-    pixel formats (those with alpha among them) and for a matrix that does not fit the format.
+    here; networks clip them. Supports planar and semi-planar YUV, planar and packed RGB, and grey, of 8 to 16 bits. Raises
+    Unsupported for other pixel formats, such as those with alpha, and for a matrix that does not fit the format.
     """
     form = layout(frame.format.name)
     planes = read(frame, form, torch.device(device))
@@ -79,9 +79,9 @@ def to_rgb(frame: av.VideoFrame, colour: Colour, device: torch.device | str = "c
 
 
 def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
-    """1 x 3 x H x W float32 R'G'B', black 0 and white 1, as a frame of `pix_fmt`, tagged as `colour`, rounded to the nearest code value.
+    """Convert 1 x 3 x H x W float32 R'G'B', black 0 and white 1, to a frame of `pix_fmt` with the tags of `colour`.
 
-    Raises Unsupported for pixel formats that `to_rgb` does not take either.
+    Values are rounded to the nearest code value. Raises Unsupported for the pixel formats that `to_rgb` does not support either.
     """
     form = layout(pix_fmt)
     height, width = rgb.shape[-2:]
@@ -98,29 +98,29 @@ def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
 
 
 def _common(rgb: torch.Tensor, form: Layout, colour: Colour) -> bool:
-    """Whether it is what nearly all films are made of, for which there is code of our own."""
+    """Return whether `workers.llvm.yuv` can convert it: planar 4:2:0 on the CPU, as for nearly all films."""
     planar = form.model == "yuv" and form.down == (2, 2) and form.order == ((0,), (1,), (2,))
     here = rgb.device.type == "cpu" and rgb.dtype == torch.float32 and rgb.stride(-1) == 1
     return planar and here and colour.matrix != "grey" and yuv.supported(*rgb.shape[-2:])
 
 
 def _filters(height: int, width: int, form: Layout, colour: Colour) -> tuple[yuv.Filter, yuv.Filter]:
-    """How chroma rows are made of the picture's rows, and chroma columns of its columns."""
+    """Return the filters from the image's rows to chroma rows, and from its columns to chroma columns."""
     on_column, row = _SITES[chroma_location(form.name, colour)]
     return _filter(height, row != "centre", row == "bottom"), _filter(width, on_column, False)
 
 
 @lru_cache(maxsize=64)
 def _filter(length: int, cosited: bool, backwards: bool) -> yuv.Filter:
-    """What `_halve` does with each of `length` samples, learnt from it; only the ends differ from the middle."""
-    seen = min(length, 16 + length % 2)
-    made = _halve(torch.eye(seen), -1, cosited).T.numpy()
+    """Return `_halve` for `length` samples as a filter, computed from a short row; only the ends differ from the middle."""
+    short = min(length, 16 + length % 2)
+    matrix = _halve(torch.eye(short), -1, cosited).T.numpy()
     n = np.arange((length + 1) // 2)
-    # Which sample of the shorter row is made in the same way.
-    like = np.where(n < len(n) - 4, np.minimum(n, 4), n + len(made) - len(n))
+    # The index of the sample in the short row that has the same taps.
+    like = np.where(n < len(n) - 4, np.minimum(n, 4), n + len(matrix) - len(n))
     starts = np.clip(2 * n - 2, 0, length - yuv.TAPS)
-    there = np.clip(2 * like - 2, 0, seen - yuv.TAPS)
-    taps = made[like[:, None], there[:, None] + np.arange(yuv.TAPS)]
+    short_starts = np.clip(2 * like - 2, 0, short - yuv.TAPS)
+    taps = matrix[like[:, None], short_starts[:, None] + np.arange(yuv.TAPS)]
     if backwards:
         starts, taps = length - yuv.TAPS - starts[::-1], taps[::-1, ::-1]
     return yuv.Filter(np.ascontiguousarray(starts, np.int64), np.ascontiguousarray(taps, np.float32))
@@ -137,16 +137,16 @@ def _numbers(form: Layout, colour: Colour) -> yuv.Numbers:
 
 
 def _strips(height: int, width: int, device: torch.device, form: Layout, colour: Colour) -> list[tuple[int, int]]:
-    """Rows [first, last) to work on at once: all on a GPU; on a CPU what its cache holds, which saves a third of the time."""
+    """Return the strips of rows [first, last): one on a GPU; on a CPU as many rows as fit its cache, which saves a third of the time."""
     if device.type != "cpu" or (height % form.down[0] and _SITES[chroma_location(form.name, colour)][1] == "bottom"):
-        return [(0, height)]  # rows that pair up from the bottom of an odd height have to be seen from there
+        return [(0, height)]  # rows that pair up from the bottom of an odd height need the whole image
     rows = max(_GRAIN, _CACHED // width // _GRAIN * _GRAIN)
     return [(first, min(first + rows, height)) for first in range(0, height, rows)]
 
 
 def _planes(rgb: torch.Tensor, form: Layout, colour: Colour, first: int, last: int) -> list[torch.Tensor]:
-    """The code values of the rows `first` (a multiple of _GRAIN) to `last` - 1, arranged as `pixels.write` takes them."""
-    # Each halving's filter sees two rows beyond; the picture's own edges stay edges.
+    """Return the code values of the rows `first` (a multiple of _GRAIN) to `last` - 1, arranged for `planes.write`."""
+    # Each halving's filter reaches two rows further; the image's own edges stay edges.
     reach = 2 * form.down[0]
     low, high = max(first - reach, 0), min(last + reach, rgb.shape[-2])
     rows = rgb[..., low:high, :]
@@ -173,7 +173,7 @@ def _planes(rgb: torch.Tensor, form: Layout, colour: Colour, first: int, last: i
 
 
 def tag(frame: av.VideoFrame, colour: Colour) -> None:
-    """Write the source's own colour tags onto a frame, for the encoder to carry on."""
+    """Set the source's colour tags on a frame, for the encoder to copy."""
     frame.colorspace = colour.space
     frame.color_range = colour.range
     frame.color_primaries = colour.primaries
@@ -183,19 +183,19 @@ def tag(frame: av.VideoFrame, colour: Colour) -> None:
 def _constants(colour: Colour, pix_fmt: str) -> tuple[float, float]:
     if colour.matrix not in _KR_KB:
         raise Unsupported(
-            f"pixel format {pix_fmt} needs the matrix bt601, bt709 or bt2020, but the plan says {colour.matrix}; "
+            f"pixel format {pix_fmt} needs the matrix bt601, bt709 or bt2020, but the plan has {colour.matrix}; "
             "choose an RGB pixel format with --pix-fmt."
         )
     return _KR_KB[colour.matrix]
 
 
 def _luma_levels(bits: int, full: bool) -> tuple[float, float]:
-    """Code value of black, and from black to white."""
+    """Return the code value of black, and the span from black to white."""
     return (0.0, float((1 << bits) - 1)) if full else (float(16 << (bits - 8)), float(219 << (bits - 8)))
 
 
 def _chroma_levels(bits: int, full: bool) -> tuple[float, float]:
-    """Code value of no colour, and the span of Cb and Cr, which run from -1/2 to 1/2."""
+    """Return the code value of neutral chroma, and the span of Cb and Cr, whose range is -1/2 to 1/2."""
     return float(1 << (bits - 1)), float((1 << bits) - 1 if full else 224 << (bits - 8))
 
 
@@ -242,7 +242,7 @@ def _reduce(chroma: torch.Tensor, form: Layout, colour: Colour) -> torch.Tensor:
 
 
 def _double(x: torch.Tensor, axis: int, length: int, cosited: bool) -> torch.Tensor:
-    """Twice as many samples along `axis` (`length` of them, 2n or 2n - 1), by linear interpolation; edges repeat."""
+    """Double the samples along `axis` (to `length`, 2n or 2n - 1) by linear interpolation; edges repeat."""
     n = x.shape[axis]
     after = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], axis)
     if cosited:
@@ -256,7 +256,10 @@ def _double(x: torch.Tensor, axis: int, length: int, cosited: bool) -> torch.Ten
 
 
 def _halve(x: torch.Tensor, axis: int, cosited: bool) -> torch.Tensor:
-    """Half as many samples along `axis` (n of 2n or 2n - 1): undoes `_double` of even length exactly, and lets no alias of a constant through."""
+    """Halve the samples along `axis` (2n or 2n - 1 to n): inverts `_double` of even length exactly, and keeps constants.
+
+    The taps sum to 1, and their alternating sum is 0, so the highest frequency does not alias to a constant.
+    """
     length = x.shape[axis]
     n = (length + 1) // 2
     if cosited:
@@ -268,7 +271,7 @@ def _halve(x: torch.Tensor, axis: int, cosited: bool) -> torch.Tensor:
     else:
         # (-1 3 3 -1) / 4 around the middle of every pair.
         if length % 2 and length > 1:
-            # Half of the last pair is missing: what `_double` would have made it follows from the two before.
+            # Half of the last pair is missing: the value that `_double` would have given follows from the two samples before.
             last, before = x.narrow(axis, length - 1, 1), x.narrow(axis, length - 2, 1)
             x = torch.cat([x, last * 1.5 - before * 0.5], axis)
         x = _extend(x, axis, [0], [x.shape[axis] - 1, x.shape[axis] - 1])
@@ -280,7 +283,7 @@ def _halve(x: torch.Tensor, axis: int, cosited: bool) -> torch.Tensor:
 
 
 def _mirror(i: int, length: int) -> int:
-    """The sample that stands at `i` when the row is mirrored at its edge samples, without repeating them."""
+    """Return the index of the sample at `i` when the row is mirrored at its edge samples without repeating them."""
     i = abs(i)
     return max(0, min(i, 2 * (length - 1) - i))
 

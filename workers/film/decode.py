@@ -1,8 +1,8 @@
-"""From a packet run to frames: exactly the owned ones, in output order, with every sign of damage kept.
+"""Decoding of a packet run to exactly the owned frames, in output order, with a record of all damage.
 
-Each packet carries its position as an opaque object, which the decoder hands on to the frame, so no timestamp is
-trusted to tell frames apart. Threads are used until anything is amiss; from there the run is decoded again with one
-thread, because only that gives the same frames everywhere on damaged input.
+Each packet has its position as an opaque object, which the decoder copies to the frame, so frames are not identified by
+timestamps. Several threads are used until any fault appears; then the run is decoded again with one
+thread, because only that gives the same frames on every machine for damaged input.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 REORDER = 16
-"""Frames held back while one that should come earlier is missing: the largest decoded picture buffer of H.264."""
+"""Frames held back while an earlier one is missing: the largest decoded picture buffer of H.264."""
 SERIAL = frozenset(("mpeg4", "vp8"))
-"""Codecs whose decoders give other samples with threads than without: on sound input too (interlaced MPEG-4, FFmpeg 8), or
-in places that they never decoded (VP8)."""
+"""Codecs whose decoders return other samples with several threads than with one: on intact input too (interlaced MPEG-4,
+FFmpeg 8), or in areas that they did not decode (VP8)."""
 TWICE = frozenset(("vp8",))
-"""Codecs whose decoders, where a frame's data end too early, leave the rest of the picture as it was in a used buffer and say
-nothing. They are run twice over buffers that were used differently, and what is not the same was not decoded."""
+"""Codecs whose decoders silently keep the old contents of a reused buffer where a frame's data end too early. They are run twice
+with buffers that were used differently; pixels that differ were not decoded."""
 HELD = 7
-"""Frames that the second decoder's buffers are kept occupied by, more than the first one's ever are."""
+"""Frames that keep buffers of the second decoder occupied, so that it reuses others than the first one."""
 
 
 class RunDecoder:
-    """Decodes the owned frames (and `context` ones around them) of one run.
+    """A decoder of the owned frames of one run, and of `context` frames around them.
 
-    Iterate for (position, frame) in rising order of position. Afterwards `damage` says which owned frames the source
-    does not give whole, and `missing` which not at all.
+    Iterate for (position, frame) in increasing order of position. Afterwards `damage` lists the damaged owned frames and
+    `missing` those without any picture.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
@@ -76,7 +76,7 @@ class RunDecoder:
             yield position, frame
 
     def _decoded(self) -> Iterator[tuple[int, VideoFrame]]:
-        """Frames of `low` .. `high`, each once, in the decoder's order."""
+        """Yield the frames of `low` .. `high`, each once, in the decoder's order."""
         wanted = 1 if self.header.codec in SERIAL else self._threads
         for threads in dict.fromkeys((wanted, 1)):
             with _Attempt(self._path, threads) as attempt:
@@ -96,13 +96,13 @@ class RunDecoder:
 
     @property
     def missing(self) -> list[int]:
-        """Owned positions that no frame came for."""
+        """Owned positions without a decoded frame."""
         first, after = self.header.first, self.header.first + self.header.count
         return [p for p in range(first, after) if p not in self._seen]
 
     @property
     def damage(self) -> list[Span]:
-        """What to tell about the owned frames, those included that are decoded from a damaged one."""
+        """Damage to report about the owned frames, including those that are decoded from a damaged one."""
         reasons = with_dependants(self._decode_order, self._suspect)
         reasons.update(dict.fromkeys(self.missing, NO_PICTURE))
         first, after = self.header.first, self.header.first + self.header.count
@@ -110,7 +110,7 @@ class RunDecoder:
 
 
 class _Attempt:
-    """One pass of a decoder over a run, listening to its log: many a broken picture is neither an error nor marked."""
+    """One pass of a decoder over a run; its log is read too, as many broken pictures raise no error and have no mark."""
 
     def __init__(self, path: Path, threads: int) -> None:
         self._file = path.open("rb")
@@ -129,12 +129,13 @@ class _Attempt:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # Threads must be idle before the decoder goes: one that logs needs the interpreter, which would be waiting.
+        # Threads must be idle before the decoder is freed: one that logs needs the interpreter lock, which would be held meanwhile.
         self._context.flush_buffers()
         self._log.__exit__(*exc)
         self._file.close()
 
     def frames(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield positions and frames, including those of the preroll."""
         preroll = self._reader.header.preroll
         position = -1
         for number, stored in enumerate(self._reader):
@@ -149,21 +150,21 @@ class _Attempt:
         yield from self._checked(self._decoder.drain(position))
 
     def _checked(self, frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
-        """Hold the frame at which decoding is to have settled against its mark as a key frame."""
+        """Note the first frame after the preroll as damaged if it is marked as a key frame but refers to other frames."""
         for position, frame in frames:
             if position == self._settled_at and self._settled_by_key and refers_to_others(frame):
                 self.note(position, FALSE_KEY)
             yield position, frame
 
     def note(self, position: int, reason: str) -> None:
-        """Remember damage, unless it is what a decoder shows that starts in the middle of a stream."""
+        """Record damage, except in the preroll, where a decoder that starts in the middle of a stream always reports faults."""
         self.trouble = True
         if self._settled_at is not None and position >= self._settled_at:
             self.suspect.setdefault(position, reason)
 
 
 def _sum(frame: VideoFrame) -> int:
-    """A checksum of the memory of a frame's lines, without what lies behind them."""
+    """Return a checksum of a frame's lines without the padding after them."""
     total = 0
     for plane in frame.planes:
         lines = memoryview(plane).cast("B")
@@ -173,11 +174,13 @@ def _sum(frame: VideoFrame) -> int:
 
 
 def _sums(path: Path, threads: int) -> Iterator[tuple[int, int]]:
-    """Positions and checksums of all frames of a run, decoded while the last HELD frames are kept."""
+    """Yield positions and checksums of all frames of a run, decoded while the last HELD frames are kept."""
     kept: deque[VideoFrame] = deque(maxlen=HELD)
     with path.open("rb") as file:
         reader = RunReader(file)
-        decoder = PacketDecoder(open_decoder(reader.header, threads), None, lambda *_: None)  # the first one notes
+        decoder = PacketDecoder(
+            open_decoder(reader.header, threads), None, lambda *_: None
+        )  # the first decoder records damage
         position = -1
         for stored in chain(reader, (None,)):
             if stored is not None and not stored.data:
@@ -189,7 +192,7 @@ def _sums(path: Path, threads: int) -> Iterator[tuple[int, int]]:
 
 
 def open_decoder(header: RunHeader, threads: int) -> VideoCodecContext:
-    """A bare decoder as the container would have set it up. Raises Unsupported when there is none."""
+    """Open a bare decoder with the parameters from the container; raise Unsupported if there is no such decoder."""
     try:
         context = av.CodecContext.create(header.codec, "r")
     except ValueError as error:
@@ -213,10 +216,10 @@ def open_decoder(header: RunHeader, threads: int) -> VideoCodecContext:
 
 
 def _to_packet(stored: RunPacket) -> Packet[VideoStream]:
-    # Allocated by FFmpeg with its padding; Packet(bytes) has none.
+    # FFmpeg allocates the packet with padding; Packet(bytes) has none.
     packet = cast("Packet[VideoStream]", Packet(len(stored.data)))
     packet.update(stored.data)
-    packet.is_keyframe = bool(stored.flags & MARKED)  # some decoders build on the picture before unless told so
+    packet.is_keyframe = bool(stored.flags & MARKED)  # without the mark some decoders refer to the previous picture
     for kind, data in stored.side:
         number = packet_sidedata_type_from_literal(kind)  # type: ignore[arg-type]  # checked by the lookup
         side = PacketSideData(number, len(data))  # type: ignore[call-arg]  # PyAV's stubs leave the constructor out

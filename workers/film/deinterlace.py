@@ -1,7 +1,7 @@
-"""One whole frame of each pair of fields, by FFmpeg's bwdif, the same at chunk borders as anywhere else.
+"""Deinterlacing of each pair of fields to one frame, by FFmpeg's bwdif, with the same result at chunk borders as elsewhere.
 
-bwdif looks at the frame before and the frame after. A chunk's run therefore carries one frame of context on either side;
-what the filter makes of those is thrown away, and what it makes of the owned ones does not know where the chunk ended.
+bwdif uses the previous and the next frame. A chunk's run therefore has one frame of context on either side. The filter's result
+for those is discarded; its result for owned frames does not depend on the chunk's borders.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ PARITY = {"interlaced-tff": "tff", "interlaced-bff": "bff"}
 
 
 def deinterlaced(frames: Iterable[tuple[int, VideoFrame]], scanning: Scanning) -> Iterator[tuple[int, VideoFrame]]:
-    """Give each (position, frame) its whole frame. Where the frames are flagged, their own flags say which are woven and
-    which field comes first; otherwise all are taken as woven, with the field order that was seen."""
+    """Yield the deinterlaced frame for each (position, frame).
+
+    If the frames have flags, those determine which frames are interlaced and which field comes first. Otherwise all frames are
+    treated as interlaced, with the field order that was detected.
+    """
     graph: Graph | None = None
     shape: tuple[int, int, str] | None = None
     positions: list[int] = []
     for position, frame in frames:
-        look = (frame.width, frame.height, frame.format.name)
-        if graph is not None and look != shape:
+        layout = (frame.width, frame.height, frame.format.name)
+        if graph is not None and layout != shape:
             yield from _drained(graph, positions)
             graph = None
         if graph is None:
-            graph, shape = _bwdif(frame, scanning), look
+            graph, shape = _bwdif(frame, scanning), layout
         frame.pts = position
         frame.time_base = Fraction(1, 1)
         positions.append(position)
@@ -58,7 +61,7 @@ def _bwdif(frame: VideoFrame, scanning: Scanning) -> Graph:
 
 
 def _pulled(graph: Graph, positions: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-    """Frames come out in the order in which they went in, one for each."""
+    """Yield the available frames; the filter returns one frame for each input, in order."""
     while True:
         try:
             frame = graph.vpull()

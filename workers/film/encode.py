@@ -1,7 +1,7 @@
-"""From frames to an encoded chunk: a file with one stream, whose timestamps are ordinals within the chunk.
+"""Encoding of frames to a chunk: a file with one stream, whose timestamps are ordinals within the chunk.
 
-A fresh encoder per chunk, closed groups of pictures, global headers: chunks of one film can be joined by stream copy.
-An ordinal that is left out marks a frame that the source does not give.
+Each chunk has a new encoder, closed groups of pictures and global headers, so that chunks of one film can be joined by stream copy.
+A missing ordinal marks a frame that the source does not have.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from contract.film import Encoding
 
 DEEPEST = 64
-"""More frames than any encoder decodes ahead of their turn."""
+"""Offset of decode times in frames; larger than the reordering of any encoder."""
 
 
 class ChunkEncoder:
-    """Encodes frames into `out`. Use as a context manager; after it, `frames` and `reorder` describe what was written.
+    """An encoder of frames into `out`, used as a context manager; afterwards `frames` and `reorder` describe the file.
 
-    `reorder` is the largest distance by which a frame is decoded ahead of its turn (i - ordinal of the i-th packet).
+    `reorder` is the largest distance by which a frame is decoded before it is displayed (i - ordinal of the i-th packet).
     """
 
     def __init__(self, out: Path, encoding: Encoding) -> None:
@@ -43,7 +43,7 @@ class ChunkEncoder:
         self.reorder = 0
 
     def __enter__(self) -> ChunkEncoder:
-        # Timestamps are ordinals and must stay so: without this they are shifted until the first decode time is 0.
+        # Timestamps are ordinals and must stay unchanged: by default they are shifted until the first decode time is 0.
         self._container: OutputContainer = av.open(
             str(self._out), "w", format=CHUNK_FORMAT, container_options={"avoid_negative_ts": "disabled"}
         )
@@ -51,21 +51,21 @@ class ChunkEncoder:
         return self
 
     def write(self, ordinal: int, frame: VideoFrame) -> None:
-        """Encode `frame` as the chunk's frame `ordinal`; ordinals rise.
+        """Encode `frame` as the chunk's frame `ordinal`; ordinals must increase.
 
-        Raises EnhanceError when it has not the encoding's size and format: an encoder would rescale it silently.
+        Raises EnhanceError when the frame does not have the encoding's size and format: an encoder would rescale it silently.
         """
         encoding = self._encoding
         have = (frame.width, frame.height, frame.format.name)
         if have != (encoding.width, encoding.height, encoding.pix_fmt):
             raise EnhanceError(
-                f"a frame of {have[0]}x{have[1]} {have[2]} came to an encoder for {encoding.width}x{encoding.height} "
-                f"{encoding.pix_fmt}; report this as a defect."
+                f"a frame of {have[0]}x{have[1]} {have[2]} does not fit the encoder for {encoding.width}x{encoding.height} "
+                f"{encoding.pix_fmt}; report this as a bug."
             )
         frame.pts = ordinal
         frame.dts = None
         frame.time_base = 1 / Fraction(*encoding.rate)
-        frame.pict_type = 0  # the source's I, P and B are no wish
+        frame.pict_type = 0  # else the encoder would take the source's picture types as a request
         self._given.append(ordinal)
         self._mux(self._stream.encode(frame))
 
@@ -73,12 +73,10 @@ class ChunkEncoder:
         for packet in packets:
             assert packet.pts is not None
             if not self._ordinals and not packet.is_keyframe:
-                raise EnhanceError(
-                    f"{self._encoding.encoder} began a chunk without a key frame; report this as a defect."
-                )
+                raise EnhanceError(f"{self._encoding.encoder} began a chunk without a key frame; report this as a bug.")
             self._ordinals.append(packet.pts)
-            packet.time_base = CHUNK_TICK  # the encoder counted in frames
-            # x265 leaves the decode time of a single frame uninitialised; assembly makes its own from the ordinals.
+            packet.time_base = CHUNK_TICK  # the encoder's timestamps count frames
+            # x265 leaves the decode time of a single frame uninitialised; assembly computes its own from the ordinals.
             packet.dts = len(self._ordinals) - DEEPEST
             self._container.mux(packet)
 
@@ -92,8 +90,8 @@ class ChunkEncoder:
             self._mux(self._stream.encode(None))
             if sorted(self._ordinals) != self._given or self._ordinals[0] != self._given[0]:
                 raise EnhanceError(
-                    f"{self._encoding.encoder} gave {len(self._ordinals)} packets for {len(self._given)} frames, or in "
-                    "another order; report this as a defect."
+                    f"{self._encoding.encoder} returned {len(self._ordinals)} packets for {len(self._given)} frames, or in "
+                    "another order; report this as a bug."
                 )
             rank = {ordinal: i for i, ordinal in enumerate(self._given)}
             self.reorder = max(i - rank[ordinal] for i, ordinal in enumerate(self._ordinals))
@@ -103,11 +101,12 @@ class ChunkEncoder:
 
     @property
     def frames(self) -> int:
+        """The number of frames written."""
         return len(self._given)
 
 
 def open_encoder(container: OutputContainer, encoding: Encoding) -> VideoStream:
-    """A stream of `container` that encodes as `encoding` says and carries its colour tags."""
+    """Add a stream to `container` with the encoder, options and colour tags of `encoding`."""
     rate = Fraction(*encoding.rate)
     options = dict(encoding.options)
     if encoding.colour.chroma_location:

@@ -1,6 +1,7 @@
-"""Two ways for stages to work at the same time: one that runs ahead of its consumer, one that is left to run behind.
+"""Concurrent pipeline stages: one that runs ahead of its consumer, and one that runs behind its producer.
 
-Queues are bounded, so memory is; an error in any stage comes out where the pipeline is used; leaving early stops every thread.
+Queues are bounded, and so is memory. An error in any stage is raised in the thread that uses the pipeline. Leaving early stops
+every thread.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _POLL_S = 0.1
-"""Seconds between looks at whether the other side has gone, for a stage that waits for room."""
+"""Seconds between checks whether the other side has ended, for a stage that waits for space in its queue."""
 
 
 @dataclass(frozen=True)
 class _Ended:
-    """The last thing in a queue: nothing more comes, or `error` happened."""
+    """The last entry in a queue: the end of the items, or the `error` that ended them."""
 
     error: BaseException | None = None
 
 
 @contextlib.contextmanager
-def ahead(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
-    """Iterate over `items` in a thread of its own, up to `depth` of them ahead of what is taken here.
+def prefetched(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
+    """Iterate over `items` in a thread of its own, up to `depth` items ahead of the consumer.
 
-    An error of `items` is raised where the next one would have been taken. On leaving, `items` (a generator is closed) has ended.
+    An error of `items` is raised instead of the next item. On exit the iteration has ended, and a generator is closed.
     """
     ready: queue.Queue[T | _Ended] = queue.Queue(depth)
     leaving = threading.Event()
@@ -64,7 +65,7 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
                 return
             yield item
 
-    thread = threading.Thread(target=run, name="ahead")
+    thread = threading.Thread(target=run, name="prefetch")
     thread.start()
     try:
         yield taken()
@@ -73,11 +74,11 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
         thread.join()
 
 
-class Behind(Generic[T]):
-    """Calls `consume` on one item after another in a thread of its own, up to `depth` of them behind. A context manager.
+class BackgroundConsumer(Generic[T]):
+    """A context manager that calls `consume` on one item after another in a thread of its own, up to `depth` items behind.
 
-    An error of `consume` is raised by the next `put`, or on leaving; leaving without an error waits until all is consumed,
-    leaving with one only until the item at hand is.
+    An error of `consume` is raised by the next `put`, or on exit. Exit without an error waits until all items are consumed,
+    exit with an error waits only for the current item.
     """
 
     def __init__(self, consume: Callable[[T], None], depth: int) -> None:
@@ -85,14 +86,14 @@ class Behind(Generic[T]):
         self._waiting: queue.Queue[T | _Ended] = queue.Queue(depth)
         self._error: BaseException | None = None
         self._failed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="behind")
+        self._thread = threading.Thread(target=self._run, name="consume")
 
-    def __enter__(self) -> Behind[T]:
+    def __enter__(self) -> BackgroundConsumer[T]:
         self._thread.start()
         return self
 
     def put(self, item: T) -> None:
-        """Leave `item` to the thread; waits while `depth` items wait already."""
+        """Pass `item` to the thread; block while `depth` items are waiting."""
         self._put(item)
         if self._error is not None:
             raise self._error
@@ -118,7 +119,7 @@ class Behind(Generic[T]):
     ) -> None:
         if kind is not None:
             self._failed.set()
-            with contextlib.suppress(queue.Full):  # a full queue wakes the thread as well
+            with contextlib.suppress(queue.Full):  # a full queue wakes the thread too
                 self._waiting.put_nowait(_Ended())
         else:
             self._put(_Ended())

@@ -1,4 +1,4 @@
-"""How FFmpeg's pixel formats lie in memory: code values of a frame to tensors and back, nothing interpreted."""
+"""Memory layouts of FFmpeg's pixel formats: copies a frame's code values to tensors and back without interpreting them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _REPACKED = {
     "xv30le": "yuv444p10le", "xv36le": "yuv444p12le", "vuyx": "yuv444p", "rgb0": "rgb24", "bgr0": "rgb24", "0rgb": "rgb24",
     "0bgr": "rgb24", "x2rgb10le": "gbrp10le", "x2bgr10le": "gbrp10le", "monow": "gray", "monob": "gray",
 }  # fmt: skip
-"""Formats that FFmpeg itself turns into another arrangement of the very same values."""
+"""Formats that FFmpeg converts to another arrangement of the same values."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the values of a pixel format are.
+    """The arrangement of the values of a pixel format.
 
-    `bits` is the depth, `shift` how far the values are shifted up in their words, `down` the vertical and horizontal chroma
-    subsampling. `order` lists, for every plane, which channels of the model interleave in it; the model's channels are
+    `bits` is the depth, `shift` the bits by which values are shifted left in their words, `down` the vertical and horizontal chroma
+    subsampling. `order` lists, for every plane, the channels of the model that interleave in it; the model's channels are
     R G B, or Y Cb Cr, or Y.
     """
 
@@ -43,17 +43,18 @@ class Layout:
 
     @property
     def plain(self) -> str:
-        """The format with the same values that is read and written; FFmpeg rearranges the others into it and back."""
+        """The format with the same values that is read and written; FFmpeg converts the others to it and back."""
         return _REPACKED.get(self.name, re.sub("be$", "le", self.name))
 
     @property
     def word(self) -> type[np.uint8] | type[np.uint16]:
+        """The type of a code value in memory."""
         return np.uint8 if self.bits <= 8 else np.uint16
 
 
 @lru_cache(maxsize=64)
 def layout(pix_fmt: str) -> Layout:
-    """The layout of `pix_fmt` (little-endian, or one that `read` rearranges); raise Unsupported for formats that are not taken."""
+    """Return the layout of `pix_fmt` (little-endian, or one that `read` rearranges); raise Unsupported for other formats."""
     name = _REPACKED.get(pix_fmt, re.sub("be$", "le", pix_fmt))
     if found := re.fullmatch(r"yuvj?(420|422|444|440|411|410)p(?:(9|10|12|14|16)le)?", name):
         return Layout(pix_fmt, "yuv", int(found[2] or 8), ((0,), (1,), (2,)), _DOWN[found[1]])
@@ -71,15 +72,15 @@ def layout(pix_fmt: str) -> Layout:
         bits, letters = _PACKED[name]
         return Layout(pix_fmt, "rgb", bits, (tuple("RGB".index(c) for c in letters),))
     raise Unsupported(
-        f"pixel format {pix_fmt} is not taken: planar or semi-planar YUV, RGB or grey of 8 to 16 bits without alpha is; "
-        "convert the source first."
+        f"pixel format {pix_fmt} is not supported; convert the source to planar or semi-planar YUV, RGB or grey of 8 to 16 bits "
+        "without alpha first."
     )
 
 
 def read(frame: av.VideoFrame, form: Layout, device: torch.device) -> list[torch.Tensor]:
-    """Code values on `device`: [1 x 3 x H x W] for RGB, [1 x 1 x H x W] for grey, luma and [1 x 2 x h x w] chroma for YUV.
+    """Copy code values to `device`: [1 x 3 x H x W] for RGB, [1 x 1 x H x W] for grey, luma and [1 x 2 x h x w] chroma for YUV.
 
-    uint8 for 8 bits, int32 above.
+    They are uint8 for 8 bits, int32 above.
     """
     if frame.format.name != form.plain:
         frame = frame.reformat(format=form.plain)
@@ -94,8 +95,10 @@ def read(frame: av.VideoFrame, form: Layout, device: torch.device) -> list[torch
 
 
 def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor], first: int = 0) -> None:
-    """Put code values (float32, whole numbers in range; arranged as `read` gives them) into `frame`, which is of `form.plain`, from luma row
-    `first` on."""
+    """Copy code values into `frame`, which has the format `form.plain`, from luma row `first` on.
+
+    They are float32, integers in range, arranged as `read` returns them.
+    """
     channels = [c for group in planes for c in group[0]]
     codes = [_codes([channels[c] for c in members], form) for members in form.order]
     for plane, members, values in zip(frame.planes, form.order, _download(codes), strict=True):
@@ -104,29 +107,29 @@ def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor], first:
 
 
 def views(frame: av.VideoFrame, form: Layout) -> list[npt.NDArray[np.uint8 | np.uint16]]:
-    """The memory of each plane of `frame`, which is of `form.plain` and has one channel in each: height x width."""
+    """Return the memory of each plane, height x width, of `frame`, which has the format `form.plain` and one channel a plane."""
     return [_rows(p, form, 1, frame, members)[..., 0] for p, members in zip(frame.planes, form.order, strict=True)]
 
 
 def _codes(channels: list[torch.Tensor], form: Layout) -> torch.Tensor:
-    """The words of a plane, height x width x interleaved channels, on the device: a quarter or half of the bytes to bring over."""
+    """Return the words of a plane, height x width x interleaved channels, on the device: fewer bytes to copy than float32."""
     values = channels[0][..., None] if len(channels) == 1 else torch.stack(channels, -1)
     if form.bits <= 8:
         return values.to(torch.uint8)
     words = values.to(torch.int32)
     return (words << form.shift if form.shift else words).to(
         torch.int16
-    )  # the low 16 bits; a sign is a bit like others
+    )  # the low 16 bits; the sign bit is part of the code value
 
 
 def _download(codes: list[torch.Tensor]) -> list[npt.NDArray[np.uint8 | np.uint16]]:
-    """`codes` in the host's memory, as the words of frames; all copies are under way before one is waited for."""
+    """Copy `codes` to the host's memory as words of frames; all copies start before the first is waited for."""
     if codes[0].device.type == "cuda":
-        there = codes
-        codes = [torch.empty(c.shape, dtype=c.dtype, pin_memory=True) for c in there]
-        for host, values in zip(codes, there, strict=True):
+        on_device = codes
+        codes = [torch.empty(c.shape, dtype=c.dtype, pin_memory=True) for c in on_device]
+        for host, values in zip(codes, on_device, strict=True):
             host.copy_(values, non_blocking=True)
-        torch.cuda.current_stream(there[0].device).synchronize()
+        torch.cuda.current_stream(on_device[0].device).synchronize()
     return [c.numpy() if c.dtype == torch.uint8 else c.numpy().view(np.uint16) for c in (c.cpu() for c in codes)]
 
 
@@ -137,7 +140,7 @@ def _chroma(form: Layout, channels: tuple[int, ...]) -> bool:
 def _rows(
     plane: av.video.plane.VideoPlane, form: Layout, interleaved: int, frame: av.VideoFrame, channels: tuple[int, ...]
 ) -> npt.NDArray[np.uint8 | np.uint16]:
-    """The plane's memory as height x width x interleaved channels, without the padding at the end of the lines."""
+    """Return the plane's memory as height x width x interleaved channels, without the padding at the end of lines."""
     chroma = _chroma(form, channels)
     height = -(-frame.height // form.down[0]) if chroma else frame.height
     width = -(-frame.width // form.down[1]) if chroma else frame.width

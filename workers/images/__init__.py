@@ -1,1 +1,1 @@
-"""Still images and bands of large ones."""
+"""Enhancement of still images, and of bands of large ones."""

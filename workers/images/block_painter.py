@@ -1,4 +1,4 @@
-"""One block of a picture through the generator: grey, colour and alpha, seen as the profile means them."""
+"""Enhancement of one block of an image: grey, colour and alpha, interpreted by the ICC profile."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from workers.images.rows import Pixels, to_tensor
 
 
 class Painter:
-    """Paints blocks of one page. `notes` say how its pixels were interpreted, where that is worth saying."""
+    """The generator for blocks of one page. `notes` are for the user, about the interpretation of its pixels.
+
+    `profile` is the ICC profile of the samples, None for sRGB.
+    """
 
     def __init__(self, enhancer: Enhancer, spec: Spec, picture: Picture, target: Target, profile: bytes | None) -> None:
-        """`profile` is the ICC profile that the samples are in, None for sRGB."""
         self._enhancer = enhancer
         self._spec = spec
         self._target = target
@@ -33,14 +35,14 @@ class Painter:
                 self.notes.append(reason)
 
     def paint(self, samples: Pixels, block: Block) -> torch.Tensor:
-        """The block's result, 1 x bands x h x w float32 (black 0, white 1), from what `block` is shown of the source."""
+        """Compute the block's result, 1 x bands x h x w float32 (black 0, white 1), from the part `block.shown` of the source."""
         x = to_tensor(samples).to(self._enhancer.device)
         colour = x[:, : self._colours]
         if self._meaning is None:
             made = self._generate(colour, block)
         else:
             seen = self._meaning.to_srgb(colour)
-            # What the way to sRGB and back does to a pixel is made good beside the network.
+            # The change of a pixel by the conversion to sRGB and back is compensated outside the network.
             lost = colour - self._meaning.from_srgb(seen)
             made = self._meaning.from_srgb(self._generate(seen, block))
             if float(lost.abs().max()) > _LOST:
@@ -49,13 +51,13 @@ class Painter:
             return made
         alpha = x[:, -1:]
         if self._spec.alpha == "network":
-            veil = self._generate(alpha, block)
+            larger = self._generate(alpha, block)
         else:
-            veil = _plain(alpha, block, "cubic").clamp(0, 1)
-        return torch.cat((made, veil), 1) if self._target.alpha else made * veil + (1 - veil)
+            larger = _plain(alpha, block, "cubic").clamp(0, 1)
+        return torch.cat((made, larger), 1) if self._target.alpha else made * larger + (1 - larger)
 
     def _generate(self, x: torch.Tensor, block: Block) -> torch.Tensor:
-        """1 x 1 or 3 x H x W through the network; what it cannot know, outside [0, 1], goes by Lanczos beside it."""
+        """Enlarge 1 x 1 or 3 x H x W by the network; values outside [0, 1], which it cannot take, are added by Lanczos."""
         inside = x.clamp(0, 1)
         outside = x - inside
         s = self._enhancer.scale
@@ -74,22 +76,22 @@ class Painter:
 
 
 def meaning(profile: bytes, colours: int) -> tuple[Interpretation | None, str]:
-    """How to read pixels of `colours` channels through `profile`, by curves or by tables; None, perhaps with a reason, for sRGB."""
+    """Interpret pixels of `colours` channels by `profile`, by curves or tables; return None and perhaps a reason for sRGB."""
     found, reason = interpret(profile, colours)
     return tables(profile) if reason == "tables" else (found, reason)
 
 
 _LOST = 1 / 4 / 65535
-"""A quarter of a 16-bit level: less is the arithmetic's own rounding."""
+"""A quarter of a 16-bit level: smaller changes are rounding errors."""
 
 
 def _plain(x: torch.Tensor, block: Block, kernel: Kernel) -> torch.Tensor:
-    """Classical resampling of the block from the source's own pixels."""
+    """Resample the block from the source's pixels with a classical kernel."""
     top, left = block.shown[:2]
     return resize_window(x, (top, left), block.source, block.size, block.out, kernel)
 
 
 def _luma(rgb: torch.Tensor) -> torch.Tensor:
-    """Grey of a picture that the network saw as RGB, with BT.601's weights, as upstream's cv2.COLOR_RGB2GRAY."""
+    """Convert the network's RGB to grey with BT.601's weights, as upstream's cv2.COLOR_RGB2GRAY does."""
     weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device).reshape(1, 3, 1, 1)
     return (rgb * weights).sum(1, keepdim=True)

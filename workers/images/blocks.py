@@ -1,4 +1,4 @@
-"""How an image of any size is cut into blocks of its result, and what of the source each block must be shown."""
+"""Blocks of the result of an image of any size, and the part of the source that each block needs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from workers.generators.enhancer import Enhancer
 from workers.generators.lanczos import GRAIN, support
 
 SMALLEST = 512
-"""Source pixels a side. At four times the size, the float32 result of such a block is 50 MB."""
+"""Side of a block in source pixels. At four times the size, its float32 result has 50 MB."""
 HALOS = 16
-"""A block is at least so many halos wide, so that showing its surroundings costs at most a quarter more."""
+"""Least side of a block in halos, so that computing its surroundings costs at most a quarter more."""
 
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels, bottom and right exclusive."""
@@ -20,9 +20,10 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Block:
-    """`out` of the result is made from `shown` of the source. Sizes are (height, width) of the whole image:
+    """The part `out` of the result, computed from the part `shown` of the source.
 
-    `source` as it is, `native` as the network enlarges it, `size` as the result is to be.
+    Sizes are (height, width) of the whole image: `source` of the source, `native` of the network's result, `size` of the
+    final result.
     """
 
     out: Box
@@ -35,10 +36,10 @@ class Block:
 def blocks(
     source: tuple[int, int], size: tuple[int, int], enhancer: Enhancer, rows: tuple[int, int]
 ) -> Iterator[Block]:
-    """Cut the rows [top, bottom) of a result of `size` (height, width) into blocks, row by row; `top` lies on GRAIN.
+    """Cut the rows [top, bottom) of a result of `size` (height, width) into blocks, row by row; `top` is a multiple of GRAIN.
 
-    Inner edges lie on the resampler's grain, and those of what is shown on the network's own multiple, so that a block
-    is computed as the whole image would be.
+    Inner edges are multiples of the resampler's grain, and edges of `shown` are multiples of the network's own, so that a block
+    has the same values as in the whole image.
     """
     native = (source[0] * enhancer.scale, source[1] * enhancer.scale)
     side = max(SMALLEST, HALOS * enhancer.halo)
@@ -51,7 +52,7 @@ def blocks(
 
 
 def _cuts(source: int, size: int, side: int, span: tuple[int, int]) -> list[tuple[int, int]]:
-    """`span` of the result in pieces as equal as the grain allows, each of about `side` source pixels."""
+    """Cut `span` of the result into pieces as equal as the grain allows, each of about `side` source pixels."""
     first, last = span
     count = max(1, round((last - first) * source / size / side))
     step = math.ceil((last - first) / count / GRAIN) * GRAIN
@@ -59,7 +60,7 @@ def _cuts(source: int, size: int, side: int, span: tuple[int, int]) -> list[tupl
 
 
 def _shown(start: int, stop: int, source: int, native: int, size: int, enhancer: Enhancer) -> tuple[int, int]:
-    """What of the source, along one axis, the result's `start` .. `stop` needs: halo, the resampler's reach, alignment."""
+    """Return the part of the source, along one axis, that `start` .. `stop` of the result needs, with halo and alignment."""
     low, high = (start, stop) if native == size else support(native, size, start, stop)
     low, high = low // enhancer.scale - enhancer.halo, -(-high // enhancer.scale) + enhancer.halo
     plain = support(source, size, start, stop)

@@ -1,7 +1,7 @@
-"""Pixels as their ICC profile means them: to the sRGB that networks learnt from, and back without loss.
+"""Conversion of pixels by their ICC profile to sRGB, on which networks were trained, and back without loss.
 
 Matrix and curve profiles, and curves of grey, are computed in float32 on the worker's device: colours outside sRGB
-become values outside [0, 1], not clipped ones. Profiles made of tables go through LittleCMS. ICC.1:2010 sections
+become values outside [0, 1] and are not clipped. Profiles with tables are converted by LittleCMS. Source: ICC.1:2010, sections
 8.3 (matrix model), 10.5 (curveType), 10.15 (parametricCurveType), annex F (from device to connection space).
 """
 
@@ -21,28 +21,28 @@ _TO_XYZ = torch.tensor(
 )
 """Linear sRGB to XYZ under D50, adapted by Bradford (IEC 61966-2-1 primaries; Lindbloom's table)."""
 NEAR = 1 / 1020
-"""A profile whose colours differ from sRGB's by less than a quarter of an 8-bit level is sRGB."""
+"""A profile whose colours differ from sRGB's by less than this, a quarter of an 8-bit level, is treated as sRGB."""
 _MOST_TAGS = 128
 
 
 @dataclass(frozen=True)
 class Interpretation:
-    """The two directions between a profile's encoded values and extended sRGB, on 1 x C x H x W float32 (C = 1 or 3)."""
+    """The conversions between a profile's encoded values and extended sRGB, for 1 x C x H x W float32 (C = 1 or 3)."""
 
     to_srgb: Curve
     from_srgb: Curve
 
 
 def interpret(profile: bytes, colours: int) -> tuple[Interpretation | None, str]:
-    """How to read pixels of `colours` channels through `profile`; None when they are to be taken as sRGB, with the reason.
+    """Return the conversions of pixels of `colours` channels by `profile`, or None with a reason to take them as sRGB.
 
-    The reason is empty when the profile is sRGB, or grey with nearly sRGB's curve.
+    The reason is empty if the profile is sRGB, or grey with nearly sRGB's curve; it is "tables" for a profile with tables.
     """
     try:
         tags = _tags(profile)
         space = profile[16:20]
         if profile[36:40] != b"acsp":
-            return None, "the ICC profile is broken; pixels were taken as sRGB"
+            return None, "the ICC profile is invalid; pixels were taken as sRGB"
         if (space, colours) not in ((b"RGB ", 3), (b"GRAY", 1)):
             return (
                 None,
@@ -55,7 +55,7 @@ def interpret(profile: bytes, colours: int) -> tuple[Interpretation | None, str]
         else:
             return None, "tables"
     except (struct.error, ValueError, IndexError):
-        return None, "the ICC profile is broken; pixels were taken as sRGB"
+        return None, "the ICC profile is invalid; pixels were taken as sRGB"
     return (None, "") if _is_srgb(found, colours) else (found, "")
 
 
@@ -102,7 +102,7 @@ def _mix(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def _encode(x: torch.Tensor) -> torch.Tensor:
-    """Linear light to sRGB's curve, continued symmetrically below zero and by its power above one."""
+    """Convert linear light to sRGB's curve, continued symmetrically below zero and by its power above one."""
     size = x.abs()
     return torch.sign(x) * torch.where(
         size <= 0.0031308, 12.92 * size, 1.055 * size.clamp(min=1e-9) ** (1 / 2.4) - 0.055
@@ -115,7 +115,7 @@ def _decode(x: torch.Tensor) -> torch.Tensor:
 
 
 def _curve(data: bytes) -> tuple[Curve, Curve]:
-    """A tone curve, encoded to linear, and its inverse; both odd about zero. Raises ValueError for one that cannot be inverted."""
+    """Return a tone curve, encoded to linear, and its inverse, both odd about zero; raise ValueError if it has no inverse."""
     kind = data[:4]
     if kind == b"para":
         (shape,) = struct.unpack_from(">H", data, 8)
@@ -143,7 +143,7 @@ def _power(gamma: float) -> tuple[Curve, Curve]:
 
 
 def _parametric(shape: int, values: list[float]) -> tuple[Curve, Curve]:
-    """Y = (aX + b)^g + e for X >= d, else cX + f: what all five shapes come to."""
+    """Return Y = (aX + b)^g + e for X >= d, else cX + f, the general form of all five shapes, and its inverse."""
     g, a, b, c, d, e, f = 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0
     if shape == 0:
         (g,) = values
@@ -172,13 +172,13 @@ def _parametric(shape: int, values: list[float]) -> tuple[Curve, Curve]:
 
 
 def _table(values: torch.Tensor) -> tuple[Curve, Curve]:
-    """Linear interpolation between samples, continued beyond white by the last slope."""
+    """Return the linear interpolation between samples, continued beyond white by the last slope, and its inverse."""
     steps = values.diff()
     if bool((steps < 0).any()) or float(values[-1]) <= float(values[0]):
-        raise ValueError("the curve falls")
+        raise ValueError("the curve decreases")
     last = len(values) - 1
     grid = torch.linspace(0, 1, last + 1, dtype=torch.float64)
-    # A flat piece has no inverse: its first sample stands for it.
+    # A flat piece has no inverse; its first sample represents it.
     rising = torch.cat([torch.tensor([True]), steps > 0])
     ys, xs = values[rising].float(), grid[rising].float()
 

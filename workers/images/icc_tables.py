@@ -1,4 +1,4 @@
-"""ICC profiles that are tables: read and written through LittleCMS, as libvips brings it."""
+"""ICC profiles with tables, converted by the LittleCMS in libvips."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.images.icc_curves import Interpretation
 
 
 def tables(profile: bytes) -> tuple[Interpretation | None, str]:
-    """How to read RGB pixels through a profile of tables; None with the reason when the profile has only one direction."""
+    """Return the conversions of RGB pixels by a profile with tables; None and a reason if it has only one direction."""
     path = _file(profile)
 
     def to_srgb(x: torch.Tensor) -> torch.Tensor:
@@ -34,7 +34,7 @@ def tables(profile: bytes) -> tuple[Interpretation | None, str]:
 
 
 def _file(profile: bytes) -> Path:
-    """The profile as a file that lasts as long as the process: LittleCMS is told profiles by name."""
+    """Write the profile to a file that lasts as long as the process, as LittleCMS takes profiles by file name."""
     path = Path(_folder().name, hashlib.sha256(profile).hexdigest() + ".icc")
     if not path.exists():
         path.write_bytes(profile)
@@ -47,7 +47,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _transform(x: torch.Tensor, given: str, wanted: str) -> torch.Tensor:
-    """1 x 3 x H x W float32 in [0, 1] between two profiles, relative colorimetric, with 16 bits a sample."""
+    """Convert 1 x 3 x H x W float32 in [0, 1] between two profiles, relative colorimetric, with 16 bits a sample."""
     levels = (x[0].permute(1, 2, 0) * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
     image = pyvips.Image.new_from_memory(levels.tobytes(), levels.shape[1], levels.shape[0], 3, "ushort")
     image = image.copy(interpretation="rgb16")

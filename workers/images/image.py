@@ -1,7 +1,7 @@
-"""One still image, or a band of one, through the generator: block by block, into a file that carries the source's papers.
+"""Enhancement of one still image, or a band of one, block by block, into a file with the source's metadata.
 
-Rows are read once from top to bottom and results are written to raw scratch pixels, so that memory depends
-on the width of the image and on the size of a block, never on the height.
+Rows are read once from top to bottom and results are written to a scratch file of raw pixels, so that memory depends
+on the width of the image and on the size of a block, but not on the height.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What was made: its size (of the first page), sentences for the user, and what is worth keeping in the record.
+    """A written result: the size of its first page, notes for the user, and the record.
 
-    `damage` are sentences about what of the source could not be read whole.
+    `damage` are sentences about parts of the source that could not be read.
     """
 
     width: int
@@ -52,7 +52,7 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class _Work:
-    """What stays the same for all pages of an image."""
+    """The arguments and records that all pages of an image share."""
 
     source: Path
     name: str
@@ -77,11 +77,12 @@ def enhance_image(
     made: Making | None = None,
     faces: FaceRestorer | None = None,
 ) -> ImageResult:
-    """Enhance the image in `source` into `out`, in the format that the suffix of `name` says.
+    """Enhance the image in `source` into `out`, in the format of the suffix of `name`.
 
-    `made` is what the result says about itself in XMP; a file that is copied byte for byte says nothing. With `faces`, the faces of
-    the enhanced image are restored. `checkpoint` is called between blocks and raises to stop. Raises BadInput or Unsupported naming `name` for an
-    image that cannot be restored, EnhanceError for one that the device cannot do, StorageError when scratch space is short.
+    `made` is the provenance that the result has in its XMP; a file that is copied byte for byte has none. With `faces`, the faces of
+    the enhanced image are restored. `checkpoint` is called between blocks and raises to stop. Raises BadInput or Unsupported, naming
+    `name`, for an image that cannot be restored, EnhanceError for one that is beyond the device, StorageError when scratch space is
+    short.
     """
     pages, notes = read_pages(source, name)
     targets = [choose_for(page.picture, name, spec, enhancer.scale) for page in pages]
@@ -104,9 +105,9 @@ def enhance_band(
     checkpoint: Callable[[], None],
     band: tuple[int, int],
 ) -> ImageResult:
-    """Enhance band `band` (number, of how many) of the only page in `source`; raises as `enhance_image`.
+    """Enhance band `band` (its number and the number of bands) of the only page in `source`; raise as `enhance_image` does.
 
-    `out` is a TIFF of the band's rows without papers, whatever the result's format: the bands are put together later.
+    `out` is a TIFF of the band's rows without metadata for any format of the result; the bands are joined later.
     """
     pages, notes = read_pages(source, name)
     target = choose_for(pages[0].picture, name, spec, enhancer.scale)
@@ -119,7 +120,7 @@ def enhance_band(
 
 
 def unchanged(picture: Picture, target: Target) -> bool:
-    """True when the identity generator has nothing to do but copy the file."""
+    """Return whether the identity generator only needs to copy the file."""
     return target.format == picture.format and (target.width, target.height) == (picture.width, picture.height)
 
 
@@ -135,7 +136,7 @@ def _result(work: _Work, pages: list[Page], targets: list[Target], height: int, 
 
 
 def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
-    """Enhance every page and put them together; returns notes, those of a page with its number where there are several."""
+    """Enhance every page and join them; return notes, which start with the page's number if there are several pages."""
     notes: list[str] = []
     plain: list[Path] = []
     papers: list[Papers] = []
@@ -160,7 +161,7 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
 
 
 def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], papers: Papers, plain: Path) -> list[str]:
-    """Enhance the result's rows [top, bottom) of one page, whose profile is in `papers`, into `plain`; returns notes.
+    """Enhance the result's rows [top, bottom) of one page into `plain` and return notes; the ICC profile is in the metadata.
 
     Two decoders check the source first (see `media.images.witness`); damage is appended to `work.damage`.
     """
@@ -201,8 +202,8 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
 def _with_faces(
     work: _Work, faces: FaceRestorer, image: pyvips.Image, target: Target, profile: bytes | None, raw: Path
 ) -> list[str]:
-    """Restore the faces of a page in its raw result; returns notes."""
-    from workers.faces.still_images import restore_faces  # brings OpenCV, of no use where no faces are restored
+    """Restore the faces of a page in its raw result; return notes."""
+    from workers.faces.still_images import restore_faces  # imports OpenCV, which is needed only for faces
 
     colours = 1 if target.mode == "grey" else 3
     seen = meaning(profile, colours)[0] if profile is not None else None
@@ -224,7 +225,7 @@ def _paint(
     if free < 2 * need:
         raise StorageError(
             f"{work.name} needs {2 * need} bytes of scratch space in {raw.parent}, but only {free} are free; "
-            "make room or set `scratch`."
+            "free space there or set `scratch` to another folder."
         )
     reader = Rows(image, work.name)
     with raw.open("wb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""An image's samples, read from top to bottom and turned into tensors and back."""
+"""Reading of an image's samples from top to bottom, and conversion to tensors and back."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from media.images import vips
 Pixels = npt.NDArray[np.generic]
 
 _TOP = {1: 255.0, 2: 65535.0}
-"""White of an integer sample, by its bytes."""
+"""White of an integer sample, by its size in bytes."""
 _AT_ONCE = 64
 """Rows fetched by one call: tall enough for the strips and tiles that scanners write."""
 
 
 class Rows:
-    """Reads an image's rows from top to bottom, keeping the ones that the next band still wants."""
+    """A reader of an image's rows from top to bottom that keeps the rows that the next blocks still need."""
 
     def __init__(self, image: pyvips.Image, name: str) -> None:
         self._region = pyvips.Region.new(image)
@@ -32,11 +32,11 @@ class Rows:
         self._held = np.empty((0, image.width, image.bands), self._kind)
 
     def read(self, top: int, bottom: int) -> Pixels:
-        """Rows `top` .. `bottom` - 1, H x W x C. `top` never falls from call to call; raises BadInput for broken data."""
+        """Return rows `top` .. `bottom` - 1, H x W x C. `top` must not decrease between calls; raise BadInput for damaged data."""
         if top > self._first:
             self._held = self._held[top - self._first :].copy()
             self._first = top
-        have = max(top, self._first + len(self._held))  # a band of an image begins below its top
+        have = max(top, self._first + len(self._held))  # a band of an image starts below the image's top
         if bottom > have:
             self._held = np.concatenate([self._held, *self._fetch(have, bottom)])
         return self._held[top - self._first : bottom - self._first]
@@ -55,24 +55,24 @@ class Rows:
             rows = np.frombuffer(data, self._kind).reshape(height, width, bands)
             if rows.dtype.kind == "f" and not np.isfinite(rows).all():
                 raise BadInput(
-                    f"{self._name} has samples that are no number (NaN) or infinite between rows {row} and {row + height - 1}; "
-                    "give them a value first."
+                    f"{self._name} has samples that are not a number (NaN) or infinite between rows {row} and {row + height - 1}; "
+                    "replace them first."
                 )
             yield rows
 
 
 def to_tensor(samples: Pixels) -> torch.Tensor:
-    """H x W x C samples to 1 x C x H x W float32; integer types are divided by their largest value."""
+    """Convert H x W x C samples to 1 x C x H x W float32; integers are divided by their largest value."""
     scale = 1.0 if samples.dtype.kind == "f" else 1.0 / _TOP[samples.dtype.itemsize]
     plain = np.multiply(samples, scale, dtype=np.float32)
     return torch.from_numpy(np.ascontiguousarray(plain.transpose(2, 0, 1))[None])
 
 
 def to_samples(made: torch.Tensor, kind: np.dtype[np.generic]) -> Pixels:
-    """1 x C x h x w float32 to h x w x C of `kind`, clipped and rounded to the nearest level; floats stay as they are."""
+    """Convert 1 x C x h x w float32 to h x w x C of `kind`, clipped and rounded to the nearest level; floats stay unchanged."""
     plain = made[0].permute(1, 2, 0)
     if kind.kind == "f":
         return plain.contiguous().cpu().numpy()
-    # float32 holds 65535 levels with seven bits to spare, so the rounding is exact.
+    # float32 represents 65535 levels with seven bits to spare, so the rounding is exact.
     levels = (plain.clamp(0, 1) * _TOP[kind.itemsize]).round_().to(torch.int32)
     return np.ascontiguousarray(levels.cpu().numpy().astype(kind))

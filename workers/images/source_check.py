@@ -1,4 +1,4 @@
-"""The check of one page's pixels by two decoders, and the pixels that may be restored after it."""
+"""The check of one page's pixels by two decoders, and the reading of the checked pixels."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from media.images.pixels import open_pixels
 from media.images.witness import Verdict, examine
 
 _SAMPLE = 10
-"""With `--witness sample`, one picture in so many is read twice."""
+"""With `--witness sample`, one image in this many is read by both decoders."""
 
 
 class SourceCheck:
-    """Holds the verdict on one page of `source`. `scratch` is where a copy with a repaired structure may be written."""
+    """The check of one page of `source`. A copy with a repaired structure may be written to `scratch`."""
 
     def __init__(self, source: Path, page: Page, name: str, spec: Spec, scratch: Path) -> None:
         self._source, self._page, self._name, self._spec, self._scratch = source, page, name, spec, scratch
         self._verdict: Verdict | None = None
 
     def examine(self) -> None:
-        """Read the page with both decoders, as the spec asks; raises BadInput for a page that must not be restored."""
+        """Read the page with both decoders if the spec requires it; raise BadInput for a page that must not be restored."""
         every = self._spec.witness == "full"
         sampled = self._spec.witness == "sample" and zlib.crc32(self._name.encode()) % _SAMPLE == 0
         if every or sampled:
             self._judge(second=True)
 
     def examine_again(self) -> bool:
-        """Find out why a page that was not examined cannot be decoded; False when nothing can be done about it."""
+        """Find out why a page that was not examined cannot be decoded; return whether it can be decoded now."""
         if self._verdict is not None:
             return False
         verdict = self._judge(second=False)
@@ -42,7 +42,7 @@ class SourceCheck:
         verdict = examine(self._source, self._page, self._name, self._scratch, second)
         if verdict.damage and self._spec.strict:
             raise BadInput(
-                f"{self._name} is damaged: {verdict.damage}; restore it from another copy, or leave --strict out."
+                f"{self._name} is damaged: {verdict.damage}; restore it from another copy, or omit --strict."
             )
         if verdict.damage:
             verdict.check(self._spec.salvage, self._name)
@@ -50,7 +50,7 @@ class SourceCheck:
         return verdict
 
     def pixels(self, anywhere: bool = False) -> pyvips.Image:
-        """The page's upright samples, of a damaged one as far as they can be decoded."""
+        """Open the page's upright samples; those of a damaged page as far as they can be decoded."""
         verdict = self._verdict
         file = verdict.readable if verdict else self._source
         lenient = bool(verdict and (verdict.damage or verdict.lenient))
@@ -59,7 +59,7 @@ class SourceCheck:
         )
 
     def conclude(self, damage: list[str]) -> list[str]:
-        """Notes for the user; a sentence about damage is appended to `damage`."""
+        """Return notes for the user, and append a sentence about damage to `damage`."""
         if self._verdict is None:
             return []
         if not self._verdict.damage:
@@ -72,7 +72,7 @@ class SourceCheck:
         return [*self._verdict.notes, "the source is damaged and was restored as far as it can be read"]
 
     def record(self) -> dict[str, object]:
-        """Which decoders read the page, and how many of its rows."""
+        """Return the decoders that read the page, and the number of rows they read."""
         if self._verdict is None:
             return {"readers": ["libvips"]}
         return {"readers": list(self._verdict.readers), "rows": self._verdict.rows, "height": self._verdict.height}

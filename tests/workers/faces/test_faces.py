@@ -1,4 +1,4 @@
-"""Faces: real ones found and aligned, restored by a small random network of the real architecture, pasted back."""
+"""Faces: real ones are detected, aligned, restored by a small random network of the real architecture, and blended."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 class Stand(Restorer):
-    """A restorer made of a function, for what does not depend on the network."""
+    """A restorer that applies a function, for tests that do not depend on the network."""
 
     def __init__(self, function: torch.nn.Module, size: int = 512) -> None:
         super().__init__("stand-in", function, size, torch.device("cpu"))
 
 
 class Paint(torch.nn.Module):
-    """A face-wide change that no detector minds: everything a tenth darker."""
+    """A change of the whole face that does not disturb the detector: everything a tenth darker."""
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         return faces * 0.9
@@ -107,7 +107,7 @@ def spec_and_paths(
 
 
 def test_a_real_face_is_found_and_aligned(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """The astronaut's one face is found; its eyes and mouth come to lie within 5 px of the template's of 512."""
+    """The astronaut's one face is detected; its aligned eyes and mouth are within 5 px of the template of 512."""
     [found] = detector(astronaut, 16)
     assert found.score > 0.8
     better = landmarks.refined(detector, tensor(astronaut), found)
@@ -117,7 +117,7 @@ def test_a_real_face_is_found_and_aligned(detector: CenterFace, astronaut: np.nd
 
 
 def test_alignment_is_facexlibs(astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Template and square agree with FaceRestoreHelper's, made without its detector and parser."""
+    """Template and square agree with those of FaceRestoreHelper, built without its detector and parser."""
     module = compat.load("facexlib.utils.face_restoration_helper")
     monkeypatch.setattr(module, "init_detection_model", lambda *_, **__: None)
     monkeypatch.setattr(module, "init_parsing_model", lambda *_, **__: None)
@@ -133,8 +133,8 @@ def test_alignment_is_facexlibs(astronaut: np.ndarray, monkeypatch: pytest.Monke
     assert psnr(crop(tensor(astronaut), ours, 512), theirs) > 35  # theirs is bilinear, ours bicubic
 
 
-def test_coordinates_go_there_and_back() -> None:
-    """An enlarged frame's pixel maps to the same place of the square as the source's, pixel centres counted."""
+def test_coordinates_of_enlarged_frames_agree() -> None:
+    """A pixel of an enlarged frame maps to the same point of the square as the source's, by pixel centres."""
     affine = np.array([[1.2, 0.3, -7.0], [-0.3, 1.2, 11.0]])
     somewhere = np.array([[3.0, 4.0], [100.5, 20.25]])
     assert np.allclose(apply(inverse(affine), apply(affine, somewhere)), somewhere)
@@ -143,7 +143,7 @@ def test_coordinates_go_there_and_back() -> None:
 
 
 def test_an_identity_restorer_changes_nothing(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """Restoring by doing nothing and pasting back leaves at least 50 dB, and all outside the square bit-equal."""
+    """A restorer that changes nothing keeps at least 50 dB, and equal bits outside the square."""
     frame = tensor(astronaut)
     faces = FaceRestorer(detector, Stand(torch.nn.Identity()), Face())
     result = faces.apply(frame, frame)
@@ -152,8 +152,8 @@ def test_an_identity_restorer_changes_nothing(detector: CenterFace, astronaut: n
     assert faces.record()["restored"] == 1
 
 
-def test_a_change_is_pasted_where_the_face_is_and_by_its_strength(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """A darker face is darker in the middle, by the strength asked for, and fades out to nothing at the square's edge."""
+def test_a_change_is_blended_at_the_face_by_its_strength(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """A darker face is darker in the middle by the given strength, and fades out at the square's edge."""
     frame = tensor(astronaut)
     large = resize(frame, (1024, 1024))
     for strength in (1.0, 0.5):
@@ -170,7 +170,7 @@ def test_a_change_is_pasted_where_the_face_is_and_by_its_strength(detector: Cent
 
 
 def test_sixteen_bits_stay_sixteen_bits(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """The pasted face has values between those of 8 bits: nothing on its way is rounded to bytes."""
+    """The blended face has values between 8-bit codes: no step rounds to bytes."""
     frame = tensor(astronaut) * 0.997 + 0.0013
     result = FaceRestorer(detector, Stand(Paint()), Face()).apply(frame, frame)
     inner = result[0, :, 110:135, 205:240] * 255
@@ -180,7 +180,7 @@ def test_sixteen_bits_stay_sixteen_bits(detector: CenterFace, astronaut: np.ndar
 def test_the_real_architecture_runs_from_its_stored_file(
     spec_and_paths: tuple[Spec, Mapping[str, Path]], astronaut: np.ndarray
 ) -> None:
-    """A small GFPGANv1Clean is loaded by hash and restores; equal frames give equal results; its nonsense is reported."""
+    """A small GFPGANv1Clean is loaded by hash and runs; equal frames give equal results; its random output is noted."""
     spec, paths = spec_and_paths
     faces = load(spec, paths, Settings(device="cpu"))
     assert faces is not None
@@ -194,7 +194,7 @@ def test_the_real_architecture_runs_from_its_stored_file(
     assert "depart from their source" in faces.notes()[0]
 
 
-def test_restoreformer_goes_through_its_own_class(astronaut: np.ndarray, detector: CenterFace) -> None:
+def test_restoreformer_runs_in_gfpgans_class(astronaut: np.ndarray, detector: CenterFace) -> None:
     """A small RestoreFormer, saved and loaded strictly, restores 64 x 64 faces in [0, 1] as gfpgan's own class does."""
     parameters = {
         "n_embed": 16,
@@ -222,7 +222,7 @@ def test_restoreformer_goes_through_its_own_class(astronaut: np.ndarray, detecto
 
 
 def test_strength_zero_is_off(spec_and_paths: tuple[Spec, Mapping[str, Path]]) -> None:
-    """With strength 0 or without --face-enhance nothing is loaded, so that not a bit can change."""
+    """With strength 0 or without --face-enhance nothing is loaded, so no bit can change."""
     spec, paths = spec_and_paths
     off = msgspec.structs.replace(spec, face=Face(strength=0))
     assert load(off, paths, Settings(device="cpu")) is None
@@ -230,7 +230,7 @@ def test_strength_zero_is_off(spec_and_paths: tuple[Spec, Mapping[str, Path]]) -
 
 
 def test_wrong_weights_are_refused(spec_and_paths: tuple[Spec, Mapping[str, Path]], tmp_path: Path) -> None:
-    """Missing, other and ill-fitting files are errors that name the file."""
+    """Missing, wrong and unsuitable files are errors that name the file."""
     spec, paths = spec_and_paths
     settings = Settings(device="cpu")
     with pytest.raises(WeightsError, match="were not fetched"):
@@ -247,7 +247,7 @@ def test_wrong_weights_are_refused(spec_and_paths: tuple[Spec, Mapping[str, Path
         load(msgspec.structs.replace(spec, weights=(wrong, spec.weights[1])), {**paths, sha256: other}, settings)
 
 
-def test_faces_can_be_left_alone(detector: CenterFace, astronaut: np.ndarray) -> None:
+def test_faces_can_be_excluded(detector: CenterFace, astronaut: np.ndarray) -> None:
     """Small faces, excluded places and, on demand, all but the largest face stay bit-equal."""
     two = np.zeros((256, 460, 3), np.uint8)
     two[:, :300] = astronaut[:256, 100:400]
@@ -269,7 +269,7 @@ def test_faces_can_be_left_alone(detector: CenterFace, astronaut: np.ndarray) ->
 
 
 class Short(torch.nn.Module):
-    """Runs out of memory as CUDA does for more than `most` faces at once."""
+    """A network that runs out of memory as CUDA does for more than `most` faces at once."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -281,8 +281,8 @@ class Short(torch.nn.Module):
         return faces * 0.5
 
 
-def test_out_of_memory_restores_fewer_at_once_and_says_so() -> None:
-    """Eight faces that do not fit are restored three halvings later, all of them, and the retry is noted."""
+def test_out_of_memory_restores_fewer_at_once_with_a_note() -> None:
+    """Eight faces that do not fit are all restored after three halvings, and the retry is noted."""
     restorer = Stand(Short(1), 32)
     restorer._batch = 8
     squares = torch.rand(8, 3, 32, 32)
@@ -291,13 +291,13 @@ def test_out_of_memory_restores_fewer_at_once_and_says_so() -> None:
 
 
 def test_out_of_memory_with_one_face_fails_the_chunk() -> None:
-    """Where a single face does not fit the processor either, it is an error and never an unrestored face."""
+    """A single face that does not fit on the CPU either is an error; no unrestored face is returned."""
     with pytest.raises(EnhanceError, match="out of memory with a single face"):
         Stand(Short(0), 32)(torch.rand(1, 3, 32, 32))
 
 
 def test_nan_fails_the_chunk() -> None:
-    """A network that gives NaN is an error, not a black face."""
+    """A network that returns NaN is an error; no black face is returned."""
 
     class Broken(torch.nn.Module):
         def forward(self, faces: torch.Tensor) -> torch.Tensor:
@@ -308,7 +308,7 @@ def test_nan_fails_the_chunk() -> None:
 
 
 def moving(astronaut: np.ndarray, frames: int) -> list[torch.Tensor]:
-    """A short film of the astronaut's head drifting, with noise that shakes the detector."""
+    """A short film of the astronaut's moving head, with noise that disturbs the detector."""
     rng = np.random.default_rng(3)
     film = []
     for n in range(frames):
@@ -320,7 +320,7 @@ def moving(astronaut: np.ndarray, frames: int) -> list[torch.Tensor]:
 
 
 def test_the_same_frames_in_one_chunk_or_many(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """14 frames with a cut, as one chunk and as chunks of 1 to 5 frames with context, are bit-equal."""
+    """14 frames with a cut have the same bits as one chunk and as chunks of 1 to 5 frames with context."""
     film = moving(astronaut, 10)
     film += [frame.flip(3) for frame in moving(astronaut, 4)]
     faces = FaceRestorer(detector, Stand(Paint(), 64), Face())
@@ -343,7 +343,7 @@ def test_the_same_frames_in_one_chunk_or_many(detector: CenterFace, astronaut: n
 
 
 def test_landmarks_are_steadier_along_a_track(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """Smoothed points shake less than half as much as single detections do about the true motion, and do not lag."""
+    """Smoothed points deviate less than half as much from the true motion as single detections, and do not lag."""
     film = moving(astronaut, 16)
     [clean] = detector(astronaut, 16)
     truth = landmarks.refined(detector, tensor(astronaut), clean).points + np.array([-100, 10])
@@ -361,7 +361,7 @@ def test_landmarks_are_steadier_along_a_track(detector: CenterFace, astronaut: n
 
 
 def test_faces_fade_in_but_not_after_a_cut(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """A face that appears within a shot gains strength over the window; one that a cut brings has it at once."""
+    """A face that appears within a shot gains strength over the window; after a cut it has full strength at once."""
     film = moving(astronaut, 2)
     hidden = film[0].clone()
     hidden[..., :140, 60:190] = 0.62
@@ -377,7 +377,7 @@ def test_faces_fade_in_but_not_after_a_cut(detector: CenterFace, astronaut: np.n
 
 
 def test_flicker_is_measured_against_the_source(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """A still film flickers as its source does; a restorer that alternates is caught."""
+    """A still film flickers as its source does; an alternating restorer is detected."""
 
     class Alternating(torch.nn.Module):
         turn = 0
@@ -397,8 +397,8 @@ def test_flicker_is_measured_against_the_source(detector: CenterFace, astronaut:
     assert flicker["shaky"]["restored"] > 5
 
 
-def test_the_guard_accepts_the_original_and_not_another(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """The clean original of a degraded face passes the guard; a turned face and another pattern of light do not."""
+def test_the_identity_check_accepts_only_the_original(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """The clean original of a degraded face passes; a turned face and another distribution of light do not."""
     frame = tensor(astronaut)
     for seed in (1, 5, 9):
         worse = degrade(astronaut, draw(seed), 2)
@@ -412,8 +412,8 @@ def test_the_guard_accepts_the_original_and_not_another(detector: CenterFace, as
     assert identity_check.judge(detector, before, 1 - after).departed
 
 
-def test_detection_sees_no_more_pixels_than_it_needs() -> None:
-    """Large frames are made smaller as far as the smallest wanted face allows, small ones stay as they are."""
+def test_detection_reduces_large_frames() -> None:
+    """Large frames are reduced as far as the smallest wanted face allows, small ones keep their size."""
     assert detection_scale(480, 640, 16) == 1
     assert detection_scale(1080, 1920, 16) == 10 / 16
     assert detection_scale(2160, 3840, 64) == 1024 / 3840
@@ -430,7 +430,7 @@ def test_hostile_pictures_have_no_faces(detector: CenterFace) -> None:
 
 
 def test_a_generator_as_restorer_makes_a_noisy_face_better(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """Real-ESRGAN standing in for a face restorer brings a noisy face at least 0.5 dB nearer to the clean one."""
+    """Real-ESRGAN as a face restorer improves a noisy face by at least 0.5 dB against the clean one."""
     settings = Settings(device="cpu")
     entry = catalog.load(settings).find("realesr-animevideov3", ("generator",))
     found = fetch.fetch(entry, settings)
@@ -459,7 +459,7 @@ def test_a_generator_as_restorer_makes_a_noisy_face_better(detector: CenterFace,
 def test_the_real_gfpgan_restores_the_face(
     centerface_weights: tuple[Weights, Path], astronaut: np.ndarray, tmp_path: Path
 ) -> None:
-    """With the published file: a degraded face gets sharper and stays the person it was."""
+    """With the published file a degraded face becomes sharper and passes the identity check."""
     settings = Settings(device="cpu", cache=tmp_path)
     entry = catalog.load(settings).find("GFPGANv1.4", ("face",))
     found = fetch.fetch(entry, settings, location=os.environ["RESPOOL_TEST_GFPGAN"])

@@ -1,4 +1,4 @@
-"""Faces of films through the real way: planned, cut, decoded with context, restored, encoded, assembled."""
+"""Faces of films with all real steps: planning, cutting, decoding with context, restoring, encoding, assembly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SPEC = Spec("identity", codec="ffv1", face=Face())
 
 
 class Darker(torch.nn.Module):
-    """A face-wide change that no detector minds."""
+    """A change of the whole face that does not disturb the detector."""
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         return faces * 0.9
@@ -49,7 +49,7 @@ def faces() -> FaceRestorer:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """14 frames of H.264 with B frames and short GOPs: the astronaut's head drifts."""
+    """14 frames of H.264 with B frames and short GOPs, in which the astronaut's head moves."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     options = {"crf": "20", "g": "5", "bf": "2", "sc_threshold": "0"}
     with av.open(str(path), "w") as out:
@@ -70,7 +70,7 @@ def nothing(_: int = 0) -> None:
 
 
 def restored(film: Path, spec: Spec, faces: FaceRestorer | None, folder: Path) -> tuple[np.ndarray, list[FilmResult]]:
-    """Every decoded frame of the result (luma), and what each chunk came to."""
+    """Return every decoded frame of the result (luma), and the result of each chunk."""
     data = film.read_bytes()
     item = Item(0, "video", "film.mp4", "film.mkv", hashlib.sha256(data).hexdigest(), len(data))
     folder.mkdir()
@@ -88,7 +88,7 @@ def restored(film: Path, spec: Spec, faces: FaceRestorer | None, folder: Path) -
 
 
 def test_one_chunk_and_many_give_the_same_frames(film: Path, faces: FaceRestorer, tmp_path: Path) -> None:
-    """A film cut into chunks of 4 frames, borders inside groups of pictures, has bit-equal faces to the uncut one."""
+    """A film in chunks of 4 frames, with borders inside groups of pictures, has the same bits in faces as the whole film."""
     whole, [result] = restored(film, msgspec.structs.replace(SPEC, chunk_frames=100), faces, tmp_path / "whole")
     parts, results = restored(film, msgspec.structs.replace(SPEC, chunk_frames=4), faces, tmp_path / "parts")
     plain, _ = restored(film, msgspec.structs.replace(SPEC, face=None), None, tmp_path / "plain")
@@ -105,7 +105,7 @@ def test_one_chunk_and_many_give_the_same_frames(film: Path, faces: FaceRestorer
 
 
 def test_strength_zero_is_bit_identical_to_off(film: Path, tmp_path: Path) -> None:
-    """With strength 0 the spec wants no faces: no context is carried, and every frame equals that of a film without."""
+    """With strength 0 there is no face pass: runs have no context, and every frame equals that of a film without faces."""
     off = msgspec.structs.replace(SPEC, face=Face(strength=0.0))
     assert off.faces is None
     zero, _ = restored(film, off, None, tmp_path / "zero")
@@ -113,8 +113,8 @@ def test_strength_zero_is_bit_identical_to_off(film: Path, tmp_path: Path) -> No
     assert np.array_equal(zero, plain)
 
 
-def test_context_is_carried_for_faces_alone(film: Path) -> None:
-    """A run has the context frames that faces are followed through, and none without faces."""
+def test_only_faces_add_context_frames(film: Path) -> None:
+    """A run has the context frames for tracking faces, and none without faces."""
     data = film.read_bytes()
     item = Item(0, "video", "film.mp4", "film.mkv", hashlib.sha256(data).hexdigest(), len(data))
     for spec, context in ((SPEC, FACE_CONTEXT), (msgspec.structs.replace(SPEC, face=None), 0)):
@@ -124,5 +124,5 @@ def test_context_is_carried_for_faces_alone(film: Path) -> None:
 
 
 def test_chunks_are_smaller_where_faces_are_restored() -> None:
-    """A face's work counts: at 320x240 a chunk with faces has fewer frames than one without."""
+    """Planning includes the time for faces: at 320x240 a chunk with faces has fewer frames than one without."""
     assert target_frames(320, 240, SPEC) < target_frames(320, 240, msgspec.structs.replace(SPEC, face=None))

@@ -1,4 +1,4 @@
-"""Faces of still images: found on a small copy, restored in the raw result, everything else untouched."""
+"""Faces of still images: detected in a small copy, restored in the raw result, with everything else unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from workers.images.image import enhance_image
 
 
 class Darker(torch.nn.Module):
-    """A face-wide change that no detector minds."""
+    """A change of the whole face that does not disturb the detector."""
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         return faces * 0.9
@@ -55,7 +55,7 @@ def target(pixels: np.ndarray, alpha: bool = False) -> Target:
 
 
 def run(faces: FaceRestorer, source: np.ndarray, enhanced: np.ndarray, folder: Path, alpha: bool = False) -> np.ndarray:
-    """Restore the faces of `enhanced`, both H x W x C; gives the result."""
+    """Restore the faces of `enhanced`, both H x W x C; return the result."""
     raw = folder / "raw"
     raw.write_bytes(enhanced.tobytes())
     colours = source.shape[2] - alpha
@@ -64,7 +64,7 @@ def run(faces: FaceRestorer, source: np.ndarray, enhanced: np.ndarray, folder: P
 
 
 def face_of(change: np.ndarray) -> tuple[int, int]:
-    """(x, y) of the middle of what changed."""
+    """Return (x, y) of the centre of the changed pixels."""
     rows, columns = np.nonzero(change)
     return int(columns.mean()), int(rows.mean())
 
@@ -88,7 +88,7 @@ def test_the_face_of_a_photograph_is_restored_in_place(detector: CenterFace, tmp
 
 
 def test_sixteen_bit_grey_with_alpha_keeps_its_kind(detector: CenterFace, tmp_path: Path) -> None:
-    """A 16-bit grey image with alpha is restored in 16 bits; its alpha and its other samples are untouched."""
+    """A 16-bit grey image with alpha is restored in 16 bits; its alpha and its other samples are unchanged."""
     grey = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257 - 3
     source = np.dstack([grey, np.full_like(grey, 40000)])
     result = run(restorer(detector), source, source, tmp_path, alpha=True)
@@ -100,7 +100,7 @@ def test_sixteen_bit_grey_with_alpha_keeps_its_kind(detector: CenterFace, tmp_pa
 
 
 def test_a_face_in_a_huge_scan_is_found_by_its_size_there(detector: CenterFace, tmp_path: Path) -> None:
-    """In 6000 x 3000 pixels a small copy is looked at; the face is restored at its place at full size."""
+    """For 6000 x 3000 pixels detection uses a small copy; the face is restored at its place at full size."""
     source = np.full((3000, 6000, 3), 150, np.uint8)
     source[1500:2012, 4000:4512] = skimage.data.astronaut()
     faces = restorer(detector, Face(min_size=40))
@@ -110,8 +110,8 @@ def test_a_face_in_a_huge_scan_is_found_by_its_size_there(detector: CenterFace, 
     assert abs(y - 1618) < 25
 
 
-def test_pixels_are_restored_as_their_profile_means_them(detector: CenterFace, tmp_path: Path) -> None:
-    """Through a profile, the restorer sees sRGB: a face stored in another gamma gets the change that sRGB would get."""
+def test_pixels_are_restored_by_their_profile(detector: CenterFace, tmp_path: Path) -> None:
+    """With a profile the restorer gets sRGB: a face stored with another gamma is changed as in sRGB."""
     profile = pyvips.Operation.call("profile_load", "p3")
     found, _ = interpret(profile, 3)
     assert found is not None
@@ -127,7 +127,7 @@ def test_pixels_are_restored_as_their_profile_means_them(detector: CenterFace, t
 
 
 def test_no_face_leaves_every_byte(detector: CenterFace, tmp_path: Path) -> None:
-    """A photograph without people comes back as it was, and so does one whose faces are excluded."""
+    """A photograph without people stays unchanged, and so does one whose faces are excluded."""
     coffee = skimage.data.coffee()
     assert np.array_equal(run(restorer(detector), coffee, coffee, tmp_path), coffee)
     astronaut = skimage.data.astronaut()
@@ -135,8 +135,8 @@ def test_no_face_leaves_every_byte(detector: CenterFace, tmp_path: Path) -> None
     assert np.array_equal(run(excluded, astronaut, astronaut, tmp_path), astronaut)
 
 
-def test_a_stop_is_heard_between_faces(detector: CenterFace, tmp_path: Path) -> None:
-    """The checkpoint is called before each face and its error goes through."""
+def test_the_checkpoint_can_stop_between_faces(detector: CenterFace, tmp_path: Path) -> None:
+    """The checkpoint is called before each face and its error is passed on."""
     source = skimage.data.astronaut()
     raw = tmp_path / "raw"
     raw.write_bytes(source.tobytes())
@@ -149,8 +149,8 @@ def test_a_stop_is_heard_between_faces(detector: CenterFace, tmp_path: Path) -> 
     assert raw.read_bytes() == source.tobytes()
 
 
-def test_an_image_file_goes_the_whole_way(detector: CenterFace, tmp_path: Path) -> None:
-    """A JPEG with a face, restored without a generator, comes out darker at the face; its record lists it."""
+def test_an_image_file_is_restored_from_end_to_end(detector: CenterFace, tmp_path: Path) -> None:
+    """A JPEG with a face, restored without a generator, is darker at the face, and its record lists it."""
     source, out = tmp_path / "astronaut.jpg", tmp_path / "out.png"
     vips(skimage.data.astronaut()).jpegsave(str(source), Q=95)
     spec = Spec("identity", face=Face(), image_format="png")

@@ -1,4 +1,4 @@
-"""Colour there and back: nothing lost that the pixel format can hold."""
+"""Colour conversion to RGB and back: lossless within the precision of the pixel format."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def colour_of(pix_fmt: str, matrix: Matrix = "bt709", full: bool = False, locati
 
 
 def differences(pix_fmt: str, colour: Colour, rgb: torch.Tensor) -> torch.Tensor:
-    """How many code values each sample of a frame is off after a way to RGB and back."""
+    """Return the difference in code values of each sample of a frame after conversion to RGB and back."""
     there = from_rgb(rgb, pix_fmt, colour)
     back = from_rgb(to_rgb(there, colour), pix_fmt, colour)
     pairs = zip(read(there, layout(pix_fmt), CPU), read(back, layout(pix_fmt), CPU), strict=True)
@@ -48,7 +48,7 @@ def differences(pix_fmt: str, colour: Colour, rgb: torch.Tensor) -> torch.Tensor
 @pytest.mark.parametrize("pix_fmt", [*YUV, *GREY, *RGB])
 @pytest.mark.parametrize(("height", "width"), [(90, 122), (33, 47)])
 def test_round_trip_is_within_one_code_value(pix_fmt: str, height: int, width: int, photo: torch.Tensor) -> None:
-    """For every matrix and range, at the format's own depth, a natural picture comes back within 1 code value, mean under 0.3."""
+    """For every matrix, range and depth, a natural image is preserved within 1 code value, with a mean below 0.3."""
     rgb = photo[..., 30 : 30 + height, 180 : 180 + width]
     for matrix, full in product(("bt601", "bt709", "bt2020"), (False, True)):
         off = differences(pix_fmt, colour_of(pix_fmt, matrix, full), rgb)
@@ -59,13 +59,13 @@ def test_round_trip_is_within_one_code_value(pix_fmt: str, height: int, width: i
 @pytest.mark.parametrize("location", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv420p10le", "yuv411p"])
 def test_round_trip_at_every_chroma_site(location: int, pix_fmt: str, photo: torch.Tensor) -> None:
-    """Wherever the chroma samples lie, what nobody changed comes back."""
+    """Unchanged frames are preserved at every chroma site."""
     off = differences(pix_fmt, colour_of(pix_fmt, location=location), photo[..., :64, :80])
     assert off.max() <= 1
 
 
 def test_round_trip_of_noise_out_of_gamut() -> None:
-    """Any code values at all come back, those that are no RGB colour among them, since RGB is not clipped on the way."""
+    """Random code values are preserved, also those outside the RGB cube, as RGB is not clipped."""
     colour = Colour(matrix="bt709", full=False)
     frame = av.VideoFrame(64, 48, "yuv420p")
     generator = np.random.default_rng(2)
@@ -82,7 +82,7 @@ NATIVE = pytest.mark.skipif(not yuv.supported(64, 64), reason="this processor ha
 def both_ways(
     rgb: torch.Tensor, pix_fmt: str, colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[torch.Tensor]:
-    """For each plane, how many code values one pass is off what all passes give."""
+    """Return for each plane the difference in code values between the one-pass code and PyTorch's passes."""
     with monkeypatch.context() as patched:
         patched.setattr(yuv, "convert", spied := Mock(wraps=yuv.convert))
         ours = from_rgb(rgb, pix_fmt, colour)
@@ -97,10 +97,10 @@ def both_ways(
 @pytest.mark.parametrize("location", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize(("pix_fmt", "ties"), [("yuv420p", 1e-3), ("yuv420p10le", 1e-3), ("yuv420p16le", 2e-2)])
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (5, 41), (33, 47), (90, 121), (37, 200)])
-def test_one_pass_gives_what_all_passes_give(
+def test_one_pass_equals_all_passes(
     location: int, pix_fmt: str, ties: float, height: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At every site, edge and size, values beyond black and white among them; only what lies between two codes may fall to either."""
+    """They agree at every site, edge and size, also beyond black and white; values between two codes may round to either."""
     wide = torch.rand((1, 3, height, width + 9), generator=torch.Generator().manual_seed(width)) * 1.4 - 0.2
     rgb = wide[..., 4 : 4 + width]  # rows that do not follow each other
     for matrix, full in product(("bt601", "bt709", "bt2020"), (False, True)):
@@ -113,7 +113,7 @@ def test_one_pass_gives_what_all_passes_give(
 @pytest.mark.parametrize("floats", [4, 8])
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
 def test_one_pass_on_narrower_vectors(floats: int, pix_fmt: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The code for processors with vectors of 4 and 8 floats, as far as this one can run it."""
+    """The code for vectors of 4 and 8 floats is right too, where this processor can run it."""
     monkeypatch.setattr(yuv, "vectors", lambda: (floats, 16))
     monkeypatch.setattr(yuv, "_machine", yuv._machine.__wrapped__)  # nothing of it is kept for other tests
     for height, width in ((5, 24), (33, 47), (90, 121)):
@@ -141,7 +141,7 @@ def test_one_pass_on_narrower_vectors(floats: int, pix_fmt: str, monkeypatch: py
 def test_colour_bars_are_their_colours(
     codes: tuple[int, int, int], matrix: Matrix, full: bool, expected: tuple[int, int, int]
 ) -> None:
-    """The code values of colour bars, as broadcast tables print them, are pure colours; and the other way round."""
+    """The published code values of colour bars convert to pure colours, and pure colours to those code values."""
     colour = Colour(matrix=matrix, full=full)
     frame = av.VideoFrame(16, 16, "yuv444p")
     for plane, code in zip(frame.planes, codes, strict=True):
@@ -158,7 +158,7 @@ def test_colour_bars_are_their_colours(
 @pytest.mark.parametrize(("matrix", "space"), [("bt601", 5), ("bt709", 1)])
 @pytest.mark.parametrize("full", [False, True])
 def test_rgb_is_that_of_swscale(matrix: Matrix, space: int, full: bool, photo: torch.Tensor) -> None:
-    """Without subsampling our RGB is FFmpeg's, to the rounding of its eight bits."""
+    """Without subsampling RGB equals FFmpeg's within the rounding of its eight bits."""
     colour = Colour(matrix=matrix, full=full)
     frame = from_rgb(photo[..., :64, :64], "yuv444p", colour)
     theirs = frame.reformat(
@@ -173,8 +173,8 @@ def test_rgb_is_that_of_swscale(matrix: Matrix, space: int, full: bool, photo: t
     ("location", "first"),
     [(1, (0.5, 0.0)), (2, (0.5, 0.5)), (3, (0.0, 0.0)), (4, (0.0, 0.5)), (5, (1.0, 0.0)), (6, (1.0, 0.5))],
 )
-def test_chroma_lies_where_its_location_says(location: int, first: tuple[float, float]) -> None:
-    """A ramp sampled where the chroma samples are (row, column of the first, in luma pixels) is a ramp at full size."""
+def test_chroma_is_interpolated_at_its_location(location: int, first: tuple[float, float]) -> None:
+    """A ramp sampled at the chroma samples (row, column of the first, in luma pixels) is a ramp at full size."""
     colour = Colour(matrix="bt709", full=True, chroma_location=location)
     frame = av.VideoFrame(32, 32, "yuv420p16le")
     rows = first[0] + 2 * np.arange(16)[:, None]
@@ -196,8 +196,8 @@ def test_chroma_lies_where_its_location_says(location: int, first: tuple[float, 
     assert torch.allclose(across, ramp[None, :].expand(24, 24), atol=1)
 
 
-def test_unsaid_locations_are_what_players_assume() -> None:
-    """Left for MPEG's formats, top left for BT.2020, the centre for JPEG's; what is said is kept."""
+def test_missing_locations_are_those_that_players_assume() -> None:
+    """The default is left for MPEG's formats, top left for BT.2020, the centre for JPEG's; a given location is kept."""
     assert chroma_location("yuv420p", Colour(matrix="bt709", full=False)) == 1
     assert chroma_location("yuv420p10le", Colour(matrix="bt2020", full=False)) == 3
     assert chroma_location("yuvj420p", Colour(matrix="bt601", full=True)) == 2
@@ -206,7 +206,7 @@ def test_unsaid_locations_are_what_players_assume() -> None:
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p10be", "yuyv422", "uyvy422", "bgr0", "monow", "gbrp10be"])
 def test_rearranged_formats_hold_the_same_values(pix_fmt: str, photo: torch.Tensor) -> None:
-    """Big-endian and packed formats are read as the planar format that holds the same values."""
+    """Big-endian and packed formats are read as the planar format with the same values."""
     plain = {"yuyv422": "yuv422p", "uyvy422": "yuv422p", "bgr0": "rgb24", "monow": "gray"}.get(
         pix_fmt, pix_fmt.replace("be", "le")
     )
@@ -221,14 +221,14 @@ def test_rearranged_formats_hold_the_same_values(pix_fmt: str, photo: torch.Tens
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuva420p", "rgba", "gbrap", "grayf32le", "gbrpf32le", "xyz12le", "pal8"])
-def test_formats_that_would_lose_something_are_refused(pix_fmt: str) -> None:
-    """Alpha, floating point and other spaces are refused in one sentence that names the format."""
-    with pytest.raises(Unsupported, match=f"pixel format {pix_fmt} is not taken"):
+def test_unsupported_formats_are_refused(pix_fmt: str) -> None:
+    """Formats with alpha, floating point or other colour spaces are refused by name."""
+    with pytest.raises(Unsupported, match=f"pixel format {pix_fmt} is not supported"):
         layout(pix_fmt)
 
 
 def test_yuv_needs_a_matrix() -> None:
-    """A plan that says RGB for a YUV format is an error, not a guess."""
+    """A plan with the matrix RGB for a YUV format is an error."""
     rgb = torch.zeros((1, 3, 16, 16))
     with pytest.raises(Unsupported, match="needs the matrix"):
         from_rgb(rgb, "yuv420p", Colour(matrix="rgb", full=True))
@@ -241,14 +241,14 @@ def test_grey_in_yuv_stays_grey(photo: torch.Tensor) -> None:
 
 
 def test_frames_carry_the_sources_tags(photo: torch.Tensor) -> None:
-    """Numbers of matrix, range, primaries and transfer are those that the source had."""
+    """Matrix, range, primaries and transfer of a frame are those of the source."""
     colour = Colour(matrix="bt2020", full=False, space=9, range=1, primaries=9, transfer=16)
     frame: Any = from_rgb(photo[..., :32, :32], "yuv420p10le", colour)
     assert (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc) == (9, 1, 9, 16)
 
 
-def test_padding_of_lines_is_left_out() -> None:
-    """Widths whose lines FFmpeg pads give pictures of exactly that width."""
+def test_padding_of_lines_is_omitted() -> None:
+    """Widths whose lines FFmpeg pads give images of exactly that width."""
     for width in (2, 18, 34, 50, 66):
         rgb = torch.rand((1, 3, 6, width), generator=torch.Generator().manual_seed(width))
         frame = from_rgb(rgb, "rgb24", Colour(matrix="rgb", full=True))

@@ -1,4 +1,4 @@
-"""Stages side by side: nothing lost, nothing out of order, bounded memory, no error and no thread left behind."""
+"""Concurrent stages: items complete and in order, bounded memory, no lost error and no remaining thread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from workers.film.cuda_streams import hand, own_stream, take
-from workers.film.pipeline import Behind, ahead
+from workers.film.cuda_streams import own_stream, receive, send
+from workers.film.pipeline import BackgroundConsumer, prefetched
 
 
 @pytest.fixture(autouse=True)
@@ -20,16 +20,16 @@ def no_threads_left() -> Iterator[None]:
 
 
 def test_all_items_come_in_order() -> None:
-    """What goes through both stages comes out whole and in order."""
+    """All items pass both stages in order."""
     made: list[int] = []
-    with ahead(range(100), 3) as items, Behind(made.append, 2) as outputs:
+    with prefetched(range(100), 3) as items, BackgroundConsumer(made.append, 2) as outputs:
         for item in items:
             outputs.put(item * 2)
     assert made == list(range(0, 200, 2))
 
 
-def test_the_stage_ahead_is_bounded() -> None:
-    """A producer whose consumer stands still makes what fits the queue and one more, then waits."""
+def test_prefetching_is_bounded() -> None:
+    """A producer whose consumer does nothing fills the queue, produces one more item, and waits."""
     made: list[int] = []
     waiting = threading.Event()
 
@@ -40,14 +40,14 @@ def test_the_stage_ahead_is_bounded() -> None:
                 waiting.set()
             yield i
 
-    with ahead(produce(), 3) as items:
+    with prefetched(produce(), 3) as items:
         assert next(items) == 0
         assert waiting.wait(10)
         assert len(made) <= 5
 
 
-def test_the_stage_behind_is_bounded() -> None:
-    """A consumer that stands still makes the producer wait once the queue is full."""
+def test_the_background_queue_is_bounded() -> None:
+    """With a consumer that does nothing the producer waits once the queue is full."""
     go = threading.Event()
     done: list[int] = []
 
@@ -55,8 +55,8 @@ def test_the_stage_behind_is_bounded() -> None:
         assert go.wait(10)
         done.append(item)
 
-    with Behind(consume, 2) as outputs:
-        for item in range(3):  # one in hand, two waiting
+    with BackgroundConsumer(consume, 2) as outputs:
+        for item in range(3):  # one in send, two waiting
             outputs.put(item)
         assert done == []
         go.set()
@@ -66,7 +66,7 @@ def test_the_stage_behind_is_bounded() -> None:
 
 
 def test_stages_work_at_the_same_time() -> None:
-    """Decoding of the next, enhancing of this and encoding of the last frame are under way at one moment."""
+    """The first, middle and last stage work on different items at the same time."""
     meeting = threading.Barrier(3, timeout=10)
 
     def produce() -> Iterator[int]:
@@ -79,15 +79,15 @@ def test_stages_work_at_the_same_time() -> None:
         if item == 0:
             meeting.wait()  # while frame 0 is being encoded
 
-    with ahead(produce(), 1) as items, Behind(consume, 1) as outputs:
+    with prefetched(produce(), 1) as items, BackgroundConsumer(consume, 1) as outputs:
         for item in items:
             if item == 1:
                 meeting.wait()  # while frame 1 is being enhanced
             outputs.put(item)
 
 
-def test_an_error_ahead_is_raised_here() -> None:
-    """What was made before an error is delivered; then the error itself is raised."""
+def test_an_error_of_the_producer_is_raised() -> None:
+    """Items before an error are delivered; then the error is raised."""
 
     def produce() -> Iterator[int]:
         yield 1
@@ -96,7 +96,7 @@ def test_an_error_ahead_is_raised_here() -> None:
     got: list[int] = []
 
     def consume() -> None:
-        with ahead(produce(), 2) as items:
+        with prefetched(produce(), 2) as items:
             got.extend(items)
 
     with pytest.raises(ValueError, match="broken packet"):
@@ -104,14 +104,14 @@ def test_an_error_ahead_is_raised_here() -> None:
     assert got == [1]
 
 
-def test_an_error_behind_is_raised_here() -> None:
+def test_an_error_of_the_consumer_is_raised() -> None:
     """An error of the last stage stops the pipeline at the next item, or at its end."""
 
     def consume(item: int) -> None:
         raise OSError("disk full")
 
     def give(count: int) -> None:
-        with Behind(consume, 1) as outputs:
+        with BackgroundConsumer(consume, 1) as outputs:
             for item in range(count):
                 outputs.put(item)
 
@@ -121,7 +121,7 @@ def test_an_error_behind_is_raised_here() -> None:
 
 
 def test_leaving_early_stops_both_stages() -> None:
-    """When the middle raises (a lost lease, a SIGTERM) the generator ahead is closed and nothing waits for the stage behind."""
+    """When the middle raises (a lost lease, a SIGTERM) the generator is closed and nothing waits for the last stage."""
     closed = threading.Event()
     consumed: list[int] = []
 
@@ -132,7 +132,7 @@ def test_leaving_early_stops_both_stages() -> None:
             closed.set()
 
     def stop_at_five() -> None:
-        with ahead(produce(), 2) as items, Behind(consumed.append, 2) as outputs:
+        with prefetched(produce(), 2) as items, BackgroundConsumer(consumed.append, 2) as outputs:
             for item in items:
                 outputs.put(item)
                 if item == 5:
@@ -144,9 +144,9 @@ def test_leaving_early_stops_both_stages() -> None:
     assert len(consumed) <= 6
 
 
-def test_on_the_cpu_tensors_are_handed_on_as_they_are() -> None:
-    """Without CUDA a handed tensor is the same tensor, and a stream of one's own is nothing."""
+def test_on_the_cpu_tensors_are_passed_unchanged() -> None:
+    """Without CUDA a received tensor is the sent one, and there is no stream."""
     tensor = torch.zeros(3)
     with own_stream("cpu") as stream:
         assert stream is None
-        assert take(hand(tensor)) is tensor
+        assert receive(send(tensor)) is tensor

@@ -1,4 +1,4 @@
-"""Every kind of image of the fidelity page, held against its source by another library."""
+"""Every kind of image of the fidelity page, compared with its source by another library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.fidelity.images import Case, cases, examine
 
 
 @pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
-def test_nothing_is_lost_without_a_word(case: Case, tmp_path: Path) -> None:
-    """Size, depth, bands, pixels (exact in lossless formats), profile, EXIF, XMP, IPTC and density are as they must be."""
+def test_nothing_is_lost_without_a_note(case: Case, tmp_path: Path) -> None:
+    """Size, depth, bands, pixels (exact in lossless formats), profile, EXIF, XMP, IPTC and density are as expected."""
     _, wrong = examine(case, tmp_path)
     assert not wrong

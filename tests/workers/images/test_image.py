@@ -1,4 +1,4 @@
-"""Still images through the worker: sizes, modes, depths, and blocks whose seams cannot be seen."""
+"""Enhancement of still images: sizes, modes, depths, and blocks without visible seams."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_any_scale_is_met_exactly(tmp_path: Path, scale: float, size: tuple[int,
 
 
 def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
-    """A 16-bit ramp comes out with more than 10,000 levels, so nothing on the way had eight bits."""
+    """A 16-bit ramp has more than 10,000 levels in the result, so no step rounds to eight bits."""
     source, out = tmp_path / "a.tif", tmp_path / "b.tif"
     ramp = np.linspace(0, 65535, 128 * 128).round().astype(np.uint16).reshape(128, 128)
     tifffile.imwrite(source, ramp)
@@ -72,7 +72,7 @@ def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
 
 
 def test_a_dark_scan_is_not_brightened(tmp_path: Path) -> None:
-    """Depth comes from the file: 16-bit values below 256 stay as dark as they are."""
+    """The depth is read from the file: 16-bit values below 256 stay dark."""
     source, out = tmp_path / "a.tif", tmp_path / "b.tif"
     tifffile.imwrite(source, np.full((20, 20), 200, np.uint16))
     enhance(source, out)
@@ -80,7 +80,7 @@ def test_a_dark_scan_is_not_brightened(tmp_path: Path) -> None:
 
 
 def test_float_samples_keep_values_beyond_white(tmp_path: Path) -> None:
-    """A float TIFF stays float, and what lies above 1 or below 0 is enlarged too instead of cut off."""
+    """A float TIFF stays float, and values above 1 or below 0 are enlarged and not clipped."""
     source, out = tmp_path / "a.tif", tmp_path / "b.tif"
     tifffile.imwrite(source, np.full((20, 20, 3), (-0.25, 0.5, 3.0), np.float32), photometric="rgb")
     enhance(source, out)
@@ -91,7 +91,7 @@ def test_float_samples_keep_values_beyond_white(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [2.0, 1.7])
 def test_blocks_equal_the_whole(tmp_path: Path, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image cut into many blocks has the very pixels of the image done whole, whatever the factor."""
+    """An image enhanced in many blocks has the same pixels as the image enhanced whole, for any factor."""
     source = tmp_path / "a.png"
     Image.fromarray(noise(150, 210, 3)).save(source)
     enhance(source, tmp_path / "whole.png", scale=scale)
@@ -104,7 +104,7 @@ def test_blocks_equal_the_whole(tmp_path: Path, scale: float, monkeypatch: pytes
     assert np.count_nonzero(whole - cut) < whole.size // 10_000
 
 
-def test_a_window_is_cut_from_the_whole() -> None:
+def test_a_window_equals_the_whole() -> None:
     """`resize_window` equals the same pixels of `resize`."""
     rgb = torch.from_numpy(noise(97, 131, 3).astype(np.float32)).permute(2, 0, 1)[None]
     whole = resize(rgb, (200, 300))
@@ -113,7 +113,7 @@ def test_a_window_is_cut_from_the_whole() -> None:
 
 
 def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
-    """A cut-off file, text and a GIF are refused in one sentence that names the file."""
+    """A truncated file, text and a GIF are refused in one sentence that names the file."""
     good = tmp_path / "good.png"
     Image.fromarray(noise(200, 200, 3)).save(good)
     cut = tmp_path / "cut.png"
@@ -130,8 +130,8 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.raw"))
 
 
-def test_a_name_that_is_no_utf8_is_opened(tmp_path: Path) -> None:
-    """A file whose name is bytes of another age (Latin-1 on a UTF-8 disk) is read like any other."""
+def test_a_name_that_is_not_utf8_is_opened(tmp_path: Path) -> None:
+    """A file with a Latin-1 name on a UTF-8 file system is read like any other."""
     source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Stra\xdfe.png"))
     Image.fromarray(noise(6, 8, 3)).save(tmp_path / "a.png")
     (tmp_path / "a.png").rename(source)
@@ -140,7 +140,7 @@ def test_a_name_that_is_no_utf8_is_opened(tmp_path: Path) -> None:
 
 
 def test_identity_copies_the_file(tmp_path: Path) -> None:
-    """The identity generator leaves every byte as it is, and says so."""
+    """The identity generator copies the file byte for byte, with a note."""
     source, out = tmp_path / "a.jpg", tmp_path / "b.jpg"
     Image.fromarray(noise(30, 40, 3)).save(source)
     made = enhance(source, out, model="identity", scale=None)

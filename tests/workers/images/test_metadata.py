@@ -1,4 +1,4 @@
-"""What an image carries beside its pixels: profile bytes, EXIF, XMP, IPTC, density, comments; read back by other libraries."""
+"""Metadata of images: profile, EXIF, XMP, IPTC, density and comments, read from the result by other libraries."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def exif(orientation: int = 1) -> Image.Exif:
 
 
 def photograph(path: Path, orientation: int = 1) -> Path:
-    """40 x 30 pixels with everything that the format can carry."""
+    """Write 40 x 30 pixels with all metadata that the format supports."""
     pixels = np.random.default_rng(3).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
     block = exif(orientation)
@@ -89,8 +89,8 @@ def photograph(path: Path, orientation: int = 1) -> Path:
     return path
 
 
-def papers(path: Path) -> dict[str, object]:
-    """What Pillow or tifffile find in a file."""
+def found_metadata(path: Path) -> dict[str, object]:
+    """Return the metadata that Pillow or tifffile find in a file."""
     if path.suffix == ".tif":
         with tifffile.TiffFile(path) as file:
             tags = {tag.code: tag.value for tag in file.pages[0].tags.values()}
@@ -112,12 +112,12 @@ def papers(path: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize("wanted", [".jpg", ".png", ".webp", ".tif"])
-def test_papers_travel_between_all_formats(tmp_path: Path, suffix: str, wanted: str) -> None:
-    """The profile's bytes are identical, EXIF and XMP arrive, the density keeps the physical size, whatever the formats."""
+def test_metadata_is_kept_between_all_formats(tmp_path: Path, suffix: str, wanted: str) -> None:
+    """For all pairs of formats the profile is identical, EXIF and XMP are kept, and the density preserves the physical size."""
     source = photograph(tmp_path / f"a{suffix}")
     out = tmp_path / f"b{wanted}"
     enhance(source, out)
-    found = papers(out)
+    found = found_metadata(out)
     assert found["icc"] == PROFILE
     assert b"Archiv M\xc3\xbcnchen" in bytes(found["xmp"])  # type: ignore[arg-type]
     assert found["artist"] == "Artist"
@@ -130,12 +130,12 @@ def test_papers_travel_between_all_formats(tmp_path: Path, suffix: str, wanted: 
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_exif_is_told_of_the_new_picture(tmp_path: Path, suffix: str) -> None:
-    """EXIF names the new size and stays byte-exact elsewhere: maker note, GPS, dates."""
+def test_exif_has_the_new_size(tmp_path: Path, suffix: str) -> None:
+    """EXIF has the new size and stays unchanged elsewhere: maker note, GPS, dates."""
     source = photograph(tmp_path / f"a{suffix}")
     out = tmp_path / f"b{suffix}"
     enhance(source, out)
-    found = papers(out)
+    found = found_metadata(out)
     assert found["size"] == (80, 60)
     assert found["maker"] == b"MAKER NOTE 0123"
     assert found["gps"] == "N"
@@ -143,7 +143,7 @@ def test_exif_is_told_of_the_new_picture(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 def test_orientation_is_applied_and_its_tag_with_it(tmp_path: Path, suffix: str) -> None:
-    """A picture lying on its side comes out upright with no tag left that would turn it again, and that is said."""
+    """A rotated image becomes upright, no tag is left that would rotate it again, and a note reports it."""
     source = photograph(tmp_path / f"a{suffix}", orientation=6)
     out = tmp_path / f"b{suffix}"
     made = enhance(source, out, scale=1.0)
@@ -155,11 +155,11 @@ def test_orientation_is_applied_and_its_tag_with_it(tmp_path: Path, suffix: str)
         upright = given if given.size == (30, 40) else given.transpose(Image.Transpose.ROTATE_270)
         turned = np.asarray(upright.convert("RGB")).astype(int)
         assert np.abs(np.asarray(image).astype(int) - turned).mean() < 3
-    assert b'tiff:Orientation="1"' in bytes(papers(out)["xmp"])  # type: ignore[arg-type]
+    assert b'tiff:Orientation="1"' in bytes(found_metadata(out)["xmp"])  # type: ignore[arg-type]
 
 
 def test_nothing_is_invented(tmp_path: Path) -> None:
-    """A picture without papers gets none: no density, no EXIF, no profile."""
+    """An image without metadata gets none: no density, no EXIF, no profile."""
     pixels = np.zeros((10, 10, 3), np.uint8)
     for suffix in (".jpg", ".png", ".webp", ".tif"):
         source, out = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
@@ -180,16 +180,16 @@ def test_nothing_is_invented(tmp_path: Path) -> None:
                 assert not {"icc_profile", "dpi", "xmp"} & image.info.keys()
 
 
-def test_comments_and_text_stay(tmp_path: Path) -> None:
-    """JPEG comments and PNG text chunks are in the result."""
+def test_comments_and_text_are_kept(tmp_path: Path) -> None:
+    """The result contains JPEG comments and PNG text chunks."""
     enhance(photograph(tmp_path / "a.jpg"), tmp_path / "b.jpg")
     enhance(photograph(tmp_path / "a.png"), tmp_path / "b.png")
-    assert papers(tmp_path / "b.jpg")["comment"] == b"a comment"
-    assert papers(tmp_path / "b.png")["text"] == "Bild"
+    assert found_metadata(tmp_path / "b.jpg")["comment"] == b"a comment"
+    assert found_metadata(tmp_path / "b.png")["text"] == "Bild"
 
 
-def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
-    """IPTC in WebP, text in TIFF and a thumbnail of the old picture go, with a note each."""
+def test_unsupported_metadata_is_noted(tmp_path: Path) -> None:
+    """IPTC in WebP, text in TIFF and a thumbnail of the old image are dropped, with a note each."""
     made = enhance(photograph(tmp_path / "a.jpg"), tmp_path / "b.webp")
     assert any("IPTC" in note for note in made.notes)
     made = enhance(photograph(tmp_path / "a.png"), tmp_path / "b.tif")
@@ -215,8 +215,8 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
-def test_a_result_says_what_it_is_and_can_be_held_to_it(tmp_path: Path, suffix: str) -> None:
-    """XMP names source, weights and generated detail; a changed picture is found out, changed metadata is not one."""
+def test_a_result_declares_its_provenance_and_can_be_verified(tmp_path: Path, suffix: str) -> None:
+    """XMP names source, weights and generated detail; verification detects changed pixels, and ignores changed metadata."""
     weights = Weights("generator", "net", "c" * 64, "srvgg", {}, "CC0-1.0", "test")
     item = Item(0, "image", f"a{suffix}", f"b{suffix}", "d" * 64, 10)
     job = Job(

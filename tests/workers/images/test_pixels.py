@@ -1,4 +1,4 @@
-"""Pixels of every kind that archives hold, read and written by other libraries than Respool's own."""
+"""All kinds of pixels in archives, written and read by other libraries than Respool's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def enhance(source: Path, out: Path, **spec: object) -> ImageResult:
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Enhancer]:
-    """A small SRVGG of random weights, run in whatever precision the machine likes best."""
+    """A small SRVGG with random weights, in the precision that is fastest on this machine."""
     torch.manual_seed(5)
     parameters: dict[str, int | float | str | bool] = {"num_feat": 8, "num_conv": 2, "upscale": 2, "act_type": "prelu"}
     state = _state(parameters)
@@ -58,13 +58,13 @@ def run(source: Path, out: Path, network: tuple[Spec, Enhancer]) -> ImageResult:
 
 
 def smooth(height: int = 48, width: int = 64) -> np.ndarray:
-    """A colour picture without noise, 8 bit."""
+    """Return a colour image without noise, 8 bit."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x * 255 / width, y * 255 / height, (x + y) * 255 / (width + height)], -1).astype(np.uint8)
 
 
 def test_a_half_precision_network_gives_real_sixteen_bits(tmp_path: Path, network: tuple[Spec, Enhancer]) -> None:
-    """A 16-bit ramp through a network that runs in bfloat16 for films still has more than 10,000 levels, made in fp32 as the record says."""
+    """A 16-bit ramp through a network that runs in bfloat16 for films has more than 10,000 levels, and the record reports fp32."""
     assert network[1].precision == "bf16"
     ramp = np.linspace(8000, 57000, 160 * 160).round().astype(np.uint16).reshape(160, 160)
     tifffile.imwrite(tmp_path / "a.tif", ramp)
@@ -76,7 +76,7 @@ def test_a_half_precision_network_gives_real_sixteen_bits(tmp_path: Path, networ
 def test_a_network_cut_into_blocks_equals_the_whole(
     tmp_path: Path, network: tuple[Spec, Enhancer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks with the generator's halo give the pixels of the untiled picture: 16 bits, at most one level off."""
+    """Blocks with the generator's halo equal the untiled image to one 16-bit level."""
     noise = np.random.default_rng(2).integers(0, 65536, (150, 170, 3), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", noise, photometric="rgb")
     run(tmp_path / "a.tif", tmp_path / "whole.tif", network)
@@ -86,8 +86,8 @@ def test_a_network_cut_into_blocks_equals_the_whole(
     assert np.abs(whole - cut).max() <= 1
 
 
-def test_cmyk_is_seen_through_its_profile(tmp_path: Path) -> None:
-    """A CMYK picture comes out in the colours that LittleCMS gives it, in RGB with an sRGB profile, and that is said."""
+def test_cmyk_is_converted_by_its_profile(tmp_path: Path) -> None:
+    """A CMYK image becomes RGB with an sRGB profile, in the colours of LittleCMS, with a note."""
     rgb = Image.fromarray(smooth())
     for name, options in (("a.jpg", {"quality": 100, "subsampling": 0}), ("a.tif", {})):
         rgb.convert("CMYK").save(tmp_path / name, **options)
@@ -103,7 +103,7 @@ def test_cmyk_is_seen_through_its_profile(tmp_path: Path) -> None:
 
 
 def test_palette_and_bilevel_become_tones(tmp_path: Path) -> None:
-    """Palette pictures are expanded to RGB, 1-bit pictures to grey (CCITT included), each with a note; white stays white."""
+    """Palette images become RGB, 1-bit images (CCITT included) grey, each with a note; white stays white."""
     Image.fromarray(smooth()).quantize(16).save(tmp_path / "p.png")
     Image.fromarray(smooth()).quantize(16).save(tmp_path / "p.tif")
     bit = Image.fromarray(((smooth()[..., 0] > 128) * 255).astype(np.uint8)).convert("1")
@@ -140,7 +140,7 @@ def test_palette_and_bilevel_become_tones(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_tiff_layouts(tmp_path: Path, options: dict[str, object], kind: type) -> None:
-    """Strips, tiles, planes, BigTIFF, either byte order and white-is-zero are read for what they mean."""
+    """Strips, tiles, planes, BigTIFF, both byte orders and white-is-zero are read correctly."""
     grey = "minis" in str(options.get("photometric"))
     pixels = smooth().astype(kind) * (257 if kind is np.uint16 else 1)
     stored = pixels[..., 0] if grey else pixels
@@ -171,7 +171,7 @@ def test_tiff_compressions(tmp_path: Path, compression: str) -> None:
 
 
 def test_every_page_is_restored(tmp_path: Path) -> None:
-    """Pages of different sizes and depths each come out as they are, a preview among them is left out and named."""
+    """Pages of different sizes and depths are all restored; a preview among them is omitted with a note."""
     pages = [smooth(), (smooth(20, 30)[..., 0].astype(np.uint16) * 257), smooth(33, 17)]
     with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
         for n, page in enumerate(pages):
@@ -201,7 +201,7 @@ def test_every_page_is_restored(tmp_path: Path) -> None:
 
 
 def wide_gamut() -> bytes:
-    """Adobe RGB (1998) as ICC.1 writes a matrix profile: its primaries under D50, gamma 563/256."""
+    """Return Adobe RGB (1998) as an ICC.1 matrix profile: its primaries under D50, gamma 563/256."""
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, 563) + b"\0\0"
 
     def xyz(*v: float) -> bytes:
@@ -229,7 +229,7 @@ def wide_gamut() -> bytes:
 
 
 def test_profiles_agree_with_littlecms() -> None:
-    """Colours inside sRGB are converted as LittleCMS converts them, and come back to the last 16-bit level."""
+    """Colours inside sRGB are converted as by LittleCMS, and back to the same 16-bit level."""
     profile = wide_gamut()
     meaning, reason = interpret(profile, 3)
     assert meaning is not None
@@ -249,8 +249,8 @@ def test_profiles_agree_with_littlecms() -> None:
     assert float((meaning.from_srgb(seen) - x).abs().max()) < 1 / 65535
 
 
-def test_colours_outside_srgb_are_not_cut_off(tmp_path: Path, network: tuple[Spec, Enhancer]) -> None:
-    """A saturated Adobe RGB green keeps its values through a network that only knows sRGB, and its profile bytes."""
+def test_colours_outside_srgb_are_not_clipped(tmp_path: Path, network: tuple[Spec, Enhancer]) -> None:
+    """A saturated Adobe RGB green keeps its values through a network for sRGB, and its profile bytes."""
     profile = wide_gamut()
     Image.new("RGB", (40, 40), (20, 250, 30)).save(tmp_path / "a.png", icc_profile=profile)
     enhance(tmp_path / "a.png", tmp_path / "b.png")
@@ -259,8 +259,8 @@ def test_colours_outside_srgb_are_not_cut_off(tmp_path: Path, network: tuple[Spe
         assert np.abs(np.asarray(image).astype(int) - (20, 250, 30)).max() <= 1
 
 
-def test_a_profile_for_other_pixels_is_said(tmp_path: Path) -> None:
-    """A profile that does not fit the pixels changes nothing, travels on, and is named in a note."""
+def test_a_profile_for_other_pixels_is_noted(tmp_path: Path) -> None:
+    """A profile that does not fit the pixels changes nothing, is kept, and is named in a note."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     Image.new("RGB", (20, 20), (200, 40, 90)).save(tmp_path / "a.png", icc_profile=profile)
     made = enhance(tmp_path / "a.png", tmp_path / "b.png")
@@ -271,7 +271,7 @@ def test_a_profile_for_other_pixels_is_said(tmp_path: Path) -> None:
 
 
 def test_camera_raw_and_animations_are_refused(tmp_path: Path) -> None:
-    """A TIFF that begins with a preview, an animated WebP and an animated PNG would lose most of what they are."""
+    """A TIFF that begins with a preview, an animated WebP and an animated PNG are refused, as most of them would be lost."""
     with tifffile.TiffWriter(tmp_path / "raw.tif") as tiff:
         tiff.write(smooth(8, 8), photometric="rgb", subfiletype=1, metadata=None)
         tiff.write(smooth()[..., 0].copy(), photometric=32803, metadata=None)
@@ -285,7 +285,7 @@ def test_camera_raw_and_animations_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
 def test_broken_bytes_never_do_harm(tmp_path: Path, suffix: str) -> None:
-    """Flipped, cut and repeated bytes give a result or one sentence that names the file; never a crash, never a leftover."""
+    """Flipped, cut and repeated bytes give a result or one sentence that names the file, no crash and no leftover files."""
     good = tmp_path / f"good{suffix}"
     block = Image.Exif()
     block[0x010F] = "Maker"

@@ -1,4 +1,4 @@
-"""Samples whose meaning is easily mistaken: each is read as it is meant, or refused by name; never shown as something else."""
+"""Samples whose meaning is easily mistaken: each is read correctly or refused by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def enhance(source: Path, out: Path, **spec: object) -> ImageResult:
 
 
 def ramp(*bands: int, kind: type = np.uint8) -> np.ndarray:
-    """48 x 64 samples that rise in another direction in each band."""
+    """Return 48 x 64 samples that increase in another direction in each band."""
     y, x = np.mgrid[:48, :64]
     planes = [(x + 1) / 64, (y + 1) / 48, (x + y + 1) / 112, (x * 0.5 + 33) / 66]
     plain = np.stack([planes[n] for n in bands], -1).squeeze()
@@ -36,7 +36,7 @@ def ramp(*bands: int, kind: type = np.uint8) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_white_at_zero_is_turned_to_black_at_zero(tmp_path: Path, kind: type) -> None:
-    """A TIFF that counts from white comes out with the same tones, counted from black."""
+    """A TIFF with white at zero gives the same tones with black at zero."""
     tifffile.imwrite(tmp_path / "a.tif", ramp(0, kind=kind), photometric="miniswhite")
     enhance(tmp_path / "a.tif", tmp_path / "b.tif")
     with tifffile.TiffFile(tmp_path / "b.tif") as made:
@@ -54,7 +54,7 @@ def test_white_at_zero_is_turned_to_black_at_zero(tmp_path: Path, kind: type) ->
      (ramp(0, 1, 2).astype(np.float64), {"photometric": "rgb"}, "64-bit"),
      (ramp(0, kind=np.uint16).view(np.int16), {"photometric": "minisblack"}, "type short")],
 )  # fmt: skip
-def test_what_would_be_read_as_something_else_is_refused(
+def test_files_that_would_be_misread_are_refused(
     tmp_path: Path, pixels: np.ndarray, options: dict[str, object], says: str
 ) -> None:
     """Files that libvips silently reads as RGB, as grey from black, 255 times too bright, or not at all, are refused at submission."""
@@ -64,7 +64,7 @@ def test_what_would_be_read_as_something_else_is_refused(
 
 
 def test_multiplied_alpha_becomes_straight(tmp_path: Path) -> None:
-    """Premultiplied colours are divided by their alpha, the result declares straight alpha, and the notes say so."""
+    """Premultiplied colours are divided by their alpha, the result declares straight alpha, and a note reports it."""
     straight = ramp(0, 1, 2, 3, kind=np.float32)
     premultiplied = straight * np.concatenate([straight[..., 3:]] * 3 + [np.ones_like(straight[..., 3:])], -1)
     samples = (premultiplied * 65535).round().astype(np.uint16)
@@ -77,8 +77,8 @@ def test_multiplied_alpha_becomes_straight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "kept"), [(".tif", True), (".png", False), (".jpg", False)])
-def test_a_channel_of_untold_meaning_is_not_called_transparency(tmp_path: Path, suffix: str, kept: bool) -> None:
-    """An infrared or spot channel stays what it is in a TIFF, and is left out, with a note, where it would become alpha."""
+def test_an_unspecified_channel_does_not_become_transparency(tmp_path: Path, suffix: str, kept: bool) -> None:
+    """An infrared or spot channel is kept in a TIFF, and omitted with a note in formats where it would become alpha."""
     source = ramp(0, 1, 2, 3)
     tifffile.imwrite(tmp_path / "a.tif", source, photometric="rgb", extrasamples=["unspecified"])
     out = tmp_path / f"b{suffix}"
@@ -95,8 +95,8 @@ def test_a_channel_of_untold_meaning_is_not_called_transparency(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_no_number_are_named(tmp_path: Path, value: float) -> None:
-    """A float scan with a hole is refused for what it is; its weights are not blamed."""
+def test_samples_that_are_not_a_number_are_refused(tmp_path: Path, value: float) -> None:
+    """A float scan with NaN or infinity is refused as such, and the error does not blame the weights."""
     pixels = ramp(0, 1, 2, kind=np.float32)
     pixels[20, 30, 1] = value
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
@@ -105,8 +105,8 @@ def test_samples_that_are_no_number_are_named(tmp_path: Path, value: float) -> N
 
 
 @pytest.mark.parametrize("foreign", [False, True])
-def test_cmyk_without_a_profile_of_its_own_is_said(tmp_path: Path, foreign: bool) -> None:
-    """The notes never speak of the file's profile when a general one had to stand in for it."""
+def test_cmyk_without_its_own_profile_is_noted(tmp_path: Path, foreign: bool) -> None:
+    """The notes do not mention the file's profile when a general one was used instead."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if foreign else None
     Image.fromarray(ramp(0, 1, 2)).convert("CMYK").save(tmp_path / "a.jpg", icc_profile=profile)
     made = enhance(tmp_path / "a.jpg", tmp_path / "b.png")
@@ -115,7 +115,7 @@ def test_cmyk_without_a_profile_of_its_own_is_said(tmp_path: Path, foreign: bool
 
 
 def test_a_film_in_an_avif_is_refused(tmp_path: Path) -> None:
-    """An AVIF sequence is not taken for its first picture; a still AVIF is taken."""
+    """An AVIF sequence is refused, not reduced to its first image; a still AVIF is accepted."""
     frames = [Image.fromarray(np.roll(ramp(0, 1, 2), 9 * n, 0)) for n in range(3)]
     frames[0].save(tmp_path / "still.avif")
     frames[0].save(tmp_path / "film.avif", save_all=True, append_images=frames[1:])
@@ -125,7 +125,7 @@ def test_a_film_in_an_avif_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_few_bits_are_spread_over_the_whole_range(tmp_path: Path, bits: int) -> None:
+def test_few_bits_are_expanded_to_the_whole_range(tmp_path: Path, bits: int) -> None:
     """A PNG of 2 or 4 bits of grey becomes 8 bits from black to white, as OpenCV reads it."""
     levels = ramp(0) >> (8 - bits)
     packed = np.zeros((48, 64 * bits // 8), np.uint8)
@@ -146,8 +146,8 @@ def test_few_bits_are_spread_over_the_whole_range(tmp_path: Path, bits: int) -> 
     np.testing.assert_array_equal(shown[0], shown[1])
 
 
-def test_map_coordinates_of_the_old_raster_are_left_out(tmp_path: Path) -> None:
-    """A GeoTIFF's pixel scale would be wrong by the enlargement: it is left out and said; its other tags stay."""
+def test_map_coordinates_of_the_old_raster_are_omitted(tmp_path: Path) -> None:
+    """A GeoTIFF's pixel scale, which the enlargement makes wrong, is omitted with a note; its other tags stay."""
     tags = [(33550, "d", 3, (2.0, 2.0, 0.0), True), (33922, "d", 6, (0.0,) * 6, True), (34737, "s", 0, "WGS 84|", True)]
     tifffile.imwrite(tmp_path / "a.tif", ramp(0, 1, 2), photometric="rgb", extratags=tags)
     made = enhance(tmp_path / "a.tif", tmp_path / "b.tif", scale=2.0)

@@ -1,4 +1,4 @@
-"""Damage of pictures: found by two decoders, classified, measured in rows, and never turned into a silent result."""
+"""Damage of images: detected by two decoders, classified, measured in rows, and reported with every result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 160, 208
 
 @pytest.fixture
 def restore(tmp_path: Path) -> Restore:
-    """Restore bytes as a file of a name, with options of the spec."""
+    """Return a function that restores bytes as a file of a name, with options of the spec."""
 
     def run(data: bytes, name: str, **options: object) -> ImageResult:
         source = tmp_path / f"source-{name}"
@@ -37,7 +37,7 @@ def restore(tmp_path: Path) -> Restore:
 
 
 def pixels() -> np.ndarray:
-    """A textured picture without a row of one colour."""
+    """Return a textured image without a row of one colour."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     plain = np.stack([(np.sin(x / 17) * np.cos(y / 23) + 1) * 110, x % 200, y % 200], -1)
     return (plain + np.random.default_rng(1).integers(0, 30, plain.shape)).astype(np.uint8)
@@ -82,8 +82,8 @@ def _converted(mode: str, form: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_sound_pictures_are_read_alike_by_two_decoders(name: str, tmp_path: Path) -> None:
-    """Every kind is confirmed by a second decoder without a word of damage."""
+def test_intact_images_are_read_alike_by_two_decoders(name: str, tmp_path: Path) -> None:
+    """A second decoder confirms every kind of intact image, and no damage is reported."""
     file = tmp_path / name
     file.write_bytes(SOUND[name]())
     page = read_pages(file, name)[0][0]
@@ -93,15 +93,15 @@ def test_sound_pictures_are_read_alike_by_two_decoders(name: str, tmp_path: Path
 
 
 def test_a_missing_end_marker_is_harmless(restore: Restore) -> None:
-    """A JPEG that lacks only its last two bytes, a PNG that lacks its end chunk: every row is there, and a note says so."""
+    """A JPEG without its last two bytes and a PNG without its end chunk have all rows, and a note reports the end."""
     for name, cut in (("baseline.jpg", 2), ("progressive.jpg", 2), ("rgb.png", 12)):
         made = restore(SOUND[name]()[:-cut], name, strict=True)
         assert not made.damage
         assert any("every row is there" in note for note in made.notes)
 
 
-def test_a_wrong_checksum_over_sound_pixels_is_harmless(restore: Restore) -> None:
-    """A damaged CRC of a pixel chunk costs nothing where the pixel stream's own checksum holds."""
+def test_a_wrong_checksum_over_intact_pixels_is_harmless(restore: Restore) -> None:
+    """A wrong CRC of a pixel chunk is harmless if the pixel stream's own checksum is right."""
     data = bytearray(SOUND["rgb.png"]())
     at = data.index(b"IDAT")
     length = int.from_bytes(data[at - 4 : at], "big")
@@ -113,7 +113,7 @@ def test_a_wrong_checksum_over_sound_pixels_is_harmless(restore: Restore) -> Non
 
 @pytest.mark.parametrize("name", ["baseline.jpg", "rgb.png"])
 def test_a_truncated_picture_fails_with_the_share_that_would_accept_it(restore: Restore, name: str) -> None:
-    """Two thirds of a file are missing: it fails by default, and the salvage that its message names delivers it as damaged."""
+    """A file without two thirds of its data fails by default; with the --salvage of its message the result is marked damaged."""
     data = SOUND[name]()
     short = data[: len(data) // 3]
     with pytest.raises(BadInput, match=r"only \d+ of its 160 rows \(\d+%\).*--salvage \d+") as error:
@@ -127,7 +127,7 @@ def test_a_truncated_picture_fails_with_the_share_that_would_accept_it(restore: 
 
 
 def test_scan_data_that_end_early_before_an_end_marker(restore: Restore) -> None:
-    """An end marker after a third of the data does not make a JPEG whole, with or without the second decoder."""
+    """A JPEG with an end marker after a third of its data is damaged, with or without the second decoder."""
     data = SOUND["baseline.jpg"]()
     short = data[: len(data) // 3] + b"\xff\xd9"
     for witness in ("full", "off"):
@@ -136,7 +136,7 @@ def test_scan_data_that_end_early_before_an_end_marker(restore: Restore) -> None
 
 
 def test_a_progressive_jpeg_that_lacks_scans_is_damaged(restore: Restore) -> None:
-    """Later scans are missing and the end marker stands: no decoder complains, the structure does."""
+    """Missing later scans before the end marker are detected by the file's structure, as no decoder reports them."""
     data = SOUND["progressive.jpg"]()
     scans = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
     made = restore(data[: scans[-1]] + b"\xff\xd9", "progressive.jpg")
@@ -146,7 +146,7 @@ def test_a_progressive_jpeg_that_lacks_scans_is_damaged(restore: Restore) -> Non
 
 
 def test_damaged_strips_are_found_and_measured(restore: Restore) -> None:
-    """One broken strip of ten is damage with nine tenths of the rows; --strict refuses it."""
+    """One damaged strip of ten leaves nine tenths of the rows; --strict refuses the image."""
     data = bytearray(strips("zlib"))
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         offset = file.pages[0].dataoffsets[4]
@@ -158,7 +158,7 @@ def test_damaged_strips_are_found_and_measured(restore: Restore) -> None:
 
 
 def test_no_row_decoded_is_no_result(restore: Restore) -> None:
-    """A picture of which nothing can be decoded fails even with --salvage 0."""
+    """An image without any decodable row fails even with --salvage 0."""
     data = SOUND["rgb.png"]()
     at = data.index(b"IDAT") + 4
     with pytest.raises(BadInput, match="cannot be decoded at all"):
@@ -166,7 +166,7 @@ def test_no_row_decoded_is_no_result(restore: Restore) -> None:
 
 
 def test_the_sample_is_one_name_in_ten(restore: Restore) -> None:
-    """`--witness sample` reads a tenth of the names twice, `off` none."""
+    """`--witness sample` checks a tenth of the names with both decoders, `off` none."""
     data = SOUND["rgb.png"]()
     readers = [len(restore(data, f"{n}.png", witness="sample").record["checks"][0]["readers"]) for n in range(60)]  # type: ignore[index]
     assert 1 <= readers.count(2) <= 15
