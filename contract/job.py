@@ -3,27 +3,18 @@
 All of it arrives from S3 or from a message, so decoding is strict: unknown fields, wrong types and numbers out of
 range are refused before anything acts on them.
 
-A change that an older process must not overlook, such as a new field, raises VERSION; KNOWN lists the versions that
-are still read. A process that meets a newer version raises `Newer` and leaves the document unmodified for a process
-that knows it. Only what decides nothing (`record`, heartbeats, `JobStatus`) may grow within a version.
+`contract.documents` reads and writes them, and has the rules about versions.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from contract.errors import Newer, UsageError
-
-VERSION: Literal[1] = 1
-"""The version that is written."""
-
-KNOWN: tuple[int, ...] = (1,)
-"""The versions that are read: the one that is written, and those that may still be in use during an upgrade."""
+from contract.documents import VERSION
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 JobId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
@@ -266,60 +257,6 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     finished: str = ""
     record: dict[str, msgspec.Raw] = field(default_factory=dict)
     version: Literal[1] = 1
-
-
-T = TypeVar("T", bound=Struct)
-
-
-def encode(value: Struct) -> bytes:
-    """Return canonical JSON (sorted keys, UTF-8): equal values give equal bytes."""
-    return msgspec.json.encode(value, order="deterministic")
-
-
-def decode(data: bytes, kind: type[T], what: str) -> T:
-    """Read a `kind` from JSON; `what` names the document in errors.
-
-    Raises:
-        Newer: a newer version of Respool wrote it.
-        UsageError: it is not a `kind`.
-    """
-    try:
-        return _decoder(kind).decode(data)
-    except msgspec.DecodeError as error:
-        if _newer(data, kind, error):
-            raise Newer(
-                f"{what} was written by a newer version of Respool, and this one does not know all of it ({error}); "
-                "it is left to newer processes: finish the upgrade."
-            ) from error
-        raise UsageError(f"{what} is not a {kind.__name__} of version {VERSION}: {error}.") from error
-
-
-_building = threading.Lock()
-
-
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """Build a decoder, one at a time: msgspec 0.22 crashes when several threads first read a class' fields at once."""
-    with _building:
-        return msgspec.json.Decoder(kind)
-
-
-class _Versioned(Struct):
-    version: int = 1
-
-
-def _newer(data: bytes, kind: type[Struct], error: msgspec.DecodeError) -> bool:
-    """Return True if the document that `error` refused has a later version, or fields of one."""
-    known = {field.name: field.default for field in msgspec.structs.fields(kind)}.get("version", VERSION)
-    try:
-        found = _decoder(_Versioned).decode(data).version
-    except msgspec.DecodeError:
-        return False
-    return found > known or (found == known and str(error).startswith("Object contains unknown field"))
-
-
-def raw(value: object) -> msgspec.Raw:
-    """Encode a value for a `record` dictionary."""
-    return msgspec.Raw(msgspec.json.encode(value, order="deterministic"))
 
 
 def job_id(spec: Spec, items: tuple[Item, ...]) -> str:

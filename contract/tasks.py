@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from contract.documents import KNOWN
 from contract.errors import Newer, UsageError
-from contract.job import KNOWN, JobId
+from contract.job import JobId
 
 QUEUE = "respool"
 ENHANCE = "respool.enhance"

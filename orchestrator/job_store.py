@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from contract import job as words
 from contract import keys
+from contract.documents import decode, encode
 from contract.errors import IntegrityError, StorageError, UsageError
 from contract.job import Control, Done, Failed, Job, Manifest, Plan
 from contract.parallel import in_order
@@ -55,7 +55,7 @@ class Records:
         return self._read(keys.control(job), Control) or Control()
 
     def set_control(self, job: str, control: Control) -> None:
-        self.storage.put(keys.control(job), words.encode(control))
+        self.storage.put(keys.control(job), encode(control))
 
     def manifest(self, job: str) -> Manifest | None:
         return self._read(keys.manifest(job), Manifest)
@@ -103,4 +103,4 @@ class Records:
     def _read(self, key: str, kind: type[T]) -> T | None:
         """A document, decoded strictly; None when there is none."""
         data = self.storage.find(key, MAX_DOCUMENT)
-        return None if data is None else words.decode(data, kind, key)
+        return None if data is None else decode(data, kind, key)

@@ -22,8 +22,8 @@ import redis
 from redis.sentinel import Sentinel
 
 from contract import tasks
+from contract.documents import KNOWN
 from contract.errors import UsageError
-from contract.job import KNOWN
 from contract.settings import Settings
 
 if TYPE_CHECKING:

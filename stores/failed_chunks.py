@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contract import keys
-from contract.job import Failed, encode
+from contract.documents import encode
+from contract.job import Failed
 from stores.ledger import Ledger
 from stores.storage import Storage
 

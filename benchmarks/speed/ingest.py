@@ -25,8 +25,9 @@ from typing import BinaryIO
 import av
 
 from benchmarks.speed.process_monitor import peak
+from contract.documents import decode, encode
 from contract.film import FilmIndex
-from contract.job import Item, Spec, decode, encode
+from contract.job import Item, Spec
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.film import plan_film

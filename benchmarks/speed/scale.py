@@ -27,9 +27,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from benchmarks.reliability import page
-from contract import job as words
 from contract import keys, tasks
-from contract.job import Chunk, Done, Item, Job, Plan, Spec
+from contract.documents import encode
+from contract.job import Chunk, Done, Item, Job, Plan, Spec, job_id
 from contract.settings import Settings, load
 from orchestrator.job_store import Records
 from orchestrator.local import start
@@ -108,11 +108,11 @@ def submit_plain(settings: Settings, chunks: int, name: str = "simulated") -> st
     """A job of `chunks` chunks that need no input, planned already."""
     item = Item(0, "image", name, name, "0" * 64, 0)
     spec = Spec(model="identity", chunk_frames=int(time.time()))
-    job = Job(words.job_id(spec, (item,)), spec, (item,), datetime.now(UTC).isoformat())
+    job = Job(job_id(spec, (item,)), spec, (item,), datetime.now(UTC).isoformat())
     storage = Storage(settings)
     plan = Plan(job.id, tuple(Chunk(n, "image", 0, 0, 1, f"simulated {n}") for n in range(chunks)))
-    storage.put(keys.plan(job.id), words.encode(plan))
-    storage.put(keys.job_spec(job.id), words.encode(job))
+    storage.put(keys.plan(job.id), encode(plan))
+    storage.put(keys.job_spec(job.id), encode(job))
     Ledger(settings).announce_job(job.id)
     return job.id
 

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from contract import job as words
 from contract import keys
+from contract.documents import decode, encode
 from contract.errors import IntegrityError, PermanentError, StorageError, VerifyError
 from contract.film import FilmIndex, ImageSequence
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
@@ -200,7 +200,7 @@ class Assembly:
 
     def _film(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
         index_key = keys.index(self._job.id, item.n)
-        index = words.decode(self._storage.get(index_key), FilmIndex, index_key)
+        index = decode(self._storage.get(index_key), FilmIndex, index_key)
         commits = list(self._read(chunks))
         with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch()) as folder:
             out = Path(folder) / f"result{Path(item.result).suffix}"
@@ -240,7 +240,7 @@ class Assembly:
         for item in self._job.items:
             key = keys.sequence(self._job.id, item.n)
             if item.kind == "video" and (data := self._storage.find(key)) is not None:
-                found[item.n] = words.decode(data, ImageSequence, key)
+                found[item.n] = decode(data, ImageSequence, key)
         return found
 
     def _close(self) -> Manifest:
@@ -262,6 +262,6 @@ class Assembly:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._write_records(manifest)
-        self._storage.put(keys.manifest(self._job.id), words.encode(manifest), if_absent=True)
+        self._storage.put(keys.manifest(self._job.id), encode(manifest), if_absent=True)
         key = keys.manifest(self._job.id)
-        return words.decode(self._storage.get(key), Manifest, key)
+        return decode(self._storage.get(key), Manifest, key)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from contract import job as words
 from contract import keys
+from contract.documents import decode, encode
 from contract.errors import BadInput, IntegrityError, SourceChanged
 from contract.job import Chunk, Item, ItemFailure, Job, Plan
 from contract.parallel import in_order
@@ -90,8 +90,8 @@ def ingest(
             failures.append(ItemFailure(item.n, item.name, str(error)))
     close_group()
     plan = Plan(job.id, tuple(chunks), tuple(failures), tuple(sorted(twins.items())))
-    storage.put(keys.plan(job.id), words.encode(plan), if_absent=True)
-    return words.decode(storage.get(keys.plan(job.id)), Plan, keys.plan(job.id))
+    storage.put(keys.plan(job.id), encode(plan), if_absent=True)
+    return decode(storage.get(keys.plan(job.id)), Plan, keys.plan(job.id))
 
 
 def handed_over_as_refused(job: Job, storage: Storage) -> dict[int, str]:
@@ -131,7 +131,7 @@ def _film(
     key = keys.source(job.id, item.n)
     check_source(storage, key, item, checkpoint)
     index = plan_film(io.BufferedReader(storage.open(key)), item, job.spec, scale, checkpoint)
-    storage.put(keys.index(job.id, item.n), words.encode(index))
+    storage.put(keys.index(job.id, item.n), encode(index))
     total = len(index.chunks)
     chunks = [
         Chunk(number + k, "video", item.n, part.first, part.count, f"{item.name} chunk {k + 1}/{total}")

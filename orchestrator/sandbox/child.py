@@ -20,8 +20,8 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from contract import job as words
 from contract import logging, settings
+from contract.documents import encode
 from contract.errors import RespoolError
 from contract.job import Item, Spec
 from contract.settings import Settings
@@ -87,7 +87,7 @@ def _do(order: Order, known: Settings, answer: BinaryIO) -> dict[str, object]:
         begin(film.item.n)
         with Path(os.fsdecode(film.path)).open("rb") as source:
             index = plan_film(source, film.item, film.spec, film.scale, allowance.step)
-        return {"index": words.encode(index).decode()}
+        return {"index": encode(index).decode()}
     records = Records(Storage(known))
     job = records.job(order.job)
     if order.act == "ingest":

@@ -21,7 +21,7 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from contract import errors
-from contract import job as words
+from contract.documents import decode
 from contract.errors import BadInput, Interrupted, PermanentError, RespoolError
 from contract.film import FilmIndex
 from contract.job import Item, Spec
@@ -118,7 +118,7 @@ class Confined:
             last = self._order(msgspec.json.encode({"act": "plan", "film": film}), lambda: None)
         except Crashed as crash:
             raise BadInput(f"{item.name} cannot be read: {crash}") from crash
-        return words.decode(str(last["index"]).encode(), FilmIndex, item.name)
+        return decode(str(last["index"]).encode(), FilmIndex, item.name)
 
     def _once(self, act: Act, job: str, refused: dict[int, str], checkpoint: Callable[[], None]) -> None:
         self._order(msgspec.json.encode({"act": act, "job": job, "refused": refused}), checkpoint)

@@ -13,8 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Literal
 
-from contract import job as words
 from contract import keys
+from contract.documents import encode
 from contract.errors import (
     Cancelled,
     Interrupted,
@@ -25,7 +25,7 @@ from contract.errors import (
     TransientError,
     Unreachable,
 )
-from contract.job import Control, Job, Manifest, Plan
+from contract.job import Control, ItemFailure, Job, Manifest, Plan
 from contract.settings import Settings
 from orchestrator.job_state import Step, View, step
 from orchestrator.job_store import Records
@@ -213,10 +213,10 @@ class Service:
     def _give_up(self, job: str, reason: str) -> None:
         """Close a job that can neither be planned nor assembled, and say why; `respool retry` opens it again."""
         items = self._jobs[job].items
-        failures = tuple(words.ItemFailure(item.n, item.name, reason) for item in items)
+        failures = tuple(ItemFailure(item.n, item.name, reason) for item in items)
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = Manifest(job=job, state="failed", files=(), failures=failures, finished=finished)
-        self._storage.put(keys.manifest(job), words.encode(manifest), if_absent=True)
+        self._storage.put(keys.manifest(job), encode(manifest), if_absent=True)
 
     def _ingest(self, job: str, checkpoint: Callable[[], None]) -> None:
         self._confined.run("ingest", job, checkpoint)

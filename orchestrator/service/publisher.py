@@ -8,8 +8,8 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from contract import tasks
+from contract.documents import VERSION
 from contract.errors import Unreachable
-from contract.job import VERSION
 from contract.settings import Settings
 from contract.tasks import Ring
 from stores import addresses

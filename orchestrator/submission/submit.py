@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from contract import job as words
 from contract import keys
+from contract.documents import encode
 from contract.errors import BadInput, SourceChanged, StorageError
-from contract.job import Item, Job, Spec
+from contract.job import Item, Job, Spec, job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from media.codecs import CONTAINERS, SUFFIXES
@@ -129,7 +129,7 @@ def submit(
     refused = dict(checked.refused)
     items, stamps = _hash(list(checked.items), files, refused, tell)
     job = Job(
-        id=words.job_id(spec, items),
+        id=job_id(spec, items),
         spec=spec,
         items=items,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -143,13 +143,13 @@ def submit(
         files, stamps = [files[n] for n in left], [stamps[n] for n in left]
         refused = {new: refused[old] for new, old in enumerate(left) if old in refused}
         items = tuple(msgspec.structs.replace(items[old], n=new) for new, old in enumerate(left))
-        job = msgspec.structs.replace(job, id=words.job_id(spec, items), items=items)
+        job = msgspec.structs.replace(job, id=job_id(spec, items), items=items)
     kept = len(checked.items) - len(items)
     hooks.approve(job)
     known = storage.exists(keys.job_spec(job.id))
     if not known:
         _upload(job, files, stamps, refused, storage, tell)
-        storage.put(keys.job_spec(job.id), words.encode(job), if_absent=True)
+        storage.put(keys.job_spec(job.id), encode(job), if_absent=True)
     if not storage.exists(keys.manifest(job.id)):
         ledger.announce_job(job.id)
     return Submission(job, known, kept)
@@ -246,7 +246,7 @@ def _upload(
         if reason:
             storage.put(keys.refused(job.id, item.n), reason.encode())
         elif file.sequence is not None:
-            storage.put(keys.sequence(job.id, item.n), words.encode(file.sequence))
+            storage.put(keys.sequence(job.id, item.n), encode(file.sequence))
         return item.size
 
     for size in in_order(send, zip(job.items, files, strict=True), _AT_ONCE, "upload", AHEAD):

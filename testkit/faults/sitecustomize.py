@@ -232,9 +232,11 @@ _PATCHES = {
 
 
 _NEXT = {
-    "contract.job": {
+    "contract.documents": {
         "VERSION: Literal[1] = 1": "VERSION: Literal[2] = 2",
         "KNOWN: tuple[int, ...] = (1,)": "KNOWN: tuple[int, ...] = (1, 2)",
+    },
+    "contract.job": {
         "version: Literal[1] = 1": "version: Literal[1, 2] = 2",
         "bands: Positive = 1": "bands: Positive = 1; reels: Natural = 0",
     },

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from contract import job as words
 from contract import keys
+from contract.documents import encode
 from contract.errors import IntegrityError, UsageError
 from contract.job import Done, Output
 from orchestrator.jobs import retention
@@ -98,7 +98,7 @@ def test_a_forged_commit_fails_its_job_and_retry_does_the_chunk(film: Path, fold
         r.storage.put(foreign, b"somebody else's")
         output = Output(0, foreign, hashlib.sha256(b"somebody else's").hexdigest(), 15, last.count, 96, 64)
         forged = Done(last.n, "1-00000000", "forger", last.count, (output,))
-        assert r.storage.put(keys.done(job, last.n), words.encode(forged), if_absent=True)
+        assert r.storage.put(keys.done(job, last.n), encode(forged), if_absent=True)
         manifest = r.finish(job)
         assert (manifest.state, manifest.files) == ("failed", ())
         assert "names objects that are not its chunk's" in manifest.failures[0].reason

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import pytest
 from redis import Redis
 
-from contract import job as words
 from contract import keys, tasks
+from contract.documents import decode, encode, raw
 from contract.errors import Newer, UsageError
 from contract.job import Control, Done, Plan
 from orchestrator.service.publisher import Announcer
@@ -188,17 +188,17 @@ def test_commits_of_a_newer_worker_wait_for_a_newer_orchestrator(servers: Rig, f
 
 def test_what_a_newer_version_wrote_is_told_from_what_nobody_wrote() -> None:
     """A later version, or a field that this one lacks, is Newer; anything else that is not ours is a UsageError."""
-    plan = json.loads(words.encode(Plan("0" * 16, ())))
+    plan = json.loads(encode(Plan("0" * 16, ())))
     for change in ({"version": 2}, {"version": 2, "chunks": "elsewhere"}, {"reels": 1}):
         with pytest.raises(Newer, match=r"plan.json was written by a newer version.*finish the upgrade"):
-            words.decode(json.dumps(plan | change).encode(), Plan, "plan.json")
+            decode(json.dumps(plan | change).encode(), Plan, "plan.json")
     with pytest.raises(Newer):
-        words.decode(b'{"hold": true}', Control, "control.json")
+        decode(b'{"hold": true}', Control, "control.json")
     for wrong in (b"{", b"[]", json.dumps(plan | {"version": 0}).encode(), json.dumps(plan | {"job": "../"}).encode()):
         with pytest.raises(UsageError, match="not a Plan"):
-            words.decode(wrong, Plan, "plan.json")
-    done = Done(0, "1-ab", "w", 5, (), record={"invented later": words.raw({"a": 1})})
-    assert words.decode(words.encode(done), Done, "done.json") == done  # a record may hold what it likes
+            decode(wrong, Plan, "plan.json")
+    done = Done(0, "1-ab", "w", 5, (), record={"invented later": raw({"a": 1})})
+    assert decode(encode(done), Done, "done.json") == done  # a record may hold what it likes
     with pytest.raises(Newer, match="version 2"):
         tasks.from_message({"job": "0" * 16, "chunk": 0, "version": 2, "more": 1})
     assert (tasks.queue(1), tasks.queue(2)) == ("respool", "respool.2")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contract.job import Done, raw
+from contract.documents import raw
+from contract.job import Done
 
 if TYPE_CHECKING:
     from workers.generators.enhancer import Enhancer

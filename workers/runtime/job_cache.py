@@ -16,8 +16,9 @@ import msgspec
 import psutil
 
 from contract import keys
+from contract.documents import decode
 from contract.errors import RespoolError, UsageError, WeightsError
-from contract.job import Chunk, Item, Job, Plan, Spec, Weights, decode
+from contract.job import Chunk, Item, Job, Plan, Spec, Weights
 from contract.settings import Settings
 from stores.atomic_files import replacing
 from stores.storage import Storage, file_sha256

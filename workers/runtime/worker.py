@@ -15,6 +15,7 @@ from importlib import metadata
 import msgspec
 
 from contract import keys
+from contract.documents import encode
 from contract.errors import (
     Cancelled,
     Interrupted,
@@ -23,7 +24,7 @@ from contract.errors import (
     RespoolError,
     Unreachable,
 )
-from contract.job import Chunk, Done, encode
+from contract.job import Chunk, Done
 from contract.settings import Settings
 from stores.failed_chunks import set_aside
 from stores.ledger import Lease, Ledger

@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
-from contract import job as words
 from contract import keys
-from contract.job import Chunk, Done, Item, ItemFailure, Job, Output, Plan, Spec
+from contract.documents import encode
+from contract.job import Chunk, Done, Item, ItemFailure, Job, Output, Plan, Spec, job_id
 from contract.settings import Settings
 from orchestrator.assemble.job import Assembly
 from orchestrator.job_store import Records
@@ -43,14 +43,14 @@ def committed(storage: Storage, name: str) -> tuple[Job, Plan]:
     items = tuple(Item(n, "image", f"{name}{n}.png", f"{name}{n}.png", sha256(b"in%d" % n), 3) for n in range(COUNT))
     items += (Item(COUNT, "image", f"{name}twin.png", f"{name}twin.png", items[0].sha256, 3),)
     spec = Spec(model="identity")
-    job = Job(words.job_id(spec, items), spec, items, "2026-01-01T00:00:00+00:00")
+    job = Job(job_id(spec, items), spec, items, "2026-01-01T00:00:00+00:00")
     plan = Plan(
         job.id,
         tuple(Chunk(n, "image", 0, n, 1, items[n].name) for n in range(COUNT)),
         duplicates=((COUNT, 0),),
     )
-    storage.put(keys.job_spec(job.id), words.encode(job))
-    storage.put(keys.plan(job.id), words.encode(plan))
+    storage.put(keys.job_spec(job.id), encode(job))
+    storage.put(keys.plan(job.id), encode(plan))
     for n in range(COUNT):
         commit(storage, job, n, None if n == 3 else b"picture %d" % n)
     return job, plan
@@ -65,7 +65,7 @@ def commit(storage: Storage, job: Job, n: int, made: bytes | None, name: str = "
         key = keys.attempt_image(job.id, n, name, n)
         storage.put(key, made)
         outputs = (Output(n, key, sha256(made), len(made), 1, 2, 2),)
-    storage.put(keys.done(job.id, n), words.encode(Done(n, name, "w", 1, outputs, failures)))
+    storage.put(keys.done(job.id, n), encode(Done(n, name, "w", 1, outputs, failures)))
 
 
 def test_a_job_opened_again_copies_only_what_is_new(storage: Watched, settings: Settings) -> None:

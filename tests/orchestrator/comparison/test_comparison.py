@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contract import job as words
+from contract.documents import raw
 from contract.errors import VerifyError
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Output, Plan, ResultFile, Spec
 from orchestrator.comparison.before_after import pairs
@@ -123,8 +123,8 @@ def page(changed: tuple[Path, Path]) -> str:
     )
     job = Job("0123456789abcdef", Spec(model="lanczos", scale=2.0), items, "2026-01-02T03:04:05+00:00")
     facts = {
-        "device": words.raw("cpu"), "started": words.raw("2026-01-02T03:04:05+00:00"),
-        "finished": words.raw("2026-01-02T03:04:09+00:00"), "seconds": words.raw({"whole": 4.0}), "attempts": words.raw(["died"]),
+        "device": raw("cpu"), "started": raw("2026-01-02T03:04:05+00:00"),
+        "finished": raw("2026-01-02T03:04:09+00:00"), "seconds": raw({"whole": 4.0}), "attempts": raw(["died"]),
     }  # fmt: skip
     done = Done(0, "1-00000000", "host<1>", 1, (Output(0, "k", "b" * 64, 1, 1, 2, 2),), record=facts)
     manifest = Manifest(

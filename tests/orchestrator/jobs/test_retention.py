@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from contract import job as words
 from contract import keys
+from contract.documents import encode
 from contract.job import Control, Item, Job, Manifest, Spec
 from contract.settings import Settings
 from orchestrator.jobs import retention
@@ -23,10 +23,10 @@ def test_only_what_nobody_needs_goes(settings: Settings) -> None:
         if job != HALF:
             item = Item(0, "video", "a.mp4", "a.mp4", "0" * 64, 4)
             whole = Job(job, Spec(model="identity"), (item,), now.isoformat())
-            storage.put(keys.job_spec(job), words.encode(whole))
+            storage.put(keys.job_spec(job), encode(whole))
     storage.put(keys.result_file(DONE, "a.mp4"), b"result")
-    storage.put(keys.manifest(DONE), words.encode(Manifest(DONE, "done", (), finished=now.isoformat())))
-    storage.put(keys.control(CANCELLED), words.encode(Control(cancelled=True)))
+    storage.put(keys.manifest(DONE), encode(Manifest(DONE, "done", (), finished=now.isoformat())))
+    storage.put(keys.control(CANCELLED), encode(Control(cancelled=True)))
 
     assert list(retention.find(storage, timedelta(days=1), results=False, now=now)) == []
     late = now + timedelta(days=2)

@@ -17,8 +17,8 @@ import pytest
 import xmlschema
 from PIL import Image
 
-from contract import job as words
 from contract import provenance
+from contract.documents import raw
 from contract.errors import IntegrityError, UsageError
 from contract.job import Chunk, Damage, Done, Item, Job, Manifest, Output, Plan, ResultFile, Spec, Weights
 from media.images import xmp
@@ -44,11 +44,11 @@ def submitted(*names: str, model: str = "RealESRGAN_x4plus") -> Job:
 
 def done(chunk: int, *items: int) -> Done:
     record = {
-        "device": words.raw("cuda:0"), "precision": words.raw("fp16"), "backend": words.raw("torch"),
-        "reason": words.raw("fastest"), "started": words.raw("2026-01-02T03:04:05+00:00"),
-        "finished": words.raw("2026-01-02T03:05:05+00:00"), "seconds": words.raw({"whole": 60.0}),
-        "attempts": words.raw(["worker died"]), "versions": words.raw({"torch": "2.14.1"}),
-        "images": words.raw({str(n): {"tile": 0} for n in items}),
+        "device": raw("cuda:0"), "precision": raw("fp16"), "backend": raw("torch"),
+        "reason": raw("fastest"), "started": raw("2026-01-02T03:04:05+00:00"),
+        "finished": raw("2026-01-02T03:05:05+00:00"), "seconds": raw({"whole": 60.0}),
+        "attempts": raw(["worker died"]), "versions": raw({"torch": "2.14.1"}),
+        "images": raw({str(n): {"tile": 0} for n in items}),
     }  # fmt: skip
     outputs = tuple(Output(n, "k", "b" * 64, 1, 1, 2, 2) for n in items)
     return Done(chunk, "1-00000000", "host-1", 1, outputs, record=record)

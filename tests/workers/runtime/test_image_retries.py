@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from contract import keys
-from contract.job import Chunk, Control, Done, Item, Job, Plan, Spec, decode, encode
+from contract.documents import decode, encode
+from contract.job import Chunk, Control, Done, Item, Job, Plan, Spec
 from contract.settings import Settings
 from stores.ledger import Ledger
 from stores.storage import Storage
