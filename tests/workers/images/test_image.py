@@ -121,7 +121,7 @@ def test_truncated_and_foreign_files_are_named(tmp_path: Path) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("this is no photograph")
     gif = tmp_path / "moving.png"
-    frames = [Image.fromarray(noise(8, 8)) for _ in range(2)]
+    frames = [Image.fromarray(noise(8, 8)), Image.new("RGB", (8, 8))]
     frames[0].save(gif, format="GIF", save_all=True, append_images=frames[1:])
     for path, kind, word in [(cut, BadInput, "damaged"), (text, BadInput, "not an image"), (gif, Unsupported, "GIF")]:
         with pytest.raises(kind, match=word) as caught:
