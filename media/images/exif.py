@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
 
 from contract.errors import BadInput
-from media.images import tiff
+from media.images import exif_geometry, tiff
+from media.images.geometry import Geometry
 from media.images.tiff import Directory, Tag
 
 _PIXELS = {0xA002: 0, 0xA003: 1}
@@ -36,30 +36,67 @@ def descriptive(page: Directory) -> Directory:
 
 
 def updated(
-    exif: bytes, size: tuple[int, int], scale: tuple[Fraction, Fraction], turned: bool
+    exif: bytes, size: tuple[int, int], scale: tuple[Fraction, Fraction], geometry: Geometry
 ) -> tuple[bytes, list[str]]:
     """An EXIF block for an image that is now upright and `size` (width, height), and notes.
 
-    Resolutions are multiplied by `scale` (horizontal, vertical), and exchanged before when the image was `turned` by a quarter.
+    Resolutions are multiplied by `scale` (horizontal, vertical), and exchanged before when the image was turned by a quarter.
     Values are overwritten where they are. The thumbnail's directory is unlinked, because it shows the old picture.
     """
     data = bytearray(exif)
+    notes: list[str] = []
     try:
         form, first = tiff.layout(io.BytesIO(exif), "the EXIF block")
         entries = dict(_entries(data, form, first))
-        _turn(data, form, entries, scale, turned)
+        _turn(data, form, entries, scale, geometry.turned)
         if tiff.EXIF_IFD in entries:
             (inner,) = struct.unpack_from(form.order + "I", data, entries[tiff.EXIF_IFD] + 8)
             for tag, at in _entries(data, form, inner):
                 if tag in _PIXELS:
                     struct.pack_into(form.order + "HHII", data, at, tag, 4, 1, size[_PIXELS[tag]])
+            notes = _move(data, form, inner, geometry)
         (count,) = struct.unpack_from(form.order + "H", data, first)
         end = first + 2 + 12 * count
         (thumbnail,) = struct.unpack_from(form.order + "I", data, end)
         struct.pack_into(form.order + "I", data, end, 0)
     except (BadInput, struct.error):
         return exif, ["the EXIF block is broken; it was carried as it is"]
-    return bytes(data), ["the EXIF thumbnail was left out: it shows the picture before"] if thumbnail else []
+    return bytes(data), notes + (["the EXIF thumbnail was left out: it shows the picture before"] if thumbnail else [])
+
+
+def _move(data: bytearray, form: tiff.Layout, inner: int, geometry: Geometry) -> list[str]:
+    """Bring the EXIF directory's tags about pixels to the result, in place; one that cannot be is taken out of the directory."""
+    known = tiff.read_directory(io.BytesIO(bytes(data)), form, inner, "the EXIF block").tags
+    about = (*exif_geometry.SUBJECTS, exif_geometry.FOCAL_X, exif_geometry.FOCAL_Y)
+    values = {tag: found for tag in about if tag in known and (found := exif_geometry.numbers(known[tag]))}
+    made, notes = exif_geometry.moved(values, geometry)
+    for tag in about:
+        at = dict(_entries(data, form, inner)).get(tag)
+        if at is None:
+            continue
+        if tag not in made:
+            if tag not in values:
+                notes.append(exif_geometry.UNUSUAL)
+            _remove(data, form, inner, at)
+            continue
+        tag_now = exif_geometry.written(made[tag])
+        if tag_now.kind != known[tag].kind or tag_now.count != known[tag].count:
+            _remove(data, form, inner, at)
+            notes.append(exif_geometry.UNUSUAL)
+            continue
+        code = form.order + {3: "H", 5: "I"}[tag_now.kind] * (len(tag_now.data) // {3: 2, 5: 4}[tag_now.kind])
+        place = at + 8 if len(tag_now.data) <= 4 else struct.unpack_from(form.order + "I", data, at + 8)[0]
+        struct.pack_into(code, data, place, *struct.unpack("<" + code[1:], tag_now.data))
+    return notes
+
+
+def _remove(data: bytearray, form: tiff.Layout, directory: int, at: int) -> None:
+    """Take one entry out of a directory; the ones behind it and the link to the next directory move up."""
+    (count,) = struct.unpack_from(form.order + "H", data, directory)
+    end = directory + 2 + 12 * count + 4
+    data[at : end - 12] = data[at + 12 : end]
+    data[end - 12 : end] = bytes(12)
+    struct.pack_into(form.order + "H", data, directory, count - 1)
 
 
 def _entries(data: bytearray, form: tiff.Layout, offset: int) -> Iterator[tuple[int, int]]:
@@ -100,6 +137,15 @@ def resized(page: Directory, size: tuple[int, int]) -> Directory:
     return Directory(page.tags, {**page.children, tiff.EXIF_IFD: Directory(tags, exif.children)})
 
 
+def moved_page(page: Directory, geometry: Geometry) -> tuple[Directory, list[str]]:
+    """A directory whose EXIF child's tags about pixels are brought to the result, and notes."""
+    exif = page.children.get(tiff.EXIF_IFD)
+    if exif is None:
+        return page, []
+    child, notes = exif_geometry.moved_directory(exif, geometry)
+    return Directory(page.tags, {**page.children, tiff.EXIF_IFD: child}), notes
+
+
 def from_page(page: Directory, size: tuple[int, int], resolution: dict[int, Tag]) -> bytes | None:
     """An EXIF block with what a TIFF directory says and the tags `resolution`, or None when that is nothing."""
     said = resized(descriptive(page), size)
@@ -107,23 +153,3 @@ def from_page(page: Directory, size: tuple[int, int], resolution: dict[int, Tag]
     if not tags and not said.children:
         return None
     return tiff.block(Directory(tags, said.children))
-
-
-_XMP_SIZES = {"PixelXDimension": 0, "PixelYDimension": 1, "ImageWidth": 0, "ImageLength": 1}
-
-
-def updated_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
-    """An XMP packet that no longer asks for the picture to be turned, and names its new size where it named one.
-
-    Only attributes and simple elements of the namespaces usually called tiff and exif are touched.
-    """
-    xmp = _replace(xmp, b"tiff:Orientation", b"1")
-    for name, axis in _XMP_SIZES.items():
-        prefix = b"exif:" if name.startswith("Pixel") else b"tiff:"
-        xmp = _replace(xmp, prefix + name.encode(), str(size[axis]).encode())
-    return xmp
-
-
-def _replace(xmp: bytes, name: bytes, value: bytes) -> bytes:
-    xmp = re.sub(rb"(\s" + name + rb"\s*=\s*[\"'])\d{1,9}([\"'])", rb"\g<1>" + value + rb"\g<2>", xmp)
-    return re.sub(rb"(<" + name + rb">\s*)\d{1,9}(\s*</" + name + rb">)", rb"\g<1>" + value + rb"\g<2>", xmp)

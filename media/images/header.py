@@ -68,6 +68,12 @@ class Page:
     directory: Directory | None = None
 
 
+def stored_size(picture: Picture) -> tuple[int, int]:
+    """(width, height) as stored, before the orientation is applied."""
+    turned = picture.orientation in (5, 6, 7, 8)
+    return (picture.height, picture.width) if turned else (picture.width, picture.height)
+
+
 def read_picture(file: Path | BinaryIO, name: str) -> Picture:
     """Read the header of `file`, called `name` in messages; no pixel is decoded. Of a TIFF, the first page.
 

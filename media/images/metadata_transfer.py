@@ -13,9 +13,22 @@ from msgspec import structs
 
 from contract.errors import BadInput
 from contract.provenance import Making
-from media.images import exif, foreign, metadata_jpeg, metadata_png, metadata_tiff, metadata_webp, tiff, vips, xmp
+from media.images import (
+    exif,
+    foreign,
+    metadata_jpeg,
+    metadata_png,
+    metadata_tiff,
+    metadata_webp,
+    photoshop_geometry,
+    tiff,
+    vips,
+    xmp,
+    xmp_geometry,
+)
 from media.images.encoded_payload import content_sha256
-from media.images.header import Page, Picture, opened
+from media.images.geometry import Geometry
+from media.images.header import Page, Picture, opened, stored_size
 from media.images.metadata import Density, Papers
 from media.images.output_plan import Target
 from media.images.pixels import srgb_profile
@@ -88,13 +101,15 @@ def carried(papers: Papers, picture: Picture, target: Target, srgb: bytes) -> tu
         x, y = density.per_inch()
         notes.append(f"the density became {float(x):.6g} x {float(y):.6g} dpi, so that the physical size stays")
     resolution = metadata_tiff.density_tags(density) if density else {}
-    block, page, said = _exif(papers, picture.format, target, scale, turned, resolution)
+    geometry = Geometry(picture.orientation, stored_size(picture), size)
+    block, page, said = _exif(papers, picture.format, target, scale, geometry, resolution)
     notes += said
     if target.format == "webp" and resolution and block is None:
         block = tiff.block(Directory(resolution))
     icc = srgb if picture.mode == "cmyk" else papers.icc
-    packet = exif.updated_xmp(papers.xmp, size) if papers.xmp else None
-    kept = replace(papers, icc=icc, exif=block, xmp=packet, density=density, page=page, notes=())
+    packet, photoshop, said = _about_pixels(papers, geometry)
+    notes += said
+    kept = replace(papers, icc=icc, exif=block, xmp=packet, photoshop=photoshop, density=density, page=page, notes=())
     if target.format != "png":
         if papers.colour and not papers.icc and not any(kind == b"sRGB" for kind, _ in papers.colour):
             notes.append("the PNG's gamma and primaries were left out: the result's format cannot hold them")
@@ -108,30 +123,48 @@ def carried(papers: Papers, picture: Picture, target: Target, srgb: bytes) -> tu
     return kept, notes
 
 
+def _about_pixels(papers: Papers, geometry: Geometry) -> tuple[bytes | None, bytes | None, list[str]]:
+    """(XMP packet, Photoshop resources) with what is about pixels brought to the result, and notes."""
+    packet, photoshop = papers.xmp, papers.photoshop
+    notes: list[str] = []
+    if packet is not None:
+        try:
+            packet, notes = xmp_geometry.moved(packet, geometry)
+        except ValueError:
+            notes = ["the XMP packet is broken; what it says of pixels was not changed"]
+    if photoshop is not None:
+        photoshop, said = photoshop_geometry.moved(photoshop, geometry)
+        notes = notes + said
+    return packet, photoshop, notes
+
+
 def _exif(
     papers: Papers,
     source: Format,
     target: Target,
     scale: tuple[Fraction, Fraction],
-    turned: bool,
+    geometry: Geometry,
     resolution: dict[int, Tag],
 ) -> tuple[bytes | None, Directory | None, list[str]]:
     """EXIF block and TIFF directory for the result: one of them at most is set."""
     size = (target.width, target.height)
     if source == "tiff" and papers.page is not None:
         if target.format == "tiff":
-            return None, papers.page, _maker(papers.page)
-        return exif.from_page(papers.page, size, resolution), None, _maker(papers.page)
+            page, notes = exif.moved_page(papers.page, geometry)
+            return None, page, notes + _maker(page)
+        page, notes = exif.moved_page(papers.page, geometry)
+        return exif.from_page(page, size, resolution), None, notes + _maker(page)
     if papers.exif is None:
         return None, None, []
     if target.format != "tiff":
-        block, notes = exif.updated(papers.exif, size, scale, turned)
+        block, notes = exif.updated(papers.exif, size, scale, geometry)
         return block, None, notes
+    said: list[str] = []
     try:
-        page = tiff.parse(papers.exif, "the EXIF block")
+        page, notes = exif.moved_page(tiff.parse(papers.exif, "the EXIF block", said), geometry)
     except BadInput as error:
         return None, None, [f"EXIF was left out: {error}"]
-    return None, page, _maker(page)
+    return None, page, said + notes + _maker(page)
 
 
 def _maker(page: Directory) -> list[str]:

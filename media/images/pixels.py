@@ -21,6 +21,7 @@ from media.images.bands import STRIP
 from media.images.deflate_writer import Strip, write_png, write_tiff
 from media.images.foreign.tiff import load as load_tiff
 from media.images.header import Picture
+from media.images.metadata import Papers
 from media.images.output_plan import Target
 
 FailOn = Literal["warning", "none"]
@@ -150,10 +151,8 @@ def _exactly(file: RawIOBase, size: int) -> bytes:
     return bytes(data)
 
 
-def encode(
-    pixels: RawPixels | JoinedBands, target: Target, like: pyvips.Image | None, xmp: bytes | None, out: Path, name: str
-) -> None:
-    """Encode `pixels` as `out`, without metadata but for AVIF, which gets the fields of `like` and `xmp`.
+def encode(pixels: RawPixels | JoinedBands, target: Target, papers: Papers | None, out: Path, name: str) -> None:
+    """Encode `pixels` as `out`, without metadata but for AVIF, which gets the blocks of `papers`.
 
     Raises Unsupported when the encoder refuses; memory is bounded, the file is streamed.
     """
@@ -164,13 +163,12 @@ def encode(
         write_png(pixels.strips(STRIP), target, out)
         return
     image = pixels.image()
-    if target.format == "avif" and like is not None:
+    if target.format == "avif" and papers is not None:
         image = image.copy()
-        for field in like.get_fields():
-            if field.startswith("exif-") or field == "icc-profile-data":
-                image.set_type(like.get_typeof(field), field, like.get(field))
-        if xmp is not None:
-            image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
+        exif = b"Exif\0\0" + papers.exif if papers.exif else None
+        for field, block in (("exif-data", exif), ("icc-profile-data", papers.icc), ("xmp-data", papers.xmp)):
+            if block:
+                image.set_type(pyvips.GValue.blob_type, field, block)
     try:
         _encode(image, target, out)
     except pyvips.Error as error:

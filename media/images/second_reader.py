@@ -18,7 +18,7 @@ import tifffile
 from tifffile import PHOTOMETRIC
 
 from media.images.block_means import SIDE, BlockMeans, Means
-from media.images.header import Page
+from media.images.header import Page, stored_size
 from media.images.tiff_samples import COMPRESSION
 
 LARGE = 64_000_000
@@ -72,10 +72,8 @@ def opinion(file: Path, page: Page) -> Opinion:
 
 
 def stored(page: Page) -> tuple[int, int]:
-    """(width, height) as stored, before the orientation is applied."""
-    picture = page.picture
-    turned = picture.orientation in (5, 6, 7, 8)
-    return (picture.height, picture.width) if turned else (picture.width, picture.height)
+    """(width, height) of the page as stored."""
+    return stored_size(page.picture)
 
 
 def _jpeg(file: Path, page: Page) -> Opinion:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from contract.errors import VerifyError
 from contract.job import Item, Spec
 from contract.provenance import Making
-from media.images import metadata_transfer, vips
+from media.images import metadata_transfer
 from media.images.header import read_pages
 from media.images.metadata_tiff import write as write_tiff
 from media.images.output_plan import choose_for
@@ -44,15 +44,8 @@ def assemble_image(
     else:
         plain = out.with_name(out.name + ".plain")
         try:
-            packet = metadata_transfer.told(papers, made, [])[0].xmp if target.format == "avif" else None
-            encode(
-                JoinedBands(bands, target),
-                target,
-                vips.load(source, picture.format, item.name),
-                packet,
-                plain,
-                item.name,
-            )
+            inside = metadata_transfer.told(papers, made, [])[0] if target.format == "avif" else None
+            encode(JoinedBands(bands, target), target, inside, plain, item.name)
             if target.format != "avif":
                 papers, said = metadata_transfer.told(papers, made, [plain])
                 notes += said

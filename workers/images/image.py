@@ -25,7 +25,7 @@ from media.images.header import Page, Picture, read_pages
 from media.images.metadata import Papers
 from media.images.metadata_tiff import write as write_tiff
 from media.images.output_plan import Target, choose_for
-from media.images.pixels import RawPixels, encode, open_pixels, sample_type
+from media.images.pixels import RawPixels, encode, sample_type
 from workers.generators.enhancer import Enhancer
 from workers.images.block_painter import Painter, meaning
 from workers.images.blocks import blocks
@@ -188,11 +188,8 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
         if work.faces is not None:
             anywhere = check.pixels(anywhere=True)
             notes += _with_faces(work, work.faces, anywhere, target, profile, raw)
-        like = packet = None
-        if part.format == "avif":
-            like = open_pixels(work.source, picture, work.name, "none", page.index)
-            packet = metadata_transfer.told(papers, work.made, [])[0].xmp
-        encode(RawPixels(raw, part), part, like, packet, plain, work.name)
+        inside = metadata_transfer.told(papers, work.made, [])[0] if part.format == "avif" else None
+        encode(RawPixels(raw, part), part, inside, plain, work.name)
     finally:
         raw.unlink(missing_ok=True)
         scratch.unlink(missing_ok=True)
