@@ -17,7 +17,7 @@ from media.frame_changes import Turns
 from media.opening import open_media
 from orchestrator.ingest.chunking import MAX_LEAD_IN, Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
 from orchestrator.ingest.encoding import frame_rate, gaps, plan_encoding
-from orchestrator.ingest.interlacing import is_soft_telecine, scan_film
+from orchestrator.ingest.interlacing import DOUBT, is_soft_telecine, scan_film
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
 from orchestrator.ingest.presentation_order import Disorder, Order, find_order
 from orchestrator.ingest.probe import film_stream
@@ -234,6 +234,11 @@ def _scanned(
         )
     elif woven and spec.deinterlace == "auto":
         notes.append(f"{what} is interlaced ({scanning.kind[-3:]}); bwdif makes one whole frame of each")
+    if scanning.evidence.startswith(DOUBT) and spec.deinterlace == "auto":
+        notes.append(
+            f"{what} may be interlaced: {scanning.evidence}. It is taken for progressive; look at moving edges, and pass "
+            "--deinterlace bwdif if they are combed, or --deinterlace off if they are not"
+        )
     if not woven and spec.deinterlace != "bwdif":
         return msgspec.structs.replace(index, scanning=scanning, notes=tuple(notes))
     encoding = msgspec.structs.replace(

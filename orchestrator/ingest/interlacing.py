@@ -10,12 +10,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
+import numpy as np
 from av.codec.context import ThreadType
 from av.filter import Graph
 
 from contract.film import Scan, Scanning, unpack
 from media.demuxing import only
 from media.opening import open_media
+from orchestrator.ingest.field_motion import Luma, Votes, vote
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -37,6 +39,14 @@ NEVER_INTERLACED = frozenset(
 """Codecs without fields. Of those that paint blocks, idet takes the blocks' lines for fields."""
 REPEATING = frozenset(("mpeg1video", "mpeg2video"))
 """Codecs that can ask a player to repeat a field."""
+FOLLOWED_FROM, FOLLOWED = 4, 8
+"""The frames of a place in which motion is followed."""
+MIDDLE = (1024, 1280)
+"""Lines and columns of a frame in which motion is followed."""
+WOVEN = 0.25
+"""Share of frames that idet must call interlaced before fields are looked for."""
+DOUBT = "no frame is flagged interlaced and the pictures can be read either way"
+"""How the evidence begins where nothing is decided."""
 ENOUGH = 8
 """Frames on which idet must have an opinion before it counts: still pictures tell nothing."""
 
@@ -49,6 +59,15 @@ class Sample:
     repeated: Counter[str] = field(default_factory=Counter)
     flagged: int = 0
     frames: int = 0
+    moments: list[list[Luma]] = field(default_factory=list)
+    """Successive frames from the middle of each place, to follow motion in."""
+
+    def votes(self) -> Votes:
+        """Return what moving blocks say of the fields."""
+        votes = Votes()
+        for frames in self.moments:
+            vote(frames, votes)
+        return votes
 
 
 def look(
@@ -86,8 +105,11 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
 def _observe(frames: Iterable[VideoFrame], sample: Sample, checkpoint: Callable[[], None]) -> None:
     graph: Graph | None = None
     shape: tuple[int, int, str] | None = None
+    sample.moments.append([])
     for i, frame in enumerate(frames):
         checkpoint()
+        if FOLLOWED_FROM <= i < FOLLOWED_FROM + FOLLOWED:
+            sample.moments[-1].append(_luma(frame))
         look_now = (frame.width, frame.height, frame.format.name)
         if graph is None or look_now != shape:
             graph, shape = _idet(frame), look_now
@@ -99,6 +121,14 @@ def _observe(frames: Iterable[VideoFrame], sample: Sample, checkpoint: Callable[
     if graph is not None:
         graph.vpush(None)
         _collect(graph, sample)
+
+
+def _luma(frame: VideoFrame) -> Luma:
+    """Return the middle of a frame's luma, from an even line on."""
+    grey = frame.reformat(format="gray").to_ndarray()
+    height, width = grey.shape
+    top, left = max(0, height - MIDDLE[0]) // 4 * 2, max(0, width - MIDDLE[1]) // 2
+    return grey[top : top + MIDDLE[0], left : left + MIDDLE[1]].astype(np.float32)
 
 
 def _idet(frame: VideoFrame) -> Graph:
@@ -139,9 +169,17 @@ def judge(sample: Sample) -> Scanning:
     # 3:2 pulldown repeats the top field of one frame in five and the bottom field of another; idet misses some.
     if woven and repeats >= 0.15 * sample.frames and min(sample.repeated["top"], sample.repeated["bottom"]) > 1:
         return Scanning("telecined", evidence, flagged)
-    if woven / known > 0.25:
+    if woven / known <= WOVEN:
+        return Scanning("progressive", evidence, flagged=False)
+    votes = sample.votes()
+    evidence += f"; {votes}"
+    if votes.verdict == "progressive":
+        return Scanning("progressive", evidence, flagged=False)
+    if flagged:
         return Scanning(order, evidence, flagged)
-    return Scanning("progressive", evidence, flagged=False)
+    if votes.verdict == "interlaced":
+        return Scanning("interlaced-bff" if votes.bottom > votes.top else "interlaced-tff", evidence, flagged)
+    return Scanning("unknown", f"{DOUBT}: {evidence}", flagged=False)
 
 
 def repeated_by_flags(durations: list[int]) -> int:

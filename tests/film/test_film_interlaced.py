@@ -5,22 +5,25 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from contract.job import Item, Spec
+from contract.settings import Settings
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.interlacing import judge, look
-from testkit.materials import draw
+from testkit.materials import moving
 from testkit.materials.catalog import by_name
 from testkit.materials.check import pictures
 from testkit.materials.in_process import restore
-from testkit.materials.recipe import x264
 from testkit.materials.write import Film, write
+from workers.generators.registry import load
 
 
 def woven_but_unflagged() -> bytes:
-    """Interlaced pictures in a stream that calls itself progressive, in a container that lies about time."""
-    return write(Film("avi", "libx264", x264(), picture=lambda w, h, i, p, s: draw.frame(w, h, i, p, s, "bff")))
+    """A pan over texture, its fields half a frame apart, that nothing flags as interlaced."""
+    return moving.film(moving.texture(), 0, 5, "bff")
 
 
 SOURCES = {
@@ -90,3 +93,39 @@ def test_codecs_without_fields_are_never_interlaced(codec: str, pix_fmt: str) ->
     index = plan_film(io.BytesIO(data), item, Spec(model="lanczos", scale=1, codec="ffv1"), 1)
     assert index.scanning.kind == "progressive"
     assert not index.deinterlace
+
+
+SPEEDS = [(1, 0), (2, 0), (3, 0), (4, 0), (5, 3), (-1.5, 0), (0, 1), (0, 6), (0, 2.6)]
+
+
+@pytest.mark.parametrize(("down", "right"), SPEEDS)
+@pytest.mark.parametrize("page", [moving.titles, moving.texture])
+def test_progressive_motion_is_never_taken_for_fields(page, down: float, right: float) -> None:  # type: ignore[no-untyped-def]
+    """Scrolling titles and pans of a progressive film are left alone, at any speed; idet alone misjudges titles."""
+    found = judge(look(io.BytesIO(moving.film(page(), down, right)), 0, [0], "film"))
+    assert not found.kind.startswith("interlaced"), found.evidence
+
+
+@pytest.mark.parametrize("order", ["tff", "bff"])
+@pytest.mark.parametrize(("down", "right"), [(2, 0), (3, 0), (5, 3), (0, 1), (0, 6), (0, 2.6)])
+def test_fields_are_found_without_flags(down: float, right: float, order: str) -> None:
+    """A pan whose fields show two moments is interlaced, with its field order, though nothing flags it."""
+    found = judge(look(io.BytesIO(moving.film(moving.texture(), down, right, order)), 0, [0], "film"))
+    assert found.kind == f"interlaced-{order}", found.evidence
+
+
+def test_scrolling_titles_come_out_as_they_went_in(tmp_path: Path) -> None:
+    """At scale 1 lanczos returns progressive titles nearly as they are; deinterlaced they lose half their lines."""
+    source = tmp_path / "titles.mp4"
+    source.write_bytes(moving.film(moving.titles(), 3, 0))
+    spec = Spec(model="lanczos", scale=1, codec="ffv1")
+    done = restore(source, "result.mkv", spec, tmp_path, load(spec, {}, Settings(device="cpu")))
+    assert not done.index.deinterlace
+    before, after = (_luma(data) for data in (source.read_bytes(), done.data))
+    assert len(before) == len(after)
+    assert np.abs(np.stack(before) - np.stack(after)).mean() < 1
+
+
+def _luma(data: bytes) -> list[np.ndarray]:
+    with av.open(io.BytesIO(data)) as container:
+        return [f.reformat(format="gray").to_ndarray().astype(np.float32) for f in container.decode(video=0)]
