@@ -1,4 +1,4 @@
-"""What every command shares: --state, --debug, the settings, and the cluster that is meant."""
+"""Parts that all commands share: --state, --debug, the settings, and the cluster that they name."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 ANSWER_S = 8.0
-"""How long Redis and S3 may take to answer somebody who waits at a terminal."""
+"""Seconds within which Redis and S3 must answer a user at a terminal."""
 
 
 def remember(ctx: click.Context, on: bool) -> None:
-    """Note that a traceback is wanted; `--debug` may stand before or after the command's name."""
+    """Remember that the user wants a traceback; `--debug` may come before or after the command's name."""
     ctx.find_root().obj["debug"] |= on
 
 
 def command(**attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """A click command with --state and --debug; `settings` is its first argument, unconnected."""
+    """Make a click command with --state and --debug; its first argument is `settings`, not connected yet."""
 
     def wrap(function: Callable[..., Any]) -> click.Command:
         @click.option(
@@ -59,7 +59,7 @@ def command(**attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
 
 
 def read_settings(state: Path | None) -> Settings:
-    """Settings from RESPOOL_CONFIG and RESPOOL_*, with --state before both."""
+    """Read settings from RESPOOL_CONFIG and RESPOOL_*; --state goes before both."""
     from contract.settings import load
 
     settings = load() if state is None else load(state=state)
@@ -68,7 +68,7 @@ def read_settings(state: Path | None) -> Settings:
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Settings]:
-    """Settings that name a running cluster: the one in RESPOOL_*, else the embedded one that lives in the state folder."""
+    """Connect to a running cluster: the one that RESPOOL_* names, else the embedded one in the state folder."""
     if not settings.embedded:
         yield check_reachable(settings)
         return
@@ -85,9 +85,9 @@ def connected(settings: Settings) -> Iterator[Settings]:
 
 
 def check_reachable(settings: Settings) -> Settings:
-    """`settings`, once Redis and S3 have answered; raises Unreachable within 8 s otherwise.
+    """Return `settings` once Redis and S3 have answered; raise Unreachable after ANSWER_S otherwise.
 
-    The clients themselves are patient, as befits a worker; whoever waits at a terminal is told soon.
+    The clients retry for long, which suits a worker; a user at a terminal gets an answer soon.
     """
     from concurrent.futures import Future
     from threading import Thread
@@ -102,7 +102,9 @@ def check_reachable(settings: Settings) -> Settings:
         (f"S3 at {settings.s3_endpoint or 'AWS'} (RESPOOL_S3_ENDPOINT)", lambda: Storage(settings).ensure_bucket()),
     ):
         answer: Future[None] = Future()
-        Thread(target=_answer, args=(answer, ask), daemon=True).start()  # a thread that hangs must not keep us
+        Thread(
+            target=_answer, args=(answer, ask), daemon=True
+        ).start()  # a thread that hangs must not keep the command waiting
         waiting.append((what, answer))
     for what, answer in waiting:
         try:

@@ -1,4 +1,4 @@
-"""respool cancel, pause, resume, retry: what to do with a job that is on its way or has ended."""
+"""respool cancel, pause, resume, retry: control of a job that runs or has ended."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from orchestrator.cli.common import command, connected
 @command()
 @click.argument("job")
 def cancel(settings: Settings, job: str) -> None:
-    """End a job before its end.
+    """Cancel a job.
 
-    What is done of it is kept, and `respool retry` opens it again.
+    Finished chunks are kept; `respool retry` opens the job again.
     """
     from orchestrator.jobs.client import Jobs
 
@@ -24,7 +24,7 @@ def cancel(settings: Settings, job: str) -> None:
 @command()
 @click.argument("job")
 def pause(settings: Settings, job: str) -> None:
-    """Let a job rest.
+    """Pause a job.
 
     Workers hand its chunks back and take those of other jobs.
     """
@@ -37,7 +37,7 @@ def pause(settings: Settings, job: str) -> None:
 @command()
 @click.argument("job")
 def resume(settings: Settings, job: str) -> None:
-    """Let a paused job go on."""
+    """Resume a paused job."""
     from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
@@ -49,7 +49,7 @@ def resume(settings: Settings, job: str) -> None:
 def retry(settings: Settings, job: str) -> None:
     """Open a failed or cancelled job again.
 
-    Only what failed, or was not done yet, is done.
+    Only chunks that failed or are unfinished are computed.
     """
     from orchestrator.jobs.client import Jobs
 

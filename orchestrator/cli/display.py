@@ -1,4 +1,4 @@
-"""What a user sees of a job that is on its way: a live bar on a terminal, plain lines elsewhere; all on stderr."""
+"""Progress of a job for the user: a live bar on a terminal, plain lines elsewhere; all on stderr."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _LINE_EVERY_S = 5.0
 
 
 class Display(Protocol):
-    """Shows how far something is."""
+    """Display of progress."""
 
     def transfer(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` bytes of `what` (uploading, fetching, ...)."""
+        """Show that `done` of `total` bytes of `what` (uploading, fetching, ...) are transferred."""
 
     def job(self, status: JobStatus) -> None:
-        """The job as it stands."""
+        """Show the status of a job."""
 
     def say(self, sentence: str) -> None:
-        """A sentence that stays."""
+        """Print a sentence that stays on the screen."""
 
 
 @contextmanager
 def display() -> Iterator[Display]:
-    """The display that suits stderr."""
+    """Choose the display that suits stderr."""
     if not sys.stderr.isatty():
         yield Lines()
         return
@@ -53,14 +53,14 @@ def display() -> Iterator[Display]:
 
 
 def duration(seconds: float) -> str:
-    """1:02:03, 4:05, or 0:07."""
+    """Format seconds as 1:02:03, 4:05, or 0:07."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def describe(status: JobStatus) -> str:
-    """Frames or images with their megapixels, speed, time left, workers and retries in one line."""
+    """Describe frames or images with megapixels, speed, time left, workers and retries in one line."""
     images = status.images
     parts = [] if images and not status.films else [f"{status.frames.done}/{status.frames.total} frames"]
     if images:
@@ -80,7 +80,7 @@ def describe(status: JobStatus) -> str:
 
 
 def _speed(status: JobStatus, fps: float) -> str:
-    """Frames a second; of a job of images alone megapixels, as one may be a thousand times another and be done in bands."""
+    """Format the speed: frames a second, or megapixels for images alone, whose sizes differ up to a thousandfold."""
     if status.images and not status.films:
         return f"{fps * status.images.megapixels_total / status.frames.total:.2f} megapixels/s"
     return f"{fps:.1f} fps" if fps >= 1 else f"{1 / fps:.1f} s a frame"
@@ -91,38 +91,44 @@ def _megabytes(done: int, total: int) -> str:
 
 
 class Live:
-    """A bar on a terminal."""
+    """Progress bar on a terminal."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self._task: TaskID = bar.add_task("starting", total=None, text="")
 
     def transfer(self, what: str, done: int, total: int) -> None:
+        """Show transferred bytes."""
         self._bar.update(self._task, description=what, completed=done, total=total, text=_megabytes(done, total))
 
     def job(self, status: JobStatus) -> None:
+        """Show the status of a job."""
         total = status.frames.total or None
         self._bar.update(
             self._task, description=status.state, completed=status.frames.done, total=total, text=describe(status)
         )
 
     def say(self, sentence: str) -> None:
+        """Print a sentence that stays on the screen."""
         self._bar.console.print(sentence, markup=False, highlight=False)
 
 
 class Lines:
-    """A line when something changes, and else every few seconds."""
+    """Lines of text: one at each change, else one every few seconds."""
 
     def __init__(self) -> None:
         self._last, self._at = "", 0.0
 
     def transfer(self, what: str, done: int, total: int) -> None:
+        """Show transferred bytes."""
         self._line(what, _megabytes(done, total), done == total)
 
     def job(self, status: JobStatus) -> None:
+        """Show the status of a job."""
         self._line(status.state, describe(status), False)
 
     def say(self, sentence: str) -> None:
+        """Print a sentence that stays on the screen."""
         click.echo(sentence, err=True)
 
     def _line(self, what: str, text: str, now: bool) -> None:

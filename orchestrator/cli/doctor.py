@@ -1,4 +1,4 @@
-"""respool doctor: is everything here that Respool needs, and what to do where not."""
+"""respool doctor: checks of everything that Respool needs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from orchestrator.cli.exits import Exit
 @command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(settings: Settings, as_json: bool) -> int:
-    """Check what Respool needs, and say what to do.
+    """Check everything that Respool needs; each finding comes with what to do.
 
-    Versions, servers, clocks, the promises that S3 makes, GPU, weights and disk; exit code 1 when something is bad.
+    Versions, servers, clocks, the guarantees of S3, GPU, weights and disk; exit code 1 when something is bad.
     """
     import msgspec
 

@@ -1,4 +1,4 @@
-"""respool verify, compare, report: what became of a picture, and whether it is still what was delivered."""
+"""respool verify, compare, report: results held against records, sources and plain resampling."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def verify(settings: Settings, paths: tuple[Path, ...], source: Path | None, as_
 
 
 def _recorded(settings: Settings) -> Callable[[str], list[Record]]:
-    """Records of a job from the cluster, where one can be reached; a cluster that is away is no fault of the file."""
+    """Read the records of a job from a cluster that can be reached; an absent cluster does not count against the file."""
 
     def find(job: str) -> list[Record]:
         from orchestrator.jobs.job_record import Trail
@@ -81,19 +81,19 @@ def _facts(finding: Finding) -> dict[str, object]:
 @click.argument("after", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="PNG file to write.")
 @click.option("--frames", type=click.IntRange(1, 64), default=4, show_default=True, help="Frames of a film to show.")
-@click.option("--force", is_flag=True, help="Replace the file that stands there already.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def compare(settings: Settings, before: Path, after: Path, out: Path, frames: int, force: bool) -> int:
     """Show a source and its result side by side.
 
-    BEFORE is a film or an image, AFTER what came of it. The sheet is a PNG: nearest, Lanczos and enhanced, and the detail
-    that changed most.
+    BEFORE is a film or an image, AFTER its result. The sheet is a PNG: nearest, Lanczos and enhanced, and the detail that
+    changed most.
     """
     from orchestrator.comparison.before_after import pairs
     from orchestrator.comparison.contact_sheet import write_sheet
 
     del settings
     if out.suffix.lower() != ".png":
-        raise UsageError(f"{out} is no PNG; give -o a name that ends in .png.")
+        raise UsageError(f"{out} is not a PNG; give -o a name that ends in .png.")
     _free(out, force)
     write_sheet(list(pairs(before, after, frames)), out)
     click.echo(out)
@@ -106,7 +106,7 @@ def compare(settings: Settings, before: Path, after: Path, out: Path, frames: in
 @click.option(
     "--pairs", type=click.IntRange(0, 64), default=6, show_default=True, help="Pictures to show before and after."
 )
-@click.option("--force", is_flag=True, help="Replace the file that stands there already.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> int:
     """Write a job's report as one self-contained page.
 
@@ -126,4 +126,4 @@ def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> 
 
 def _free(out: Path, force: bool) -> None:
     if out.exists() and not force:
-        raise UsageError(f"{out} stands there already; name another -o, or add --force.")
+        raise UsageError(f"{out} exists already; name another -o, or add --force.")

@@ -30,11 +30,11 @@ def flower(settings: Settings, host: str, port: int) -> None:
 
     from stores import addresses
 
-    # Of a real cluster Flower needs the broker alone, and so no keys to S3.
+    # Flower needs only the broker of a cluster, so it gets no keys to S3.
     with connected(settings) if settings.embedded else nullcontext(settings) as wired:
         app = Celery("respool")
         app.conf.update(**addresses.broker(wired).conf, broker_connection_retry_on_startup=True)
-        # By environment, not by option: options stand in the list of processes.
+        # By environment, not by option: the list of processes shows options.
         os.environ["FLOWER_BASIC_AUTH"] = f"{wired.flower_user}:{wired.flower_password}"
         os.environ.setdefault("FLOWER_TASKS_COLUMNS", _COLUMNS)
         os.environ.setdefault("FLOWER_READ_ONLY", "True")

@@ -1,4 +1,4 @@
-"""Following a job to its end, and telling how it ended."""
+"""Follow a job to its end, and report how it ended."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 _LOOK_S = 0.3
 _AWAY_S = 60.0
 _SHOWN = 20
-"""Notes, damages and failures printed of each kind; `respool status JOB --json` has all."""
+"""Most notes, damages and failures that are printed of each kind; `respool status JOB --json` has all."""
 
 
 def follow(jobs: Jobs, job: str, show: Display, look: Callable[[], None] | None = None) -> JobStatus:
-    """Show a job until it has ended; its last status. `look` is called each time, and raises to give up.
+    """Show a job until it has ended; return its last status. `look` is called each time, and raises to give up.
 
     Redis or S3 may be away for a while, as during a restart; Unreachable is raised only after a minute of it.
     """
@@ -44,12 +44,12 @@ def follow(jobs: Jobs, job: str, show: Display, look: Callable[[], None] | None 
                 return status
         if look is not None:
             look()
-        # Looking costs the store something: a look at a large job is followed by a longer rest.
+        # A look costs the store something: after a look at a large job, wait longer.
         time.sleep(max(_LOOK_S, 5 * (time.monotonic() - begun)))
 
 
 def conclude(status: JobStatus) -> Exit:
-    """Print notes, damage and failures on stderr; the exit code of the job."""
+    """Print notes, damage and failures on stderr; return the job's exit code."""
     _some([f"note: {note}" for note in status.notes])
     _some(
         [f"damaged: item {d.item}, {d.where}: {d.reason}" for d in status.damaged],

@@ -1,4 +1,4 @@
-"""respool gc: what the store need not keep."""
+"""respool gc: removal of objects that the store no longer needs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from orchestrator.cli.common import command, connected
 
 @command()
 @click.option("--days", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Keep what is younger.")
-@click.option("--results", is_flag=True, help="Let results and records of ended jobs go too.")
-@click.option("--delete", is_flag=True, help="Remove it; without this, only say what would go.")
+@click.option("--results", is_flag=True, help="Also remove results and records of ended jobs.")
+@click.option("--delete", is_flag=True, help="Remove it; without this, only list it.")
 def gc(settings: Settings, days: float, results: bool, delete: bool) -> None:
-    """Remove what ended jobs left in the store.
+    """Remove objects that ended jobs left in the store.
 
-    Says what would go, and removes nothing without --delete.
+    Lists what would be removed; removes it only with --delete.
     """
     from datetime import UTC, datetime, timedelta
 

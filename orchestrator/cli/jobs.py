@@ -1,4 +1,4 @@
-"""respool status, watch, fetch: how jobs are, and what they made."""
+"""respool status, watch, fetch: state, progress and results of jobs."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def watch(settings: Settings, job: str) -> int:
     type=click.Path(path_type=Path),
     help="File, or folder that mirrors the sources.",
 )
-@click.option("--force", is_flag=True, help="Replace files that stand in OUT already.")
+@click.option("--force", is_flag=True, help="Replace files that exist in OUT.")
 @click.option("--bag", is_flag=True, help="Make OUT a BagIt bag, with records and PREMIS beside the results.")
 @click.option("--change-map", is_flag=True, help="Write maps of where results differ from plain resampling.")
 def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, change_map: bool) -> int:
-    """Bring a finished job's results here.
+    """Download a finished job's results.
 
-    Each file comes whole or not at all. Into a folder, what failed is listed in failures.csv.
+    Each file arrives whole or not at all. In a folder, failures.csv lists what failed.
     """
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude

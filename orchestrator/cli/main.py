@@ -1,4 +1,4 @@
-"""The command `respool`: finds the command's module, and turns every ending into an exit code and one sentence.
+"""The command `respool`: imports the subcommand's module, and turns every end into an exit code and one sentence.
 
 A module is imported when its command is named, and imports what it needs when it runs: `respool --help`
 loads neither boto3 nor celery nor av, and nothing here ever loads torch.
@@ -45,17 +45,19 @@ _COMMANDS = {
     "doctor": "doctor",
     "gc": "gc",
 }
-"""Command -> module of this package that has it, in the order of `respool --help`."""
+"""Subcommand -> its module in this package, in the order of `respool --help`."""
 
 
 class Commands(click.Group):
-    """The commands, each imported when it is asked for."""
+    """Group of the subcommands, each imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the subcommands in the order of `respool --help`."""
         del ctx
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand; None for an unknown name."""
         del ctx
         module = _COMMANDS.get(cmd_name)
         if module is None:
@@ -84,12 +86,12 @@ def respool() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Entry point of the console script."""
+    """Run the console script."""
     sys.exit(call(sys.argv[1:] if argv is None else argv))
 
 
 def call(argv: list[str]) -> int:
-    """Run one command line; its exit code. Says what went wrong in one sentence on stderr."""
+    """Run one command line and return its exit code; an error is one sentence on stderr."""
     flags = {"debug": False}
     try:
         result = respool.main(args=argv, prog_name="respool", standalone_mode=False, obj=flags)
@@ -102,7 +104,7 @@ def call(argv: list[str]) -> int:
         return _say(error.format_message(), Exit.USAGE)
     except (KeyboardInterrupt, click.Abort):
         return _say("stopped by Ctrl-C.", Exit.CANCELLED)
-    except BrokenPipeError:  # the reader (`| head`) has enough; nothing more can be said to it
+    except BrokenPipeError:  # the reader (`| head`) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except Exception as error:
@@ -113,7 +115,7 @@ def call(argv: list[str]) -> int:
         if isinstance(error, OSError) and error.strerror:
             return _say(f"the system refused {error.filename or 'an operation'}: {error.strerror}.", Exit.FAILED)
         what = f"{type(error).__name__}: {error}".rstrip(".: ")
-        return _say(f"unforeseen {what}; repeat the command with --debug and report what it prints.", Exit.FAILED)
+        return _say(f"unexpected {what}; repeat the command with --debug and report what it prints.", Exit.FAILED)
 
 
 def _say(sentence: str, code: Exit) -> int:

@@ -1,4 +1,4 @@
-"""respool models: the generators and face networks that are known, and their weights on this machine."""
+"""respool models: the catalog's generators and face networks, and their weights on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def models() -> None:
 
 
 def _model_command(**attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """A command below `respool models`."""
+    """Add a command below `respool models`."""
 
     def wrap(function: Callable[..., Any]) -> click.Command:
         made = command(**attributes)(function)
@@ -68,7 +68,7 @@ def show(settings: Settings, name: str) -> None:
 def fetch(settings: Settings, names: tuple[str, ...], location: str | None, sha256: str | None) -> None:
     """Fetch the weights of models, and verify them.
 
-    The sources of the catalog are asked in order, and the first that has the file is used.
+    The catalog's sources are tried in order; the first that has the file is used.
     """
     from orchestrator.cli.display import display
     from weights.models import fetch_models
@@ -90,9 +90,9 @@ def fetch(settings: Settings, names: tuple[str, ...], location: str | None, sha2
 @_model_command()
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 def verify(settings: Settings, names: tuple[str, ...]) -> int:
-    """Hold the weights that are here against their hashes.
+    """Verify the weights on this machine against their hashes.
 
-    Exit code 1 when a file is damaged, or a model that was named is not here.
+    Exit code 1 when a file is damaged, or a named model is not here.
     """
     from weights.models import verify_models
 
@@ -110,7 +110,7 @@ def verify(settings: Settings, names: tuple[str, ...]) -> int:
 def add(settings: Settings, file: Path, name: str | None, licence: str) -> None:
     """Add a checkpoint of your own to the models.
 
-    FILE is a .pth or .safetensors file; its architecture is found out by looking.
+    FILE is a .pth or .safetensors file; its architecture is recognised from its tensors.
     """
     from weights.models import add as add_model
 

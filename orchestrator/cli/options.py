@@ -1,4 +1,4 @@
-"""The job options: what `run` and `submit` take, and the spec that they make."""
+"""The job options of `run` and `submit`, and the spec that they make."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILMS = ("mp4", "m4v", "mov", "qt", "mkv", "webm", "ts", "m2ts", "mts")
 """Suffixes of an OUT that is one film."""
 READ_ONLY = ("avi", "dv", "flv", "mpeg", "mpg", "mxf", "nut", "ogv", "vob", "wmv")
-"""Suffixes of films that are read and not written: their containers do not hold exact times, or not all streams."""
+"""Suffixes of films that are read but not written: their containers hold no exact times, or not all streams."""
 PICTURES = {"png": "png", "tif": "tiff", "tiff": "tiff", "jpg": "jpg", "jpeg": "jpg", "webp": "webp"}
 """Suffixes of an OUT that is one image, and the format each asks for."""
 
@@ -25,7 +25,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
     "preservation": {"codec": "ffv1", "container": "mkv", "image_format": "tiff"},
     "access": {"codec": "x264", "container": "mp4", "image_format": "jpg", "faststart": True},
 }
-"""What a profile sets; an option given by hand goes before it."""
+"""Options that a profile sets; an option on the command line goes before it."""
 
 
 def _tile(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -102,7 +102,7 @@ def sequence_option(function: F) -> F:
 
 
 def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
-    """The spec that `options` ask for; the suffix of `out`, when it is one file, chooses the file format.
+    """Build the spec that `options` ask for; the suffix of `out`, when it is one file, chooses the file format.
 
     Raises UsageError for values that contradict each other or make no sense.
     """
@@ -150,8 +150,10 @@ def _agree(option: str, asked: str | None, suffix: str) -> str:
 
 
 def one_file(out: Path, sources: tuple[Path, ...], folders: bool = False) -> bool:
-    """True when OUT names the file to write: it has a media suffix and there is one source, which is no folder unless
-    `folders` are single sources."""
+    """Return True when OUT names the file to write: it has a media suffix, and there is one source.
+
+    A folder is a single source only with `folders`.
+    """
     suffix = out.suffix.lower().lstrip(".")
     media = suffix in FILMS or suffix in READ_ONLY or suffix in PICTURES
     return media and len(sources) == 1 and (folders or not sources[0].is_dir()) and not out.is_dir()

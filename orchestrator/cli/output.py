@@ -1,4 +1,4 @@
-"""Where results go: one file, or a folder that mirrors the source tree; checked before any work."""
+"""Places of results: one file, or a folder that mirrors the source tree; checked before any work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD = ("file", "reason")
 
 @dataclass
 class Output:
-    """OUT as it was given. `single` means that it names the one result; `force` that what stands there may go."""
+    """OUT as the user gave it. `single`: it names the one result; `force`: existing files may be replaced."""
 
     path: Path
     single: bool
@@ -33,11 +33,11 @@ class Output:
 
     @classmethod
     def of(cls, path: Path, sources: Sequence[Path], force: bool, folders: bool = False) -> Output:
-        """What `-o path` means for `sources`; with `folders`, a source that is a folder gives one result all the same."""
+        """Interpret `-o path` for `sources`; with `folders`, a source that is a folder gives one result."""
         return cls(path, one_file(path, tuple(sources), folders), force)
 
     def check(self, sources: Sequence[Path]) -> None:
-        """Raise UsageError when nothing can be written there, or when it would be written over or among the sources."""
+        """Raise UsageError when OUT cannot be written, or when results would lie among the sources or replace them."""
         place = self.path.absolute()
         if self.single and place.is_dir():
             raise UsageError(f"{self.path} is a folder; give -o the name of a file in it.")
@@ -46,7 +46,7 @@ class Output:
         for source in sources:
             if source.is_dir() and place.resolve().is_relative_to(source.resolve()):
                 raise UsageError(
-                    f"{self.path} lies in the source folder {source}, and would be a source the next time; name another."
+                    f"{self.path} lies in the source folder {source}, and would be a source of the next run; name another."
                 )
             if self.single and place.exists() and place.samefile(source):
                 raise UsageError(f"{self.path} is the source itself; name another output.")
@@ -61,7 +61,7 @@ class Output:
             raise UsageError(f"nothing can be written in {folder} ({error.strerror}); choose another -o.") from error
 
     def approve(self, items: Sequence[Item], manifest: Manifest | None, sources: Sequence[Path]) -> None:
-        """Raise UsageError when a file that is not this job's own finished result stands where one would be written."""
+        """Raise UsageError when a result would replace an existing file that is not this job's own result."""
         from stores.storage import file_sha256
 
         originals = {source.resolve() for source in sources}
@@ -71,17 +71,19 @@ class Output:
             if path.resolve() in originals:
                 raise UsageError(f"the result {path} would replace its own source; choose another -o.")
             if path.exists() and not self.force and finished.get(item.n) != file_sha256(path):
-                raise UsageError(f"{path} stands there already and is something else; name another -o, or add --force.")
+                raise UsageError(
+                    f"{path} exists already and is not a result of this job; name another -o, or add --force."
+                )
 
     def place(self, file: ResultFile) -> Path:
-        """Where a finished file goes. A single OUT whose suffix would lie about the format gets the right one."""
+        """Return the path of a finished file. A single OUT with a wrong suffix for its format gets the right one."""
         path = self.expected(file.name)
         if path.name != self.path.name and self.single:
             self.notes.append(f"the result is written as {path}, because it is not what {self.path.suffix} promises.")
         return path
 
     def expected(self, name: str) -> Path:
-        """Where a result called `name` is to go."""
+        """Return the path for a result called `name`."""
         if not self.single:
             return self.path.joinpath(*name.split("/"))
         suffix = Path(name).suffix.lower()
@@ -93,9 +95,9 @@ class Output:
 
 
 def write_failures(folder: Path, failures: Sequence[ItemFailure]) -> Path | None:
-    """Write `folder`/failures.csv (UTF-8, RFC 4180) and return it; with nothing failed, remove the one of an earlier run.
+    """Write `folder`/failures.csv (UTF-8, RFC 4180) and return it; without failures, remove the one of an earlier run.
 
-    A file of that name that Respool did not write is left alone.
+    A file of that name that Respool did not write is left unmodified.
     """
     path = folder / FAILURES
     text = io.StringIO()
@@ -115,7 +117,7 @@ def write_failures(folder: Path, failures: Sequence[ItemFailure]) -> Path | None
 def write_beside(
     output: Output, paths: Sequence[Path], failures: Sequence[ItemFailure], trail: Trail | None, job: str
 ) -> list[Path]:
-    """What goes beside the results `paths` of a job: failures.csv in a folder, and change maps where `trail` is given."""
+    """Write files beside the results `paths` of a job: failures.csv in a folder, and change maps where `trail` is given."""
     made = []
     if not output.single and (listed := write_failures(output.path, failures)):
         made.append(listed)

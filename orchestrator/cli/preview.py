@@ -24,7 +24,7 @@ from orchestrator.cli.output import Output
 )
 @click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="PNG file to write.")
 @job_options
-@click.option("--force", is_flag=True, help="Replace the file that stands there already.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def preview(settings: Settings, source: Path, frames: int, out: Path, force: bool, **options: Any) -> int:
     """Restore a few frames and show them beside the source.
 
@@ -39,13 +39,13 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
     from orchestrator.submission.submit import Hooks, draft, submit
 
     if out.suffix.lower() != ".png":
-        raise UsageError(f"{out} is no PNG; give -o a name that ends in .png.")
+        raise UsageError(f"{out} is not a PNG; give -o a name that ends in .png.")
     if source.is_dir():
         raise UsageError(f"{source} is a folder; name one film or image.")
     find([source])
     Output(out, single=True, force=force).check([source])
     if out.exists() and not force:
-        raise UsageError(f"{out} stands there already; name another -o, or add --force.")
+        raise UsageError(f"{out} exists already; name another -o, or add --force.")
     spec = msgspec.structs.replace(spec_of(options), image_format="png")
     with tempfile.TemporaryDirectory(prefix="respool-preview-") as folder:
         before = Path(folder, "before")

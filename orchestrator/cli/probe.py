@@ -1,4 +1,4 @@
-"""respool probe: what ingest sees of a source, and what it would do with it."""
+"""respool probe: a source as ingest sees it, and the plan for it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 def probe(
     settings: Settings, sources: tuple[Path, ...], as_json: bool, sequence: Fraction | None, **options: Any
 ) -> int:
-    """Show what ingest sees, and what it would do.
+    """Show a source as ingest sees it, and the plan for it.
 
-    Streams, frames, timing, interlacing, colour, and the plan for these options; nothing is decoded or stored.
+    Streams, frames, timing, interlacing, colour, and the plan for these options; nothing is stored.
     """
     import msgspec
 
@@ -58,7 +58,7 @@ def probe(
 
 
 def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined) -> dict[str, Any]:
-    """One source as a dictionary; `error` says why it cannot be restored."""
+    """Describe one source as a dictionary; `error` is the reason why it cannot be restored."""
     import msgspec
 
     from contract.job import Item

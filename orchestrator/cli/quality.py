@@ -1,6 +1,6 @@
-"""respool degrade, respool evaluate: worse copies of good pictures, and what generators make of them.
+"""respool degrade, respool evaluate: degraded copies of clean material, and measurements of generators on them.
 
-Both need torch, which the command line never loads: the work is done by a program of its own.
+Both need torch, which the command line never loads: a program of its own does the work.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _ORDER = click.option(
     help="How many times smaller copies are.",
 )
 def degrade(settings: Settings, sources: tuple[Path, ...], out: Path, seed: int, order: str, scale: float) -> int:
-    """Age clean pictures and films by the book.
+    """Degrade clean pictures and films as the Real-ESRGAN paper does.
 
     SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw.
     """
@@ -86,7 +86,7 @@ def evaluate(
 
 
 def _paths(sources: tuple[Path, ...], out: Path) -> list[object]:
-    # Absolute, so that none of them can be taken for an option.
+    # Absolute, so that no path can be taken for an option.
     return [*(source.absolute() for source in sources), "--out", out.absolute()]
 
 

@@ -1,4 +1,4 @@
-"""respool run: one machine, start to finish."""
+"""respool run: one machine, from start to finish."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class WorkersGone(RespoolError):
-    """Raised when no worker of the embedded cluster is left and none will be started again."""
+    """Raised when no worker of the embedded cluster is left and none will be restarted."""
 
 
 @command()
@@ -38,7 +38,7 @@ class WorkersGone(RespoolError):
 )
 @sequence_option
 @job_options
-@click.option("--force", is_flag=True, help="Replace files that stand in OUT already.")
+@click.option("--force", is_flag=True, help="Replace files that exist in OUT.")
 @click.option("--change-map", is_flag=True, help="Write maps of where results differ from plain resampling.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (default: one a GPU, else one).")
 def run(
@@ -53,7 +53,7 @@ def run(
 ) -> int:
     """Restore films and photographs from start to finish.
 
-    Stopped or killed, the same command goes on where it was. OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
+    After a stop or a kill, the same command resumes the work. OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
     """
     from orchestrator.cli.display import display
     from orchestrator.ingest.sequence import gathered
@@ -64,7 +64,7 @@ def run(
     output.check(sources)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
-        checked = draft(found, spec, settings)  # what is wrong with a source is said before any server starts
+        checked = draft(found, spec, settings)  # errors of a source are reported before any server starts
         with cluster_for(settings, workers) as cluster:
             wired = cluster.settings if cluster else settings
             restoration = Restoration(checked, spec, options["priority"], output, change_map)
@@ -72,7 +72,7 @@ def run(
 
 
 def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:
-    """The embedded cluster, or none where RESPOOL_* names a real one, which must answer."""
+    """Start or attach to the embedded cluster; none where RESPOOL_* names a real cluster, which must answer."""
     if not settings.embedded:
         if workers is not None:
             raise UsageError(
@@ -84,12 +84,12 @@ def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManag
 
     cluster = start(settings, workers)
     if workers is not None and not cluster.owned:
-        click.echo(f"note: the cluster that runs in {settings.state} is used, with the workers it has.", err=True)
+        click.echo(f"note: using the cluster that runs in {settings.state}, with its present workers.", err=True)
     return cluster
 
 
 def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:
-    """A look at the embedded cluster that raises when nobody is left who could do the work."""
+    """Return a check of the embedded cluster that raises WorkersGone when no worker is left."""
     if cluster is None:
         return None
 
@@ -104,7 +104,7 @@ def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:
 
 @dataclass(frozen=True)
 class Restoration:
-    """What one `respool run` is asked for: checked sources, how they are restored, and where results go."""
+    """Request of one `respool run`: checked sources, their spec, and the place of results."""
 
     sources: Draft
     spec: Spec
@@ -113,7 +113,7 @@ class Restoration:
     change_map: bool
 
     def run(self, settings: Settings, show: Display, look: Callable[[], None] | None) -> int:
-        """Submit, follow and fetch; return the exit code. `look` is called meanwhile and raises when nobody works any more."""
+        """Submit, follow and fetch; return the exit code. `look` is called meanwhile and raises when no worker is left."""
         from orchestrator.cli.follow import conclude, follow
         from orchestrator.cli.output import write_beside
         from orchestrator.job_store import Records
@@ -137,7 +137,7 @@ class Restoration:
         submission = submit(self.sources, self.spec, settings, self.priority, hooks)
         job = submission.job.id
         if submission.kept:
-            click.echo(f"{submission.kept} files in {output.path} stand from an earlier run and were kept")
+            click.echo(f"{submission.kept} files in {output.path} exist from an earlier run and were kept")
             if submission.kept == len(self.sources.items):
                 return Exit.DONE
         try:
@@ -152,7 +152,7 @@ class Restoration:
                 if not output.single:
                     click.echo(f"{len(paths)} of {status.items} files in {output.path}")
         except KeyboardInterrupt:
-            show.say(f"stopped; what is done of job {job} is kept, and the same command goes on from there.")
+            show.say(f"stopped; finished chunks of job {job} are kept; the same command resumes it.")
             return Exit.CANCELLED
         for note in output.notes:
             click.echo(f"note: {note}", err=True)
@@ -160,7 +160,7 @@ class Restoration:
 
 
 def _resume(jobs: Jobs, job: str) -> None:
-    """Go on with a job from an earlier run: unpause it, and open it again when it was cancelled or something in it failed."""
+    """Resume a job from an earlier run: unpause it, and reopen it when it was cancelled or an item failed."""
     status = jobs.status(job)
     if status.state == "paused":
         jobs.control(job, paused=False)

@@ -14,9 +14,9 @@ from orchestrator.cli.common import command, connected
 
 @command()
 def orchestrator(settings: Settings) -> None:
-    """Run an orchestrator until it is told to end.
+    """Run an orchestrator until SIGTERM or Ctrl-C.
 
-    SIGTERM or Ctrl-C end it. Several may run at once on one cluster.
+    It finishes or hands over its work first. Several may run at once on one cluster.
     """
     from contract import logging
     from orchestrator.service.loop import serve
@@ -31,9 +31,10 @@ def orchestrator(settings: Settings) -> None:
 
 @command()
 def worker(settings: Settings) -> None:
-    """Run a worker until it is told to end.
+    """Run a worker until SIGTERM or Ctrl-C.
 
-    It needs the package's [worker] extra. The worker is a program of its own, which takes this process over: torch is never loaded into the command line.
+    It needs the package's [worker] extra. The worker is a program of its own that replaces this process: the command
+    line never loads torch.
     """
     from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""respool submit: hand a job to a running cluster."""
+"""respool submit: submit a job to a running cluster."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from orchestrator.cli.options import job_options, sequence_option, spec_of
 @sequence_option
 @job_options
 def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | None, **options: Any) -> None:
-    """Hand a job to a running cluster; prints its id.
+    """Submit a job to a running cluster; prints its id.
 
-    The id follows from the sources and the options, so that the same job twice is one job.
+    The id is derived from the sources and the options, so the same submission twice is one job.
     """
     from orchestrator.cli.display import display
     from orchestrator.ingest.sequence import gathered

@@ -1,4 +1,4 @@
-"""respool workers, respool scale: who works, and how many are to."""
+"""respool workers, respool scale: list the workers and change their number."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def scale(
 ) -> None:
     """Change the number of workers, also in mid-job.
 
-    Workers that leave hand their chunks back; workers that join take the next ones. `auto` gives the number back to the
+    Workers that leave hand their chunks back; workers that join take the next ones. `auto` returns the number to the
     autoscaler of a Kubernetes cluster.
     """
     from orchestrator import scaling as scaling
 
     if number != "auto" and not number.isdecimal():
-        raise UsageError(f"{number!r} is no number of workers; give a number, or `auto` on Kubernetes.")
+        raise UsageError(f"{number!r} is not a number of workers; give a number, or `auto` on Kubernetes.")
     count = None if number == "auto" else scaling.check(int(number))
     if platform == "kubernetes":
         click.echo(scaling.Kubernetes(namespace, release).scale(count), err=True)
