@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from redis import Redis
 from contract import keys
 from contract.errors import TransientError
 from contract.job import Done, Manifest, Spec
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.job_store import Records
 from orchestrator.jobs.client import Jobs
@@ -163,8 +163,8 @@ def through(servers: Rig, endpoint: str, workers: int, fault: str = "", **change
     environment = {**os.environ, **settings.environment()}
     if fault:
         environment |= {"PYTHONPATH": _fault_path(), "RESPOOL_FAULT": f"{fault}:{settings.state}"}
-    commands = [("-m", "orchestrator.cli.main", "orchestrator"), *[("-m", "workers.runtime.main")] * workers]
-    running = [subprocess.Popen([sys.executable, *command], env=environment) for command in commands]
+    commands = [command_line(Program.COMMAND_LINE, "orchestrator"), *[command_line(Program.WORKER)] * workers]
+    running = [subprocess.Popen(line, env=environment) for line in commands]
     try:
         yield Rig(servers.cluster, settings)
     finally:

@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from contract.programs import Program
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {"contract", "stores", "media", "weights", "workers", "training", "orchestrator"}
-MODULES = ("training.degrade", "training.evaluate")
+MODULES = (Program.DEGRADE, Program.EVALUATE)
 """Programs beside `respool` that a person may start; `respool run` starts the rest."""
 
 
@@ -123,7 +125,7 @@ def test_programs(installed: Path) -> None:
         assert "Usage" in call(installed / script, "--help", cwd=installed)
     for module in MODULES:
         assert "usage" in call(installed / "python", "-m", module, "--help", cwd=installed).lower()
-    inspector = (installed / "python", "-m", "training.inspect_checkpoint")
+    inspector = (installed / "python", "-m", Program.INSPECT_CHECKPOINT)
     assert "missing.pth" in call(*inspector, "missing.pth", cwd=installed, code=2)
 
 

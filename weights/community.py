@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from contract.errors import WeightsError
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from stores.storage import file_sha256
 from weights import catalog, convert
@@ -45,9 +45,14 @@ def inspect_file(path: Path) -> Mapping[str, object]:
 
     Raises WeightsError when spandrel does not recognise the network, or the worker's packages are not installed.
     """
-    command = [sys.executable, "-P", "-m", "training.inspect_checkpoint", str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSPECT_S, check=False)
+        done = subprocess.run(
+            command_line(Program.INSPECT_CHECKPOINT, path),
+            capture_output=True,
+            text=True,
+            timeout=_INSPECT_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise WeightsError(
             f"inspecting {path.name} took more than {_INSPECT_S} s; try again when the machine is less busy."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 
 from benchmarks.reliability import witness
 from benchmarks.reliability.score import Score, folder
+from contract.programs import Program, command_line
 from testkit.clips import make_film
 from testkit.cluster import Rig, rig
 from testkit.faulty_s3 import Proxy
@@ -49,7 +49,7 @@ def producer(count: int, seed: int) -> Score:
             sources.mkdir()
             film = make_film(sources / "film.mp4", 25, seed=seed + n)
             pictures = _pictures(sources, 40, seed + n)
-            argv = [sys.executable, "-m", "orchestrator.cli.main", "submit", str(sources)]
+            argv = command_line(Program.COMMAND_LINE, "submit", sources)
             argv += ["--model", "identity", "--codec", "ffv1", "--container", "mkv"]
             first = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             threading.Event().wait(rng.uniform(0.8, 4))
@@ -97,7 +97,7 @@ def poison(count: int, seed: int) -> Score:
                 job = r.submit(film)
                 r.finish(job)
                 status = r.jobs.status(job)
-                argv = [sys.executable, "-m", "orchestrator.cli.main", "watch", job]
+                argv = command_line(Program.COMMAND_LINE, "watch", job)
                 environment = {**os.environ, **r.settings.environment()}
                 watch = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
                 codes.add(watch.returncode)

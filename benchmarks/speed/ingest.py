@@ -35,6 +35,7 @@ from orchestrator.ingest.packet_runs import cut
 from orchestrator.sandbox.parent import HEAP
 from testkit.materials.recipe import x264
 from testkit.materials.write import Film, Sound, write
+from testkit.programs import command_of
 from workers.film.chunk import enhance_film
 
 SECONDS, RATE, GOP = 10, 25, 50
@@ -126,7 +127,7 @@ def main() -> int:
 
 
 def _step(step: str, film: Path, folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.speed.ingest", "--step", step, str(film), str(folder)]
+    command = command_of(__spec__, "--step", step, film, folder)
     done = subprocess.run(command, check=True, capture_output=True, text=True, env={**HEAP, **os.environ})
     found: dict[str, float] = json.loads(done.stdout)
     return found

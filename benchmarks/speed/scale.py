@@ -36,6 +36,7 @@ from orchestrator.local import start
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from testkit.cluster import until
+from testkit.programs import command_of
 from workers.runtime import worker as worker_module
 from workers.runtime.job_cache import JobFile
 from workers.runtime.worker import Worker
@@ -166,17 +167,12 @@ def main() -> int:
             settings = replace(cluster.settings, max_attempts=50)
             crowds = [
                 subprocess.Popen(
-                    [
-                        *(
-                            sys.executable,
-                            "-m",
-                            "benchmarks.speed.scale",
-                            "--crowd",
-                            str(options.workers // options.processes),
-                        ),
-                        *("--seed", str(options.seed + n), "--churn", str(options.churn)),
-                        *("--seconds", *map(str, options.seconds)),
-                    ],
+                    command_of(
+                        __spec__,
+                        *("--crowd", options.workers // options.processes),
+                        *("--seed", options.seed + n, "--churn", options.churn),
+                        *("--seconds", *options.seconds),
+                    ),
                     env={**psutil.Process().environ(), **settings.environment()},
                     stdin=subprocess.PIPE,
                 )

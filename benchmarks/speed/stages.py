@@ -30,6 +30,7 @@ from benchmarks.speed.process_monitor import peak
 from contract.errors import UsageError
 from contract.settings import Settings
 from testkit.natural_clips import make_moving, photograph
+from testkit.programs import command_of
 from workers.film.chunk import BATCH
 from workers.generators.torch_backend import OFTEN
 from workers.runtime import process_env
@@ -230,7 +231,7 @@ def main() -> None:
         # What workers ask of the machine is read when a process starts; a matrix product is faster without.
         found = json.dumps(peaks(arguments.rounds))
         process_env.configure()
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.speed.stages", *sys.argv[1:], "--peaks", found])
+        os.execv(sys.executable, command_of(__spec__, *sys.argv[1:], "--peaks", found))
     found = json.loads(arguments.peaks)
     shown = ", ".join(f"{precision} {value:.0f} GFLOP/s" for precision, value in found.items())
     if not torch.cuda.is_available():
@@ -250,15 +251,7 @@ def main() -> None:
         for model in arguments.models:
             # In a process of its own, as a worker is one: what it asks of the machine, and its memory, are its own.
             height, width = _GPU_SIZE if torch.cuda.is_available() else SIZES[model]
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.speed.stages",
-                "--film",
-                model,
-                "--frames",
-                str(arguments.frames),
-            ]
+            command = command_of(__spec__, "--film", model, "--frames", arguments.frames)
             command += ["--rounds", str(arguments.rounds), "--size", arguments.size or f"{width}x{height}"]
             command += ["--preset", arguments.preset] if arguments.preset else []
             subprocess.run(command, check=True)

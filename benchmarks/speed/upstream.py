@@ -16,7 +16,6 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ import psutil
 from benchmarks.speed.process_monitor import peak
 from contract.settings import Settings
 from testkit.natural_clips import make_moving
+from testkit.programs import command_of
 from workers.runtime import process_env
 
 SIDES = {
@@ -144,7 +144,7 @@ def child(arguments: argparse.Namespace) -> None:
 
 def measure(side: str, arguments: argparse.Namespace, film: Path, out: Path) -> dict[str, Any]:
     """One run of one side in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.speed.upstream", "--child", side, "--model", arguments.model]
+    command = command_of(__spec__, "--child", side, "--model", arguments.model)
     command += ["--film", str(film), "--out", str(out), "--scale", str(arguments.scale)]
     command += ["--no-reuse"] if arguments.no_reuse else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import click
 
 from contract.errors import UsageError
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.cli.common import command
 
@@ -51,7 +51,7 @@ def degrade(settings: Settings, sources: tuple[Path, ...], out: Path, seed: int,
     SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw.
     """
     return _program(
-        settings, "training.degrade", [*_paths(sources, out), "--seed", seed, "--order", order, "--scale", scale]
+        settings, Program.DEGRADE, [*_paths(sources, out), "--seed", seed, "--order", order, "--scale", scale]
     )
 
 
@@ -82,7 +82,7 @@ def evaluate(
     """
     chosen = [part for model in models for part in ("--model", model)]
     options = ["--seed", seed, "--order", order, "--scale", scale, *chosen]
-    return _program(settings, "training.evaluate", [*_paths(sources, out), *options])
+    return _program(settings, Program.EVALUATE, [*_paths(sources, out), *options])
 
 
 def _paths(sources: tuple[Path, ...], out: Path) -> list[object]:
@@ -90,11 +90,12 @@ def _paths(sources: tuple[Path, ...], out: Path) -> list[object]:
     return [*(source.absolute() for source in sources), "--out", out.absolute()]
 
 
-def _program(settings: Settings, module: str, arguments: list[object]) -> int:
-    """Run a module of the workers with `arguments` and these settings; gives its exit code."""
+def _program(settings: Settings, program: Program, arguments: list[object]) -> int:
+    """Run a program of training with `arguments` and these settings; gives its exit code."""
     from importlib.util import find_spec
 
     if find_spec("torch") is None or find_spec("workers") is None:
         raise UsageError("this needs torch, which is not installed; pip install 'respool[worker]' brings it.")
-    line = [sys.executable, "-P", "-m", module, *map(str, arguments)]
-    return subprocess.run(line, env={**os.environ, **settings.environment()}, check=False).returncode
+    return subprocess.run(
+        command_line(program, *arguments), env={**os.environ, **settings.environment()}, check=False
+    ).returncode

@@ -8,6 +8,7 @@ import sys
 import threading
 
 from contract.errors import UsageError
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.cli.common import command, connected
 
@@ -42,4 +43,4 @@ def worker(settings: Settings) -> None:
         raise UsageError("a worker needs torch, which is not installed; pip install 'respool[worker]' brings it.")
     with connected(settings) as wired:
         environment = {**os.environ, **wired.environment()}
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "workers.runtime.main"], environment)  # noqa: S606 - this very interpreter
+    os.execve(sys.executable, command_line(Program.WORKER), environment)  # noqa: S606 - this very interpreter

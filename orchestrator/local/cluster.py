@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from contract.errors import Unreachable, UsageError
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.local.process_specs import default_workers
 from orchestrator.local.state_folder import MAX_WORKERS, Credentials, Folder, Life, Process, Wanted, kill_group
@@ -129,9 +129,7 @@ def _launch(
 ) -> tuple[BinaryIO, dict[str, str]]:
     """Start a supervisor and wait for its one line: ready, busy or error. It notices our end by the pipe's end."""
     reader, writer = os.pipe()
-    # -P, as wherever Respool starts Python: nothing is imported from the user's current folder.
-    argv = [sys.executable, "-P", "-m", "orchestrator.local.supervisor"]
-    argv += ["--workers", str(workers), "--report", str(writer)]
+    argv = command_line(Program.SUPERVISOR, "--workers", workers, "--report", writer)
     argv += ["--flower"] * flower + ["--no-orchestrator"] * (not orchestrator) + ["--keep"] * keep
     environment = {k: v for k, v in os.environ.items() if k != "RESPOOL_CONFIG"}  # these settings are complete
     environment |= settings.environment() | {"RESPOOL_STATE": str(folder.path)}

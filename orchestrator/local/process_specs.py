@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.local.servers import HOST, Member, free_ports
 
@@ -30,7 +30,7 @@ def orchestrator(settings: Settings) -> Member:
     return Member(
         role="orchestrator",
         name="orchestrator",
-        argv=(sys.executable, "-P", "-m", "orchestrator.cli.main", "--debug", "orchestrator"),
+        argv=tuple(command_line(Program.COMMAND_LINE, "--debug", "orchestrator")),
         env=settings.environment(),
         stop_s=10.0,
     )
@@ -49,7 +49,7 @@ def worker(settings: Settings, n: int, count: int) -> Member:
     return Member(
         role="worker",
         name=f"worker-{n}",
-        argv=(sys.executable, "-P", "-m", "workers.runtime.main"),
+        argv=tuple(command_line(Program.WORKER)),
         env=env,
         stop_s=15.0,  # it hands its chunk back first
     )
@@ -61,7 +61,7 @@ def flower(settings: Settings, user: str, password: str) -> Member:
     return Member(
         role="flower",
         name="flower",
-        argv=(sys.executable, "-P", "-m", "orchestrator.cli.main", "flower", f"--host={HOST}", f"--port={port}"),
+        argv=tuple(command_line(Program.COMMAND_LINE, "flower", f"--host={HOST}", f"--port={port}")),
         port=port,
         env={**settings.environment(), "RESPOOL_FLOWER_USER": user, "RESPOOL_FLOWER_PASSWORD": password},
     )

@@ -11,7 +11,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from contract.documents import decode
 from contract.errors import BadInput, Interrupted, PermanentError, RespoolError
 from contract.film import FilmIndex
 from contract.job import Item, Spec
+from contract.programs import Program, command_line
 from contract.settings import Settings
 
 Act = Literal["ingest", "assemble"]
@@ -202,7 +202,7 @@ class Confined:
         reader, writer = os.pipe()
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "orchestrator.sandbox.child", str(writer)],
+                command_line(Program.SANDBOX, writer),
                 stdin=subprocess.PIPE,
                 env={**HEAP, **os.environ, **self._settings.environment()},
                 pass_fds=[writer],

@@ -23,7 +23,9 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-_IN_ACT = "orchestrator.sandbox.child" in sys.orig_argv
+from contract.programs import Program
+
+_IN_ACT = Program.SANDBOX in sys.orig_argv
 """True in the process that an orchestrator lets ingest and assemble."""
 
 

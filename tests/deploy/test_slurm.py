@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from contract.job import Spec
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.jobs.client import Jobs
 from orchestrator.jobs.job_record import Trail
@@ -163,7 +164,7 @@ def test_workers_of_an_array_are_preempted_and_the_job_is_right(
             out.mux(stream.encode(av.VideoFrame.from_ndarray(np.roll(noise, n, axis=1), format="rgb24")))
         out.mux(stream.encode())
     scheduler = Slurm(slurm.script())
-    orchestrator = [sys.executable, "-m", "orchestrator.cli.main", "orchestrator"]
+    orchestrator = command_line(Program.COMMAND_LINE, "orchestrator")
     with running(orchestrator, tmp_path / "orchestrator.log", {**os.environ, **wired.environment()}):
         scheduler.scale(2)
         jobs, ledger = Jobs(wired), Ledger(wired)

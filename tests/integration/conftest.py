@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -15,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from contract.programs import Program, command_line
 from orchestrator.cli.main import call
 
 Respool = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,7 +30,7 @@ def respool(tmp_path: Path) -> Respool:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RESPOOL_")}
         home = {"XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
         return subprocess.run(
-            [sys.executable, "-m", "orchestrator.cli.main", *map(str, args)],
+            command_line(Program.COMMAND_LINE, *args),
             capture_output=True,
             text=True,
             timeout=timeout,

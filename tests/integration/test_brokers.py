@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from redis import Redis
 
 from contract.errors import Unreachable
 from contract.job import Spec
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from contract.tasks import QUEUE
 from orchestrator.jobs.client import Jobs
@@ -71,10 +71,10 @@ def restore(settings: Settings, folder: Path) -> str:
     environ = {**settings.environment(), "RESPOOL_DEVICE": "cpu", "RESPOOL_THREADS": "1"}
     with ExitStack() as stack:
         for name, argv in (
-            ("orchestrator", ["-m", "orchestrator.cli.main", "orchestrator"]),
-            ("worker", ["-m", "workers.runtime.main"]),
+            ("orchestrator", command_line(Program.COMMAND_LINE, "orchestrator")),
+            ("worker", command_line(Program.WORKER)),
         ):
-            stack.enter_context(running([sys.executable, *argv], folder / f"{name}.log", environ))
+            stack.enter_context(running(argv, folder / f"{name}.log", environ))
         job = submit([source], Spec(model="lanczos", scale=2.0), settings).job.id
         jobs = Jobs(settings)
         until(lambda: jobs.status(job).state in ("done", "failed"), f"job {job}; logs in {folder}", 120)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.cli.common import ANSWER_S
 from orchestrator.local import Cluster
@@ -286,6 +287,5 @@ def test_a_full_scratch_disk_fails_the_item_and_is_named(
 
 
 def respool_argv(*args: object) -> list[str]:
-    import sys
 
-    return [sys.executable, "-m", "orchestrator.cli.main", *map(str, args)]
+    return command_line(Program.COMMAND_LINE, *args)

@@ -21,6 +21,7 @@ import av
 import numpy as np
 import pytest
 
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.comparison.contact_sheet import PANEL
 from orchestrator.local import Cluster, start
@@ -39,7 +40,7 @@ def size(path: Path) -> tuple[int, int, int]:
 
 def popen(*args: object, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli.main", *map(str, args)],
+        command_line(Program.COMMAND_LINE, *args),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -194,7 +195,7 @@ def test_a_terminal_gets_a_live_bar(cluster: Cluster, small_film: Path, tmp_path
         cluster.folder.path,
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli.main", *map(str, args)],
+        command_line(Program.COMMAND_LINE, *args),
         stdout=subprocess.PIPE,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},

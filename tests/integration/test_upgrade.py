@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from contract import keys, tasks
 from contract.documents import decode, encode, raw
 from contract.errors import Newer, UsageError
 from contract.job import Control, Done, Plan
+from contract.programs import Program, command_line
 from orchestrator.service.publisher import Announcer
 from testkit import cluster as rigs
 from testkit.clips import fingerprint
@@ -26,7 +26,7 @@ from testkit.cluster import FAULTS, Rig, rig, until
 CHUNKS = 10
 _PATIENCE_S = 300.0
 """Only ever waited out by a failure; ten Python processes on two busy cores take their time."""
-_COMMANDS = {"orchestrator": ("-m", "orchestrator.cli.main", "orchestrator"), "worker": ("-m", "workers.runtime.main")}
+_COMMANDS = {"orchestrator": command_line(Program.COMMAND_LINE, "orchestrator"), "worker": command_line(Program.WORKER)}
 Version = Literal["this", "next"]
 
 
@@ -68,7 +68,7 @@ def joining(servers: Rig, folder: Path) -> Iterator[Join]:
             log = folder / f"{begun}-{version}-{role}.log"
             with log.open("wb") as stream:
                 process = subprocess.Popen(
-                    [sys.executable, *_COMMANDS[role]],
+                    _COMMANDS[role],
                     env={**os.environ, **servers.settings.environment(), **extra},
                     stdout=stream,
                     stderr=stream,

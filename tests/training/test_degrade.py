@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import skimage.data
 import torch
 
 from contract.errors import BadInput, UsageError
+from contract.programs import Program, command_line
 from training.degrade import Draw, degrade, draw
 from training.degrade.__main__ import run
 from training.degrade.apply import kernel_values
@@ -115,8 +115,8 @@ def test_the_command_degrades_a_film_shot_by_shot_and_copies_its_sound(face: np.
         film.mux(audio.encode(sound))
         film.mux(audio.encode())
     (tmp_path / "bad.png").write_text("no picture")
-    command = [sys.executable, "-m", "training.degrade", "clean.mp4", "bad.png", "-o", "aged", "-s", "2", "--seed", "4"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    line = command_line(Program.DEGRADE, "clean.mp4", "bad.png", "-o", "aged", "-s", 2, "--seed", 4)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "failed: bad.png" in done.stderr
     [entry] = json.loads((tmp_path / "aged" / "draws.json").read_text())

@@ -6,6 +6,7 @@ messages and exits. Celery's own soft shutdown would sleep its whole time-out fi
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -33,6 +34,7 @@ def _hand_back(**_: Any) -> None:
 
 def main() -> int:
     """Run one worker until a signal ends it; return its exit code, which is 3 when Redis or S3 cannot be reached."""
+    argparse.ArgumentParser(description="Run one worker; settings come from RESPOOL_*.").parse_args()
     settings = load()
     log.configure(settings)
     process_env.configure()

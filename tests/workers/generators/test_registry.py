@@ -17,6 +17,7 @@ import torch
 
 from contract.errors import UsageError, WeightsError
 from contract.job import Spec, Weights
+from contract.programs import Program, command_line
 from contract.settings import Settings
 from workers.generators import backend_race
 from workers.generators.backend_race import Candidate
@@ -251,7 +252,7 @@ def test_a_catalog_entry_with_another_scale_is_refused(written: Any, enhancer: L
 
 def inspect(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "training.inspect_checkpoint", str(path)],
+        command_line(Program.INSPECT_CHECKPOINT, path),
         capture_output=True,
         text=True,
         timeout=120,
