@@ -12,9 +12,10 @@ from orchestrator.cli.exits import Exit
 @command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(settings: Settings, as_json: bool) -> int:
-    """Check everything that Respool needs; each finding comes with what to do.
+    """Check everything that Respool needs.
 
-    Versions, servers, clocks, the guarantees of S3, GPU, weights and disk; exit code 1 when something is bad.
+    Versions, servers, clocks, the guarantees of S3, GPU, weights and disk, each with what to do; exit code 1 when
+    something is bad.
     """
     import msgspec
 

@@ -46,7 +46,7 @@ _ORDER = click.option(
     help="How many times smaller copies are.",
 )
 def degrade(settings: Settings, sources: tuple[Path, ...], out: Path, seed: int, order: str, scale: float) -> int:
-    """Degrade clean pictures and films as the Real-ESRGAN paper does.
+    """Degrade clean pictures and films as in the paper.
 
     SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw.
     """
