@@ -100,7 +100,7 @@ def test_samples_that_are_not_a_number_are_refused(tmp_path: Path, value: float)
     pixels = ramp(0, 1, 2, kind=np.float32)
     pixels[20, 30, 1] = value
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
-    with pytest.raises(BadInput, match="no number"):
+    with pytest.raises(BadInput, match="not a number"):
         enhance(tmp_path / "a.tif", tmp_path / "b.tif", scale=2.0)
 
 
