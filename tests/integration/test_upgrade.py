@@ -22,6 +22,7 @@ from orchestrator.service.publisher import Announcer
 from testkit import cluster as rigs
 from testkit.clips import fingerprint
 from testkit.cluster import FAULTS, Rig, rig, until
+from workers.runtime.heartbeat import SHUTDOWN
 
 CHUNKS = 10
 _PATIENCE_S = 300.0
@@ -135,7 +136,7 @@ def test_a_rolling_upgrade_in_mid_job(servers: Rig, folder: Path) -> None:
         made = {commit["version"] for commit in commits(servers, job)}
         reasons = [str(commit["record"]["attempts"]) for commit in commits(servers, job)]
         assert made == {1, 2}
-        assert not [reason for reason in reasons if reason != "[]" and "the worker was told to end" not in reason]
+        assert not [reason for reason in reasons if reason != "[]" and SHUTDOWN not in reason]
 
 
 def test_work_for_newer_workers_is_left_to_them(servers: Rig, folder: Path) -> None:

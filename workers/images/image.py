@@ -113,8 +113,8 @@ def enhance_band(
     target = choose_for(pages[0].picture, name, spec, enhancer.scale)
     rows = band_rows(target.height, *band)
     work = _Work(source, name, spec, enhancer, out, checkpoint)
-    papers, _ = metadata_transfer.papers_for(source, pages[0], target, name)
-    notes += _painted(work, pages[0], target, rows, papers, out)
+    metadata, _ = metadata_transfer.papers_for(source, pages[0], target, name)
+    notes += _painted(work, pages[0], target, rows, metadata, out)
     enhancer.forget()
     return _result(work, pages, [target], rows[1] - rows[0], notes)
 
@@ -139,28 +139,30 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
     """Enhance every page and join them; return notes, which start with the page's number if there are several pages."""
     notes: list[str] = []
     plain: list[Path] = []
-    papers: list[Papers] = []
+    metadata: list[Papers] = []
     try:
         for number, (page, target) in enumerate(zip(pages, targets, strict=True), 1):
             plain.append(work.out.with_name(f"{work.out.name}.page{number}"))
-            kept, said = metadata_transfer.papers_for(work.source, page, target, work.name)
-            said = [*target.notes, *_painted(work, page, target, (0, target.height), kept, plain[-1]), *said]
-            papers.append(kept)
-            notes += [f"page {number}: {note}" for note in said] if len(pages) > 1 else said
+            kept, added = metadata_transfer.papers_for(work.source, page, target, work.name)
+            page_notes = [*target.notes, *_painted(work, page, target, (0, target.height), kept, plain[-1]), *added]
+            metadata.append(kept)
+            notes += [f"page {number}: {note}" for note in page_notes] if len(pages) > 1 else page_notes
         if targets[0].format != "avif":
-            papers[0], said = metadata_transfer.told(papers[0], work.made, plain)
-            notes += said
+            metadata[0], added = metadata_transfer.told(metadata[0], work.made, plain)
+            notes += added
         if len(pages) == 1:
-            notes += metadata_transfer.attach(plain[0], papers[0], targets[0], work.out)
+            notes += metadata_transfer.attach(plain[0], metadata[0], targets[0], work.out)
         else:
-            write_tiff([[path] for path in plain], papers, [(t.width, t.height) for t in targets], work.out)
+            write_tiff([[path] for path in plain], metadata, [(t.width, t.height) for t in targets], work.out)
     finally:
         for path in plain:
             path.unlink(missing_ok=True)
     return notes
 
 
-def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], papers: Papers, plain: Path) -> list[str]:
+def _painted(
+    work: _Work, page: Page, target: Target, rows: tuple[int, int], metadata: Papers, plain: Path
+) -> list[str]:
     """Enhance the result's rows [top, bottom) of one page into `plain` and return notes; the ICC profile is in the metadata.
 
     Two decoders check the source first (see `media.images.witness`); damage is appended to `work.damage`.
@@ -172,7 +174,7 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
     raw = plain.with_name(plain.name + ".raw")
     scratch = plain.with_name(plain.name + ".repaired")
     check = SourceCheck(work.source, page, work.name, work.spec, scratch)
-    profile = None if picture.mode == "cmyk" else papers.icc
+    profile = None if picture.mode == "cmyk" else metadata.icc
     painter = Painter(work.enhancer, work.spec, picture, target, profile)
     try:
         if rows[0] == 0:
@@ -188,7 +190,7 @@ def _painted(work: _Work, page: Page, target: Target, rows: tuple[int, int], pap
         if work.faces is not None:
             anywhere = check.pixels(anywhere=True)
             notes += _with_faces(work, work.faces, anywhere, target, profile, raw)
-        inside = metadata_transfer.told(papers, work.made, [])[0] if part.format == "avif" else None
+        inside = metadata_transfer.told(metadata, work.made, [])[0] if part.format == "avif" else None
         encode(RawPixels(raw, part), part, inside, plain, work.name)
     finally:
         raw.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from stores.ledger import Lease, Ledger, Renewal
 
 logger = logging.getLogger(__name__)
 
-SHUTDOWN = "the worker was told to end"
+SHUTDOWN = "the worker was shut down"
 """The reason of every attempt that is handed back because the worker shuts down."""
 
 

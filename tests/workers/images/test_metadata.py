@@ -230,9 +230,9 @@ def test_a_result_declares_its_provenance_and_can_be_verified(tmp_path: Path, su
     spec = Spec(model="lanczos", scale=2.0)
     made = making(job, item, "cpu", "fp32", "torch")
     enhance_image(source, out.name, spec, load(spec, {}, Settings(device="cpu")), out, lambda: None, made)
-    told = embedded(out)
-    assert told is not None
-    assert msgspec.structs.replace(told, content="") == made
+    declared = embedded(out)
+    assert declared is not None
+    assert msgspec.structs.replace(declared, content="") == made
     with Image.open(out) as image:
         xmp = image.info.get("xmp") or image.tag_v2[700]
     assert b"generated detail" in xmp

@@ -17,6 +17,7 @@ from contract.settings import Settings
 from stores.ledger import Ledger
 from stores.storage import Storage
 from workers.images import image
+from workers.runtime.heartbeat import SHUTDOWN
 from workers.runtime.worker import Worker
 
 JOB = "00000000000000c1"
@@ -52,9 +53,9 @@ def worker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Worker:
 def test_an_image_fails_alone_after_its_second_failure(worker: Worker) -> None:
     """A first attempt that was handed back is no failure: the image still has both of its tries."""
     ledger, storage = worker.ledger, worker.storage
-    lease = ledger.claim(JOB, 0, "somebody")[1]
+    lease = ledger.claim(JOB, 0, "another worker")[1]
     assert lease is not None
-    ledger.release(lease, "the worker was told to end", counted=False)
+    ledger.release(lease, SHUTDOWN, counted=False)
     assert (worker.work(JOB, 0), ledger.tries(JOB, 0)) == ("handed back", 1)
     assert worker.work(JOB, 0) == "done"
     done = decode(storage.get(keys.done(JOB, 0)), Done, "done.json")
