@@ -48,7 +48,7 @@ def costs(detector: CenterFace, astronaut: np.ndarray) -> None:
     timed("points read again, a face", lambda: landmarks.refined(detector, frame, found))
     square = crop(frame, similarity(found.points, 512), 512)
     timed("alignment, a face", lambda: crop(frame, similarity(found.points, 512), 512))
-    timed("guard, a face", lambda: identity_check.judge(detector, square, square))
+    timed("guard, a face", lambda: identity_check.check_identity(detector, square, square))
     parameters = catalog.load(Settings()).find("GFPGANv1.4", ("face",)).parameters
     device = pick_device("auto")
     restorer = Restorer("GFPGANv1.4", GFPGAN("GFPGANv1.4", parameters), 512, device)
@@ -68,7 +68,9 @@ def limits(detector: CenterFace, astronaut: np.ndarray) -> None:
             continue
         affine = similarity(landmarks.refined(detector, tensor(worse), found[0]).points, 512)
         same.append(
-            identity_check.judge(detector, crop(tensor(worse), affine, 512), crop(clean, enlarged(affine, 2, 2), 512))
+            identity_check.check_identity(
+                detector, crop(tensor(worse), affine, 512), crop(clean, enlarged(affine, 2, 2), 512)
+            )
         )
     print(f"clean originals of {len(same)} degraded faces:")
     print("  departure: median, 90%, most   ", np.percentile([j.departure for j in same], [50, 90, 100]).round(3))

@@ -19,7 +19,7 @@ from workers.faces import identity_check
 from workers.faces.align import Affine, blend, crop, enlarged, similarity
 from workers.faces.centerface import CenterFace
 from workers.faces.detect import Detection, Detector, Pixels
-from workers.faces.face_record import Journal
+from workers.faces.face_record import FaceRecord
 from workers.faces.flicker import Flicker
 from workers.faces.landmarks import refined, to_pixels
 from workers.faces.restore import Restorer, build
@@ -63,7 +63,7 @@ class FaceRestorer:
         self._number = first
         self._tracks = Tracks()
         self._flicker = Flicker()
-        self._journal = Journal()
+        self._face_record = FaceRecord()
         self.restorer.retries.clear()
 
     def observe(self, before: torch.Tensor) -> None:
@@ -99,9 +99,9 @@ class FaceRestorer:
 
     def _follow(self, frame: torch.Tensor) -> list[Followed]:
         pixels = to_pixels(frame)
-        return self.wanted([self.refine(frame, face) for face in self.seen(pixels)], thumbnail(pixels))
+        return self.select([self.refine(frame, face) for face in self.detect(pixels)], thumbnail(pixels))
 
-    def seen(self, pixels: Pixels, reduced: float = 1.0) -> list[Detection]:
+    def detect(self, pixels: Pixels, reduced: float = 1.0) -> list[Detection]:
         """Detect faces in a frame that was reduced by the factor `reduced`; omit those far below the wanted size."""
         # Half of the size is enough here, as the mean size over the window decides.
         least = self.options.min_size / reduced
@@ -111,7 +111,7 @@ class FaceRestorer:
         """Return `found` with more exact points; see `landmarks.refined`."""
         return refined(self.detector, frame, found)
 
-    def wanted(self, found: list[Detection], small: Thumbnail) -> list[Followed]:
+    def select(self, found: list[Detection], small: Thumbnail) -> list[Followed]:
         """Return the faces to restore in the next frame, in which `found` were detected; `small` is its thumbnail."""
         followed = self._tracks.add(self._number, found, small)
         self._number += 1
@@ -137,8 +137,10 @@ class FaceRestorer:
         views = (work.square, crop(enhanced, affine, size), crop(frame, affine, size))
         self._flicker.add(face.keys, torch.cat([resize(view, (SMALL, SMALL)) for view in views]))
         new = len(face.keys) == 1
-        judged = identity_check.judge(self.detector, work.square, restored) if new or number % WINDOW == 0 else None
-        self._journal.add(number, face, strength, judged)
+        judged = (
+            identity_check.check_identity(self.detector, work.square, restored) if new or number % WINDOW == 0 else None
+        )
+        self._face_record.add(number, face, strength, judged)
 
     def record(self) -> dict[str, object]:
         """Return the models, the record of faces since `start`, and their flicker (mean change in code values of 255)."""
@@ -148,12 +150,12 @@ class FaceRestorer:
             "device": self.device,
             "flicker": self._flicker.record(),
             "retries": list(self.restorer.retries),
-            **self._journal.record(),
+            **self._face_record.record(),
         }
 
     def notes(self) -> list[str]:
         """Return the notes for the user: faces that no longer look like their source, and retries with less memory."""
-        return [f"faces: {retry}." for retry in self.restorer.retries] + self._journal.notes()
+        return [f"faces: {retry}." for retry in self.restorer.retries] + self._face_record.notes()
 
 
 def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> FaceRestorer | None:

@@ -11,7 +11,7 @@ LISTED = 200
 """Faces listed individually; all faces of a film would make the record larger than its frames."""
 
 
-class Journal:
+class FaceRecord:
     """The restored faces, in order."""
 
     def __init__(self) -> None:

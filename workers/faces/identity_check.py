@@ -41,7 +41,7 @@ class Judgement:
         return self.departure > MOST_DEPARTURE or self.likeness < LEAST_LIKENESS
 
 
-def judge(detector: Detector, before: torch.Tensor, after: torch.Tensor) -> Judgement:
+def check_identity(detector: Detector, before: torch.Tensor, after: torch.Tensor) -> Judgement:
     """Compare two aligned faces, 1 x 3 x n x n, RGB in [0, 1]: the source and the restored one."""
     return Judgement(departure(detector, before, after), likeness(before, after))
 

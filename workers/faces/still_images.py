@@ -28,32 +28,32 @@ from workers.images.rows import to_samples, to_tensor
 
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels, bottom and right exclusive."""
-LOOKED_AT = 2048
+DETECTION_SIDE = 2048
 """Longer side in pixels of the copy in which faces are detected: twice the detector's size for a film's frame."""
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """Samples H x W x C of an image, read in boxes; `meaning` is the interpretation by their profile, None for sRGB."""
+    """Samples H x W x C of an image, read in boxes; `interpretation` is that of their profile, None for sRGB."""
 
     height: int
     width: int
     colours: int
     read: Callable[[Box], npt.NDArray[np.generic]]
-    meaning: Interpretation | None
+    interpretation: Interpretation | None
     device: torch.device
 
     def rgb(self, box: Box) -> torch.Tensor:
         """Read the box as 1 x 3 x h x w float32 sRGB in [0, 1]."""
         colour = to_tensor(self.read(box))[:, : self.colours].to(self.device)
-        seen = colour if self.meaning is None else self.meaning.to_srgb(colour)
+        seen = colour if self.interpretation is None else self.interpretation.to_srgb(colour)
         return seen.clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
 
     def samples(self, rgb: torch.Tensor) -> torch.Tensor:
         """Convert sRGB back to the colours of this canvas."""
         if self.colours == 1:
             rgb = (rgb * rgb.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-        return rgb if self.meaning is None else self.meaning.from_srgb(rgb)
+        return rgb if self.interpretation is None else self.interpretation.from_srgb(rgb)
 
 
 def restore_faces(
@@ -62,7 +62,7 @@ def restore_faces(
     colours: int,
     raw: Path,
     target: Target,
-    meaning: Interpretation | None,
+    interpretation: Interpretation | None,
     checkpoint: Callable[[], None],
 ) -> None:
     """Restore the faces of `image` (random access; grey or RGB, alpha last) in the raw result `raw` of `target`, in place.
@@ -74,8 +74,8 @@ def restore_faces(
     bands = (1 if target.mode == "grey" else 3) + target.alpha
     shape = (target.height, target.width, bands)
     result: npt.NDArray[Any] = np.memmap(raw, dtype=sample_type(target.depth), mode="r+", shape=shape)
-    source = Canvas(image.height, image.width, colours, _reader(image), meaning, device)
-    after = Canvas(*shape[:2], bands - target.alpha, lambda b: result[b[0] : b[2], b[1] : b[3]], meaning, device)
+    source = Canvas(image.height, image.width, colours, _reader(image), interpretation, device)
+    after = Canvas(*shape[:2], bands - target.alpha, lambda b: result[b[0] : b[2], b[1] : b[3]], interpretation, device)
     scale = target.width / image.width, target.height / image.height
     for face in _found(faces, image, source):
         checkpoint()
@@ -102,13 +102,15 @@ def _write(result: npt.NDArray[Any], part: Box, canvas: Canvas, before: torch.Te
 
 def _found(faces: FaceRestorer, image: pyvips.Image, source: Canvas) -> list[Followed]:
     """Return the faces to restore, with points in pixels of the image, refined at full size."""
-    factor = min(1.0, max(LOOKED_AT / max(image.height, image.width), 10 / faces.options.min_size))
+    factor = min(1.0, max(DETECTION_SIDE / max(image.height, image.width), 10 / faces.options.min_size))
     small = image if factor == 1 else image.resize(factor, kernel="linear")
-    looked = Canvas(small.height, small.width, source.colours, _reader(small), source.meaning, torch.device("cpu"))
-    pixels = to_pixels(looked.rgb((0, 0, small.height, small.width)))
+    reduced = Canvas(
+        small.height, small.width, source.colours, _reader(small), source.interpretation, torch.device("cpu")
+    )
+    pixels = to_pixels(reduced.rgb((0, 0, small.height, small.width)))
     x, y = image.width / small.width, image.height / small.height
-    return faces.wanted(
-        [_refined(faces, source, each, x, y) for each in faces.seen(pixels, max(x, y))], thumbnail(pixels)
+    return faces.select(
+        [_refined(faces, source, each, x, y) for each in faces.detect(pixels, max(x, y))], thumbnail(pixels)
     )
 
 

@@ -19,7 +19,7 @@ _UNTILED = 1 << 20
 
 
 @dataclass(frozen=True)
-class Known:
+class Recognised:
     """A network as spandrel describes it."""
 
     architecture: str
@@ -34,7 +34,7 @@ class Known:
     descriptor: Any
 
 
-def recognise(name: str, state: State) -> Known:
+def recognise(name: str, state: State) -> Recognised:
     """Let spandrel recognise the network that `state` belongs to; raise WeightsError unless it is a known image network."""
     from spandrel import ImageModelDescriptor, ModelLoader, ModelTiling, UnsupportedModelError
 
@@ -58,7 +58,7 @@ def recognise(name: str, state: State) -> Known:
             f"{name} is a GFPGAN, which restores faces and is not a generator; use --face-enhance for it."
         )
     sizes = found.size_requirements
-    return Known(
+    return Recognised(
         architecture=found.architecture.name,
         scale=found.scale,
         input_channels=found.input_channels,
@@ -75,7 +75,7 @@ def recognise(name: str, state: State) -> Known:
 class _Channels(torch.nn.Module):
     """A wrapper that passes RGB to a network of three channels, or R, G and B one by one to a network of one channel."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Recognised) -> None:
         super().__init__()
         self.network = known.descriptor.model
         self._descriptor = known.descriptor

@@ -27,10 +27,10 @@ class Painter:
         self._target = target
         self._colours = 1 if target.mode == "grey" else 3
         self._exact = picture.deep
-        self._meaning = None
+        self._interpretation = None
         self.notes: list[str] = []
         if profile is not None and not enhancer.identity:
-            self._meaning, reason = meaning(profile, self._colours)
+            self._interpretation, reason = interpretation_of(profile, self._colours)
             if reason:
                 self.notes.append(reason)
 
@@ -38,13 +38,13 @@ class Painter:
         """Compute the block's result, 1 x bands x h x w float32 (black 0, white 1), from the part `block.shown` of the source."""
         x = to_tensor(samples).to(self._enhancer.device)
         colour = x[:, : self._colours]
-        if self._meaning is None:
+        if self._interpretation is None:
             made = self._generate(colour, block)
         else:
-            seen = self._meaning.to_srgb(colour)
+            seen = self._interpretation.to_srgb(colour)
             # The change of a pixel by the conversion to sRGB and back is compensated outside the network.
-            lost = colour - self._meaning.from_srgb(seen)
-            made = self._meaning.from_srgb(self._generate(seen, block))
+            lost = colour - self._interpretation.from_srgb(seen)
+            made = self._interpretation.from_srgb(self._generate(seen, block))
             if float(lost.abs().max()) > _LOST:
                 made = made + _plain(lost, block, "lanczos")
         if x.shape[1] == self._colours or (self._target.extra == "unspecified" and not self._target.alpha):
@@ -75,7 +75,7 @@ class Painter:
         return native + _plain(outside, block, "lanczos") if bool(outside.any()) else native
 
 
-def meaning(profile: bytes, colours: int) -> tuple[Interpretation | None, str]:
+def interpretation_of(profile: bytes, colours: int) -> tuple[Interpretation | None, str]:
     """Interpret pixels of `colours` channels by `profile`, by curves or tables; return None and perhaps a reason for sRGB."""
     found, reason = interpret(profile, colours)
     return tables(profile) if reason == "tables" else (found, reason)

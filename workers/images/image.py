@@ -27,7 +27,7 @@ from media.images.metadata_tiff import write as write_tiff
 from media.images.output_plan import Target, choose_for
 from media.images.pixels import RawPixels, encode, sample_type
 from workers.generators.enhancer import Enhancer
-from workers.images.block_painter import Painter, meaning
+from workers.images.block_painter import Painter, interpretation_of
 from workers.images.blocks import blocks
 from workers.images.rows import Rows, to_samples
 from workers.images.source_check import SourceCheck
@@ -205,7 +205,7 @@ def _with_faces(
     from workers.faces.still_images import restore_faces  # imports OpenCV, which is needed only for faces
 
     colours = 1 if target.mode == "grey" else 3
-    seen = meaning(profile, colours)[0] if profile is not None else None
+    seen = interpretation_of(profile, colours)[0] if profile is not None else None
     faces.start()
     restore_faces(faces, image, colours, raw, target, seen, work.checkpoint)
     work.face_records.append(faces.record())

@@ -23,7 +23,7 @@ PACKAGES = ("respool", "torch", "openvino", "numpy", "av", "pyvips-binary", "ope
 
 
 @dataclass(frozen=True)
-class Made:
+class StoredAttempt:
     """A stored attempt: its commit without the record, the seconds of its stages, and the record of its frames or images."""
 
     done: Done
@@ -43,7 +43,7 @@ class AttemptRecord:
         self._loaded = time.monotonic()
 
     def complete(
-        self, made: Made, enhancer: Enhancer | None, failed_before: tuple[str, ...]
+        self, made: StoredAttempt, enhancer: Enhancer | None, failed_before: tuple[str, ...]
     ) -> tuple[Done, dict[str, float]]:
         """Return the commit with its record, and the seconds by stage; `failed_before` has each earlier attempt's reason."""
         seconds = {"load": self._loaded - self._began, "whole": time.monotonic() - self._began}

@@ -10,7 +10,7 @@ from contract import keys
 from contract.job import Chunk, Damage, Done, Output, Spec
 from stores.ledger import Lease
 from stores.storage import Storage
-from workers.runtime.attempt_record import Made
+from workers.runtime.attempt_record import StoredAttempt
 
 if TYPE_CHECKING:
     from workers.checkpoint import Checkpoint
@@ -31,7 +31,7 @@ class FilmAttempt:
         spec: Spec,
         networks: tuple[Enhancer | None, FaceRestorer | None],
         folder: Path,
-    ) -> Made:
+    ) -> StoredAttempt:
         """Enhance and store the chunk's frames; `folder` is scratch space. Errors of all stages are passed on."""
         from workers.film.chunk import enhance_film
 
@@ -57,4 +57,4 @@ class FilmAttempt:
             reorder=made.reorder,
         )
         stages = {"fetch": fetched - began, "enhance": enhanced - fetched, "store": stored - enhanced}
-        return Made(done, stages, {"film": made.record})
+        return StoredAttempt(done, stages, {"film": made.record})

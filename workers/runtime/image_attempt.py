@@ -12,7 +12,7 @@ from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job
 from contract.provenance import making
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
-from workers.runtime.attempt_record import Made
+from workers.runtime.attempt_record import StoredAttempt
 from workers.runtime.image_transfer import ImageTransfer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ImageAttempt:
 
     def make(
         self, lease: Lease, chunk: Chunk, job: Job, networks: tuple[Enhancer, FaceRestorer | None], folder: Path
-    ) -> Made:
+    ) -> StoredAttempt:
         """Enhance and store the chunk's images; `folder` is scratch space.
 
         An image that cannot be enhanced is reported in the commit; faults of the worker or its services are raised.
@@ -74,7 +74,7 @@ class ImageAttempt:
             damage=tuple(damage),
             notes=tuple(notes),
         )
-        return Made(done, {"enhance": enhancing}, {"images": records})
+        return StoredAttempt(done, {"enhance": enhancing}, {"images": records})
 
     def _enhance(
         self,

@@ -406,10 +406,10 @@ def test_the_identity_check_accepts_only_the_original(detector: CenterFace, astr
         affine = similarity(found.points, 512)
         before = crop(tensor(worse), affine, 512)
         after = crop(frame, enlarged(affine, 2, 2), 512)
-        assert not identity_check.judge(detector, before, after).departed
+        assert not identity_check.check_identity(detector, before, after).departed
     turned = cv2.warpAffine(after[0].permute(1, 2, 0).numpy(), cv2.getRotationMatrix2D((256, 300), 25, 1), (512, 512))
-    assert identity_check.judge(detector, before, torch.from_numpy(turned).permute(2, 0, 1)[None]).departed
-    assert identity_check.judge(detector, before, 1 - after).departed
+    assert identity_check.check_identity(detector, before, torch.from_numpy(turned).permute(2, 0, 1)[None]).departed
+    assert identity_check.check_identity(detector, before, 1 - after).departed
 
 
 def test_detection_reduces_large_frames() -> None:
