@@ -13,8 +13,10 @@ from msgspec import Struct, structs
 
 from contract.errors import BadInput, Unsupported
 from contract.job import Natural, Positive
-from media.images import foreign, tiff, tiff_samples, vips
+from media.images import foreign, metadata_png, tiff, tiff_samples, vips
 from media.images.camera_raw import REDUCED, refuse_raw
+from media.images.colour_signal import HDR, heif_properties, nclx_signal, png_signal
+from media.images.metadata_png import legacy_orientation
 from media.images.sniff import FOREIGN, HEAD, Format, moving, refused, sniff
 from media.images.tiff import Directory
 from media.images.tiff_samples import PALETTE, PHOTOMETRIC, Extra
@@ -34,7 +36,8 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
 
     `depth` is bits a sample as stored (1, 2, 4, 8, 10, 12, 16, 32); `floating` marks IEEE samples. `dpi` is
     (horizontal, vertical) as stated, upright. `pages` counts the pages of a TIFF. `alpha` says that there is a band beyond
-    the colours, `extra` what it means. `profile`: an ICC profile is there, and of CMYK one that fits. `decoder` says who reads the pixels:
+    the colours, `extra` what it means. `profile`: an ICC profile is there, and of CMYK one that fits. `signal` are H.273 code
+    points of primaries and transfer, where the file states them. `decoder` says who reads the pixels:
     libvips, tifffile (compressions of a TIFF that libvips lacks), or the format's own module in `media.images.foreign`.
     """
 
@@ -51,7 +54,13 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     orientation: Natural = 1
     profile: bool = False
     extra: Extra = "alpha"
+    signal: tuple[int, int] | None = None
     decoder: Literal["libvips", "tifffile", "foreign"] = "libvips"
+
+    @property
+    def hdr(self) -> bool:
+        """True for PQ and HLG."""
+        return self.signal is not None and self.signal[1] in HDR
 
     @property
     def deep(self) -> bool:
@@ -90,6 +99,10 @@ def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]
         raise _stranger(head, name)
     if form in FOREIGN:
         return _foreign(file, form, name)
+    if form == "png" and head[12:16] == b"CgBI":
+        raise Unsupported(
+            f"{name} is a PNG in Apple's own form (CgBI); turn it back with `pngcrush -revert-iphone-optimizations`."
+        )
     if form != "tiff":
         image = vips.load(file, form, name)
         return [Page(0, describe(image, form, name, file))], []
@@ -132,6 +145,7 @@ def _foreign(file: Path | BinaryIO, form: Format, name: str) -> tuple[list[Page]
         palette=found.palette,
         lossless=found.lossless,
         profile=bool(found.papers.icc) if found.mode != "cmyk" else (found.papers.icc or b"")[16:20] == b"CMYK",
+        signal=found.signal,
         decoder="foreign",
     )
     return [Page(0, picture)], list(found.notes)
@@ -198,6 +212,14 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
     floating = image.format in ("float", "double")
     stored = {"uchar": 8, "ushort": 16, "float": 32, "double": 64}[image.format]
     orientation = _get(image, "orientation", 1)
+    signal = None
+    if form == "png":
+        with opened(file) as stream:
+            orientation = legacy_orientation(stream) if orientation == 1 else orientation
+            signal = png_signal(metadata_png.colour_chunks(stream))
+    elif form == "avif":
+        with opened(file) as stream:
+            signal = nclx_signal(heif_properties(stream))
     turned = orientation in (5, 6, 7, 8)
     return Picture(
         format=form,
@@ -210,6 +232,7 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
         palette=bool(_get(image, "palette", 0)),
         lossless=_lossless(form, file),
         orientation=orientation,
+        signal=signal,
         profile=bool(profile) if colours < 4 else profile[16:20] == b"CMYK",
     )
 

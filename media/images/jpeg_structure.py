@@ -75,34 +75,45 @@ def _walk(stream: BinaryIO) -> JpegStructure:
     found = JpegStructure(size)
     if size < 4:
         return found
-    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = 2
-        while at + 4 <= size:
-            if data[at] != 0xFF:
-                following = _MARKER.search(data, at)
-                if following is None:
-                    break
-                at = following.start()
-            marker = data[at + 1]
-            if marker == 0xFF:
-                at += 1
-                continue
-            if marker == EOI:
-                found.end = at + 2
-                break
-            length = int.from_bytes(data[at + 2 : at + 4], "big")
-            body = bytes(data[at + 4 : min(size, at + 2 + length)])
-            if marker in _FRAMES and len(body) >= 6 and not found.frame:
-                found.frame, found.precision, found.components = marker, body[0], body[5]
-            at += 2 + max(2, length)
-            if marker == SOS:
-                _scan(found, body)
-                following = _MARKER.search(data, at)
-                found.last_data = following.start() if following else size
-                at = found.last_data
-        if found.end is None and size >= 2 and data[size - 2 :] == b"\xff\xd9" and found.last_data:
-            found.end = size
+    try:
+        number = stream.fileno()
+    except (OSError, AttributeError):
+        stream.seek(0)
+        _markers(stream.read(), size, found)
+        return found
+    with mmap.mmap(number, 0, access=mmap.ACCESS_READ) as data:
+        _markers(data, size, found)
     return found
+
+
+def _markers(data: mmap.mmap | bytes, size: int, found: JpegStructure) -> None:
+    """Walk the markers of `data` and note what they say."""
+    at = 2
+    while at + 4 <= size:
+        if data[at] != 0xFF:
+            following = _MARKER.search(data, at)
+            if following is None:
+                break
+            at = following.start()
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker == EOI:
+            found.end = at + 2
+            break
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        body = bytes(data[at + 4 : min(size, at + 2 + length)])
+        if marker in _FRAMES and len(body) >= 6 and not found.frame:
+            found.frame, found.precision, found.components = marker, body[0], body[5]
+        at += 2 + max(2, length)
+        if marker == SOS:
+            _scan(found, body)
+            following = _MARKER.search(data, at)
+            found.last_data = following.start() if following else size
+            at = found.last_data
+    if found.end is None and size >= 2 and data[size - 2 :] == b"\xff\xd9" and found.last_data:
+        found.end = size
 
 
 def _scan(found: JpegStructure, header: bytes) -> None:
@@ -125,15 +136,15 @@ def close(file: Path, out: Path) -> None:
     out.write_bytes(data.rstrip(b"\xff") + b"\xff\xd9")
 
 
-def trailer(file: Path, found: JpegStructure) -> tuple[int, str] | None:
+def trailer(stream: BinaryIO) -> tuple[int, str] | None:
     """(bytes, description) of what follows the end marker; None for nothing and for padding."""
+    found = _walk(stream)
     if found.end is None or found.end >= found.size:
         return None
-    with file.open("rb") as stream:
-        stream.seek(found.end)
-        head = stream.read(4096)
-        stream.seek(max(found.end, found.size - 4096))
-        tail = stream.read()
+    stream.seek(found.end)
+    head = stream.read(4096)
+    stream.seek(max(found.end, found.size - 4096))
+    tail = stream.read()
     if not head.strip(b"\0\xff \r\n\t") and not tail.strip(b"\0\xff \r\n\t"):
         return None
     return found.size - found.end, describe_trailer(head, tail)

@@ -37,7 +37,9 @@ class Papers:
 
     `exif` is a TIFF structure ("II*" or "MM*" first), `xmp` a packet, `iptc` IIM records, `photoshop` image
     resource blocks ("8BIM") other than IPTC. `colour` are a PNG's own chunks about colour, `texts` its text
-    chunks, as (type, data); `comments` those of a JPEG. `page` is a TIFF's directory.
+    chunks, as (type, data); `comments` those of a JPEG. `page` is a TIFF's directory. `others` are
+    segments of a JPEG or chunks of a PNG that are carried as they are into the same format. `meaning` is the profile that samples are in where
+    `icc` does not say it.
     """
 
     icc: bytes | None = None
@@ -50,6 +52,8 @@ class Papers:
     colour: tuple[tuple[bytes, bytes], ...] = ()
     texts: tuple[tuple[bytes, bytes], ...] = ()
     page: Directory | None = None
+    others: tuple[tuple[int | bytes, bytes], ...] = ()
+    meaning: bytes | None = None
     notes: tuple[str, ...] = field(default=())
     """What could not be read, as sentences for the user."""
 

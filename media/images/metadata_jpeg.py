@@ -11,7 +11,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+from media.images import jpeg_structure
+from media.images.jpeg_segments import other_segment
 from media.images.metadata import CENTIMETRES_PER_INCH, Density, Papers, join_photoshop, split_photoshop
+from media.images.xmp_split import PLACEHOLDER, join, split
 
 EXIF = b"Exif\0\0"
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -71,10 +74,18 @@ def read(file: BinaryIO) -> Papers:
             photoshop += data[len(PHOTOSHOP) :]
         elif marker == 0xFE:
             found = replace(found, comments=(*found.comments, data))
+        elif 0xE0 <= marker <= 0xEF:
+            found = other_segment(found, marker, data)
     iptc, rest, said = split_photoshop(photoshop)
     icc = b"".join(profile[n] for n in sorted(profile)) or None
     xmp, more = _joined(found.xmp, extended)
-    return replace(found, icc=icc, xmp=xmp, iptc=iptc, photoshop=rest, notes=(*notes, *said, *more))
+    notes += [*found.notes, *said, *more, *_trailer(file)]
+    return replace(found, icc=icc, xmp=xmp, iptc=iptc, photoshop=rest, notes=tuple(notes))
+
+
+def _trailer(file: BinaryIO) -> list[str]:
+    after = jpeg_structure.trailer(file)
+    return [f"{after[0]} bytes after the end of the picture were left out: {after[1]}"] if after else []
 
 
 def _joined(xmp: bytes | None, extended: dict[bytes, dict[int, bytes]]) -> tuple[bytes | None, list[str]]:
@@ -87,11 +98,10 @@ def _joined(xmp: bytes | None, extended: dict[bytes, dict[int, bytes]]) -> tuple
             or hashlib.md5(whole, usedforsecurity=False).hexdigest().upper().encode() != digest
         ):
             return xmp, ["the extended XMP does not belong to the packet, or is broken; it was left out"]
-        start, end = whole.find(b"<rdf:Description"), whole.rfind(b"</rdf:RDF>")
-        at = xmp.rfind(b"</rdf:RDF>")
-        if start < 0 or end < start or at < 0:
+        try:
+            xmp = join(xmp, whole)
+        except ValueError:
             return xmp, ["the extended XMP could not be joined to its packet; it was left out"]
-        xmp = xmp[:at] + whole[start:end] + xmp[at:]
     return xmp, []
 
 
@@ -102,10 +112,11 @@ def write(plain: Path, papers: Papers, out: Path) -> list[str]:
     if papers.exif is not None:
         parts += _single(0xE1, EXIF + papers.exif, "EXIF block", notes)
     if papers.xmp is not None:
-        parts += _single(0xE1, XMP + papers.xmp, "XMP packet", notes)
+        parts += _xmp(papers.xmp, notes)
     parts += _split(0xED, PHOTOSHOP, join_photoshop(papers.iptc, papers.photoshop) or b"")
     parts += _profile(papers.icc or b"")
     parts += [_segment(0xFE, comment) for comment in papers.comments]
+    parts += [_segment(marker, data) for marker, data in papers.others if isinstance(marker, int)]
     with plain.open("rb") as source, out.open("wb") as target:
         target.write(b"\xff\xd8" + b"".join(parts))
         at = 2
@@ -116,6 +127,26 @@ def write(plain: Path, papers: Papers, out: Path) -> list[str]:
         source.seek(at)
         shutil.copyfileobj(source, target, 1 << 20)
     return notes
+
+
+def _xmp(packet: bytes, notes: list[str]) -> list[bytes]:
+    """The packet in one segment, or with what does not fit in extended XMP (XMP part 3, 1.1.3.1)."""
+    if len(XMP) + len(packet) <= MOST:
+        return [_segment(0xE1, XMP + packet)]
+    try:
+        main, rest = split(packet, MOST - len(XMP))
+    except ValueError as error:
+        notes.append(
+            f"the XMP packet ({len(packet)} bytes) was left out: JPEG holds at most {MOST} in one piece, and {error}"
+        )
+        return []
+    digest = hashlib.md5(rest, usedforsecurity=False).hexdigest().upper().encode()
+    parts = [_segment(0xE1, XMP + main.replace(PLACEHOLDER, digest))]
+    step = MOST - len(EXTENDED) - 40
+    for at in range(0, len(rest), step):
+        head = EXTENDED + digest + len(rest).to_bytes(4, "big") + at.to_bytes(4, "big")
+        parts.append(_segment(0xE1, head + rest[at : at + step]))
+    return parts
 
 
 def _segment(marker: int, data: bytes) -> bytes:

@@ -10,14 +10,30 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+from contract.errors import BadInput
+from media.images import tiff
+from media.images.colour_signal import png_profile
 from media.images.metadata import Density, Papers, join_photoshop, split_photoshop
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
-RAW_PROFILES = {b"Raw profile type iptc": "iptc", b"Raw profile type 8bim": "photoshop"}
+RAW_PROFILES = frozenset(
+    b"Raw profile type " + kind for kind in (b"iptc", b"8bim", b"exif", b"APP1", b"xmp", b"icc", b"icm")
+)
 """ImageMagick's and ExifTool's custom for what PNG has no chunk for: hexadecimal digits in compressed text."""
 _COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fdAT", b"fcTL", b"acTL", b"iDOT", b"CgBI"})
+_CARRIED = frozenset({b"sCAL", b"pCAL", b"sTER", b"gIFg", b"gIFx", b"mDCV", b"cLLI", b"sPLT"})
+"""Chunks that stay true of an enlarged picture."""
+_LEFT = {
+    b"caBX": "the C2PA manifest was left out: it signs the pixels before",
+    b"sBIT": "the number of significant bits (sBIT) was left out: it is of the samples before",
+    b"bKGD": "the background colour (bKGD) was left out",
+    b"oFFs": "the offset on the page (oFFs) was left out: it is of the picture before",
+    b"hIST": "the palette's histogram (hIST) was left out",
+}
 MOST = 64 << 20
 """Bytes of one metadata chunk, and of what it unpacks to."""
 
@@ -38,8 +54,8 @@ def chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, int]]:
             return
 
 
-def read(file: BinaryIO) -> Papers:
-    """Everything that the chunks hold beside pixels."""
+def read(file: BinaryIO, grey: bool = False) -> Papers:
+    """Everything that the chunks hold beside pixels; `grey` says which kind of profile gamma becomes."""
     found = Papers()
     room = MOST
     for kind, data, length in chunks(file):
@@ -71,7 +87,54 @@ def read(file: BinaryIO) -> Papers:
             found = _note(found, "the PNG's time of last change was left out: the picture has changed since")
         elif kind in _TEXTS:
             found = _text(found, kind, data)
+        elif kind not in _PIXELS:
+            found = _other(found, kind, data)
+    if found.icc is None:
+        found = replace(found, meaning=png_profile(dict(found.colour), grey))
     return found
+
+
+def _other(found: Papers, kind: bytes, data: bytes) -> Papers:
+    """Carry what stays true, and private chunks that say they may be copied (lower-case fourth letter); name the others."""
+    if kind in _LEFT:
+        return _note(found, _LEFT[kind])
+    name = kind.decode("latin-1")
+    private = kind[1:2].islower() and kind[3:4].islower()
+    if kind in _CARRIED or private:
+        found = replace(found, others=(*found.others, (kind, data)))
+        return _note(found, f"the private chunk {name} was carried as it is") if private else found
+    return _note(
+        found,
+        f"the chunk {name} ({len(data)} bytes) was left out: it does not say that it outlives a change of the pixels",
+    )
+
+
+def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
+    """The chunks about colour of a PNG, which stand before its pixels."""
+    found = {}
+    for kind, data, _ in chunks(file):
+        if kind == b"IDAT":
+            break
+        if kind in (*_COLOUR, b"iCCP"):
+            found[kind] = data
+    return found
+
+
+def legacy_orientation(file: BinaryIO) -> int:
+    """The orientation in an EXIF block that an old program wrote as text; 1 where there is none."""
+    found = Papers()
+    for kind, data, _ in chunks(file):
+        if kind == b"eXIf":
+            return 1  # read by the decoder
+        if kind in _TEXTS and data.startswith((b"Raw profile type exif\0", b"Raw profile type APP1\0")):
+            found = _text(found, kind, data)
+    if found.exif is None:
+        return 1
+    try:
+        value = tiff.parse(found.exif, "the EXIF block", []).number(tiff.ORIENTATION, 1)
+    except BadInput:
+        return 1
+    return value if 1 <= value <= 8 else 1
 
 
 def _note(found: Papers, note: str) -> Papers:
@@ -88,9 +151,24 @@ def _text(found: Papers, kind: bytes, data: bytes) -> Papers:
         block = _raw_profile(rest if kind == b"tEXt" else _unpack(rest[1:]) or b"")
         if block is None:
             return _note(found, f"the block {keyword.decode('latin-1')!r} is broken and was left out")
-        iptc, other, notes = split_photoshop(block) if block.startswith(b"8BIM") else (block, None, [])
-        return replace(found, iptc=iptc or found.iptc, photoshop=other or found.photoshop, notes=(*found.notes, *notes))
+        return _block(found, block)
     return replace(found, texts=(*found.texts, (kind, data)))
+
+
+def _block(found: Papers, block: bytes) -> Papers:
+    """Put one block of an old program where its first bytes say that it belongs."""
+    if block.startswith(b"Exif\0\0"):
+        return replace(found, exif=found.exif or block[6:])
+    if block.startswith((b"II*\0", b"MM\0*")):
+        return replace(found, exif=found.exif or block)
+    if block.startswith(XMP_SEGMENT):
+        return replace(found, xmp=found.xmp or block[len(XMP_SEGMENT) :])
+    if block.lstrip()[:1] == b"<":
+        return replace(found, xmp=found.xmp or block)
+    if block[36:40] == b"acsp":
+        return replace(found, icc=found.icc or block)
+    iptc, other, notes = split_photoshop(block) if block.startswith(b"8BIM") else (block, None, [])
+    return replace(found, iptc=iptc or found.iptc, photoshop=other or found.photoshop, notes=(*found.notes, *notes))
 
 
 def _raw_profile(text: bytes) -> bytes | None:
@@ -158,6 +236,9 @@ def _ours(papers: Papers, notes: list[str]) -> Iterator[bytes]:
         yield _chunk(b"zTXt", b"Raw profile type " + label + b"\0\0" + zlib.compress(text, 9))
     for kind, data in papers.texts:
         yield _chunk(kind, data)
+    for name, data in papers.others:
+        if isinstance(name, bytes):
+            yield _chunk(name, data)
     for comment in papers.comments:
         yield _chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b" "))
 

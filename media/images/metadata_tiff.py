@@ -39,6 +39,8 @@ def read(page: Directory) -> Papers:
         notes.append("where its pixels lie on the map (GeoTIFF) was left out: that is of the raster before")
     if tiff.SUB_IFDS in tags:
         notes.append("smaller versions of the picture inside the TIFF were left out")
+    page, said = _without_stale(page)
+    notes += said
     return Papers(
         icc=tags[ICC].data if ICC in tags else None,
         xmp=tags[XMP].data.rstrip(b"\0") if XMP in tags else None,
@@ -48,6 +50,29 @@ def read(page: Directory) -> Papers:
         page=page,
         notes=tuple(notes),
     )
+
+
+_STALE = {
+    343: "the clipping path (ClipPath)", 344: "the clipping path (ClipPath)", 345: "the clipping path (ClipPath)", 346: "",
+    50838: "ImageJ's metadata", 50839: "ImageJ's metadata",
+}  # fmt: skip
+"""Tags that hold places in pixels of the picture before."""
+_DESCRIPTION = 270
+
+
+def _without_stale(page: Directory) -> tuple[Directory, list[str]]:
+    """A directory without what tells of the pixels before, and notes."""
+    gone = {called for tag, called in _STALE.items() if tag in page.tags and called}
+    tags = {tag: value for tag, value in page.tags.items() if tag not in _STALE}
+    description = tags[_DESCRIPTION].data[:4096] if _DESCRIPTION in tags else b""
+    if b"<OME" in description:
+        gone.add("the OME-XML description")
+        del tags[_DESCRIPTION]
+    elif description.startswith(b'{"shape"'):
+        gone.add("tifffile's description of the array")
+        del tags[_DESCRIPTION]
+    notes = [f"{called} was left out: it is of the pixels before" for called in sorted(gone)]
+    return (Directory(tags, page.children) if len(tags) < len(page.tags) else page), notes
 
 
 def density(page: Directory) -> Density | None:

@@ -26,6 +26,7 @@ from media.images import (
     xmp,
     xmp_geometry,
 )
+from media.images.colour_signal import described, heif_properties, is_plain, profile
 from media.images.encoded_payload import content_sha256
 from media.images.geometry import Geometry
 from media.images.header import Page, Picture, opened, stored_size
@@ -56,17 +57,56 @@ def read_papers(file: Path | BinaryIO, page: Page, name: str) -> Papers:
     elif picture.format == "tiff":
         return metadata_tiff.read(page.directory or Directory({}))
     elif picture.format == "avif":
-        image = vips.load(file, picture.format, name)
-        return Papers(
-            icc=_field(image, "icc-profile-data"), exif=_bare(_field(image, "exif-data")), xmp=_field(image, "xmp-data")
-        )
+        papers = _avif(file, vips.load(file, picture.format, name))
     else:
-        readers = {"jpeg": metadata_jpeg.read, "png": metadata_png.read, "webp": metadata_webp.read}
         with opened(file) as stream:
-            papers = readers[picture.format](stream)
+            if picture.format == "png":
+                papers = metadata_png.read(stream, picture.mode == "grey")
+            else:
+                papers = {"jpeg": metadata_jpeg.read, "webp": metadata_webp.read}[picture.format](stream)
     if papers.exif is not None and papers.density is None:
         papers = replace(papers, density=_exif_density(papers.exif))
-    return papers
+    return _signalled(papers, picture)
+
+
+def _avif(file: Path | BinaryIO, image: pyvips.Image) -> Papers:
+    """AVIF's blocks, and notes on properties that a result does not carry."""
+    with opened(file) as stream:
+        found = heif_properties(stream)
+    notes = [said for kind, said in _HEIF_LEFT.items() if kind in found]
+    if b"auxC" in found and not image.hasalpha():
+        notes.append("an auxiliary picture of the AVIF (a depth or gain map) was left out: it is of the picture before")
+    return Papers(
+        icc=_field(image, "icc-profile-data"),
+        exif=_bare(_field(image, "exif-data")),
+        xmp=_field(image, "xmp-data"),
+        notes=tuple(notes),
+    )
+
+
+_HEIF_LEFT = {
+    b"clli": "the content light level was left out",
+    b"mdcv": "the mastering display's description was left out",
+    b"amve": "the viewing environment's description was left out",
+    b"lsel": "the choice of a layer was left out",
+}
+
+
+def _signalled(papers: Papers, picture: Picture) -> Papers:
+    """Papers with the profile that the file's code points stand for, where there is no ICC profile."""
+    signal = picture.signal
+    if signal is None or papers.icc is not None or picture.hdr or is_plain(signal):
+        return papers
+    made = profile(signal, picture.mode == "grey")
+    if made is None:
+        return replace(
+            papers,
+            notes=(
+                *papers.notes,
+                f"the colours ({described(signal)}) were taken for sRGB: their code points are unknown",
+            ),
+        )
+    return replace(papers, meaning=made)
 
 
 def papers_for(file: Path | BinaryIO, page: Page, target: Target, name: str) -> tuple[Papers, list[str]]:
@@ -110,9 +150,11 @@ def carried(papers: Papers, picture: Picture, target: Target, srgb: bytes) -> tu
     packet, photoshop, said = _about_pixels(papers, geometry)
     notes += said
     kept = replace(papers, icc=icc, exif=block, xmp=packet, photoshop=photoshop, density=density, page=page, notes=())
+    kept, said = _colours(kept, picture, target)
+    notes += said
+    kept, said = _others(kept, picture, target)
+    notes += said
     if target.format != "png":
-        if papers.colour and not papers.icc and not any(kind == b"sRGB" for kind, _ in papers.colour):
-            notes.append("the PNG's gamma and primaries were left out: the result's format cannot hold them")
         if papers.texts:
             notes.append(f"{len(papers.texts)} PNG text chunks were left out: the result's format cannot hold them")
         kept = replace(kept, colour=(), texts=())
@@ -121,6 +163,32 @@ def carried(papers: Papers, picture: Picture, target: Target, srgb: bytes) -> tu
     if target.format == "avif" and (papers.iptc or papers.photoshop or papers.comments):
         notes.append("IPTC, Photoshop blocks and comments were left out: AVIF cannot hold them")
     return kept, notes
+
+
+def _colours(papers: Papers, picture: Picture, target: Target) -> tuple[Papers, list[str]]:
+    """Code points and gamma as the result's format says them: chunks of a PNG, else an ICC profile."""
+    if picture.hdr and picture.signal is not None:
+        chunk = (b"cICP", bytes((*picture.signal, 0, 1)))
+        others = tuple(part for part in papers.colour if part[0] != b"cICP")
+        return replace(papers, colour=(*others, chunk)), [
+            f"HDR ({described(picture.signal)}): code values were processed as they are"
+        ]
+    stated = any(kind in (b"cICP", b"gAMA") for kind, _ in papers.colour)
+    if papers.meaning is None or papers.icc is not None or (target.format == "png" and stated):
+        return papers, []
+    return replace(papers, icc=papers.meaning), [
+        "the colours that the file states by numbers are stated by an ICC profile now"
+    ]
+
+
+def _others(papers: Papers, picture: Picture, target: Target) -> tuple[Papers, list[str]]:
+    """What is carried as it is goes into the same format only."""
+    if target.format == picture.format or not papers.others:
+        return papers, []
+    names = ", ".join(
+        f"APP{kind - 0xE0}" if isinstance(kind, int) else kind.decode("latin-1") for kind, _ in papers.others
+    )
+    return replace(papers, others=()), [f"{names} left out: the result's format cannot hold them"]
 
 
 def _about_pixels(papers: Papers, geometry: Geometry) -> tuple[bytes | None, bytes | None, list[str]]:

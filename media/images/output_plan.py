@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from contract.errors import Unsupported
 from contract.job import Positive, Spec
+from media.images.colour_signal import HDR
 from media.images.header import Picture
 from media.images.sniff import FOREIGN, OWN_SUFFIXES, SUFFIXES, Format
 
@@ -76,6 +77,16 @@ def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: F
         )
     if picture.pages > 1 and form != "tiff":
         raise Unsupported(f"{name} has {picture.pages} pages, and {form.upper()} holds one; use --image-format tiff.")
+    if picture.hdr and not spec.hdr:
+        raise Unsupported(
+            f"{name} is HDR ({HDR[picture.signal[1]] if picture.signal else ''}), which networks were not trained on; pass --hdr to "
+            "process its code values as they are, or make an SDR version first."
+        )
+    if picture.hdr and form != "png":
+        if asked:
+            raise Unsupported(f"{name} is HDR, and only PNG says so in the result; use --image-format png.")
+        form, depth = "png", max(16, depth)
+        notes.append("written as PNG: of the formats here it alone states HDR")
     if not asked and form in FOREIGN:
         form = "png" if depth <= 16 else "tiff"
         notes.append(f"written as {form.upper()}: {picture.format.upper()} is read and not written")

@@ -72,6 +72,9 @@ def open_pixels(
     access = "sequential" if picture.orientation in (0, 1, 2) and not anywhere else "random"
     image = source_samples(file, picture, name, page, fail_on, access)
     try:
+        if picture.format == "png" and picture.orientation > 1:  # which may stand where libvips does not look
+            image = image.copy()
+            image.set_type(pyvips.GValue.gint_type, "orientation", picture.orientation)
         image = image.autorot()
         if picture.mode == "cmyk":
             image = _from_cmyk(image, picture)

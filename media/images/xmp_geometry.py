@@ -289,6 +289,34 @@ TABLE: dict[str, tuple[Rule, str]] = {
 """Every property that is about pixels, the rule that moves it, and what it is called when it is left out."""
 
 
+ANNOUNCED: dict[str, str] = {
+    "http://ns.google.com/photos/1.0/camera/": "what announces a motion photo (GCamera)",
+    "http://ns.google.com/photos/1.0/container/": "the list of further pictures in the file (Container)",
+    "http://ns.google.com/photos/1.0/container/item/": "the list of further pictures in the file (Container)",
+    "http://ns.adobe.com/hdr-gain-map/1.0/": "the gain map's description",
+    "http://ns.apple.com/HDRGainMap/1.0/": "the gain map's description (Apple)",
+    "http://ns.apple.com/pixeldatainfo/1.0/": "the auxiliary picture's description (Apple)",
+    "http://ns.apple.com/depthData/1.0/": "the depth map's description (Apple)",
+    "http://ns.google.com/photos/1.0/depthmap/": "the depth map (GDepth)",
+    "http://ns.google.com/photos/1.0/image/": "a further picture (GImage)",
+    "http://ns.google.com/photos/1.0/audio/": "the sound (GAudio)",
+    "http://ns.google.com/photos/1.0/focus/": "the focus map (GFocus)",
+    "http://ns.google.com/photos/dd/1.0/device/": "dynamic depth (Device)",
+}
+"""Namespaces of properties that announce or hold what a result does not carry: further pictures, films, maps."""
+_MANIFEST = name("http://purl.org/dc/terms/", "provenance")
+
+
+def _rule(key: str) -> tuple[Rule, str] | None:
+    found = TABLE.get(key)
+    if found is not None:
+        return found
+    called = ANNOUNCED.get(key[1:].partition("}")[0])
+    if called:
+        return _never, called
+    return (_never, "the link to a C2PA manifest") if key == _MANIFEST else None
+
+
 def moved(packet: bytes, geometry: Geometry) -> tuple[bytes, list[str]]:
     """`packet` with everything of `TABLE` brought to the result, and notes on what was left out. Unchanged when nothing is about pixels.
 
@@ -298,7 +326,7 @@ def moved(packet: bytes, geometry: Geometry) -> tuple[bytes, list[str]]:
     context = Context(geometry, [])
     touched = False
     for description, element, key in tree.properties():
-        found = TABLE.get(key)
+        found = _rule(key)
         if found is None:
             continue
         rule, called = found

@@ -174,7 +174,7 @@ def _painted(
     raw = plain.with_name(plain.name + ".raw")
     scratch = plain.with_name(plain.name + ".repaired")
     check = SourceCheck(work.source, page, work.name, work.spec, scratch)
-    profile = None if picture.mode == "cmyk" else metadata.icc
+    profile = None if picture.mode == "cmyk" else metadata.meaning or metadata.icc
     painter = Painter(work.enhancer, work.spec, picture, target, profile)
     try:
         if rows[0] == 0:

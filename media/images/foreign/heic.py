@@ -7,6 +7,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from contract.errors import Unsupported
+from media.images.colour_signal import heif_properties, nclx_signal
 from media.images.foreign.picture import Foreign
 from media.images.metadata import Papers
 
@@ -19,6 +20,8 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
         raise Unsupported(
             f"{name} is a HEIC file; install respool[formats] to read it, or convert it to TIFF first."
         ) from error
+    signal = nclx_signal(heif_properties(stream))
+    stream.seek(0)
     found = pi_heif.open_heif(stream.read(), convert_hdr_to_8bit=False)
     picture = found[found.primary_index]
     info = picture.info
@@ -42,7 +45,7 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
     papers = _papers(info)
     return Foreign(
         picture.size[0], picture.size[1], mode, base.endswith("A"), depth if deep else 8, False,
-        papers=papers, notes=tuple(notes), samples=samples,
+        signal=signal, papers=papers, notes=tuple(notes), samples=samples,
     )  # fmt: skip
 
 

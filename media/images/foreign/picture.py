@@ -27,6 +27,7 @@ class Foreign:
     lossless: bool
     palette: bool = False
     orientation: int = 1
+    signal: tuple[int, int] | None = None
     papers: Papers = field(default_factory=Papers)
     notes: tuple[str, ...] = ()
     samples: npt.NDArray[Any] | None = None
