@@ -201,9 +201,9 @@ class NetworkStages:
         stream = own_stream(self._enhancer.device)
 
         def encode(batch: tuple[list[int], Sent]) -> None:
-            ordinals, made = batch
+            ordinals, results = batch
             with stream:
-                larger = receive(made)
+                larger = receive(results)
                 for i, ordinal in enumerate(ordinals):
                     now = time.perf_counter()
                     frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, encoding.colour)

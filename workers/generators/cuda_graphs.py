@@ -27,23 +27,23 @@ def record_cuda_graph(run: Run, example: torch.Tensor) -> Run:
 
     The returned callable overwrites one result tensor at each call.
     """
-    held = torch.empty_like(example)
-    held.copy_(example)
+    buffer = torch.empty_like(example)
+    buffer.copy_(example)
     side = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream(example.device))
     with torch.cuda.stream(side):
         for _ in range(_WARM):
-            run(held)
+            run(buffer)
     torch.cuda.current_stream(example.device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     # Other threads copy frames meanwhile; a capture in global mode would forbid that.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        made = run(held)
+        result = run(buffer)
 
     def replay(inputs: torch.Tensor) -> torch.Tensor:
-        held.copy_(inputs)
+        buffer.copy_(inputs)
         graph.replay()
-        return made
+        return result
 
     return replay
 
@@ -57,7 +57,7 @@ def fuser(cache: Path) -> Fuser:
     def fuse(run: Run) -> Run:
         # The default is in the system's temporary folder, under a name that another user can guess and create first.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled" / "torch"))
-        made: Run = torch.compile(run, dynamic=False)
-        return made
+        compiled_run: Run = torch.compile(run, dynamic=False)
+        return compiled_run
 
     return fuse

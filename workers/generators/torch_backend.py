@@ -91,10 +91,10 @@ class TorchNetwork:
         """Enlarge `rgb`; raise MemoryError when the device's memory is short."""
         try:
             inputs = rgb.to(self._dtype).contiguous(memory_format=torch.channels_last)
-            made = self._runner(inputs)(inputs)
-            result = made.float().contiguous()
+            output = self._runner(inputs)(inputs)
+            result = output.float().contiguous()
             # A recorded network writes every result to the same memory, so the caller gets a copy.
-            shared = self._recorder is not None and result.data_ptr() == made.data_ptr()
+            shared = self._recorder is not None and result.data_ptr() == output.data_ptr()
             return result.clone() if shared else result
         except torch.cuda.OutOfMemoryError as error:
             self._recorded.clear()

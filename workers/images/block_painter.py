@@ -39,22 +39,22 @@ class Painter:
         x = to_tensor(samples).to(self._enhancer.device)
         colour = x[:, : self._colours]
         if self._interpretation is None:
-            made = self._generate(colour, block)
+            enlarged = self._generate(colour, block)
         else:
             seen = self._interpretation.to_srgb(colour)
             # The change of a pixel by the conversion to sRGB and back is compensated outside the network.
             lost = colour - self._interpretation.from_srgb(seen)
-            made = self._interpretation.from_srgb(self._generate(seen, block))
+            enlarged = self._interpretation.from_srgb(self._generate(seen, block))
             if float(lost.abs().max()) > _LOST:
-                made = made + _plain(lost, block, "lanczos")
+                enlarged = enlarged + _plain(lost, block, "lanczos")
         if x.shape[1] == self._colours or (self._target.extra == "unspecified" and not self._target.alpha):
-            return made
+            return enlarged
         alpha = x[:, -1:]
         if self._spec.alpha == "network":
             larger = self._generate(alpha, block)
         else:
             larger = _plain(alpha, block, "cubic").clamp(0, 1)
-        return torch.cat((made, larger), 1) if self._target.alpha else made * larger + (1 - larger)
+        return torch.cat((enlarged, larger), 1) if self._target.alpha else enlarged * larger + (1 - larger)
 
     def _generate(self, x: torch.Tensor, block: Block) -> torch.Tensor:
         """Enlarge 1 x 1 or 3 x H x W by the network; values outside [0, 1], which it cannot take, are added by Lanczos."""

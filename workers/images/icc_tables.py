@@ -46,11 +46,11 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="respool-icc-")
 
 
-def _transform(x: torch.Tensor, given: str, wanted: str) -> torch.Tensor:
+def _transform(x: torch.Tensor, source: str, target: str) -> torch.Tensor:
     """Convert 1 x 3 x H x W float32 in [0, 1] between two profiles, relative colorimetric, with 16 bits a sample."""
     levels = (x[0].permute(1, 2, 0) * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
     image = pyvips.Image.new_from_memory(levels.tobytes(), levels.shape[1], levels.shape[0], 3, "ushort")
     image = image.copy(interpretation="rgb16")
-    made = image.icc_transform(wanted, input_profile=given, embedded=False, depth=16, intent="relative")
-    data = np.frombuffer(made.write_to_memory(), np.uint16).reshape(levels.shape)
+    converted = image.icc_transform(target, input_profile=source, embedded=False, depth=16, intent="relative")
+    data = np.frombuffer(converted.write_to_memory(), np.uint16).reshape(levels.shape)
     return (torch.from_numpy(data.astype(np.float32)) / 65535).permute(2, 0, 1)[None].to(x.device)

@@ -43,13 +43,13 @@ class AttemptRecord:
         self._loaded = time.monotonic()
 
     def complete(
-        self, made: StoredAttempt, enhancer: Enhancer | None, failed_before: tuple[str, ...]
+        self, stored: StoredAttempt, enhancer: Enhancer | None, failed_before: tuple[str, ...]
     ) -> tuple[Done, dict[str, float]]:
         """Return the commit with its record, and the seconds by stage; `failed_before` has each earlier attempt's reason."""
         seconds = {"load": self._loaded - self._began, "whole": time.monotonic() - self._began}
         record = {
-            **made.record,
-            "stages": made.stages,
+            **stored.record,
+            "stages": stored.stages,
             "device": enhancer.device if enhancer else "none",
             "precision": enhancer.precision if enhancer else "exact",
             "backend": enhancer.backend if enhancer else "none",
@@ -61,8 +61,8 @@ class AttemptRecord:
             "peak_memory": peak_memory(),
             "attempts": failed_before,
         }
-        done = msgspec.structs.replace(made.done, record={name: raw(value) for name, value in record.items()})
-        return done, {**made.stages, **seconds}
+        done = msgspec.structs.replace(stored.done, record={name: raw(value) for name, value in record.items()})
+        return done, {**stored.stages, **seconds}
 
 
 def peak_memory() -> int:

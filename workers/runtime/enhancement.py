@@ -36,9 +36,9 @@ class Enhancement:
         record.loaded()
         with tempfile.TemporaryDirectory(prefix=f"respool-{os.getpid()}-", dir=self._cache.scratch) as folder:
             if enhancer is None or chunk.kind == "video":
-                made = self._film.make(lease, chunk, spec, (enhancer, faces), Path(folder))
+                stored = self._film.make(lease, chunk, spec, (enhancer, faces), Path(folder))
             else:
-                made = self._images.make(lease, chunk, file.job, (enhancer, faces), Path(folder))
-        done, seconds = record.complete(made, enhancer, self._ledger.reasons(lease.job, lease.chunk))
+                stored = self._images.make(lease, chunk, file.job, (enhancer, faces), Path(folder))
+        done, seconds = record.complete(stored, enhancer, self._ledger.reasons(lease.job, lease.chunk))
         self._meter.attempt_stored(spec.model, done, seconds)
         return done

@@ -40,7 +40,7 @@ class FilmAttempt:
         began = time.monotonic()
         self._storage.get_file(keys.chunk_input(lease.job, chunk.n), run)
         fetched = time.monotonic()
-        made = enhance_film(run, spec, enhancer, out, self._checkpoint, faces)
+        result = enhance_film(run, spec, enhancer, out, self._checkpoint, faces)
         enhanced = time.monotonic()
         key = keys.attempt(lease.job, chunk.n, lease.attempt)
         sha256 = self._storage.put_file(key, out)
@@ -50,11 +50,11 @@ class FilmAttempt:
             chunk=chunk.n,
             attempt=lease.attempt,
             worker=lease.worker,
-            frames=made.frames,
-            outputs=(Output(chunk.item, key, sha256, out.stat().st_size, made.frames, made.width, made.height),),
-            damage=tuple(Damage(chunk.item, first, count, reason) for first, count, reason in made.damage),
-            notes=tuple(made.notes),
-            reorder=made.reorder,
+            frames=result.frames,
+            outputs=(Output(chunk.item, key, sha256, out.stat().st_size, result.frames, result.width, result.height),),
+            damage=tuple(Damage(chunk.item, first, count, reason) for first, count, reason in result.damage),
+            notes=tuple(result.notes),
+            reorder=result.reorder,
         )
         stages = {"fetch": fetched - began, "enhance": enhanced - fetched, "store": stored - enhanced}
-        return StoredAttempt(done, stages, {"film": made.record})
+        return StoredAttempt(done, stages, {"film": result.record})

@@ -51,7 +51,7 @@ class ImageAttempt:
                 try:
                     path = self._cache.banded_source(lease.job, item) if source is None else source.result()
                     began = time.monotonic()
-                    made = self._enhance(job, item, chunk, networks, path, transfer.out(item))
+                    result = self._enhance(job, item, chunk, networks, path, transfer.out(item))
                 except Exception as error:
                     reason = self._item_failure(lease, error)
                     if reason is None:
@@ -59,10 +59,10 @@ class ImageAttempt:
                     failures.append(ItemFailure(item.n, item.name, reason))
                     continue
                 enhancing += time.monotonic() - began
-                transfer.store(item, made.width, made.height)
-                damage += [Damage(item.n, 0, 1, reason) for reason in made.damage]
-                notes += [f"{item.name}: {note}" for note in made.notes]
-                records[str(item.n)] = made.record
+                transfer.store(item, result.width, result.height)
+                damage += [Damage(item.n, 0, 1, reason) for reason in result.damage]
+                notes += [f"{item.name}: {note}" for note in result.notes]
+                records[str(item.n)] = result.record
             outputs = transfer.stored()
         done = Done(
             chunk=chunk.n,

@@ -142,12 +142,12 @@ class MatrixLayers:
         )
 
     def _prepare(self, steps: Sequence[_Step], views: dict[str, View]) -> _Calls:
-        made = [(step, phase) for step in steps for phase in step.phases]
-        counters = aligned_zeros(2 * len(made) * CACHE_LINE // 8, np.int64).reshape(len(made), 2, -1)
-        fields = aligned_zeros(len(made) * len(FIELDS), np.int64).reshape(len(made), -1)
-        calls = np.array([(step.shape, fields[n].ctypes.data) for n, (step, _) in enumerate(made)], np.int64)
+        work = [(step, phase) for step in steps for phase in step.phases]
+        counters = aligned_zeros(2 * len(work) * CACHE_LINE // 8, np.int64).reshape(len(work), 2, -1)
+        fields = aligned_zeros(len(work) * len(FIELDS), np.int64).reshape(len(work), -1)
+        calls = np.array([(step.shape, fields[n].ctypes.data) for n, (step, _) in enumerate(work)], np.int64)
         offsets: list[Memory] = []
-        for n, (step, phase) in enumerate(made):
+        for n, (step, phase) in enumerate(work):
             values = dict.fromkeys(FIELDS, 0) | _fields(step, phase, views, offsets)
             if self.spreads and step.source.output.buffer == "out":
                 values |= _spread(views["out"], views["frame"])
@@ -200,12 +200,12 @@ def _plain(weight: Array) -> dict[Tap, Array]:
 
 def _folded(weight: Array, corner: Tap) -> dict[Tap, Array]:
     """Add up the weights of a doubled image that fall on the same pixel of the smaller one: 4 products a pixel, not 9."""
-    made: dict[Tap, Array] = {}
+    folded: dict[Tap, Array] = {}
     for i in range(3):
         for j in range(3):
             tap = 1 + (corner[0] + i - 1) // 2, 1 + (corner[1] + j - 1) // 2
-            made[tap] = made.get(tap, np.float32(0)) + weight[:, :, i, j]
-    return made
+            folded[tap] = folded.get(tap, np.float32(0)) + weight[:, :, i, j]
+    return folded
 
 
 def _packed(parts: Sequence[Array], outputs: int) -> Memory:

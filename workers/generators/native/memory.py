@@ -28,9 +28,9 @@ def aligned_zeros(size: int, dtype: npt.DTypeLike) -> Memory:
 
 def aligned_copy(values: Memory) -> Memory:
     """Copy `values` into contiguous memory that starts on a cache line."""
-    made = aligned_zeros(values.size, values.dtype).reshape(values.shape)
-    made[...] = values
-    return made
+    copy = aligned_zeros(values.size, values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class BufferPool:
 
     def flat(self, name: str, size: int, dtype: npt.DTypeLike = np.float32) -> Memory:
         """Return `size` values that start on a cache line; their contents are undefined."""
-        held = self._held.get(name)
-        if held is None or held.size < size or held.dtype != dtype:
+        buffer = self._held.get(name)
+        if buffer is None or buffer.size < size or buffer.dtype != dtype:
             self._held.pop(name, None)
-            held = self._held[name] = aligned_zeros(size, dtype)
-        return held[:size]
+            buffer = self._held[name] = aligned_zeros(size, dtype)
+        return buffer[:size]
 
     def view(
         self,
@@ -89,8 +89,8 @@ class BufferPool:
         """Return an image with a border of one pixel, wider at the bottom and right up to whole tiles, and `slack` pixels after it."""
         rows, columns = (-(-n // OUTPUT) * OUTPUT + 2 for n in (height, width))
         size = planes * rows * columns * channels
-        held = self.flat(name, size + slack * channels, dtype)
-        return View(held[:size].reshape(planes, rows, columns, channels), height, width)
+        buffer = self.flat(name, size + slack * channels, dtype)
+        return View(buffer[:size].reshape(planes, rows, columns, channels), height, width)
 
     def clear(self) -> None:
         """Free all buffers."""
@@ -113,12 +113,12 @@ class ThreadTeam:
         Helpers count themselves: a time limit may be raised between any two steps of the calling thread, and a helper that
         continues after that would write to the next run's memory. After such an exception, call `wait_idle` before touching the memory.
         """
-        mine, *others = arguments
+        own, *others = arguments
         self._open = run = object()
         try:
             for other in others:
                 self._pool.submit(self._help, run, call, other)
-            call(*mine)
+            call(*own)
         finally:
             self.wait_idle()
 

@@ -59,8 +59,8 @@ class NativeNetwork:
         """Enlarge each frame of `rgb`; on a MemoryError, free the buffers and raise it."""
         self._team.wait_idle()
         try:
-            made = [self._frame(rgb[n : n + 1].contiguous()) for n in range(rgb.shape[0])]
-            return made[0] if len(made) == 1 else torch.cat(made)
+            results = [self._frame(rgb[n : n + 1].contiguous()) for n in range(rgb.shape[0])]
+            return results[0] if len(results) == 1 else torch.cat(results)
         except MemoryError:
             self._buffers.clear()
             raise
@@ -94,14 +94,14 @@ class NativeNetwork:
             views[name] = self._layers.view(name, source.height * size, source.width * size)
         self._layers.run(self._program.tail, views)
         grown = views["out"].height // (high - low)
-        made = torch.from_numpy(views["out"].pixels[0, (first - low) * grown : (last - low) * grown, :, :3])
-        result[0, :, first * grown : last * grown].copy_(made.permute(2, 0, 1))
+        strip = torch.from_numpy(views["out"].pixels[0, (first - low) * grown : (last - low) * grown, :, :3])
+        result[0, :, first * grown : last * grown].copy_(strip.permute(2, 0, 1))
 
-    def _finish(self, made: Memory, rgb: torch.Tensor, result: torch.Tensor) -> None:
-        """Pixel-shuffle `made` into `result`, and add the frame if the program has a base."""
+    def _finish(self, pixels: Memory, rgb: torch.Tensor, result: torch.Tensor) -> None:
+        """Pixel-shuffle `pixels` into `result`, and add the frame if the program has a base."""
         s = self._program.shuffle
-        height, width = made.shape[:2]
-        parts = torch.from_numpy(made)[..., : 3 * s * s].reshape(height, width, 3, s, s).permute(2, 0, 3, 1, 4)
+        height, width = pixels.shape[:2]
+        parts = torch.from_numpy(pixels)[..., : 3 * s * s].reshape(height, width, 3, s, s).permute(2, 0, 3, 1, 4)
         target = result[0].view(3, height, s, width, s)
         if self._program.base:
             torch.add(parts, rgb[0][:, :, None, :, None], out=target)

@@ -135,9 +135,9 @@ class Writer(Emitter):
             }
             grid = [[read[i, j] for j in offsets] for i in offsets]
             op = self._arithmetic(b)
-            made = self._twice(grid, lambda d: input_rows(d, products, op))
+            transformed = self._twice(grid, lambda d: input_rows(d, products, op))
             target = self._at(b, v, b.mul(tile, inputs), channel)
-            for k, value in enumerate(value for line in made for value in line):
+            for k, value in enumerate(value for line in transformed for value in line):
                 b.store(value, self._at(b, target, b.mul(plane, INT(k))), align=4)
         b.ret_void()
         return function
@@ -199,12 +199,12 @@ class Writer(Emitter):
                 for i in range(count)
             ]
             op = self._arithmetic(b)
-            made = self._twice(grid, lambda d: output_rows(d, products, op))
+            transformed = self._twice(grid, lambda d: output_rows(d, products, op))
             offset = self._load(b, self._at(b, bias, channel))
             slope = self._load(b, self._at(b, slopes, channel)) if shape.activation else None
             for i in range(OUTPUT):
                 for j in range(OUTPUT):
-                    value = b.fadd(made[i][j], offset)
+                    value = b.fadd(transformed[i][j], offset)
                     if slope is not None:
                         zero = self._constant(0.0)
                         value = b.select(b.fcmp_ordered(">", value, zero), value, b.fmul(value, slope))
@@ -257,7 +257,7 @@ class Writer(Emitter):
             b.call(into, [corner("x", stride), f["x_pixel"], f["x_row"], v, plane, f["inputs"], f["x_groups"], n])
             beside = self._at(b, v, b.mul(f["x_groups"], INT(self.width)))
             b.call(into, [corner("y", stride), f["y_pixel"], f["y_row"], beside, plane, f["inputs"], f["y_groups"], n])
-            made = b.add(b.mul(f["block"], outputs), INT(PAD))
+            product_plane = b.add(b.mul(f["block"], outputs), INT(PAD))
             with self.loop(b, INT(len(shape.products) ** 2)) as k:
                 at = 0
                 for chunk, part in zip(shape.chunks, parts, strict=True):
@@ -265,13 +265,13 @@ class Writer(Emitter):
                     times = b.sdiv(b.add(n, INT(together - 1)), INT(together))
                     here = INT(at * self.width)
                     u = self._at(b, pointer["weights"], b.mul(b.mul(k, f["inputs"]), outputs), here)
-                    target = self._at(b, m, b.mul(k, made), here)
+                    target = self._at(b, m, b.mul(k, product_plane), here)
                     b.call(part, [self._at(b, v, b.mul(k, plane)), u, target, f["inputs"], outputs, times])
                     at += chunk
             rest: list[ir.Value] = []
             for name in ("r", "q"):
                 rest += [corner(name, OUTPUT), f[f"{name}_pixel"], f[f"{name}_row"], pointer[f"{name}_factor"]]
-            arguments = [m, made, outputs, pointer["bias"], pointer["slopes"]]
+            arguments = [m, product_plane, outputs, pointer["bias"], pointer["slopes"]]
             arguments += [corner("out", OUTPUT), f["out_pixel"], f["out_row"], groups, n, *rest]
             b.call(back, arguments)
         b.branch(take)
