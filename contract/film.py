@@ -7,16 +7,11 @@ reordering, ...) is `lossless`: ingest decodes it once and writes FFV1 runs, so 
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Literal
 
-import numpy as np
-import numpy.typing as npt
 from msgspec import Meta, Struct
 
-from contract.errors import IntegrityError
 from contract.job import Codec, Natural, Positive, Sha256
 
 INDEX_VERSION = 1
@@ -188,21 +183,3 @@ class ImageSequence(Struct, frozen=True, forbid_unknown_fields=True):
     rate: tuple[Positive, Positive]
     """Frames per second, as the user gave them."""
     files: tuple[SequenceFile, ...]
-
-
-def pack(values: Sequence[int] | npt.NDArray[np.int64]) -> bytes:
-    """Deflate the differences of 64-bit integers: a film's constant step costs next to nothing."""
-    column = np.asarray(values, dtype=np.int64)
-    return zlib.compress(np.diff(column, prepend=np.int64(0)).astype("<i8").tobytes(), 6)
-
-
-def unpack(data: bytes, limit: int = MAX_FRAMES) -> npt.NDArray[np.int64]:
-    """Return the integers of `pack`; raise IntegrityError for anything else or for more than `limit` of them."""
-    inflate = zlib.decompressobj()
-    try:
-        plain = inflate.decompress(data, limit * 8 + 1)
-    except zlib.error as error:
-        raise IntegrityError(f"a column of the film index cannot be read ({error}); submit the film again.") from error
-    if len(plain) % 8 or len(plain) > limit * 8 or not inflate.eof:
-        raise IntegrityError(f"a column of the film index holds no whole numbers, or over {limit}; submit it again.")
-    return np.cumsum(np.frombuffer(plain, dtype="<i8"), dtype=np.int64)

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import VerifyError
-from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex, unpack
+from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex
 from media.codecs import SUFFIXES
+from media.columns import unpack
 from media.opening import open_media
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import av
 import av.error
 
 from contract.errors import Unsupported
-from contract.film import MAX_TIMESCALE, FilmIndex, unpack
+from contract.film import MAX_TIMESCALE, FilmIndex
 from contract.provenance import film_tags
 from media.codecs import SUFFIXES
+from media.columns import unpack
 from media.container_clock import FINE, MILLISECOND, container_tick, distinct
 from media.containers import name_layout
 from media.opening import reason

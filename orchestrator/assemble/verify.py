@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import VerifyError
-from contract.film import FilmIndex, unpack
+from contract.film import FilmIndex
+from media.columns import unpack
 from media.container_clock import container_tick
 from media.demuxing import demux
 from media.opening import open_media

@@ -90,7 +90,7 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> Frac
     del ctx, param
     if value is None:
         return None
-    from orchestrator.ingest.sequence import parse_rate
+    from orchestrator.submission.sequence import parse_rate
 
     return parse_rate(value)
 

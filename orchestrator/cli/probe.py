@@ -37,8 +37,8 @@ def probe(
     """
     import msgspec
 
-    from orchestrator.ingest.sequence import gathered
     from orchestrator.sandbox.parent import Confined
+    from orchestrator.submission.sequence import gathered
     from orchestrator.submission.sources import Found, find
     from weights.catalog import network_scale
 
@@ -84,7 +84,7 @@ def _film(index: FilmIndex) -> dict[str, Any]:
     import msgspec
     import numpy as np
 
-    from contract.film import unpack
+    from media.columns import unpack
 
     pts = unpack(index.pts)
     tick = index.time_base[0] / index.time_base[1]

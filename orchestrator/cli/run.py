@@ -56,7 +56,7 @@ def run(
     After a stop or a kill, the same command resumes the work. OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
     """
     from orchestrator.cli.display import display
-    from orchestrator.ingest.sequence import gathered
+    from orchestrator.submission.sequence import gathered
     from orchestrator.submission.submit import draft
 
     output = Output.of(out, sources, force, folders=sequence is not None)

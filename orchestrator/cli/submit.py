@@ -23,7 +23,7 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     The id is derived from the sources and the options, so the same submission twice is one job.
     """
     from orchestrator.cli.display import display
-    from orchestrator.ingest.sequence import gathered
+    from orchestrator.submission.sequence import gathered
     from orchestrator.submission.submit import Hooks, draft
     from orchestrator.submission.submit import submit as send
 

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span, pack
+from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span
 from contract.packets import KEY
 from media.codecs import PROGRESSIVE, encoder_options, pixel_class
+from media.columns import pack
 from media.container_clock import MILLISECOND, container_tick
 from media.frame_changes import Turns
 from media.opening import open_media

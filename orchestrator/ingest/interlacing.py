@@ -14,7 +14,8 @@ import numpy as np
 from av.codec.context import ThreadType
 from av.filter import Graph
 
-from contract.film import Scan, Scanning, unpack
+from contract.film import Scan, Scanning
+from media.columns import unpack
 from media.demuxing import only
 from media.opening import open_media
 from orchestrator.ingest.field_motion import Luma, Votes, vote

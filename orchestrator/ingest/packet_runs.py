@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from contract.errors import SourceChanged
-from contract.film import FilmChunk, FilmIndex, unpack
+from contract.film import FilmChunk, FilmIndex
 from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunPacket, write_run
+from media.columns import unpack
 from media.decoder_state import CARRIED, DecoderState
 from media.demuxing import demux
 from media.opening import open_media

@@ -18,8 +18,8 @@ from contract.film import ImageSequence
 from contract.job import Spec
 from contract.settings import Settings
 from orchestrator.ingest.images import kind_of, probe_image
-from orchestrator.ingest.numbering import numbered
-from orchestrator.ingest.sequence import gathered, pack_sequence, parse_rate
+from orchestrator.submission.numbering import numbered
+from orchestrator.submission.sequence import gathered, pack_sequence, parse_rate
 from orchestrator.submission.sources import Found
 from testkit.materials.in_process import restore
 

@@ -21,7 +21,7 @@ from training.degrade import Draw, degrade, draw
 from training.degrade.__main__ import run
 from training.degrade.apply import kernel_values
 from training.degrade.draw import Ranges
-from workers.film.shot_detection import is_cut, thumbnail
+from workers.shot_detection import is_cut, thumbnail
 
 
 @pytest.fixture(scope="module")

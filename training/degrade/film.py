@@ -15,7 +15,7 @@ from contract.errors import BadInput
 from stores.atomic_files import replacing
 from training.degrade.apply import degrade, output_size
 from training.degrade.draw import Draw
-from workers.film.shot_detection import Thumbnail, is_cut, thumbnail
+from workers.shot_detection import Thumbnail, is_cut, thumbnail
 
 SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".ts", ".webm", ".mpg")
 # Only self-contained films: a playlist could name other files or hosts.

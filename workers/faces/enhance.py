@@ -25,9 +25,9 @@ from workers.faces.landmarks import refined, to_pixels
 from workers.faces.restore import Restorer, build
 from workers.faces.retinaface import RetinaFace
 from workers.faces.track import WINDOW, Followed, Tracks
-from workers.film.shot_detection import Thumbnail, thumbnail
 from workers.generators.lanczos import resize
 from workers.generators.torch_backend import pick_device
+from workers.shot_detection import Thumbnail, thumbnail
 
 SMALL = 64
 """Side in pixels of the aligned square in which flicker is measured."""

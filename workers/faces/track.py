@@ -13,7 +13,7 @@ import numpy as np
 
 from contract.film import FACE_CONTEXT
 from workers.faces.detect import Detection, Points, overlap
-from workers.film.shot_detection import Thumbnail, is_cut
+from workers.shot_detection import Thumbnail, is_cut
 
 WINDOW = FACE_CONTEXT + 1
 """Frames, the newest included."""

@@ -202,7 +202,7 @@ def _with_faces(
     work: _Work, faces: FaceRestorer, image: pyvips.Image, target: Target, profile: bytes | None, raw: Path
 ) -> list[str]:
     """Restore the faces of a page in its raw result; return notes."""
-    from workers.faces.still_images import restore_faces  # imports OpenCV, which is needed only for faces
+    from workers.images.faces import restore_faces  # imports OpenCV, which is needed only for faces
 
     colours = 1 if target.mode == "grey" else 3
     seen = interpretation_of(profile, colours)[0] if profile is not None else None

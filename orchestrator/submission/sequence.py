@@ -33,7 +33,7 @@ from media.images.dpx import is_dpx, read_header
 from media.images.header import read_pages
 from media.images.sniff import sniff
 from media.opening import DecoderLog, reason
-from orchestrator.ingest.numbering import numbered
+from orchestrator.submission.numbering import numbered
 from orchestrator.submission.sources import Found, SourceFile, apart, usable
 
 if TYPE_CHECKING:

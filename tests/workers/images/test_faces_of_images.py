@@ -19,8 +19,8 @@ from weights import catalog, fetch
 from workers.faces.centerface import CenterFace
 from workers.faces.enhance import FaceRestorer
 from workers.faces.restore import Restorer
-from workers.faces.still_images import restore_faces
 from workers.generators.registry import load
+from workers.images.faces import restore_faces
 from workers.images.icc_curves import interpret
 from workers.images.image import enhance_image
 

@@ -22,9 +22,9 @@ from workers.faces.detect import Detection
 from workers.faces.enhance import FaceRestorer, Work
 from workers.faces.landmarks import SIDES, to_pixels
 from workers.faces.track import Followed
-from workers.film.shot_detection import thumbnail
 from workers.images.icc_curves import Interpretation
 from workers.images.rows import to_samples, to_tensor
+from workers.shot_detection import thumbnail
 
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels, bottom and right exclusive."""
