@@ -106,13 +106,14 @@ def system(r: Rig, materials: Sequence[Material], folder: Path) -> dict[str, Out
     return outcomes
 
 
-HEAD = """# What goes in comes out: films
+HEAD = """# Fidelity of films
 
-Written by `make fidelity`. Each material (made by code: `testkit/materials`) is restored with `--model identity`, into FFV1
-where its container takes it, and compared with a one-thread sequential decode of the source: samples of every frame,
-timestamps (exact in mp4 and mov, half a tick in mkv and ts), payloads and times of every other stream, chapters, languages,
-dispositions, tags, pixel shape, rotation and colour tags. Four ways each: as one chunk, about three and many in one
-process, and through a running cluster. "said" names what the user is told.
+The table shows what Respool keeps of each kind of film, and which notes the user gets ("said"). `make fidelity` writes it.
+
+Each material (made by code: `testkit/materials`) is restored with `--model identity`, into FFV1 where its container takes it, and
+compared with a one-thread sequential decode of the source: samples of every frame, timestamps (exact in mp4 and mov, half a tick
+in mkv and ts), payloads and times of every other stream, chapters, languages, dispositions, tags, pixel shape, rotation and
+colour tags. Each is restored in four ways: as one chunk, as about three and as many in one process, and through a running cluster.
 
 | material | from, to | frames | outcome | times | other streams | chunks |
 | --- | --- | --- | --- | --- | --- | --- |

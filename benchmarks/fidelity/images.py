@@ -319,19 +319,19 @@ def main() -> int:
     return 1 if faults else 0
 
 
-_PAGE = """# Images: what is kept
+_PAGE = """# Fidelity of images
 
-`make fidelity` writes this page. {count} kinds of image, each written by Pillow, tifffile or OpenCV with everything its format can
-carry, restored by Respool with `--model lanczos` at scale 1 and 2, and read back by them. *Pixels* is the mean error at scale 1 in
-levels of 255, of CMYK against Pillow's LittleCMS through the same profiles; at scale 2 size, depth, bands and papers are checked.
-*exiftool* counts what Debian's exiftool finds said in the source besides sizes and structure; each must be found, with the same
-value, in the result.
+`make fidelity` writes this page. {count} kinds of image were each written by Pillow, tifffile or OpenCV with everything the format can
+carry, restored by Respool with `--model lanczos` at scale 1 and 2, and read back by the same libraries. *Pixels* is the mean error at scale 1 in
+levels of 255, of CMYK against Pillow's LittleCMS through the same profiles; at scale 2 size, depth, bands and metadata are checked.
+*exiftool* counts the tags that Debian's exiftool finds in the source besides sizes and structure; each must have the same value in
+the result.
 
-The rule for density: the physical size stays, so that twice the pixels mean twice the dpi. An ICC profile is
-byte-identical in the result; pixels are shown to a network as the profile means them in sRGB, and brought back. EXIF
-orientation is applied to the pixels and taken out of the tags, with a note.
+Density keeps the physical size: twice the pixels mean twice the dpi. An ICC profile is byte-identical in the result; pixels
+are converted by the profile to sRGB for a network, and back. EXIF orientation is applied to the pixels and removed from the
+tags, with a note.
 
-| kind | pixels | ICC | EXIF | XMP | IPTC | dpi | exiftool | said in notes |
+| kind | pixels | ICC | EXIF | XMP | IPTC | dpi | exiftool | notes |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 

@@ -156,11 +156,11 @@ def _readable(value: float, unit: str) -> str:
 def page(query: Query) -> Iterator[str]:
     """docs/dashboard.md, line by line."""
     yield "# The Grafana dashboard, panel by panel\n"
-    yield "[dashboard.json](../deploy/monitoring/dashboard.json), in its order: what each panel shows, what it asks Prometheus, and"
-    yield "what it said in a real run: two workers of an embedded cluster on two busy cores in mid-job, one of them killed and"
-    yield "started again a little before, each chunk asleep for a second in place of a GPU. Written by"
-    yield "`python -m benchmarks.pages.dashboard docs/dashboard.md`; Grafana itself was not started. Rates over five and"
-    yield "ten minutes are low here, because the run was shorter than that.\n"
+    yield "Import [dashboard.json](../deploy/monitoring/dashboard.json) into Grafana. The table has its panels in order: what each shows, its"
+    yield "query to Prometheus, and the value in a real run. `python -m benchmarks.pages.dashboard docs/dashboard.md` writes this page.\n"
+    yield "In that run two workers of an embedded cluster on two busy cores were in mid-job, one of them killed and restarted a little before; each"
+    yield "chunk slept for a second in place of a GPU. Grafana itself was not started. Rates over five and ten minutes are low, because the run was"
+    yield "shorter than that.\n"
     yield "| panel | what it shows | query | value |"
     yield "| --- | --- | --- | --- |"
     for panel in panels():
@@ -169,13 +169,13 @@ def page(query: Query) -> Iterator[str]:
             bars = expression.replace("|", "\\|")
             yield f"| {title} | {text} | `{bars}` | {shown(query(expression), legend, panel.unit)} |"
             title, text = "", ""
-    yield '\nNo GPU was there, so that GPU memory has no series; no attempt raised anything, so that "Why attempts failed" has none.\n'
+    yield '\nThere was no GPU, so GPU memory has no series; no attempt raised an error, so "Why attempts failed" has none.\n'
     yield "## The alerts in the same run\n"
-    yield "| alert | holds |"
+    yield "| alert | firing |"
     yield "| --- | --- |"
     for name, expression in alerts().items():
         yield f"| `{name}` | {'yes' if query(expression) else 'no'} |"
-    yield "\nIn which histories each of them fires, and in which it does not: `deploy/monitoring/alerts.test.yaml`."
+    yield "\n`deploy/monitoring/alerts.test.yaml` has the histories in which each of them fires, and does not."
 
 
 def main() -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FAULTS = """# What was broken, and what came of it
+FAULTS = """# Reliability: injected faults and their results
 
-Written by `make reliability`. Every row is a real embedded cluster (Redis, SeaweedFS, orchestrator, Celery workers) restoring
-films with `--model identity` into FFV1, whose frames (timestamp and SHA-256 of each) are held against an undisturbed
-decode of the source; a row is right only when also no object of a dead attempt is left. "Recovery" is seconds from the
-fault until the chunk is held elsewhere or done (rows about workers), the next chunk is done (rows about servers), or
-the job is; median / 99th percentile. "Wrong" counts frames lost, doubled or changed. `--rows NAME ...` does some rows
-again; the short form of each runs in every `make test` (tests/integration/test_faults.py).
+The table lists each injected fault, how often it was tried, and how often the result was right; "wrong" counts frames that were
+lost, doubled or changed. `make reliability` writes it, and `--rows NAME ...` repeats some rows; the short form of each runs in every `make test` (`tests/integration/test_faults.py`).
+
+Every row is a real embedded cluster (Redis, SeaweedFS, orchestrator, Celery workers) restoring films with `--model identity`
+into FFV1. Its frames (timestamp and SHA-256 of each) are compared with an undisturbed decode of the source; a trial is right only
+when also no object of a dead attempt is left. "Recovery" is seconds from the fault until the chunk is held elsewhere or done (rows about
+workers), until the next chunk is done (rows about servers), or until the job is done; median / 99th percentile.
 
 | fault | times | right | wrong | recovery s | remark | when, scale, seed |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -20,12 +21,12 @@ again; the short form of each runs in every `make test` (tests/integration/test_
 SCALE = """
 ## Scale, simulated
 
-Written by `python -m benchmarks.speed.scale --page`: the real orchestrator, Redis, S3, broker and task code; only the enhancing is
-a sleep, and workers are threads of a few processes. Churn is the share of chunks whose worker vanishes with its lease; the
-start of another is not counted (a real one takes 2 s of CPU to import what it needs, and 0.1 s to read a plan of 100,000
-chunks). CPU is that of all processes together, threads that stand for workers and processes that ingest and assemble
-included; memory is each process' own at the end. "Small job" is how long one of eight chunks, submitted in the middle of
-the large one, waited for its first chunk to be in a worker's hands.
+`python -m benchmarks.speed.scale --page` writes this table. Orchestrator, Redis, S3, broker and task code are real; only
+enhancing is a sleep, and workers are threads of a few processes. Churn is the share of chunks whose worker vanishes with its lease; the
+start of another is not counted (a real one takes 2 s of CPU for its imports, and 0.1 s to read a plan of 100,000 chunks). CPU is
+that of all processes together, including threads that simulate workers and processes for ingest and assembly; memory is each process' own at
+the end. "Small job" is how long a job of eight chunks, submitted in the middle of the large one, waited until a worker claimed its first
+chunk.
 
 | chunks | workers | seconds each | churn | ended | wall s | efficiency | CPU ms a chunk | by role | small job s | Redis MiB | orchestrator MiB | when |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
