@@ -134,7 +134,7 @@ def test_a_film_has_a_trail_too(cluster: Cluster, respool, small_film: Path, tmp
     assert "stands there" in again.stderr
 
 
-def test_what_is_not_ours_is_refused(respool_here, tmp_path: Path) -> None:
+def test_other_messages_are_refused(respool_here, tmp_path: Path) -> None:
     """`verify` and `compare` say in one sentence why they cannot do it, with exit code 2."""
     (tmp_path / "a.png").write_bytes(b"")
     for words in (

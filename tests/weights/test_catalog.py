@@ -27,7 +27,7 @@ def known(home: Settings) -> Catalog:
     return catalog.load(home)
 
 
-def test_every_model_that_the_design_names_is_there(known: Catalog) -> None:
+def test_every_model_has_an_entry(known: Catalog) -> None:
     """The six generators with their twin, the two without weights, and the face models all have entries."""
     faces = ("GFPGANv1.3", "GFPGANv1.4", "RestoreFormer", "CenterFace", "RetinaFace", "ParseNet")
     for name in (*GENERATORS, *faces, "identity", "lanczos"):
@@ -52,7 +52,7 @@ def test_names_match_in_any_case_by_alias_and_with_a_suffix(known: Catalog) -> N
         assert known.find(spelling).name == "RealESRGAN_x4plus"
 
 
-def test_an_unknown_model_is_answered_with_near_names(known: Catalog) -> None:
+def test_an_unknown_model_is_refused_with_similar_names(known: Catalog) -> None:
     """A typing error gets one sentence that names similar models."""
     with pytest.raises(WeightsError, match="there is no model 'animevideo4'; did you mean realesr-animevideov3"):
         known.find("animevideo4")
@@ -118,7 +118,7 @@ def _with(policy: str) -> Settings:
     return Settings(licence_policy=policy, cache=Path("unused"))
 
 
-def test_the_policy_refuses_what_is_outside_and_names_it(known: Catalog) -> None:
+def test_the_policy_refuses_other_licences_by_name(known: Catalog) -> None:
     """A policy of Apache-2.0 refuses GFPGAN and names the licences of its non-commercial parts."""
     with pytest.raises(
         WeightsError,

@@ -86,7 +86,7 @@ def test_a_failed_add_leaves_the_catalog_unchanged(answer: dict[str, Any], check
     assert _before(home) == before
 
 
-def test_an_unsafe_file_is_refused_before_anybody_looks(tmp_path: Path, home: Settings) -> None:
+def test_an_unsafe_file_is_refused_before_inspection(tmp_path: Path, home: Settings) -> None:
     """A pickle that contains code is refused as unsafe, and is not inspected."""
     path = tmp_path / "evil.pth"
     torch.save({"params": subprocess.Popen}, path)
@@ -95,7 +95,7 @@ def test_an_unsafe_file_is_refused_before_anybody_looks(tmp_path: Path, home: Se
     assert _before(home) == (None, set())
 
 
-def test_a_taken_name_needs_another(checkpoint: Path, home: Settings, tmp_path: Path) -> None:
+def test_an_existing_name_is_refused(checkpoint: Path, home: Settings, tmp_path: Path) -> None:
     """Names and aliases that exist already are refused; --name gives another one."""
     models.add(checkpoint, home, lambda _path: SEEN)
     torch.save({"a": torch.rand(2)}, tmp_path / "x4plus.pth")
@@ -153,7 +153,7 @@ def test_two_processes_may_add_at_once(home: Settings, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.pth", "folder", "notes.txt"])
-def test_what_is_no_checkpoint_is_refused_by_name(name: str, tmp_path: Path, home: Settings) -> None:
+def test_other_files_are_refused_by_name(name: str, tmp_path: Path, home: Settings) -> None:
     """A missing file, a folder and a text file are each refused in one sentence with their name."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "notes.txt").write_text("hello")

@@ -40,7 +40,7 @@ def test_an_interrupted_download_is_resumed(web: Web, tmp_path: Path) -> None:
     assert web.asked == [("/a", None), ("/a", "bytes=1000000-"), ("/a", "bytes=2000000-")]
 
 
-def test_what_an_earlier_process_left_is_continued(web: Web, tmp_path: Path) -> None:
+def test_a_partial_file_is_continued(web: Web, tmp_path: Path) -> None:
     """A partial file of a killed run is continued."""
     web.files["/a"] = DATA
     (tmp_path / "a").write_bytes(DATA[:12345])
@@ -65,7 +65,7 @@ def test_a_partial_file_longer_than_the_file_is_dropped(web: Web, tmp_path: Path
     assert (tmp_path / "a").read_bytes() == DATA[:100]
 
 
-def test_a_server_that_always_breaks_off_is_left(web: Web, tmp_path: Path) -> None:
+def test_a_server_that_always_disconnects_is_given_up(web: Web, tmp_path: Path) -> None:
     """After four connections the error is one sentence, and the received bytes stay for the next call."""
     web.files["/a"], web.cuts["/a"] = DATA, [100, 200, 300, 400]
     with pytest.raises(
@@ -76,7 +76,7 @@ def test_a_server_that_always_breaks_off_is_left(web: Web, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("length", [True, False])
-def test_more_bytes_than_expected_are_not_taken(length: bool, web: Web, tmp_path: Path) -> None:
+def test_more_bytes_than_expected_are_refused(length: bool, web: Web, tmp_path: Path) -> None:
     """A file larger than its size in the catalog is refused by its length, or at the first excess byte."""
     web.files["/a"], web.length = DATA, length
     with pytest.raises(WeightsError, match="2000000"):

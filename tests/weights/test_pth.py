@@ -229,7 +229,7 @@ class _Persistent:
         ((4,), (1,), 1 << 60, 0, "is not a storage"),
     ],
 )
-def test_a_tensor_that_claims_more_than_there_is_is_refused(
+def test_a_tensor_larger_than_its_storage_is_refused(
     shape: tuple[int, ...], stride: tuple[int, ...], count: int, offset: int, match: str, tmp_path: Path
 ) -> None:
     """Views past the end, negative strides and giant shapes without data are refused before any byte is read."""
@@ -267,9 +267,7 @@ def test_other_files_are_no_checkpoints(content: bytes, tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damage_anywhere_is_an_answer_and_never_another_error(
-    data: st.DataObject, legacy: bool, tmp_path: Path
-) -> None:
+def test_damage_anywhere_raises_no_other_error(data: st.DataObject, legacy: bool, tmp_path: Path) -> None:
     """A checkpoint with changed or missing bytes gives a state dict or a WeightsError, and no other exception."""
     path = tmp_path / "m.pth"
     _save(path, {"params": {"a.weight": torch.ones(2, 3), "b": torch.ones(4)}}, legacy)

@@ -38,7 +38,7 @@ def test_files_of_the_library_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name].read(), wide.numpy())
 
 
-def test_writing_what_was_read_changes_nothing(tmp_path: Path) -> None:
+def test_reading_and_writing_changes_nothing(tmp_path: Path) -> None:
     """Reading and writing a converted file again gives the same bytes: the form is canonical."""
     state = {name: tensors.from_array(np.arange(n, dtype="<f4")) for n, name in enumerate(("b", "a", "c"), start=1)}
     first = tensors.write(tmp_path / "first", state)

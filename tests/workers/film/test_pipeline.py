@@ -19,7 +19,7 @@ def no_threads_left() -> Iterator[None]:
     assert set(threading.enumerate()) <= before
 
 
-def test_all_items_come_in_order() -> None:
+def test_items_keep_their_order() -> None:
     """All items pass both stages in order."""
     made: list[int] = []
     with prefetched(range(100), 3) as items, BackgroundConsumer(made.append, 2) as outputs:

@@ -112,7 +112,7 @@ def test_a_result_broken_in_fp32_too_fails_the_chunk(exact: Callable[[], Any] | 
         enhancer.frames(frame, (192, 256))
 
 
-def test_black_from_black_is_no_fault() -> None:
+def test_black_from_black_is_accepted() -> None:
     """A black frame, and one so dark that it looks black, may give a black result."""
     enhancer = Enhancer(TWICE, Doubling(spoil=torch.zeros_like), "")
     assert enhancer.frames(torch.full((1, 3, 32, 32), 2 / 255), (64, 64)).max() == 0
@@ -154,7 +154,7 @@ def test_a_nearly_equal_frame_is_computed(frame: torch.Tensor) -> None:
     assert network.shapes == [(96, 128), (96, 128)]
 
 
-def test_only_what_changed_is_computed(frame: torch.Tensor) -> None:
+def test_only_changed_parts_are_computed(frame: torch.Tensor) -> None:
     """With an exact halo, only a changed corner is computed, and the result is right everywhere."""
     network = Doubling()
     enhancer = Enhancer(TWICE, network, "")
@@ -178,7 +178,7 @@ def test_earlier_results_stay_unchanged(frame: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (31, 31), (32, 64), (95, 127), (50, 3)])
-def test_change_is_found_with_its_reach(top: int, left: int) -> None:
+def test_changes_are_found_with_their_halo(top: int, left: int) -> None:
     """Every result pixel that a changed pixel can affect is in a box."""
     before = torch.zeros((1, 3, 96, 128))
     now = before.clone()

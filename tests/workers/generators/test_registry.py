@@ -48,7 +48,7 @@ def picture() -> torch.Tensor:
     return torch.rand((1, 3, 24, 20), generator=torch.Generator().manual_seed(4))
 
 
-def test_other_bytes_than_the_pinned_are_refused(compact: Pinned, enhancer: Load) -> None:
+def test_bytes_with_another_hash_are_refused(compact: Pinned, enhancer: Load) -> None:
     """A file whose SHA-256 is not the pinned one is not loaded; the error names both hashes."""
     weights, path = compact
     path.write_bytes(path.read_bytes() + b" ")
@@ -214,7 +214,7 @@ def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tm
     assert race(monkeypatch, tmp_path, {"bf16": 0.030, "fp32": 0.025})[0] == "fp32"
 
 
-def test_any_network_that_spandrel_knows(written: Any, enhancer: Load, picture: torch.Tensor) -> None:
+def test_a_network_that_spandrel_recognises_runs(written: Any, enhancer: Load, picture: torch.Tensor) -> None:
     """A network of another family runs through spandrel with its own scale."""
     from spandrel.architectures.SPAN import SPAN
 
@@ -305,7 +305,7 @@ def test_inspect_refuses_in_one_sentence(kind: str, compact: Pinned, tmp_path: P
     assert not mark.exists()
 
 
-def test_basicsrs_classes_come_without_basicsr(tmp_path: Path) -> None:
+def test_basicsrs_classes_load_without_basicsr(tmp_path: Path) -> None:
     """The architectures are basicsr's own classes, but the package is not imported; a later import gets the whole package."""
     code = (
         "import sys; from workers.generators.basicsr_archs import architecture;"

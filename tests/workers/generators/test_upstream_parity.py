@@ -140,9 +140,7 @@ def test_larger_outscale_is_upstreams(pinned: Pin, enhancer: Load, upstream: Any
     assert np.abs(ours - theirs.astype(np.int64)).max() <= 1
 
 
-def test_smaller_outscale_averages_what_upstream_drops(
-    pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor
-) -> None:
+def test_a_smaller_outscale_averages_pixels(pinned: Pin, enhancer: Load, upstream: Any, photo: torch.Tensor) -> None:
     """At an output scale of 2 our result is nearer to the area average of the x4 result than upstream's, and near upstream's."""
     weights, path = pinned("realesr-animevideov3")
     picture = piece(photo, 96)

@@ -99,7 +99,7 @@ def test_sixteen_bit_grey_with_alpha_keeps_its_kind(detector: CenterFace, tmp_pa
     assert np.array_equal(result[300:], source[300:])
 
 
-def test_a_face_in_a_huge_scan_is_found_by_its_size_there(detector: CenterFace, tmp_path: Path) -> None:
+def test_a_face_in_a_huge_scan_is_detected_in_a_small_copy(detector: CenterFace, tmp_path: Path) -> None:
     """For 6000 x 3000 pixels detection uses a small copy; the face is restored at its place at full size."""
     source = np.full((3000, 6000, 3), 150, np.uint8)
     source[1500:2012, 4000:4512] = skimage.data.astronaut()

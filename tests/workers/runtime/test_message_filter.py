@@ -35,12 +35,12 @@ LINKED = json.dumps([[CHUNK], {}, {"callbacks": [{"task": ENHANCE, "args": [CHUN
         (HEADERS, "application/json", LINKED, "more than the work on one"),
     ],
 )
-def test_what_is_not_ours_is_refused(headers: object, content_type: str, body: object, why: str) -> None:
+def test_other_messages_are_refused(headers: object, content_type: str, body: object, why: str) -> None:
     """Every other message is refused with a short reason before Celery reads it."""
     assert why in refusal(headers, content_type, body)
 
 
-def test_a_message_of_ours_passes() -> None:
+def test_a_message_of_the_orchestrator_passes() -> None:
     """A message of the orchestrator passes, as text or as bytes."""
     assert refusal(HEADERS, "application/json", OURS) == ""
     assert refusal(HEADERS, "application/json", OURS.encode()) == ""
