@@ -86,6 +86,8 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     strict: bool = False
     witness: Witness = "full"
     salvage: Annotated[int, Meta(ge=0, le=100)] = SALVAGE
+    video_stream: Natural | None = None
+    program: Natural | None = None
 
     @property
     def faces(self) -> Face | None:

@@ -88,6 +88,8 @@ class Holding:
     what: str
     changing: Mapping[int, SoundConfigurations] = field(default_factory=dict)
     """Streams of sound whose configuration changes in the middle."""
+    dropped: Mapping[int, str] = field(default_factory=dict)
+    """Streams that do not belong to the film, and why."""
 
     def choose(self, item: Item, spec: Spec) -> Choice:
         """The container that the spec or the result's name asks for, if it holds everything.
@@ -106,7 +108,8 @@ class Holding:
             wanted = able[0]
         kept = []
         for known in self.streams:
-            if known.index == self.film or self._needed(known) or self._holds(wanted, known):
+            unwanted = known.index in self.dropped
+            if known.index == self.film or self._needed(known) or (not unwanted and self._holds(wanted, known)):
                 kept.append(known)
                 continue
             note = (
@@ -128,7 +131,7 @@ class Holding:
         return "no container that is written here holds it with any codec"
 
     def _needed(self, known: SourceStream) -> bool:
-        return known.index != self.film and known.kind not in ("data", "other")
+        return known.index != self.film and known.kind not in ("data", "other") and known.index not in self.dropped
 
     def _problem(self, container: str) -> str | None:
         """What `container` cannot hold, in half a sentence."""
@@ -149,6 +152,8 @@ class Holding:
         return self._header_problem(container)
 
     def _why(self, known: SourceStream) -> str:
+        if known.index in self.dropped:
+            return self.dropped[known.index]
         stream = self.source.streams[known.index]
         if "timecode" in stream.metadata:
             return f"its time code {stream.metadata['timecode']} is carried as a tag"

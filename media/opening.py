@@ -18,6 +18,7 @@ import av.logging
 from av.container import InputContainer
 
 from contract.errors import BadInput, Unsupported
+from media.disc_sectors import without_sectors
 
 DEMUXERS = (
     "mov", "matroska", "mpegts", "mpeg", "mpegvideo", "avi", "dv", "h264", "hevc", "vvc", "m4v", "mjpeg", "obu", "av1",
@@ -63,7 +64,7 @@ def open_media(source: BinaryIO, what: str, demuxers: tuple[str, ...] = DEMUXERS
     """
     try:
         container = av.open(
-            _Nameless(source),
+            _Nameless(without_sectors(source)),
             mode="r",
             metadata_errors="replace",
             container_options={

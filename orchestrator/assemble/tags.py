@@ -11,6 +11,7 @@ from av.stream import Disposition
 from media.codecs import SUFFIXES
 from media.opening import open_media
 from orchestrator.assemble.stream_properties import Marks, lost_marks, marks_of
+from orchestrator.assemble.verify import film_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +118,7 @@ def lost_tags(wanted: Wanted, out: Path, index: FilmIndex) -> list[str]:
             gone = Disposition(marks & ~int(target.disposition) & ~Disposition.default)
             if gone:
                 lost.append(f"marks of stream {number} ({gone.name})")
-        film = next(s for s in result.streams.video if not int(s.disposition) & Disposition.attached_pic)
+        film: VideoStream = result.streams[film_number(result, index)]  # type: ignore[assignment]
         lost += lost_marks(wanted.marks, marks_of(result, film, [s.index for s in found]), film, index)
     return [f"{SUFFIXES[index.container]} does not keep: {', '.join(lost)}"] if lost else []
 

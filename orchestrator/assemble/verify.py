@@ -72,7 +72,7 @@ def verify_film(out: Path, index: FilmIndex, spec: Spec, source: BinaryIO, frame
             {c["start"] * (c["time_base"] or 1) for c in original.chapters()}
         )  # see `lost_tags` about equal ones
     with out.open("rb") as file, open_media(file, "the result") as result:
-        number = film_number(result)
+        number = film_number(result, index)
         context = result.streams[number].codec_context
         shape = (context.width, context.height)  # type: ignore[attr-defined]
         if shape != (index.encoding.width, index.encoding.height):
@@ -86,12 +86,18 @@ def verify_film(out: Path, index: FilmIndex, spec: Spec, source: BinaryIO, frame
         raise VerifyError(f"the source gives {frames} of {len(expected)} frames; run without --strict to keep those.")
 
 
-def film_number(container: InputContainer) -> int:
-    """The index of the film's stream: the first video that is no cover."""
-    for stream in container.streams.video:
-        if not int(stream.disposition) & 1 << 10:
-            return stream.index
-    raise VerifyError("the result has no film in it.")
+def film_number(container: InputContainer, index: FilmIndex) -> int:
+    """Return the index of the film's stream in a result: behind the streams that are copied from before it."""
+    covers = index.container == "matroska"  # which takes them for attachments
+    before = [
+        s
+        for s in index.streams
+        if s.index < index.stream and s.copied and s.kind != "attachment" and not (covers and s.kind == "cover")
+    ]
+    number = len(before)
+    if number >= len(container.streams) or container.streams[number].type != "video":
+        raise VerifyError("the result has no film in it.")
+    return number
 
 
 def check_copies(out: Path, index: FilmIndex, copied: Mapping[int, tuple[int, Track]]) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from contract.errors import Unsupported, UsageError
 from contract.film import Colour, Encoding
 from media.codecs import ENCODERS, PixelClass, choose_pix_fmt, encoder_options, pixel_class, readable
+from media.levels import beyond_levels
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -126,6 +127,9 @@ def plan_encoding(
             f"{spec.codec} encodes up to {encoder.largest} pixels a side, and this becomes {width}x{height}; lower --scale "
             "or use --codec ffv1."
         )
+    beyond = beyond_levels(spec.codec, (width, height), (picture.width, picture.height), rate)
+    if beyond:
+        notes.append(beyond)
     encoding = Encoding(
         codec=spec.codec,
         encoder=encoder.name,

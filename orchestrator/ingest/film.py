@@ -18,10 +18,10 @@ from media.frame_changes import Turns
 from media.opening import open_media
 from orchestrator.ingest.chunking import MAX_LEAD_IN, Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
 from orchestrator.ingest.encoding import frame_rate, gaps, plan_encoding
+from orchestrator.ingest.film_choice import stream_of
 from orchestrator.ingest.interlacing import DOUBT, is_soft_telecine, scan_film
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
 from orchestrator.ingest.presentation_order import Disorder, Order, find_order
-from orchestrator.ingest.probe import film_stream
 from orchestrator.ingest.survey import Survey, last_duration, survey_film
 from orchestrator.ingest.trial_decode import check_cuttable, needs_trial, run_trial
 
@@ -143,7 +143,7 @@ def _cut_packets(
     first_key = int(keys.ids[0]) if len(keys.ids) else -1
     if needs_trial(survey.form, survey.codec, order, first_key):
         with open_media(source, what) as container:
-            ungiven = run_trial(container, film_stream(container, what), order, keys, checkpoint)
+            ungiven = run_trial(container, stream_of(container, survey.number), order, keys, checkpoint)
         if ungiven:
             order = find_order(table, survey.reorder, survey.step, ungiven)
             keys = usable_keys(table, order)
@@ -187,7 +187,7 @@ def _cut_decoded(
     picture = survey.picture
     odd = Turns((picture.width, picture.height), picture.pix_fmt, picture.colour)
     with open_media(source, what) as container:
-        found: Decoded = decode_all(container, film_stream(container, what), survey.step, odd, what, checkpoint)
+        found: Decoded = decode_all(container, stream_of(container, survey.number), survey.step, odd, what, checkpoint)
     notes = [f"{what} is cut as losslessly recoded frames, not as its own packets: {why}"]
     if found.mended:
         notes.append(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from media.opening import DecoderLog
 
-NOTABLE = ("Found duplicated MOOV", "File extends beyond end of segment")
+NOTABLE = ("Found duplicated MOOV", "File extends beyond end of segment", "DRM protected stream", "multiple fourcc")
 """Warnings which mean that a file holds more than what is read of it."""
 NONE = -(1 << 63)
 """A timestamp that the container does not give (FFmpeg's AV_NOPTS_VALUE)."""
@@ -132,6 +132,7 @@ class Tally:
     size: int = 0
     crc: int = 0
     start: float = 0.0
+    encrypted: bool = False
     sound: SoundConfigurations | None = None
     time_code: list[tuple[float, int]] | None = None
     """(seconds, frame number) of each sample of a time code track."""
@@ -144,6 +145,7 @@ class Tally:
             self.start = float(stamp * packet.time_base)
         if packet.is_corrupt and stamp is not None:
             self.incomplete.add(stamp)
+        self.encrypted = self.encrypted or packet.has_sidedata("encryption_info")
         if self.sound is not None and packet.size:
             self.sound.see(packet)
         if self.time_code is not None and packet.size == 4 and stamp is not None:

@@ -15,11 +15,12 @@ import av.error
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
-from contract.errors import BadInput, Unsupported
+from contract.errors import BadInput
 from contract.film import Colour, Matrix, SourceStream, StreamKind
 from media.codecs import pixel_class
 from media.containers import codec_name
 from media.demuxing import header_dump
+from orchestrator.ingest.film_choice import choose_film
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -49,13 +50,8 @@ class Picture:
 
 
 def film_stream(container: InputContainer, what: str) -> VideoStream:
-    """The first video stream that is not a cover; raise BadInput when there is none or it cannot be decoded."""
-    for stream in container.streams:
-        if isinstance(stream, VideoStream) and not stream.disposition & COVER:
-            if stream.codec_context is None:
-                raise Unsupported(f"{what} is in a video codec that no decoder here knows; convert it first.")
-            return stream
-    raise BadInput(f"{what} has no video stream; submit sound and pictures for what they are.")
+    """Return the stream that is the film where no option names another; raises as `choose_film`."""
+    return choose_film(container, None, what).stream
 
 
 def describe_streams(container: InputContainer, film: VideoStream) -> tuple[SourceStream, ...]:

@@ -23,6 +23,7 @@ from media.sound_configuration import SoundConfigurations
 from orchestrator.ingest.contents import FilmContents, track_notes
 from orchestrator.ingest.dynamic_range import hdr_evidence, refuse_hdr
 from orchestrator.ingest.encoding import announced_rates, nominal_step
+from orchestrator.ingest.film_choice import choose_film, stream_of
 from orchestrator.ingest.packets import PacketTable, Tally, read_packets
 from orchestrator.ingest.probe import (
     UNTAGGED,
@@ -30,10 +31,10 @@ from orchestrator.ingest.probe import (
     describe_picture,
     describe_streams,
     display_matrix,
-    film_stream,
     frame_transfer,
     sample_aspect,
 )
+from orchestrator.ingest.unreadable import appeared_late, disc_notes, refuse_encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,9 @@ ROUNDED = Fraction(3, 2000)
 """Seconds by which the length of an edit list may be off: mp4 counts those in milliseconds."""
 
 
+TimeCodeTrack = tuple[int, str, tuple[tuple[float, int], ...]]
+
+
 @dataclass(frozen=True)
 class Survey:
     """What one pass over the source's headers and packets gives."""
@@ -72,7 +76,7 @@ class Survey:
     notes: list[str]
     field_order: int
     contents: FilmContents
-    time_codes: tuple[tuple[int, str, tuple[tuple[float, int], ...]], ...] = ()
+    time_codes: tuple[TimeCodeTrack, ...] = ()
     """Tracks of time code: stream, first in words, samples as (seconds, frame number)."""
     end: int | None = None
     """When the last frame ends (time base units), if the container says it better than its packets do."""
@@ -116,29 +120,27 @@ class Survey:
 
 
 def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint: Callable[[], None]) -> Survey:
-    """Look at everything in `source` once, without decoding; `checkpoint` is called at each packet of the film. Raises what
-    `plan_film` does."""
+    """Look at everything in `source` once, decoding one frame at most; call `checkpoint` at each packet of the film.
+
+    Raises what `plan_film` does.
+    """
     with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
         log.name = container.format.name
-        stream = film_stream(container, what)
+        chosen = choose_film(container, spec, what)
+        stream = chosen.stream
         picture = describe_picture(container, stream, what)
-        if stream.metadata.get("alpha_mode") == "1" and not spec.pix_fmt and not pixel_class(picture.pix_fmt).alpha:
-            raise Unsupported(
-                f"{what} is transparent ({stream.codec_context.name} with alpha), which no decoder here reads; accept the "
-                f"loss with --pix-fmt {picture.pix_fmt}."
-            )
+        _refuse_transparency(stream, picture, spec, what)
         found = describe_streams(container, stream)
         tallies = {s.index: _tally(container, s) for s in found if s.kind != "attachment" and s.index != stream.index}
         contents = FilmContents(stream.codec_context.name, stream.codec_context.extradata or b"")
         table = read_packets(container, stream, tallies, contents, what, log, checkpoint)
-        transfer = UNTAGGED
-        if stream.codec_context.name in TAGGED_INSIDE:
-            with open_media(source, what) as again:
-                transfer = frame_transfer(again, again.streams.video[container.streams.video.index(stream)])
-        hdr = hdr_evidence(picture, transfer, film_description(container, stream), contents.messages)
-        hdr_notes = refuse_hdr(hdr, spec, what)
+        encrypted = [n for n, t in tallies.items() if t.encrypted and n not in chosen.elsewhere]
+        refuse_encrypted(source, container.format.name, contents.encrypted, encrypted, what)
+        late = appeared_late(container, what)
+        hdr_notes = _dynamic_range(source, container, stream, picture, contents, spec, what)
         changing = {n: t.sound for n, t in tallies.items() if t.sound is not None and t.sound.changes}
-        holding = Holding(container, found, stream.index, spec.codec, picture.turned, what, changing)
+        turned = picture.turned
+        holding = Holding(container, found, stream.index, spec.codec, turned, what, changing, chosen.elsewhere)
         choice = holding.choose(item, spec)
         picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
         survey = Survey(
@@ -154,8 +156,11 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
             step=nominal_step(stream, table),
             container=choice.container,
             notes=[
+                *chosen.notes,
                 *choice.notes,
                 *hdr_notes,
+                *late,
+                *disc_notes(source, what),
                 *(f"stream {n} of {what} {sound.summary}" for n, sound in changing.items()),
                 *(f"the container of {what} says: {words.rstrip('.')}" for words in dict.fromkeys(table.notable)),
             ],
@@ -163,17 +168,13 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
             end=_end(container, stream),
             wounded=tuple(_wounds(container, found, tallies)),
             contents=contents,
-            time_codes=tuple(
-                (n, container.streams[n].metadata["timecode"], tuple(t.time_code))
-                for n, t in tallies.items()
-                if t.time_code is not None
-            ),
+            time_codes=_time_codes(container, tallies),
         )
     if survey.table.broken_off:
         survey = _survey_film_alone(source, survey, what, checkpoint)
     if picture.turned or survey.codec in ORIENTED:
         with open_media(source, what) as container:
-            matrix = display_matrix(container, film_stream(container, what))
+            matrix = display_matrix(container, stream_of(container, survey.number))
         if matrix is not None and not picture.turned and survey.container in ("mpegts", "webm"):
             raise Unsupported(
                 f"{what} is to be shown rotated (its pictures' EXIF), which {SUFFIXES[survey.container]} cannot say; name the "
@@ -181,6 +182,40 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
             )
         survey = replace(survey, picture=replace(picture, display_matrix=matrix, turned=matrix is not None))
     return survey
+
+
+def _refuse_transparency(stream: VideoStream, picture: Picture, spec: Spec, what: str) -> None:
+    if stream.metadata.get("alpha_mode") == "1" and not spec.pix_fmt and not pixel_class(picture.pix_fmt).alpha:
+        raise Unsupported(
+            f"{what} is transparent ({stream.codec_context.name} with alpha), which no decoder here reads; accept the "
+            f"loss with --pix-fmt {picture.pix_fmt}."
+        )
+
+
+def _dynamic_range(
+    source: BinaryIO,
+    container: InputContainer,
+    stream: VideoStream,
+    picture: Picture,
+    contents: FilmContents,
+    spec: Spec,
+    what: str,
+) -> list[str]:
+    """Refuse HDR that was not asked for; return notes for HDR that was."""
+    transfer = UNTAGGED
+    if stream.codec_context.name in TAGGED_INSIDE:
+        with open_media(source, what) as again:
+            transfer = frame_transfer(again, stream_of(again, stream.index))
+    hdr = hdr_evidence(picture, transfer, film_description(container, stream), contents.messages)
+    return refuse_hdr(hdr, spec, what)
+
+
+def _time_codes(container: InputContainer, tallies: dict[int, Tally]) -> tuple[TimeCodeTrack, ...]:
+    return tuple(
+        (n, container.streams[n].metadata["timecode"], tuple(t.time_code))
+        for n, t in tallies.items()
+        if t.time_code is not None
+    )
 
 
 def _tally(container: InputContainer, known: SourceStream) -> Tally:
@@ -233,7 +268,7 @@ def _survey_film_alone(source: BinaryIO, survey: Survey, what: str, checkpoint: 
     with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
         log.name = container.format.name
         contents = FilmContents(survey.codec, b"")
-        table = read_packets(container, film_stream(container, what), {}, contents, what, log, checkpoint)
+        table = read_packets(container, stream_of(container, survey.number), {}, contents, what, log, checkpoint)
     if len(table) == len(survey.table):
         return survey
     note = f"{what} breaks off ({survey.table.broken_off}) after {len(survey.table)} of {len(table)} pictures"

@@ -17,6 +17,8 @@ import av.error
 import numpy as np
 
 from media.codecs import choose_pix_fmt, plain_name
+from media.disc_sectors import without_sectors
+from orchestrator.ingest.film_choice import programs_of
 
 COVER = 1 << 10
 TICK = {"matroska,webm": Fraction(1, 2000), "mpegts": Fraction(1, 90000)}
@@ -46,12 +48,14 @@ class Track:
 
 
 def film_of(container: av.container.InputContainer) -> av.VideoStream:
-    return next(s for s in container.streams.video if not int(s.disposition) & COVER)
+    """Return the largest picture that is no cover, of equal ones the first."""
+    pictures = [s for s in container.streams.video if not int(s.disposition) & COVER]
+    return max(pictures, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
 
 
 def pictures(data: bytes, as_format: str | None = None) -> Iterator[Picture]:
     """A sequential decode with one thread: what a careful player shows. Errors skip a packet, never the rest."""
-    with av.open(io.BytesIO(data), metadata_errors="replace") as container:
+    with av.open(without_sectors(io.BytesIO(data)), metadata_errors="replace") as container:
         stream = film_of(container)
         context = stream.codec_context
         context.thread_count = 1
@@ -99,11 +103,13 @@ def _bytes_per_sample(form: av.VideoFormat) -> int:
 
 def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
     """All other streams, and what belongs to the container."""
-    with av.open(io.BytesIO(data), metadata_errors="replace") as container:
+    with av.open(without_sectors(io.BytesIO(data)), metadata_errors="replace") as container:
         film = film_of(container)
         found: dict[int, Track] = {}
+        programs = programs_of(container)
+        own = programs.get(film.index)
         for s in container.streams:
-            if s.index != film.index:
+            if s.index != film.index and programs.get(s.index, own) == own:
                 name = s.codec_context.name if s.codec_context else (s.name or "")
                 found[s.index] = Track(s.type, name, s.metadata.get("language", "und"), int(s.disposition))
                 if s.type == "attachment":
@@ -141,7 +147,7 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
 
 
 def _rotation(data: bytes) -> int:
-    with av.open(io.BytesIO(data), metadata_errors="replace") as container:
+    with av.open(without_sectors(io.BytesIO(data)), metadata_errors="replace") as container:
         try:
             for frame in container.decode(film_of(container)):
                 return frame.rotation

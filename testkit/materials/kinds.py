@@ -7,6 +7,7 @@ from testkit.materials.dynamic_range import DYNAMIC_RANGE
 from testkit.materials.fast import FAST
 from testkit.materials.headers import HEADERS
 from testkit.materials.messages import MESSAGES
+from testkit.materials.not_broken import NOT_BROKEN
 from testkit.materials.recipe import Material
 
-KINDS: tuple[Material, ...] = (*HEADERS, *CHANGING_SOUND, *MESSAGES, *DYNAMIC_RANGE, *FAST)
+KINDS: tuple[Material, ...] = (*HEADERS, *CHANGING_SOUND, *MESSAGES, *DYNAMIC_RANGE, *FAST, *NOT_BROKEN)
