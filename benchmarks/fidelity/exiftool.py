@@ -1,4 +1,4 @@
-"""What Phil Harvey's exiftool finds in a picture and in its result: a reader of papers that shares nothing with Respool's own."""
+"""Metadata of a picture and its result as Phil Harvey's exiftool reads them, which shares no code with Respool."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _STORED = frozenset(
         "FillOrder",
     }
     | {"T6Options", "T4Options", "PageNumber", "YCbCrPositioning", "Software", "ImageDescription"}
-    | {"PreviewImage", "PreviewImageStart", "PreviewImageLength"}  # what it takes a TIFF's JPEG strips for
+    | {"PreviewImage", "PreviewImageStart", "PreviewImageLength"}  # exiftool's interpretation of a TIFF's JPEG strips
     | {"ApplicationNotes", "IPTC-NAA"}  # blocks of a BigTIFF, which it does not open; tifffile compares them
 )
 

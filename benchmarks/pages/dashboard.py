@@ -1,4 +1,4 @@
-"""What the Grafana dashboard shows: a real cluster, a real Prometheus, every query of deploy/monitoring.
+"""docs/dashboard.md: every query of the Grafana dashboard in deploy/monitoring on a real cluster and a real Prometheus.
 
     python -m benchmarks.pages.dashboard docs/dashboard.md
 
@@ -52,7 +52,7 @@ class Panel:
 
 
 def panels() -> list[Panel]:
-    """The dashboard's panels, in its order."""
+    """List the dashboard's panels in its order."""
     board = json.loads((MONITORING / "dashboard.json").read_text())
     return [
         Panel(
@@ -72,7 +72,7 @@ def alerts() -> dict[str, str]:
 
 
 def metrics_ports() -> int:
-    """A port for the orchestrator's metrics with free ones behind it for the workers', as the embedded cluster counts."""
+    """Find a port for the orchestrator's metrics with free ones after it for the workers', as the embedded cluster counts."""
     while True:
         found = free_ports(1 + WORKERS)  # taken together: this process's own servers get none of them
         if found[-1] - found[0] == WORKERS:
@@ -135,7 +135,7 @@ def named(expression: str) -> set[tuple[str, str]]:
 
 
 def shown(found: list[dict[str, Any]], legend: str, unit: str) -> str:
-    """The values of a query, each with its legend, as the page writes them."""
+    """Format the values of a query, each with its legend, for the page."""
     if not found:
         return "none"
     words = []

@@ -1,1 +1,1 @@
-"""Breaking a real cluster, row by row: what `make reliability` writes into docs/reliability.md."""
+"""Faults on a real cluster, row by row: `make reliability` writes the results into docs/reliability.md."""

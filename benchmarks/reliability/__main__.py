@@ -1,4 +1,4 @@
-"""`make reliability`: every row of docs/reliability.md, or those named with --rows, which replace what stands there."""
+"""`make reliability`: every row of docs/reliability.md, or those named with --rows, which replace the present ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.reliability.score import Score
 from benchmarks.reliability.storm import storm
 
 Row = Callable[[Callable[[int], int], int], Score]
-"""Makes a score from (how often, scaled) and a seed."""
+"""Function from (a scaler of counts, a seed) to a score."""
 
 ROWS: dict[str, Row] = {
     "kills": lambda n, seed: workers.kills(n(200), seed),
@@ -59,7 +59,7 @@ def main() -> int:
         when = f"{began:%Y-%m-%d %H:%M}, {options.scale:g}, {options.seed}"
         line = f"{score.row()} {when} |"
         print(line, flush=True)
-        page.write(options.page, line)  # a row that breaks costs no other
+        page.write(options.page, line)  # a row that fails does not stop the others
         wrong += score.right != score.trials
     print(f"{platform.machine()}, {psutil.cpu_count()} cores: {wrong} rows with something wrong")
     return int(wrong > 0)

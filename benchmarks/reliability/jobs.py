@@ -1,4 +1,4 @@
-"""What happens to whole jobs: messages doubled, a producer killed, chunks that always fail or hang."""
+"""Faults of whole jobs: doubled messages, a killed producer, chunks that always fail or hang."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from testkit.faulty_s3 import Proxy
 
 
 def doubled(count: int, seed: int) -> Score:
-    """Every message of a job is sent twice; each chunk sleeps half a second, short for one."""
+    """Send every message of a job twice; each chunk sleeps half a second, which is short for a chunk."""
     score, computed, surplus, cost, whole = Score("every message delivered twice"), 0, 0, 0.0, 0.0
     for n in range(count):
         with folder() as place:
@@ -39,7 +39,7 @@ def doubled(count: int, seed: int) -> Score:
 
 
 def producer(count: int, seed: int) -> Score:
-    """`respool submit` of a film and 40 pictures over a slow link, killed at a random moment; then the same command."""
+    """Kill `respool submit` of a film and 40 pictures over a slow link at a random moment, then repeat the command."""
     score, rng = Score("producer killed in the middle of a submission, the same command again"), random.Random(seed)
     half = 0
     with folder() as place, rig(place, workers=1) as r, Proxy(r.settings.s3_endpoint, seed, delay_s=0.3) as proxy:
@@ -64,7 +64,7 @@ def producer(count: int, seed: int) -> Score:
 
 
 def _pictures(sources: Path, count: int, seed: int) -> dict[str, bytes]:
-    """Small noisy PNG files in a folder: name -> pixels."""
+    """Write small noisy PNG files into a folder; return name -> pixels."""
     rng, made = np.random.default_rng(seed), {}
     for n in range(count):
         pixels = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -88,7 +88,7 @@ def _judge_folder(score: Score, r: Rig, job: str, film: Path, pictures: dict[str
 
 
 def poison(count: int, seed: int) -> Score:
-    """A chunk that fails every time, four attempts allowed, as users have it."""
+    """Let one chunk fail every time, with four attempts, the default."""
     score, codes = Score("poison chunk"), set()
     for n in range(count):
         with folder() as place:
@@ -115,7 +115,7 @@ def poison(count: int, seed: int) -> Score:
 
 
 def hung(count: int, seed: int) -> Score:
-    """A chunk hangs, heeding the soft limit or not: its worker is killed at the hard limit and replaced."""
+    """Let a chunk hang, with or without heeding the soft limit: its worker is killed at the hard limit and replaced."""
     score = Score("chunk that hangs (limits of 2 s and 4 s)")
     for n in range(count):
         for fault in ("hang", "hang-hard"):

@@ -1,4 +1,4 @@
-"""docs/reliability.md: two tables whose rows are written one at a time, each in place of its own earlier self."""
+"""docs/reliability.md: two tables whose rows are written one at a time, each in place of its previous version."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ chunk.
 
 
 def write(path: Path, line: str, head: str = FAULTS, key: int = 1) -> None:
-    """Put `line` into the table under `head`; the row with the same first `key` cells goes. The rest of the page stays."""
+    """Put `line` into the table under `head` in place of the row with the same first `key` cells; keep the rest."""
     page = path.read_text() if path.exists() else ""
     before, mark, after = page.partition(SCALE.splitlines()[1])
     tables = {FAULTS: _rows(before), SCALE: _rows(mark + after)}
@@ -50,5 +50,5 @@ def _key(row: str, cells: int) -> str:
 
 
 def _rows(text: str) -> list[str]:
-    """The rows of the one table in `text`, without its head."""
+    """Return the rows of the one table in `text`, without its head."""
     return [line for line in text.splitlines() if line.startswith("| ")][2:]

@@ -1,4 +1,4 @@
-"""What a row of the page comes to, and how an outcome is judged."""
+"""Scores of the page's rows, and how an outcome is judged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from testkit.cluster import Rig, differences, undisturbed
 
 @dataclass
 class Score:
-    """What a scenario came to: `trials` hurts, of which `right` ended with the undisturbed frames."""
+    """Result of a scenario: `trials` faults, of which `right` ended with the undisturbed frames."""
 
     fault: str
     trials: int = 0
@@ -29,12 +29,13 @@ class Score:
         return sorted(self.recoveries)[max(0, int(len(self.recoveries) * 0.99 + 0.5) - 1)]
 
     def row(self) -> str:
+        """Format the row of the page."""
         times = f"{statistics.median(self.recoveries):.1f} / {self.worst:.1f}" if self.recoveries else "-"
         said = "; ".join(self.remarks)
         return f"| {self.fault} | {self.trials} | {self.right} | {self.wrong_frames} | {times} | {said} |"
 
     def judge(self, r: Rig, job: str, film: Path, place: Path, trials: int, seconds: float = 300) -> bool:
-        """Wait for the end of a job that was hurt `trials` times, and count what is wrong; True when nothing is."""
+        """Wait for the end of a job that had `trials` faults, and count what is wrong; return True when nothing is."""
         manifest = r.finish(job, seconds)
         wrong = differences(undisturbed(film), r.result(job, place)) if manifest.state == "done" else -1
         self.trials += trials
@@ -49,13 +50,13 @@ class Score:
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A short path: sockets live below it."""
+    """Yield a folder with a short path, since sockets are created below it."""
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
 def batches(count: int, size: int) -> Iterator[int]:
-    """`count` in parts of at most `size`: a process that ends five times in a row within 20 s is not started again."""
+    """Split `count` into parts of at most `size`: a process that ends five times within 20 s is not restarted."""
     while count > 0:
         yield min(count, size)
         count -= size

@@ -1,4 +1,4 @@
-"""Redis that forgets or dies, orchestrators and stores that die, an S3 that misbehaves, everything at once."""
+"""Faults of servers: Redis forgets or dies, orchestrators and stores die, S3 misbehaves, everything at once."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ LINES = ("in-ingest", "in-dispatch", "before-assembly", "in-assembly", "before-m
 
 
 def flush(r: Rig) -> None:
+    """Empty Redis."""
     with Redis.from_url(r.settings.redis_url) as raw:
         raw.flushall()
 
 
 def killer(role: str) -> Hurt:
+    """Return a fault that kills a process of `role`."""
+
     def hurt(r: Rig) -> None:
         r.hurt(r.processes(role)[0].pid, signal.SIGKILL)
 
@@ -36,7 +39,7 @@ def killer(role: str) -> Hurt:
 
 
 def hurt_in_mid_job(fault: str, count: int, hurt: Hurt, seed: int) -> Score:
-    """Jobs of 60 slow chunks on three workers, each hurt up to three times at random moments."""
+    """Run jobs of 60 slow chunks on three workers, each with up to three faults at random moments."""
     score, rng, again = Score(fault), random.Random(seed), 0
     for batch in batches(count, 3):
         with folder() as place:
@@ -59,7 +62,7 @@ def hurt_in_mid_job(fault: str, count: int, hurt: Hurt, seed: int) -> Score:
 
 
 def orchestrator_lines(count: int, seed: int) -> Score:
-    """An orchestrator dies at exact lines of ingest, dispatch, assembly, around the manifest; `count` times each."""
+    """Kill an orchestrator at exact lines of ingest, dispatch, assembly, around the manifest; `count` times each."""
     score = Score("orchestrator kill -9 " + ", ".join(line.replace("-", " ") for line in LINES))
     for line in LINES * count:
         _die_once(score, line, seed + score.trials)
@@ -67,7 +70,7 @@ def orchestrator_lines(count: int, seed: int) -> Score:
 
 
 def last_commit(count: int, seed: int) -> Score:
-    """The worker of the last chunk dies between its commit and the ledger: nobody but the reconciler can tell."""
+    """Kill the worker of the last chunk between its commit and the ledger: only the reconciler can notice."""
     score = Score("kill -9 between the last commit and reassembly")
     for _ in range(count):
         _die_once(score, "last-commit", seed + score.trials)
@@ -86,7 +89,7 @@ def _die_once(score: Score, line: str, seed: int) -> None:
 
 
 def everything(count: int, seed: int) -> Score:
-    """kill -9 of every process of the cluster in mid-job, then a new cluster on the same folder."""
+    """Kill every process of the cluster with SIGKILL in mid-job, then start a new cluster on the same folder."""
     score, again, flying, rng = Score("everything killed at once, run again"), 0, 0, random.Random(seed)
     for n in range(count):
         with folder() as place:
@@ -116,7 +119,7 @@ def everything(count: int, seed: int) -> Score:
 
 
 def misbehaving_s3(count: int, seed: int) -> Score:
-    """Submitter, orchestrator and worker behind a store that fails; the result is read from the real one."""
+    """Run submitter, orchestrator and worker behind a store that fails; read the result from the real one."""
     score = Score("S3: 20% of requests 503, 10% reset, 5% of bodies cut, all up to 50 ms late")
     injected = {"errors": 0, "resets": 0, "cuts": 0}
     for n in range(count):

@@ -1,6 +1,6 @@
-"""Breaking a real cluster on purpose: `make chaos SEED=n` is a mixed storm; `make reliability` takes one fault at a time.
+"""A mixed storm of faults on a real cluster: `make chaos SEED=n`; `make reliability` takes one fault at a time.
 
-It ends by holding the result's frames (pts and hash of each) against an undisturbed decode of the source.
+At the end the result's frames (pts and hash of each) are compared with an undisturbed decode of the source.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from testkit.faulty_s3 import Proxy
 
 
 def stop_and_go(r: Rig, _job: str, rng: random.Random) -> None:
-    """A worker sleeps past its lease (4 s) in mid-chunk and wakes up."""
+    """Stop a worker in mid-chunk until after its lease (4 s), then continue it."""
     parent = rng.choice(r.processes("worker")).pid
     child = r.pool_process(parent)
     if child:
@@ -31,11 +31,13 @@ def stop_and_go(r: Rig, _job: str, rng: random.Random) -> None:
 
 
 def terminate(r: Rig, _job: str, rng: random.Random) -> None:
+    """Send SIGTERM to a random worker after a random moment."""
     threading.Event().wait(rng.uniform(0, 0.8))
     r.hurt(rng.choice(r.processes("worker")).pid, signal.SIGTERM)
 
 
 def duplicate(r: Rig, job: str, _rng: random.Random) -> None:
+    """Publish every chunk of the job again."""
     plan, announcer = r.records.plan(job), Announcer(r.settings)
     assert plan is not None
     for chunk in plan.chunks:
@@ -43,7 +45,7 @@ def duplicate(r: Rig, job: str, _rng: random.Random) -> None:
 
 
 def storm(seed: int, seconds: float) -> Score:
-    """Everything at once, drawn from the seed, through an S3 that answers 503 and resets."""
+    """Inject all faults, drawn from the seed, through an S3 that answers 503 and resets."""
     score, rng, hurts = Score(f"storm of all of these, seed {seed}"), random.Random(seed), 0
     acts = {
         "kill worker": lambda r, _, g: r.hurt(g.choice(r.processes("worker")).pid, signal.SIGKILL),
@@ -60,7 +62,7 @@ def storm(seed: int, seconds: float) -> Score:
         Proxy(servers.settings.s3_endpoint, seed, errors=0.1, resets=0.05, cuts=0.05) as proxy,
         through(servers, proxy.url, 1, "storm-0.3", max_attempts=50) as r,
     ):
-        # Half of the workers and one of two orchestrators see an S3 that misbehaves, and are not hurt otherwise.
+        # Half of the workers and one of two orchestrators see an S3 that misbehaves, and get no other fault.
         film = make_film(place / "film.mp4", 1000, seed=seed)
         job = until(lambda: r.patiently(lambda: r.submit(film)), 120, "the submission")
         ends = time.monotonic() + seconds

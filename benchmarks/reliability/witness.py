@@ -1,4 +1,4 @@
-"""What processes with a fault note down in the rig's folder (testkit/faults): each start of a chunk, each ring's cost."""
+"""Notes that processes with a fault write into the cluster's folder (testkit/faults): starts of chunks, costs of messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Ring:
-    """A message that a worker took: what became of it, and what it cost in seconds."""
+class Message:
+    """A message that a worker took: its outcome and its cost in seconds."""
 
     chunk: int
     verdict: str
@@ -25,29 +25,29 @@ class Ring:
 
 
 def starts(folder: Path) -> list[Start]:
-    """Every computation of a chunk so far, in order."""
+    """List every computation of a chunk so far, in order."""
     return [Start(int(chunk), float(at)) for chunk, at in _lines(folder / "starts")]
 
 
-def rings(folder: Path) -> list[Ring]:
-    """Every message that was worked on to its end so far."""
-    return [Ring(int(chunk), verdict, float(s)) for chunk, verdict, s in _lines(folder / "rings")]
+def messages(folder: Path) -> list[Message]:
+    """List every message that was worked on to its end so far."""
+    return [Message(int(chunk), verdict, float(s)) for chunk, verdict, s in _lines(folder / "rings")]
 
 
 def repeated(folder: Path, chunks: set[int], since: float) -> int:
-    """How many computations of `chunks` began after `since`: of committed ones there must be none."""
+    """Count the computations of `chunks` that began after `since`: of committed chunks there must be none."""
     return sum(start.chunk in chunks and start.at > since for start in starts(folder))
 
 
 def surplus(folder: Path) -> tuple[int, int, float, float]:
-    """(computations beyond one a chunk, messages beyond one a chunk, their seconds, all seconds)."""
+    """Return (computations beyond one per chunk, messages beyond one per chunk, their seconds, all seconds)."""
     computed = Counter(start.chunk for start in starts(folder))
     best: dict[int, float] = {}
-    heard = rings(folder)
-    for ring in heard:
-        if ring.verdict == "done":
-            best[ring.chunk] = max(best.get(ring.chunk, 0.0), ring.seconds)
-    whole = sum(ring.seconds for ring in heard)
+    heard = messages(folder)
+    for message in heard:
+        if message.verdict == "done":
+            best[message.chunk] = max(best.get(message.chunk, 0.0), message.seconds)
+    whole = sum(message.seconds for message in heard)
     return (
         sum(computed.values()) - len(computed),
         len(heard) - len(best),

@@ -1,4 +1,4 @@
-"""Workers that die, sleep, or are told to leave."""
+"""Faults of workers: they die, sleep, or are asked to leave."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from testkit.clips import make_film
 from testkit.cluster import Rig, differences, rig, undisturbed, until
 
 PHASES = ("claimed", "fetched", "enhancing", "storing", "verifying", "committing", "committed")
-"""Where a worker can be asked to leave, or killed, by the file `arm` (testkit/faults)."""
+"""Phases in which the file `arm` (testkit/faults) asks a worker to leave, or kills it."""
 
 
 def _holder(raw: Redis, job: str, chunk: int) -> str:
-    """Attempt and worker that hold a chunk; empty when nobody does."""
+    """Return the attempt and worker that hold a chunk; empty when none does."""
     return str(raw.hget(f"respool:{{{job}}}:holders", str(chunk)) or "")
 
 
 def _held(r: Rig, job: str, child: int) -> int | None:
-    """The chunk that a pool process holds, if any."""
+    """Return the chunk that a pool process holds, if any."""
     with Redis.from_url(r.settings.redis_url, decode_responses=True) as raw:
         for chunk, holder in raw.hgetall(f"respool:{{{job}}}:holders").items():
             if holder.endswith(f" {platform.node()}-{child}"):
@@ -38,7 +38,7 @@ def _settled(raw: Redis, job: str, chunk: int) -> bool:
 
 
 def _watch(r: Rig, job: str, chunk: int, dead: int, score: Score) -> None:
-    """Note how long it takes until somebody else holds the chunk, or it is done."""
+    """Record the time until another worker holds the chunk, or it is done."""
     began = time.monotonic()
     with Redis.from_url(r.settings.redis_url, decode_responses=True) as raw:
 
@@ -51,7 +51,7 @@ def _watch(r: Rig, job: str, chunk: int, dead: int, score: Score) -> None:
 
 
 def kills(count: int, seed: int) -> Score:
-    """kill -9 of worker parents and children at random moments, with the leases that users have (30 s)."""
+    """Kill worker parents and children with SIGKILL at random moments, with the default leases of 30 s."""
     score, rng = Score("kill -9 of a worker's parent or child at a random moment"), random.Random(seed)
     workers, pace = 4, 5.5  # a worker that dies more than once in 20 s counts as broken
     with folder() as place:
@@ -82,7 +82,7 @@ def kills(count: int, seed: int) -> Score:
 
 
 def lost_messages(count: int, seed: int) -> Score:
-    """SIGSTOP every idle worker, publish one chunk, kill -9: stock Celery on Redis loses the message each time."""
+    """Stop every idle worker, publish one chunk, then SIGKILL: stock Celery on Redis loses the message each time."""
     score = Score("SIGSTOP an idle worker, publish, kill -9")
     for batch in batches(count, 4):
         with folder() as place, rig(place, workers=2) as r:
@@ -114,7 +114,7 @@ def _lose_one(r: Rig, film: Path, score: Score) -> None:
 
 
 def sleepers(count: int, seed: int) -> Score:
-    """SIGSTOP in mid-chunk past the lease, SIGCONT: somebody else has the chunk, the stale commit is refused."""
+    """Stop a worker in mid-chunk past its lease, then continue it: another has the chunk, the stale commit is refused."""
     score, rng, refused = Score("SIGSTOP past the lease, SIGCONT"), random.Random(seed), 0
     with folder() as place:
         film = make_film(place / "film.mp4", 150 + 75 * count, seed=seed)
@@ -136,7 +136,7 @@ def sleepers(count: int, seed: int) -> Score:
 
 
 def told_to_leave(count: int, seed: int) -> Score:
-    """SIGTERM in every phase of a chunk, `count` times each, with leases of 60 s that nobody waits for."""
+    """Send SIGTERM in every phase of a chunk, `count` times each, with leases of 60 s that must not be waited for."""
     phases = [phase for _ in range(count) for phase in PHASES]
     score, kept = Score(f"SIGTERM in every phase ({', '.join(PHASES)})"), 0
     late: list[str] = []
@@ -175,7 +175,7 @@ def _spring(r: Rig, job: str, place: Path, order: str) -> tuple[int, int]:
 
 
 def _leaving(r: Rig, job: str, chunk: int, victim: int) -> tuple[float, bool]:
-    """(seconds until the chunk is done or another's, whether it was given up before the victim's process ended)."""
+    """Return (seconds until the chunk is done or another worker's, True if it was handed back before the process ended)."""
     import psutil
 
     began, back = time.monotonic(), True
@@ -195,7 +195,7 @@ def _leaving(r: Rig, job: str, chunk: int, victim: int) -> tuple[float, bool]:
 
 
 def worst_lines(count: int, seed: int) -> Score:
-    """kill -9 between upload and commit, commit and ledger, ledger and ack; `count` times each."""
+    """Kill with SIGKILL between upload and commit, commit and ledger, ledger and ack; `count` times each."""
     score, lines = Score("kill -9 between upload and commit, commit and ledger, ledger and ack"), (*PHASES[4:], "told")
     phases = [line for _ in range(count) for line in lines]
     for batch in batches(len(phases), 12):

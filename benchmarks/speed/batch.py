@@ -1,10 +1,10 @@
-"""A large batch as archives have it, through one command: time, overhead an image, what failed, what a rerun does.
+"""A large batch as archives have it, through one command: time, overhead per image, failures, and a rerun.
 
     python -m benchmarks.speed.batch [--files N] [--size WxH] [--model M] [-s S] [--workers N]
 
 N photographs in folders, among them 1% cut off or scrambled, 1% links, 2% duplicates, odd names, and one that changes all the
 time. *Overhead* is the time of the chunks that was not spent on pictures (fetching, storing, reading back, committing), as a share
-of that which was; *plain* is the same pictures through the same code in one process without a cluster. Fails when anything
+of the time that was; *plain* is the same pictures through the same code in one process without a cluster. Fails when anything
 but the bad files is missing, or a rerun does anything.
 """
 
@@ -41,10 +41,10 @@ ODD = (
     'it\'s "{n}".webp',
     "{n}" + "x" * 240 + ".png",
 )
-"""Names that have broken tools: other scripts, dashes, line breaks, letters that turn the line, quotes, 250 characters."""
+"""Names that have broken tools: other scripts, dashes, line breaks, right-to-left letters, quotes, 250 characters."""
 PLAIN = 200
 RESTLESS_BYTES = 32 << 20
-"""So large that nobody reads the file between two of its changes."""
+"""Bytes: too many for a reader to finish between two changes of the file."""
 
 
 def make_batch(folder: Path, files: int, width: int, height: int) -> set[str]:
@@ -80,7 +80,7 @@ def make_batch(folder: Path, files: int, width: int, height: int) -> set[str]:
 
 
 def plain_seconds(folder: Path, spec: Spec, bad: set[str]) -> float:
-    """Seconds an image that the pictures alone take, in this process."""
+    """Measure the seconds per image of the pictures alone, in this process."""
     from workers.generators.registry import load
     from workers.images.image import enhance_image
 
@@ -123,6 +123,7 @@ def _beside(moving: Path, command: list[str]) -> subprocess.CompletedProcess[str
 
 
 def main() -> int:
+    """Print the measurements; 1 when anything but the bad files is missing, or a rerun does anything."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed.batch", description=(__doc__ or "").splitlines()[0]
     )
@@ -155,7 +156,7 @@ def main() -> int:
             (out / "reel 1" / "01000.jpg").unlink(missing_ok=True)
             stood = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
             began = time.monotonic()
-            again = _beside(moving, command)  # as it was refused, it is the same job only when it is refused again
+            again = _beside(moving, command)  # it was refused, so the job is the same only when it is refused again
             rerun = time.monotonic() - began
             jobs = len(list(records.jobs()))
         with (out / "failures.csv").open(newline="") as file:

@@ -1,10 +1,10 @@
-"""One large photograph through one command, from outside: memory of every process, and time.
+"""One large photograph through one command, measured from outside: memory of every process, and time.
 
     python -m benchmarks.speed.big_images [--size WxH] [--model M] [-s S] [--workers N]
 
 Makes a TIFF of that size (a photograph repeated, with grain, so that it neither deflates to nothing nor not at all), starts an
-embedded cluster, runs `respool run` on it, and prints the peak memory (VmHWM) of every process, the time, the bands, and what a
-second library (tifffile) says of the result. Linux only.
+embedded cluster, runs `respool run` on it, and prints the peak memory (VmHWM) of every process, the time, the bands, and the
+result as a second library (tifffile) reads it. Linux only.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def make_photograph(path: Path, width: int, height: int) -> Path:
 
 
 def main() -> None:
+    """Run the measurement and print it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", default="6000x6000")
     parser.add_argument("--model", default="realesr-animevideov3")

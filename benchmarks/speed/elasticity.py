@@ -1,4 +1,4 @@
-"""Does throughput follow the workers? An embedded cluster grown from 1 to 4 workers and back in the middle of one job.
+"""Throughput of an embedded cluster that grows from 1 to 4 workers and back in the middle of one job.
 
     python -m benchmarks.speed.elasticity [--seconds 2.0] [--chunks 10]
 
@@ -27,7 +27,7 @@ def phase(r: Rig, job: str, workers: int, chunks: int) -> float:
     """Scale to `workers`, and measure chunks a second over `chunks` commits, once all of them work."""
     scale(r.settings, workers)
     until(lambda: len(r.ledger.workers()) == workers, _PATIENCE_S, f"{workers} heartbeats")
-    if workers > 1:  # all have a chunk; with one, the job never stood still
+    if workers > 1:  # all have a chunk; with one worker, the job never paused
         until(lambda: (c := r.ledger.counts(job)) and c.running == workers, _PATIENCE_S, f"{workers} workers at work")
     first = _done(r, job)
     until(lambda: _done(r, job) > first, _PATIENCE_S, "a commit")

@@ -1,4 +1,4 @@
-"""One film through one command, from outside: ``python -m benchmarks.speed.end_to_end [--size WxH] [--frames N] [--model M] [-s S]``.
+"""One film through one command, measured from outside: ``python -m benchmarks.speed.end_to_end [--size WxH] [--frames N] [--model M] [-s S]``.
 
 Starts an embedded cluster with one worker, runs `respool run` on a film made for it, and prints how long the first chunk
 took from its first frame to its commit, frames a second, and peak memory (VmHWM) and CPU time of every process. Linux only.
@@ -24,6 +24,7 @@ from testkit.natural_clips import make_moving
 
 
 def main() -> None:
+    """Run the measurement and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--frames", type=int, default=60)

@@ -1,4 +1,4 @@
-"""What faces cost, and what the identity guard's limits come from. `python benchmarks/speed/faces.py` prints both.
+"""Cost of faces, and the measurements behind the identity check's limits; `python -m benchmarks.speed.faces` prints both.
 
 The restorer is GFPGANv1.4's network at full size with random weights: its work does not depend on them.
 """
@@ -26,10 +26,12 @@ from workers.generators.torch_backend import pick_device
 
 
 def tensor(pixels: np.ndarray) -> torch.Tensor:
+    """Convert an H x W x 3 uint8 picture to a 1 x 3 x H x W float tensor in 0..1."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
 
 
 def timed(what: str, call: Callable[[], object], times: int = 5) -> None:
+    """Print wall and CPU milliseconds of a call, the mean of `times`, and the peak memory."""
     call()
     wall, work = time.perf_counter(), time.process_time()
     for _ in range(times):
@@ -40,6 +42,7 @@ def timed(what: str, call: Callable[[], object], times: int = 5) -> None:
 
 
 def costs(detector: CenterFace, astronaut: np.ndarray) -> None:
+    """Print the cost of each step of face restoration."""
     for width, height in ((640, 480), (854, 480), (1920, 1080)):
         frame = cv2.resize(astronaut, (width, height))
         timed(f"detection, {width}x{height}", lambda frame=frame: detector(frame, 16))  # type: ignore[misc]
@@ -57,7 +60,7 @@ def costs(detector: CenterFace, astronaut: np.ndarray) -> None:
 
 
 def limits(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """The guard's measures for a perfect restorer (the clean original), and for pairs of different people."""
+    """Print the identity check's measures for a perfect restorer (the clean original) and for pairs of different people."""
     clean = tensor(astronaut)
     same = []
     for seed in range(24):
@@ -98,6 +101,7 @@ def _aligned(detector: CenterFace, face: np.ndarray) -> torch.Tensor | None:
 
 
 def main() -> None:
+    """Print costs and limits."""
     entry = catalog.load(Settings()).find("CenterFace", ("detector",))
     detector = CenterFace(fetch.fetch(entry, Settings()).path)
     astronaut = skimage.data.astronaut()

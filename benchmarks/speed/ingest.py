@@ -1,10 +1,10 @@
-"""What ingest and assembly cost: speed against real time, and memory for a minute and for two hours of film.
+"""Cost of ingest and assembly: speed against real time, and memory for a minute and for two hours of film.
 
     python -m benchmarks.speed.ingest [--minutes 1 120] [--container mp4 mkv ts]
 
-Each measurement runs in a process of its own, whose heap is asked for what `orchestrator.sandbox.parent` asks. The long film is ten encoded seconds, repeated packet by packet, so that
-its size and structure are real and its making takes seconds. Times are CPU seconds. Its chunks are all alike, so one is encoded and given for
-all. Prints one table row per film.
+Each measurement runs in a process of its own with the heap settings of `orchestrator.sandbox.parent`. The long film
+repeats ten encoded seconds packet by packet, so that its size and structure are real and it is made in seconds. Times
+are CPU seconds. All its chunks are equal, so one is encoded and used for all. Prints one table row per film.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FORMATS = {"mp4": "mp4", "mkv": "matroska", "ts": "mpegts"}
 
 
 def long_film(path: Path, minutes: float, suffix: str, size: tuple[int, int]) -> None:
-    """A film of `minutes` at `path`: ten seconds of picture and sound, again and again."""
+    """Write a film of `minutes` to `path`: ten seconds of picture and sound, repeated."""
     short = path.with_suffix(".short.mp4")
     base = Film("mp4", "libx264", x264(GOP), frames=SECONDS * RATE, size=size, sounds=(Sound("mp2"),))
     short.write_bytes(write(replace(base)))
@@ -65,7 +65,7 @@ def long_film(path: Path, minutes: float, suffix: str, size: tuple[int, int]) ->
 
 
 def measure(step: str, path: Path, folder: Path) -> dict[str, float]:
-    """Run `step` (ingest or assemble) on the film at `path`, in this process. What ingest leaves for assembly is a document, as in a job."""
+    """Run `step` (ingest or assemble) on the film at `path` in this process; ingest passes a document on, as in a job."""
     spec = Spec(model="identity", codec="x264", chunk_frames=SECONDS * RATE)
     document = folder / "index.json"
     began = time.process_time()
@@ -95,6 +95,7 @@ def measure(step: str, path: Path, folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
+    """Run the measurements and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 120])
     parser.add_argument("--container", nargs="+", default=list(FORMATS))

@@ -1,4 +1,4 @@
-"""What a processor's matrix unit (AMX) does in bf16 when it has nothing to wait for: products of its registers alone."""
+"""Peak of a processor's matrix unit (AMX) in bf16 without waiting for memory: products of its registers alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Writer(MatrixWriter):
 
 
 def peak(rounds: int) -> float:
-    """GFLOP/s of all cores together, the best of `rounds`; 0 where there is no such unit."""
+    """Measure GFLOP/s of all cores together, the best of `rounds`; 0 without such a unit."""
     if not has_matrix_unit():
         return 0.0
     writer, team = _Writer(), ThreadTeam(0)

@@ -15,14 +15,14 @@ from weights.pin import describe
 
 
 def pinned(model: str, settings: Settings) -> tuple[Weights, Path]:
-    """The catalog's entry and its file, fetched where it is not here yet."""
+    """Return the catalog's entry and its file, fetched when it is not here yet."""
     entry = catalog.load(settings).find(model)
     found = fetch(entry, settings)
     return describe(entry, found), found.path
 
 
 def enhancer(model: str, settings: Settings, **fields: object) -> tuple[Spec, object]:
-    """A spec for `model` with `fields`, and its generator, loaded as a worker loads it."""
+    """Build a spec for `model` with `fields`, and load its generator as a worker does."""
     from workers.generators.registry import load
 
     weights, path = pinned(model, settings)
@@ -31,7 +31,7 @@ def enhancer(model: str, settings: Settings, **fields: object) -> tuple[Spec, ob
 
 
 def upstream(model: str, settings: Settings, folder: Path) -> object:
-    """Upstream's RealESRGANer with the same weights, as its video script makes it for this machine."""
+    """Build upstream's RealESRGANer with the same weights, as its video script does for this machine."""
     from workers.generators import compat
     from workers.generators.basicsr_archs import architecture
 

@@ -1,4 +1,4 @@
-"""A command from outside: how long it takes, and what every process of it and of its cluster costs. Linux only."""
+"""A command measured from outside: its time, and memory and CPU of all its and its cluster's processes. Linux only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 from orchestrator.local import Cluster
 
 _PAUSE_S = 0.5
-"""Peaks are kept by the kernel; looking ten times a second took an eighth of a core from what was measured."""
+"""Seconds between looks. The kernel keeps the peaks; ten looks a second took an eighth of a core from the command."""
 
 
 class Watch:
@@ -22,7 +22,7 @@ class Watch:
         self._seen: dict[int, tuple[str, int, float]] = {}
 
     def run(self, cluster: Cluster, *arguments: str) -> float:
-        """Run `respool ARGUMENTS` on `cluster` and watch both; returns the seconds it took. Exits when the command fails."""
+        """Run `respool ARGUMENTS` on `cluster` and watch both; return the seconds it took. Exit when the command fails."""
         command = [str(Path(sys.executable).with_name("respool")), *arguments, "--state", str(cluster.folder.path)]
         began = time.monotonic()
         with subprocess.Popen(command) as run:
@@ -35,12 +35,12 @@ class Watch:
         return time.monotonic() - began
 
     def lines(self) -> str:
-        """A line for each process, the largest first."""
+        """Return a line for each process, the largest first."""
         ranked = sorted(self._seen.values(), key=lambda p: -p[1])
         return "\n".join(f"{size >> 20:6d} MiB {spent:7.1f} s of CPU  {program}" for program, size, spent in ranked)
 
     def _look(self, roots: list[psutil.Process]) -> None:
-        """Note `roots` and everything below them; those that ended keep their last figure."""
+        """Record `roots` and everything below them; processes that ended keep their last figure."""
         for root in roots:
             try:
                 for process in (root, *root.children(recursive=True)):
@@ -50,7 +50,7 @@ class Watch:
 
 
 def peak(pid: int | None = None) -> int:
-    """The most memory that a process (this one, unless said) has held, in bytes; getrusage would count its parent's before exec, too.
+    """Return the peak memory in bytes of a process (default: this one); getrusage would count its parent's before exec, too.
 
     Raises psutil.NoSuchProcess.
     """

@@ -1,10 +1,10 @@
-"""Scale, simulated honestly: real orchestrator, Redis, S3, broker and task code; only the enhancing is a sleep.
+"""Simulated scale: real orchestrator, Redis, S3, broker and task code; only the enhancing is a sleep.
 
-    python -m benchmarks.speed.scale --chunks 100000 --workers 64 --churn 0.1            no-op chunks: what orchestration costs
+    python -m benchmarks.speed.scale --chunks 100000 --workers 64 --churn 0.1            no-op chunks: cost of orchestration
     python -m benchmarks.speed.scale --chunks 2000 --workers 64 --seconds 5 10            parallel efficiency
 
 A simulated worker is a thread that takes real messages and runs the real `workers.runtime.worker.Worker` on them: claim, look
-for a commit, (sleep), conditional PUT, ledger. `--churn` is the share of chunks whose worker vanishes without a word.
+for a commit, (sleep), conditional PUT, ledger. `--churn` is the share of chunks whose worker vanishes without notice.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from workers.runtime.worker import Worker
 
 
 class Vanished(BaseException):
-    """The simulated worker is gone; nothing of it may run any more."""
+    """Raised when the simulated worker vanishes: none of its code may run any more."""
 
 
 class Simulated(Worker):
-    """A worker whose network is a sleep, and who may vanish while it holds a lease."""
+    """A worker whose network is a sleep and that may vanish while it holds a lease."""
 
     files: ClassVar[OrderedDict[str, JobFile]] = OrderedDict()
-    """What every worker reads once when it starts, held once a process: 100,000 chunks are 10 MB to fetch and 28 to hold."""
+    """Documents that every worker reads at its start, held once per process: 100,000 chunks are 10 MB to fetch, 28 to hold."""
 
     def __init__(self, settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
         super().__init__(settings)
@@ -68,7 +68,7 @@ class Simulated(Worker):
 
 
 def work(settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
-    """Take messages for ever; whoever vanishes comes back as somebody else, its lease left to run out."""
+    """Take messages for ever; a worker that vanishes returns under another name, and its lease runs out."""
     app = Celery("simulated", broker=settings.broker)
     life = 0
     while True:
@@ -89,11 +89,11 @@ def work(settings: Settings, name: str, seconds: tuple[float, float], churn: flo
 
 
 def crowd(options: argparse.Namespace) -> None:
-    """One process full of simulated workers."""
+    """Run one process full of simulated workers."""
     settings, own = load(), threading.local()
 
     def kept(known: Settings) -> Storage:
-        """A thread's one connection to S3: what boto3 takes to start (0.13 s) is a worker's start, not orchestration."""
+        """Return the thread's own connection to S3: boto3's start (0.13 s) belongs to a worker's start, not to orchestration."""
         if not hasattr(own, "storage"):
             own.storage = Storage(known)
         return own.storage
@@ -106,7 +106,7 @@ def crowd(options: argparse.Namespace) -> None:
 
 
 def submit_plain(settings: Settings, chunks: int, name: str = "simulated") -> str:
-    """A job of `chunks` chunks that need no input, planned already."""
+    """Submit a planned job of `chunks` chunks that need no input."""
     item = Item(0, "image", name, name, "0" * 64, 0)
     spec = Spec(model="identity", chunk_frames=int(time.time()))
     job = Job(job_id(spec, (item,)), spec, (item,), datetime.now(UTC).isoformat())
@@ -119,7 +119,7 @@ def submit_plain(settings: Settings, chunks: int, name: str = "simulated") -> st
 
 
 def first_chunk(settings: Settings, ledger: Ledger, large: str) -> float:
-    """Seconds until a small job, submitted while a large one is on its way, has its first chunk in a worker's hands."""
+    """Measure the seconds until a worker holds the first chunk of a small job that is submitted beside a large one."""
     until(lambda: (c := ledger.counts(large)) is not None and c.done > 0, 600, "the large job's first chunk")
     began, small = time.monotonic(), submit_plain(settings, 8, "small")
 
@@ -132,13 +132,13 @@ def first_chunk(settings: Settings, ledger: Ledger, large: str) -> float:
 
 
 def cpu(processes: dict[str, list[psutil.Process]]) -> dict[str, float]:
-    """CPU seconds by role so far, those of children included, ended or not: ingest and assembly run in such."""
+    """Sum CPU seconds by role, with all children, ended or not: ingest and assembly run in children."""
 
     def spent(process: psutil.Process) -> float:
         try:
             return sum(process.cpu_times()[:4])
         except psutil.NoSuchProcess:
-            return 0.0  # it ended just now, and its parent's own figure has it
+            return 0.0  # it just ended, and its parent's own figure includes it
 
     return {
         role: sum(spent(p) for m in members if m.is_running() for p in (m, *m.children(recursive=True)))

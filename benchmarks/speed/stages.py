@@ -1,10 +1,10 @@
-"""Where the time goes: ``python -m benchmarks.speed.stages``. The machine's matrix peak, each network against it, each stage of a film.
+"""The machine's matrix peak, each network against it, each stage of a film: ``python -m benchmarks.speed.stages``.
 
-The peak is that of a large product of two square matrices in PyTorch, in the precision: the best of a few seconds is said first, and
-each network's share is of the best right before each of its runs, as neighbours on a host come and go. Where there is a matrix unit, what it does
-with its registers alone is said too, which nothing reaches that reads memory. A network's work is what its convolutions cost when
-they are done directly; a backend that needs fewer multiplications (Winograd's way needs a quarter) can therefore be above 100 %.
-On a machine with a GPU everything runs on it.
+The peak is a large product of two square matrices in PyTorch in the same precision. The best of a few seconds is
+printed first; a network's share is of the best right before each of its runs, since neighbours on a host come and go.
+On a matrix unit, the peak of its registers alone is printed too; code that reads memory cannot reach it. A network's
+work counts its convolutions done directly, so a backend that needs fewer multiplications (Winograd needs a quarter)
+can be above 100 %. On a machine with a GPU everything runs on it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ SIZES = {
     "RealESRGAN_x4plus_anime_6B": (192, 256),
     "RealESRGAN_x4plus": (120, 160),
 }
-"""Models and the (height, width) that they are timed at on a CPU: about two seconds of a slow machine's work."""
+"""Models and the (height, width) that they are timed at on a CPU: about two seconds of work on a slow machine."""
 _GPU_SIZE = (480, 640)
-"""What all models are timed at on a GPU, as many frames at once as a film's worker takes; small pictures do not fill it."""
+"""Size at which all models are timed on a GPU, with a film worker's batch; small pictures do not fill a GPU."""
 _ALONE = 10
 """Runs of the network alone before the film, and after it."""
 _PEAK_S = 3.0
@@ -55,7 +55,7 @@ def _device() -> torch.device:
 
 
 def _seconds(work: Callable[[], object], rounds: int, before: int = 1) -> list[float]:
-    """Wall seconds of each of `rounds` runs after `before` that do not count."""
+    """Return the wall seconds of each of `rounds` runs after `before` runs that do not count."""
 
     def once() -> float:
         began = time.perf_counter()
@@ -70,7 +70,7 @@ def _seconds(work: Callable[[], object], rounds: int, before: int = 1) -> list[f
 
 
 def native_precisions() -> list[str]:
-    """Precisions that this machine multiplies in by itself."""
+    """List the precisions that this machine multiplies in natively."""
     if torch.cuda.is_available():
         return ["fp32", "bf16", "fp16"]
     from workers.generators.openvino_backend import precisions
@@ -79,7 +79,7 @@ def native_precisions() -> list[str]:
 
 
 def products() -> dict[str, tuple[Callable[[], object], float]]:
-    """A large matrix product in each precision, and its work in GFLOP."""
+    """Make a large matrix product in each precision, with its work in GFLOP."""
     found: dict[str, tuple[Callable[[], object], float]] = {}
     side = _SIDE * (2 if torch.cuda.is_available() else 1)
     for precision in native_precisions():
@@ -90,7 +90,7 @@ def products() -> dict[str, tuple[Callable[[], object], float]]:
 
 
 def peaks(rounds: int) -> dict[str, float]:
-    """GFLOP/s of a large matrix product in each precision."""
+    """Measure GFLOP/s of a large matrix product in each precision."""
     found = {}
     for precision, (product, work) in products().items():
         once = _seconds(product, rounds)[0]
@@ -111,8 +111,10 @@ class _Way:
 
 
 def networks(rounds: int, models: list[str], backends: list[str], precisions: list[str]) -> None:
-    """Each backend and precision of every model in turn, round by round: time of a frame, and share of what the fastest of ten
-    products did right before it."""
+    """Time each backend and precision of every model in turn, round by round.
+
+    Prints the time of a frame, and its share of the fastest of ten products right before it.
+    """
     known = {name: made for name, made in products().items() if name in precisions}
     if not known:
         sys.exit(f"this machine multiplies in {', '.join(native_precisions())}, and in none of {', '.join(precisions)}")
@@ -139,14 +141,14 @@ def networks(rounds: int, models: list[str], backends: list[str], precisions: li
 
 
 def _frame(height: int, width: int) -> tuple[int, torch.Tensor]:
-    """How many frames a film's worker takes at once here, and one of them: 1 x 3 x H x W on the device."""
+    """Return the batch of a film's worker here, and one frame of it: 1 x 3 x H x W on the device."""
     image = photograph(height, width)[:height, :width]
     rgb = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float().div(255)
     return BATCH if torch.cuda.is_available() else 1, rgb.to(_device())
 
 
 def _ways(model: str, height: int, width: int, backends: list[str], precisions: list[str]) -> tuple[list[_Way], float]:
-    """Every way that this machine has, warm, and the network's operations for each input pixel."""
+    """List every way that this machine has, warmed up, and the network's operations per input pixel."""
     from benchmarks.speed.models import enhancer, upstream
 
     together, rgb = _frame(height, width)
@@ -176,8 +178,11 @@ def _ways(model: str, height: int, width: int, backends: list[str], precisions: 
 
 
 def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any], rounds: int) -> None:
-    """Seconds of each stage of a film's chunk in the last of `rounds`, and the network's busy share; seconds a frame, and the network's alone in the
-    same process right before and right after each round; which share of that speed the film has; the memory of the process."""
+    """Time a film's chunk by stage in the last of `rounds`, and print the network's busy share.
+
+    Also prints seconds per frame, the network's alone in the same process right before and after each round, the film's
+    share of that speed, and the memory of the process.
+    """
     from benchmarks.speed.models import enhancer
     from testkit.materials.in_process import restore
 
@@ -211,6 +216,7 @@ def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any],
 
 
 def main() -> None:
+    """Run the measurements and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="*", default=list(SIZES))
@@ -228,7 +234,7 @@ def main() -> None:
         film(arguments.film, arguments.frames, (width, height), fields, arguments.rounds)
         return
     if not arguments.peaks:
-        # What workers ask of the machine is read when a process starts; a matrix product is faster without.
+        # A worker's memory settings are read when a process starts; a matrix product is faster without them.
         found = json.dumps(peaks(arguments.rounds))
         process_env.configure()
         os.execv(sys.executable, command_of(__spec__, *sys.argv[1:], "--peaks", found))
@@ -249,7 +255,7 @@ def main() -> None:
         columns = "decode, to RGB, network, from RGB, encode, wall, network busy, s a frame, network alone, share of its speed, peak MiB"
         print(f"\n| film | {columns.replace(', ', ' | ')} |\n| --- |{' --- |' * 11}", flush=True)
         for model in arguments.models:
-            # In a process of its own, as a worker is one: what it asks of the machine, and its memory, are its own.
+            # In a process of its own, like a worker: its settings and its memory are its own.
             height, width = _GPU_SIZE if torch.cuda.is_available() else SIZES[model]
             command = command_of(__spec__, "--film", model, "--frames", arguments.frames)
             command += ["--rounds", str(arguments.rounds), "--size", arguments.size or f"{width}x{height}"]

@@ -1,4 +1,4 @@
-"""Upstream's own loop against ours on the same film: ``python -m benchmarks.speed.upstream [--model M] [--frames N] ...``.
+"""Upstream's own loop beside ours on the same film: ``python -m benchmarks.speed.upstream [--model M] [--frames N] ...``.
 
 Upstream is the loop of its inference_realesrgan_video.py with its RealESRGANer (package realesrgan): frame by frame, decode to BGR,
 enhance, encode with libx264's defaults. Where it pipes through ffmpeg processes, decoding and encoding get threads of their own
@@ -37,7 +37,7 @@ SIDES = {
     "ours, upstream's encoder settings": {"crf": 23.0, "preset": "medium"},
     "ours": {},
 }  # fmt: skip
-"""What is compared: fields of the spec. libx264's defaults are crf 23 and preset medium."""
+"""Compared settings: fields of the spec. libx264's defaults are crf 23 and preset medium."""
 
 
 def _ready(began: float) -> float:
@@ -128,6 +128,7 @@ def run_ours(
 
 
 def child(arguments: argparse.Namespace) -> None:
+    """Run one side in this process and print its measurements as JSON."""
     began = psutil.Process().create_time()
     if arguments.child == "upstream":
         made = run_upstream(arguments.model, arguments.film, arguments.out, arguments.scale, began)
@@ -143,7 +144,7 @@ def child(arguments: argparse.Namespace) -> None:
 
 
 def measure(side: str, arguments: argparse.Namespace, film: Path, out: Path) -> dict[str, Any]:
-    """One run of one side in a process of its own."""
+    """Run one side once in a process of its own."""
     command = command_of(__spec__, "--child", side, "--model", arguments.model)
     command += ["--film", str(film), "--out", str(out), "--scale", str(arguments.scale)]
     command += ["--no-reuse"] if arguments.no_reuse else []
@@ -155,7 +156,7 @@ def measure(side: str, arguments: argparse.Namespace, film: Path, out: Path) -> 
 
 
 def psnr(first: Path, second: Path) -> float:
-    """Luma PSNR of two films, over all their frames."""
+    """Compute the luma PSNR of two films over all their frames."""
     total, count = 0.0, 0
     with av.open(str(first)) as a, av.open(str(second)) as b:
         for x, y in zip(a.decode(video=0), b.decode(video=0), strict=True):
@@ -166,7 +167,7 @@ def psnr(first: Path, second: Path) -> float:
 
 
 def network_psnr(model: str, film: Path) -> float:
-    """PSNR of our float result against upstream's network, for the same RGB picture."""
+    """Compute the PSNR of our float result against upstream's network for the same RGB picture."""
     import torch
 
     from benchmarks.speed.models import enhancer, upstream
@@ -188,6 +189,7 @@ def network_psnr(model: str, film: Path) -> float:
 def table(
     arguments: argparse.Namespace, runs: dict[str, list[dict[str, Any]]], film: Path, outs: dict[str, Path]
 ) -> None:
+    """Print the table of all sides and the PSNR of their films."""
     base = statistics.median(r["seconds"] / r["frames"] for r in runs["upstream"])
     print(
         "| | s/frame, median (lowest-highest) | ratio of medians | CPU s/frame | start-up s | peak MiB | PSNR of the films, luma |"
@@ -211,6 +213,7 @@ def table(
 
 
 def main() -> None:
+    """Run all sides, interleaved, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="realesr-animevideov3")
     parser.add_argument("--size", default="640x480")
