@@ -15,11 +15,14 @@ from msgspec import Struct
 
 from contract.errors import Newer, UsageError
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 """The version that is written."""
 
-KNOWN: tuple[int, ...] = (1,)
+KNOWN: tuple[int, ...] = (1, 2)
 """The versions that are read: the one that is written, and those that may still be in use during an upgrade."""
+
+Version = Literal[1, 2]
+"""Versions of plans, commits and manifests. Documents without a field of version 2 stay at 1."""
 
 T = TypeVar("T", bound=Struct)
 
@@ -62,7 +65,7 @@ class _Versioned(Struct):
 
 def _newer(data: bytes, kind: type[Struct], error: msgspec.DecodeError) -> bool:
     """Return True if the document that `error` refused has a later version, or fields of one."""
-    known = {field.name: field.default for field in msgspec.structs.fields(kind)}.get("version", VERSION)
+    known = {field.name: field.default for field in msgspec.structs.fields(kind)}.get("version", 1)
     try:
         found = _decoder(_Versioned).decode(data).version
     except msgspec.DecodeError:

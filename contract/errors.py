@@ -8,6 +8,7 @@ RespoolError                      the root; str() is one sentence: what, which v
 │   │   └── SourceChanged         the source is not the one that was submitted
 │   ├── WeightsError              weights are missing, unknown, unsafe or not the pinned bytes
 │   ├── IntegrityError            stored bytes differ from their recorded hash
+│   │   └── Missing               an object that must be in the store is not
 │   ├── EnhanceError              a chunk cannot be enhanced (NaN, black, out of memory at the smallest tile)
 │   ├── VerifyError               the assembled result is not what the plan promised
 │   └── Cancelled                 the user asked for the job to stop
@@ -54,6 +55,10 @@ class WeightsError(PermanentError):
 
 class IntegrityError(PermanentError):
     """Raised when stored bytes differ from the hash that was recorded for them."""
+
+
+class Missing(IntegrityError):
+    """Raised when an object that must be in the store is not."""
 
 
 class EnhanceError(PermanentError):

@@ -14,9 +14,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from contract.documents import VERSION
+from contract.documents import Version
+
+_IDENTITY = 1
+"""Goes into job ids. It never rises: the same submission is the same job under every version."""
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+MaybeSha256 = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
 JobId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 Natural = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -138,6 +142,19 @@ class Chunk(Struct, frozen=True, forbid_unknown_fields=True):
     label: str
     band: Natural = 0
     bands: Positive = 1
+    input: MaybeSha256 = ""
+    """SHA-256 of what the chunk is made of: the stored run of a video chunk, the joined hashes of the images of an image
+    chunk. Empty in plans of version 1."""
+
+    @property
+    def items(self) -> range:
+        """The items that the chunk has frames of."""
+        return range(self.first, self.first + self.count) if self.kind == "image" else range(self.item, self.item + 1)
+
+    def work(self, job: str) -> str:
+        """Return the SHA-256 of all that decides which frames this chunk of `job` owns; its number and label do not."""
+        owned = (job, self.kind, self.item, self.first, self.count, self.band, self.bands, self.input)
+        return hashlib.sha256(msgspec.json.encode(owned)).hexdigest()
 
 
 class ItemFailure(Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,26 +170,48 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
     `duplicates` are pairs (item, earlier item of the same bytes): the later one is not computed but gets the earlier
     one's result.
+
+    A later plan of the same job extends an earlier one: chunks keep their numbers, and no number is given twice. `opening` is
+    the value of `Control.retries` that the plan was made for, `retired` are numbers of chunks that later ones replace, and
+    `indexes` holds the SHA-256 of each film's index.
     """
 
     job: JobId
     chunks: tuple[Chunk, ...]
     failures: tuple[ItemFailure, ...] = ()
     duplicates: tuple[tuple[Natural, Natural], ...] = ()
-    version: Literal[1] = 1
+    opening: Natural = 0
+    retired: tuple[Natural, ...] = ()
+    indexes: tuple[tuple[Natural, Sha256], ...] = ()
+    version: Version = 2
+
+    @property
+    def live(self) -> tuple[Chunk, ...]:
+        """The chunks that the result is made of."""
+        gone = set(self.retired)
+        return tuple(chunk for chunk in self.chunks if chunk.n not in gone) if gone else self.chunks
 
     @property
     def frames(self) -> int:
         """Count the frames that the whole job must deliver; an image counts as one."""
-        return sum(c.count for c in self.chunks)
+        return sum(c.count for c in self.live)
 
 
 class Control(Struct, frozen=True, forbid_unknown_fields=True):
-    """control.json: the user's last request. `retries` counts `respool retry` and only rises."""
+    """control.json: the user's last request; replaced only by a writer that has read it (If-Match).
+
+    `retries` counts `respool retry`, and rises only: it numbers the openings of the job. `changes` counts all changes.
+    A plan of an opening before `replan` is to be extended first, by items that ingest had refused and by those in `recut`,
+    whose stored inputs are lost. `collected` says that `respool gc` removed the sources and chunks.
+    """
 
     paused: bool = False
     cancelled: bool = False
     retries: Natural = 0
+    replan: Natural = 0
+    recut: tuple[Natural, ...] = ()
+    changes: Natural = 0
+    collected: bool = False
 
 
 def where(first: int, count: int) -> str:
@@ -213,6 +252,9 @@ class Done(Struct, frozen=True, forbid_unknown_fields=True):
 
     `record` holds facts that decide nothing: device, precision, backend and its reason, seconds per stage, retries
     within the attempt, frames reused. `notes` are sentences that the user must see.
+
+    `work` (see `Chunk.work`), `item`, `first` and `count` name what was owed, so that no commit is credited to other frames;
+    `work` is empty in commits of version 1. `frames` and `missing`, which the source does not give, make `count`.
     """
 
     chunk: Natural
@@ -225,7 +267,26 @@ class Done(Struct, frozen=True, forbid_unknown_fields=True):
     notes: tuple[str, ...] = ()
     reorder: Natural = 0
     record: dict[str, msgspec.Raw] = field(default_factory=dict)
-    version: Literal[1] = 1
+    work: MaybeSha256 = ""
+    item: Natural = 0
+    first: Natural = 0
+    count: Natural = 0
+    missing: Natural = 0
+    version: Version = 2
+
+    def mismatch(self, job: str, chunk: Chunk) -> str:
+        """Return what shows that this is no commit of `chunk` of `job`, in a few words; empty when it is one."""
+        if self.chunk != chunk.n:
+            return f"it is of chunk {self.chunk}"
+        if any(output.item not in chunk.items for output in self.outputs):
+            return "it holds results of other items"
+        if not self.work and not chunk.input:  # both of version 1, which says no more
+            return "" if self.frames <= chunk.count else f"it has {self.frames} frames instead of {chunk.count}"
+        if self.work != chunk.work(job):
+            return f"it is of item {self.item}, {where(self.first, self.count)}, or of another cut of them"
+        if self.frames + self.missing != chunk.count:
+            return f"its {self.frames} frames and {self.missing} missing ones are not {chunk.count}"
+        return ""
 
 
 class Failed(Struct, frozen=True, forbid_unknown_fields=True):
@@ -248,7 +309,10 @@ class ResultFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """manifest.json: the job's single commit. `state` is ``failed`` when any item failed, ``done`` otherwise."""
+    """manifest.json: the job's single commit. `state` is ``failed`` when any item failed, ``done`` otherwise.
+
+    One of an `opening` before `Control.retries` is out of date: the job was opened again. Those of version 1 name none.
+    """
 
     job: JobId
     state: Literal["done", "failed"]
@@ -258,10 +322,11 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     notes: tuple[str, ...] = ()
     finished: str = ""
     record: dict[str, msgspec.Raw] = field(default_factory=dict)
-    version: Literal[1] = 1
+    opening: Natural = 0
+    version: Version = 2
 
 
 def job_id(spec: Spec, items: tuple[Item, ...]) -> str:
     """Derive 16 hex digits from the spec and the items' names and SHA-256: the same submission is the same job."""
-    body = msgspec.json.encode((VERSION, spec, items), order="deterministic")
+    body = msgspec.json.encode((_IDENTITY, spec, items), order="deterministic")
     return hashlib.sha256(body).hexdigest()[:16]

@@ -1,13 +1,13 @@
 """Object keys as pure functions: the only place that knows the layout of the bucket.
 
 jobs/<job>/job.json                    the spec and its items, immutable
-jobs/<job>/plan.json                   the chunks, immutable, written once by ingest
+jobs/<job>/plan.json                   the chunks, written by ingest; replaced only by a plan that extends it
 jobs/<job>/control.json                pause, cancel and retry, as last asked for
 jobs/<job>/items/<n>/source            original bytes
-jobs/<job>/items/<n>/index.json        streams, frame index, colour, plan
+jobs/<job>/items/<n>/indexes/<sha256>  streams, frame index, colour, plan (of version 1: index.json)
+jobs/<job>/items/<n>/runs/<sha256>     packet run of a chunk (of version 1: chunks/<n>/input)
 jobs/<job>/items/<n>/refused.txt       why the submitter could not upload this source
 jobs/<job>/items/<n>/sequence.json     of numbered images that became a film: their names and hashes
-jobs/<job>/chunks/<n>/input            packet run or image list
 jobs/<job>/chunks/<n>/attempt-<a>      an uncommitted result (a chunk of images: one object below it each)
 jobs/<job>/chunks/<n>/done.json        THE commit
 jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
@@ -36,6 +36,13 @@ def check_job(job: str) -> str:
     if not _JOB.fullmatch(job):
         raise UsageError(f"{job[:80]!r} is not a job id: expected 16 hexadecimal digits, as `respool submit` prints.")
     return job
+
+
+def check_sha256(sha256: str) -> str:
+    """Return `sha256` when it is one in hex; raise UsageError otherwise."""
+    if not _SHA256.fullmatch(sha256):
+        raise UsageError(f"{sha256[:80]!r} is not a SHA-256: expected 64 hexadecimal digits.")
+    return sha256
 
 
 def _number(n: int) -> str:
@@ -69,9 +76,15 @@ def source(job: str, item: int) -> str:
     return f"{job_prefix(job)}items/{_number(item)}/source"
 
 
-def index(job: str, item: int) -> str:
-    """Return the key of a film's index."""
-    return f"{job_prefix(job)}items/{_number(item)}/index.json"
+def index(job: str, item: int, sha256: str = "") -> str:
+    """Return the key of a film's index by its content, so that two ingests never overwrite each other's; of version 1 without one."""
+    folder = f"{job_prefix(job)}items/{_number(item)}/"
+    return f"{folder}indexes/{check_sha256(sha256)}" if sha256 else f"{folder}index.json"
+
+
+def run(job: str, item: int, sha256: str) -> str:
+    """Return the key of the packets of a video chunk by their content."""
+    return f"{job_prefix(job)}items/{_number(item)}/runs/{check_sha256(sha256)}"
 
 
 def items_prefix(job: str) -> str:
@@ -95,7 +108,7 @@ def chunk_prefix(job: str, chunk: int) -> str:
 
 
 def chunk_input(job: str, chunk: int) -> str:
-    """Return the key of a chunk's packet run or image list."""
+    """Return the key of the packets of a video chunk in plans of version 1."""
     return chunk_prefix(job, chunk) + "input"
 
 

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from contract.errors import IntegrityError
 from contract.film import Colour, Encoding, Scanning
-from contract.job import Natural, Positive
+from contract.job import JobId, Natural, Positive, Sha256
 
 MAGIC = b"RSPLRUN1"
 END = 0xFFFFFFFF
@@ -38,6 +38,14 @@ MAX_PAYLOAD = 1 << 30
 """An uncompressed 16K frame of 16-bit RGBA is 1 GiB."""
 _RECORD = struct.Struct("<IqB")
 _SIDE = struct.Struct("<BI")
+
+
+class RunOwner(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose frames a run holds: an item of a job, and the SHA-256 of its source."""
+
+    job: JobId
+    item: Natural
+    source: Sha256
 
 
 class RunHeader(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +72,8 @@ class RunHeader(Struct, frozen=True, forbid_unknown_fields=True):
     """Packets at the beginning that only settle the decoder: what goes wrong there says nothing about owned frames."""
     context: Natural = 0
     """Frames before and after the owned ones that a filter needs to see."""
+    owner: RunOwner | None = None
+    """None in runs of plans of version 1."""
 
 
 class RunPacket(Struct, frozen=True):

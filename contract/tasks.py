@@ -6,12 +6,12 @@ can therefore run side by side without receiving messages that they cannot read.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
-from contract.documents import KNOWN
+from contract.documents import KNOWN, Version
 from contract.errors import Newer, UsageError
 from contract.job import JobId
 
@@ -27,7 +27,7 @@ class Ring(Struct, frozen=True, forbid_unknown_fields=True):
 
     job: JobId
     chunk: Annotated[int, Meta(ge=0, lt=1 << 31)]  # beyond it Redis' scripts would count in floating point
-    version: Literal[1] = 1
+    version: Version = 1
 
 
 class _Versioned(Struct):

@@ -6,16 +6,20 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from contract import keys
 from contract.documents import decode, encode
-from contract.errors import IntegrityError, StorageError, UsageError
-from contract.job import Control, Done, Failed, Job, Manifest, Plan
+from contract.errors import IntegrityError, Missing, StorageError, UsageError
+from contract.job import Chunk, Control, Done, Failed, Job, Manifest, Plan
 from contract.parallel import in_order
 from stores.storage import Storage
 
 AT_ONCE = 16
 """Objects worked on at a time; boto3's pool holds as many connections."""
+
+_ROUNDS = 8
+"""Tries of replacing a document that others replace too."""
 
 MAX_DOCUMENT = 256 << 20
 """Bytes that a document may have: job.json of a million images. What is larger was not written by us."""
@@ -51,23 +55,58 @@ class Records:
     def plan(self, job: str) -> Plan | None:
         return self._read(keys.plan(job), Plan)
 
+    def planned(self, job: str, control: Control) -> Plan | None:
+        """Return the plan; None while there is none, or while it is to be extended for the opening at hand."""
+        plan = self.plan(job)
+        return plan if plan is not None and plan.opening >= control.replan else None
+
+    def tagged_plan(self, job: str) -> tuple[Plan, str] | None:
+        """Return the plan and its ETag, by which `swap` replaces it; None where there is none."""
+        return self._tagged(keys.plan(job), Plan)
+
     def control(self, job: str) -> Control:
         return self._read(keys.control(job), Control) or Control()
 
-    def set_control(self, job: str, control: Control) -> None:
-        self.storage.put(keys.control(job), encode(control))
+    def tagged_control(self, job: str) -> tuple[Control, str | None]:
+        """Return what was last asked for, and what `change_control` needs to know it by."""
+        return self._tagged(keys.control(job), Control) or (Control(), None)
 
-    def manifest(self, job: str) -> Manifest | None:
-        return self._read(keys.manifest(job), Manifest)
+    def change_control(self, job: str, control: Control, tag: str | None) -> Control | None:
+        """Replace what `tagged_control` gave, one change later; None when somebody else has changed it meanwhile."""
+        changed = replace(control, changes=control.changes + 1)
+        return changed if self.storage.swap(keys.control(job), encode(changed), tag) else None
 
-    def settled(self, job: str, total: int | None = None) -> tuple[set[int], set[int]]:
-        """(chunks with a done.json, chunks with a failed.json), from one listing; none beyond `total`, the plan's."""
+    def manifest(self, job: str, control: Control | None = None) -> Manifest | None:
+        """Return what ended the job; None while it has not ended, or since it was opened again (as `control` says)."""
+        found = self._read(keys.manifest(job), Manifest)
+        if found is None or found.version == 1:
+            return found
+        return None if found.opening < (control or self.control(job)).retries else found
+
+    def end(self, manifest: Manifest) -> Manifest:
+        """Write `manifest` unless one of its opening is there; return the one that counts."""
+        key = keys.manifest(manifest.job)
+        for _ in range(_ROUNDS):
+            if self.storage.put(key, encode(manifest), if_absent=True):
+                return manifest
+            found = self._tagged(key, Manifest)
+            if found is None:
+                continue
+            if found[0].version == 1 or found[0].opening >= manifest.opening:
+                return found[0]
+            if self.storage.swap(key, encode(manifest), found[1]):  # of an earlier opening
+                return manifest
+        raise StorageError(f"{key} changes all the time; the job is looked at again.")
+
+    def settled(self, job: str, plan: Plan | None = None) -> tuple[set[int], set[int]]:
+        """(chunks with a done.json, chunks with a failed.json), from one listing; with `plan` only its live ones."""
+        live = None if plan is None else {chunk.n for chunk in plan.live}
         done: set[int] = set()
         failed: set[int] = set()
         prefix = keys.job_prefix(job) + "chunks/"
         for key, _ in self.storage.list(prefix):
             number, _, name = key[len(prefix) :].partition("/")
-            if number != str(_integer(number)) or (total is not None and int(number) >= total):
+            if number != str(_integer(number)) or (live is not None and int(number) not in live):
                 continue  # no chunk of ours is called so
             if name == "done.json":
                 done.add(int(number))
@@ -75,32 +114,39 @@ class Records:
                 failed.add(int(number))
         return done, failed - done
 
-    def dones(self, job: str, chunks: Iterable[int]) -> Iterator[Done]:
-        """The commits of `chunks`, in their order; StorageError when one is missing, IntegrityError when one is no commit.
+    def dones(self, plan: Plan, chunks: Iterable[int]) -> Iterator[Done]:
+        """Yield the commits of `chunks` of `plan`, in their order; raise as `done` does."""
+        return in_order(lambda n: self.done(plan.job, plan.chunks[n]), chunks, AT_ONCE, "read")
 
-        A commit names only what its own chunk's attempts stored, whoever wrote it.
+    def done(self, job: str, chunk: Chunk) -> Done:
+        """Return the commit of one chunk; raise Missing where there is none, IntegrityError where it is not the chunk's.
+
+        A commit names only what its own chunk's attempts stored, and the frames that the plan has the chunk own.
         """
-        return in_order(lambda chunk: self.done(job, chunk), chunks, AT_ONCE, "read")
-
-    def done(self, job: str, chunk: int) -> Done:
-        """The commit of one chunk; raises as `dones` does."""
-        key = keys.done(job, chunk)
+        key = keys.done(job, chunk.n)
         done = self._read(key, Done)
         if done is None:
-            raise StorageError(f"object {key} is not in bucket {self.storage.bucket}; was the job removed?")
-        own = keys.chunk_prefix(job, chunk) + "attempt-"
-        if done.chunk != chunk or any(not output.key.startswith(own) for output in done.outputs):
-            raise IntegrityError(f"{key} names objects that are not its chunk's; `respool retry {job}` does it again.")
+            raise Missing(f"object {key} is not in bucket {self.storage.bucket}; `respool retry {job}` does it again.")
+        own = keys.chunk_prefix(job, chunk.n) + "attempt-"
+        wrong = done.mismatch(job, chunk)
+        if any(not output.key.startswith(own) for output in done.outputs):
+            wrong = "it names objects that are not its chunk's"
+        if wrong:
+            raise IntegrityError(f"{key} is no commit of {chunk.label}: {wrong}; `respool retry {job}` does it again.")
         return done
 
     def failed(self, job: str, chunk: int) -> Failed:
         """Why a chunk was set aside."""
         found = self._read(keys.failed(job, chunk), Failed)
         if found is None:
-            raise StorageError(f"object {keys.failed(job, chunk)} is not in bucket {self.storage.bucket}.")
+            raise Missing(f"object {keys.failed(job, chunk)} is not in bucket {self.storage.bucket}.")
         return found
 
     def _read(self, key: str, kind: type[T]) -> T | None:
         """A document, decoded strictly; None when there is none."""
-        data = self.storage.find(key, MAX_DOCUMENT)
-        return None if data is None else decode(data, kind, key)
+        found = self._tagged(key, kind)
+        return None if found is None else found[0]
+
+    def _tagged(self, key: str, kind: type[T]) -> tuple[T, str] | None:
+        found = self.storage.tagged(key, MAX_DOCUMENT)
+        return None if found is None else (decode(found[0], kind, key), found[1])

@@ -28,6 +28,7 @@ from stores import addresses
 JOBS = "respool:jobs"
 WORKERS = "respool:workers"
 SUBMITTED = "respool:submitted"
+OPENINGS = "respool:openings"
 EPOCH = "respool:epoch"
 _FRESH_S = 30.0
 Claim = Literal["claimed", "leased", "done", "failed", "paused", "cancelled", "unknown"]
@@ -66,6 +67,8 @@ class Counts:
     paused: bool
     cancelled: bool
     lapsed: int = 0
+    opening: int = 0
+    changes: int = 0
 
     @property
     def settled(self) -> bool:
@@ -103,7 +106,18 @@ class Ledger:
         folder = resources.files("stores") / "lua"
         self._scripts = {
             name: self._redis.register_script((folder / f"{name}.lua").read_text())
-            for name in ("claim", "renew", "release", "settle", "dispatch", "reconcile", "revive", "create")
+            for name in (
+                "claim",
+                "renew",
+                "release",
+                "settle",
+                "dispatch",
+                "reconcile",
+                "revive",
+                "create",
+                "ask",
+                "close",
+            )
         }
 
     def _call(self, call: Callable[[], R]) -> R:
@@ -126,8 +140,12 @@ class Ledger:
     # Jobs
 
     def create(self, plan: Plan, priority: int, control: Control, done: dict[int, int], failed: Iterable[int]) -> bool:
-        """Make the ledger of a job from what S3 holds; `done` maps chunk to frames. False when it is there already."""
-        lost = set(failed) - done.keys()
+        """Make the ledger of a job from what S3 holds; `done` maps chunk to frames. False when it is there already.
+
+        One of an earlier opening of the job is replaced. Retired chunks are noted as done and in no count.
+        """
+        lost = set(failed) - done.keys() - set(plan.retired)
+        settled = done.keys() | set(plan.retired)
         total = len(plan.chunks)
         made = self._run(
             "create",
@@ -137,12 +155,15 @@ class Ledger:
             total,
             plan.frames,
             sum(done.values()),
-            len(done),
+            len(settled),
             len(lost),
             int(control.paused),
             int(control.cancelled),
-            _bits(done, total),
+            _bits(settled, total),
             _bits(lost, total),
+            plan.opening,
+            len(plan.retired),
+            control.changes,
         )
         return bool(made)
 
@@ -172,9 +193,10 @@ class Ledger:
         fields, running, waiting = self._call(read)
         if not fields:
             return None
+        retired = int(fields.get("retired", 0))
         return Counts(
-            total=int(fields["total"]),
-            done=int(fields["done"]),
+            total=int(fields["total"]) - retired,
+            done=int(fields["done"]) - retired,
             failed=int(fields["failed"]),
             running=running,
             waiting=waiting,
@@ -185,6 +207,8 @@ class Ledger:
             paused=fields["paused"] == "1",
             cancelled=fields["cancelled"] == "1",
             lapsed=int(fields.get("lapsed", 0)),
+            opening=int(fields.get("opening", 0)),
+            changes=int(fields.get("changes", 0)),
         )
 
     def done(self, job: str) -> bytes:
@@ -215,7 +239,27 @@ class Ledger:
 
     def announce_job(self, job: str) -> None:
         """Tell orchestrators that a job is there, or there again."""
-        self._call(lambda: self._redis.sadd(SUBMITTED, keys.check_job(job)))
+
+        def write() -> None:
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hincrby(OPENINGS, keys.check_job(job), 1)
+            pipe.sadd(SUBMITTED, job)
+            pipe.execute()
+
+        self._call(write)
+
+    def announcements(self, job: str) -> int:
+        """Return how often a job was announced, as far as this Redis remembers."""
+        return int(cast(str | None, self._call(lambda: self._redis.hget(OPENINGS, job))) or 0)
+
+    def close(self, job: str, announcements: int) -> bool:
+        """Drop an ended job's ledger, unless it was announced again since `announcements` were counted; False then."""
+        closed = bool(self._run("close", [_job(job), JOBS, SUBMITTED, OPENINGS], job, announcements))
+        if closed:
+            reasons = self._call(lambda: list(self._redis.scan_iter(match=f"{_job(job)}:reasons:*", count=1000)))
+            if reasons:
+                self._call(lambda: self._redis.delete(*reasons))
+        return closed
 
     def taken_up(self, job: str) -> None:
         """The job needs no further announcement."""
@@ -226,11 +270,11 @@ class Ledger:
         return not self._call(lambda: self._redis.set(EPOCH, "1", nx=True))
 
     def ask(self, job: str, control: Control) -> None:
-        """Tell everybody who renews a lease what was asked of the job; no effect on a job without a ledger."""
-        name = _job(job)
-        if self._call(lambda: self._redis.exists(name)):
-            values = {"paused": int(control.paused), "cancelled": int(control.cancelled)}
-            self._call(lambda: self._redis.hset(name, mapping=cast(Any, values)))
+        """Tell everybody who renews a lease what was asked of the job; no effect on a job without a ledger.
+
+        A `control` that is older than what the ledger has changes nothing.
+        """
+        self._run("ask", [_job(job)], int(control.paused), int(control.cancelled), control.changes)
 
     def reasons(self, job: str, chunk: int) -> tuple[str, ...]:
         """Why each earlier attempt of a chunk ended, oldest first."""

@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from contract.errors import IntegrityError, StorageError, Unreachable, UsageError
+from contract.errors import IntegrityError, Missing, StorageError, Unreachable, UsageError
 from contract.settings import Settings
 from stores.object_reader import Reader
 
@@ -94,16 +94,21 @@ class Storage:
                 raise self._translate(error, "") from error
 
     def get(self, key: str) -> bytes:
-        """The whole object, held against its SHA-256; StorageError when absent, IntegrityError when it differs."""
+        """The whole object, held against its SHA-256; Missing when absent, IntegrityError when it differs."""
         data = self.find(key)
         if data is None:
-            raise StorageError(f"object {key} is not in bucket {self.bucket}; was the job removed?")
+            raise self._missing(key)
         return data
 
     def find(self, key: str, limit: int | None = None) -> bytes | None:
         """Like `get`, but None when there is no such object, and UsageError when it has more than `limit` bytes."""
+        found = self.tagged(key, limit)
+        return None if found is None else found[0]
 
-        def read() -> bytes | None:
+    def tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
+        """Return as `find` does, with the object's ETag, by which `swap` knows it."""
+
+        def read() -> tuple[bytes, str] | None:
             try:
                 answer = self._client.get_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
@@ -115,7 +120,7 @@ class Storage:
                 raise UsageError(f"object {key} has {answer['ContentLength']} bytes; it may have {limit} at most.")
             data = answer["Body"].read()
             self._check(key, hashlib.sha256(data).hexdigest(), answer["Metadata"].get("sha256"))
-            return data
+            return data, answer["ETag"]
 
         return self._again(key, read)
 
@@ -156,7 +161,17 @@ class Storage:
         A caller that gets False after its own write was repeated by the network must read the object to
         learn whether it is its own.
         """
-        condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
+        return self._put(key, data, {"IfNoneMatch": "*"} if if_absent else {})
+
+    def swap(self, key: str, data: bytes, etag: str | None) -> bool:
+        """Replace the object that `tagged` gave with `etag` (None: where there was none); False when it is another by now.
+
+        A write that the network repeated and that met itself counts as done.
+        """
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        return self._put(key, data, condition) or self.find(key) == data
+
+    def _put(self, key: str, data: bytes, condition: dict[str, Any]) -> bool:
         digest = hashlib.sha256(data).hexdigest()
 
         def write() -> bool:
@@ -165,7 +180,9 @@ class Storage:
                     Bucket=self.bucket, Key=key, Body=data, Metadata={"sha256": digest}, **condition
                 )
             except ClientError as error:
-                if if_absent and _code(error) in ("412", "PreconditionFailed"):
+                if condition and _code(error) in ("412", "PreconditionFailed"):
+                    return False
+                if "IfMatch" in condition and _code(error) in _ABSENT:
                     return False
                 raise
             return True
@@ -282,7 +299,7 @@ class Storage:
         """A seekable, read-only binary stream over an object; reads come in blocks of 4 MiB, of which a few are kept."""
         found = self.stat(key)
         if not found:
-            raise StorageError(f"object {key} is not in bucket {self.bucket}; was the job removed?")
+            raise self._missing(key)
         return Reader(lambda start, stop: self.read_range(key, start, stop), found[0])
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
@@ -323,11 +340,16 @@ class Storage:
                 time.sleep(random.uniform(0, 0.1 * 2**tried))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
 
-    def _translate(self, error: Exception, key: str) -> StorageError | Unreachable:
+    def _missing(self, key: str) -> Missing:
+        return Missing(f"object {key} is not in bucket {self.bucket}; it was removed, or never written.")
+
+    def _translate(self, error: Exception, key: str) -> StorageError | Unreachable | Missing:
         where = self.endpoint or "the S3 endpoint of the AWS configuration"
         what = f"object {key}" if key else f"bucket {self.bucket}"
         if isinstance(error, ClientError):
             code = _code(error)
+            if key and code in _ABSENT - {"NoSuchBucket"}:
+                return self._missing(key)
             if code in _REFUSED:
                 return Unreachable(
                     f"S3 at {where} refused the credentials for {what} ({code}); check RESPOOL_S3_ACCESS_KEY and RESPOOL_S3_SECRET_KEY."

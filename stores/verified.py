@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from contract import keys
-from contract.errors import BadInput, IntegrityError, RespoolError
+from contract.errors import BadInput, IntegrityError, Missing, RespoolError
 from contract.job import Item, Output
 from stores.storage import Storage
 
@@ -24,23 +24,31 @@ def fetch_verified(storage: Storage, key: str, path: Path, sha256: str, refusal:
 
 
 def fetch_source(storage: Storage, job: str, item: Item, path: Path) -> Path:
-    """Fetch the source of `item`; raise BadInput when the store has other bytes than were submitted."""
+    """Fetch the source of `item`; raise BadInput when it is gone, or has other bytes than were submitted."""
 
     def refusal(found: str) -> RespoolError:
         return BadInput(f"the stored source has SHA-256 {found}, not {item.sha256} as submitted; submit it again.")
 
-    return fetch_verified(storage, keys.source(job, item.n), path, item.sha256, refusal)
+    try:
+        return fetch_verified(storage, keys.source(job, item.n), path, item.sha256, refusal)
+    except Missing as error:
+        raise BadInput(
+            f"its source is no longer in the store; submit the same files with the same options, then `respool retry {job}`."
+        ) from error
 
 
-def fetch_output(storage: Storage, output: Output, path: Path) -> Path:
-    """Fetch what a commit names; raise IntegrityError when it is not the committed bytes."""
+def fetch_output(storage: Storage, output: Output, path: Path, job: str) -> Path:
+    """Fetch what a commit of `job` names; raise IntegrityError when it is not the committed bytes, Missing when it is gone."""
 
     def refusal(found: str) -> RespoolError:
         return IntegrityError(
             f"object {output.key} has SHA-256 {found}, but was committed with {output.sha256}; retry the job."
         )
 
-    return fetch_verified(storage, output.key, path, output.sha256, refusal)
+    try:
+        return fetch_verified(storage, output.key, path, output.sha256, refusal)
+    except Missing as error:
+        raise Missing(f"{error} A commit names it; `respool retry {job}` makes it again.") from error
 
 
 def fetch_result(storage: Storage, key: str, name: str, sha256: str, path: Path) -> Path:

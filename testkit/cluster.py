@@ -113,7 +113,7 @@ class Rig:
     def commits(self, job: str) -> list[Done]:
         plan = self.records.plan(job)
         assert plan is not None
-        return list(self.records.dones(job, range(len(plan.chunks))))
+        return list(self.records.dones(plan, (chunk.n for chunk in plan.live)))
 
     def strays(self, job: str) -> list[str]:
         """Attempt objects that no commit names."""

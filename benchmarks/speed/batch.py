@@ -152,7 +152,7 @@ def main() -> int:
             (job,) = records.jobs()
             plan, spec = records.plan(job), records.job(job).spec
             assert plan is not None
-            dones = list(records.dones(job, range(len(plan.chunks))))
+            dones = list(records.dones(plan, range(len(plan.chunks))))
             (out / "reel 1" / "01000.jpg").unlink(missing_ok=True)
             stood = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
             began = time.monotonic()

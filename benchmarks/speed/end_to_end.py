@@ -44,7 +44,7 @@ def main() -> None:
             (job,) = records.jobs()
             plan = records.plan(job)
             assert plan is not None
-            dones = list(records.dones(job, range(len(plan.chunks))))
+            dones = list(records.dones(plan, range(len(plan.chunks))))
     print(f"load {os.getloadavg()[0]:.1f}; cluster ready in {ready:.1f} s; {len(dones)} chunks")
     whole = 0.0
     for done in sorted(dones, key=lambda d: bytes(d.record["started"])):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -13,10 +13,10 @@ from typing import BinaryIO
 import msgspec
 
 from contract import keys
-from contract.documents import decode, encode
-from contract.errors import IntegrityError, PermanentError, StorageError, VerifyError
+from contract.documents import decode
+from contract.errors import IntegrityError, Missing, PermanentError, VerifyError
 from contract.film import FilmIndex, ImageSequence
-from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
+from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.parallel import AHEAD, in_order
 from contract.provenance import Making, making
 from contract.settings import Settings
@@ -24,9 +24,11 @@ from media.frame_changes import merged
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.verify import verify_film
+from orchestrator.ingest.job import open_source
 from orchestrator.job_store import AT_ONCE, Records
 from orchestrator.provenance.record import records
 from orchestrator.result_record import to_lines
+from stores.commits import winner
 from stores.verified import fetch_output
 from weights.catalog import network_scale
 
@@ -49,6 +51,7 @@ class Assembly:
         self._damage: list[Damage] = []
         self._notes = list(job.notes)
         self._named: set[str] = set()
+        self._opening = 0
         self._commits: dict[int, Done] = {}
         """All that were read, by chunk: the records at the end tell of them."""
         self._stands: dict[str, int] = {}
@@ -56,12 +59,13 @@ class Assembly:
 
     def run(self, checkpoint: Callable[[], None]) -> Manifest:
         """Put every item together and write the manifest, unless somebody else has; returns the one that counts."""
-        done, _ = self._records.settled(self._job.id, len(self._plan.chunks))
+        done, _ = self._records.settled(self._job.id, self._plan)
+        self._opening = self._records.control(self._job.id).retries
         self._stands = dict(self._storage.list(keys.results_prefix(self._job.id)))
         images: list[int] = []
         copies: list[_Copy] = []
         films: dict[int, list[int]] = {}  # and images so large that several chunks make one
-        for chunk in self._plan.chunks:
+        for chunk in self._plan.live:
             if chunk.kind == "video" or chunk.bands > 1:
                 films.setdefault(chunk.item, []).append(chunk.n)
             elif chunk.n in done:
@@ -70,7 +74,7 @@ class Assembly:
                 reason = self._reason(chunk.n)
                 members = self._job.items[chunk.first : chunk.first + chunk.count]
                 self._failures += [ItemFailure(item.n, item.name, reason) for item in members]
-        for commit in self._read(images):
+        for commit in self._read_images(images):
             checkpoint()
             self._failures += commit.failures
             self._damage += commit.damage
@@ -84,8 +88,6 @@ class Assembly:
             item = self._job.items[number]
             lost = [n for n in chunks if n not in done]
             if lost:  # what is committed stays for a retry
-                for _ in self._read(n for n in chunks if n in done):
-                    checkpoint()
                 reason = f"{len(lost)} of {len(chunks)} chunks failed; the first: {self._reason(lost[0])}"
                 self._failures.append(ItemFailure(item.n, item.name, reason))
                 continue
@@ -98,46 +100,84 @@ class Assembly:
                 logger.exception("item cannot be put together", extra={"job": self._job.id})
                 self._failures.append(ItemFailure(item.n, item.name, str(error)))
         self._twins(checkpoint)
-        manifest = self._close()
-        self._sweep()
-        return manifest
+        self._sweep(checkpoint)
+        return self._close()
 
-    def _sweep(self) -> None:
-        """Remove what dead attempts left: objects of chunks that no commit names. A late one removes its own."""
+    def _sweep(self, checkpoint: Callable[[], None]) -> None:
+        """Remove what dead attempts left: objects of attempts that lost to another one. A late attempt removes its own.
+
+        Done before the manifest, while nobody can open the job again, and by what done.json says at that moment:
+        whatever may still be committed, or is named by a commit, stays.
+        """
         prefix = keys.job_prefix(self._job.id) + "chunks/"
-        for key, _ in list(self._storage.list(prefix)):
-            if "/attempt-" in key and key not in self._named:
-                self._storage.delete(key)
+        left: dict[int, list[str]] = {}
+        for key, _ in self._storage.list(prefix):
+            number, _, name = key[len(prefix) :].partition("/")
+            if name.startswith("attempt-") and number.isdecimal() and key not in self._named:
+                left.setdefault(int(number), []).append(key)
+        for chunk, found in left.items():
+            checkpoint()
+            stands = winner(self._storage, self._job.id, chunk)
+            own = None if stands is None else keys.attempt(self._job.id, chunk, stands.attempt)
+            for key in found:
+                if own is not None and key != own and not key.startswith(f"{own}/"):
+                    self._storage.delete(key)
+
+    def _read_images(self, chunks: Sequence[int]) -> Iterator[Done]:
+        """Yield the commits of chunks of images; one that does not count is a failure of its own images."""
+
+        def read(n: int) -> Done | str:
+            try:
+                return self._records.done(self._job.id, self._plan.chunks[n])
+            except IntegrityError as error:
+                return str(error)
+
+        for n, found in zip(chunks, in_order(read, chunks, AT_ONCE, "read"), strict=True):
+            if isinstance(found, Done):
+                yield self._noted(found)
+                continue
+            chunk = self._plan.chunks[n]
+            members = self._job.items[chunk.first : chunk.first + chunk.count]
+            self._failures += [ItemFailure(item.n, item.name, found) for item in members]
 
     def _reason(self, chunk: int) -> str:
         return "; ".join(self._records.failed(self._job.id, chunk).attempts)
 
     def _read(self, chunks: Iterable[int]) -> Iterator[Done]:
         """The commits of `chunks`; what they name is not swept away."""
-        for commit in self._records.dones(self._job.id, chunks):
-            self._commits[commit.chunk] = commit
-            self._named |= {output.key for output in commit.outputs}
-            yield commit
+        for commit in self._records.dones(self._plan, chunks):
+            yield self._noted(commit)
+
+    def _noted(self, commit: Done) -> Done:
+        self._commits[commit.chunk] = commit
+        self._named |= {output.key for output in commit.outputs}
+        return commit
 
     def _copy(self, copies: list[_Copy], checkpoint: Callable[[], None]) -> None:
         """Give items their results, from where a chunk or an earlier item has them."""
 
-        def copy(wanted: _Copy) -> ResultFile:
+        def copy(wanted: _Copy) -> ResultFile | ItemFailure:
             item, source, sha256, size = wanted
             key = keys.result_file(self._job.id, item.result)
-            if self._stands.get(key) != size or not self._sound(key, sha256):
-                self._storage.copy(source, key, size)
+            try:
+                if self._stands.get(key) != size or not self._sound(key, sha256):
+                    self._storage.copy(source, key, size)
+            except Missing as error:
+                return ItemFailure(item.n, item.name, f"{error} `respool retry {self._job.id}` makes it again.")
             return ResultFile(item.n, item.result, key, sha256, size)
 
-        for file in in_order(copy, copies, AT_ONCE, "copy", AHEAD):
+        for found in in_order(copy, copies, AT_ONCE, "copy", AHEAD):
             checkpoint()
-            self._files.append(file)
+            if isinstance(found, ItemFailure):
+                self._failures.append(found)
+            else:
+                self._files.append(found)
 
     def _sound(self, key: str, sha256: str) -> bool:
         """Whether the store still gives these bytes. A job that is opened again, to retry what failed, has most results already."""
         try:
             self._storage.verify(key, sha256)
-        except (IntegrityError, StorageError):
+        except IntegrityError:
             return False  # rotten, or gone since it was listed: copied anew
         return True
 
@@ -171,7 +211,7 @@ class Assembly:
             bands = [
                 self._fetched(commit, Path(folder) / f"band{n}.tif", checkpoint) for n, commit in enumerate(commits)
             ]
-            source = io.BufferedReader(self._storage.open(keys.source(self._job.id, item.n)))
+            source = self._source(item)
             scale = network_scale(self._job.spec.model, self._settings)
             notes = assemble_image(source, item, self._job.spec, scale, bands, out, self._says(item, commits))
             self._store(item, out)
@@ -185,13 +225,16 @@ class Assembly:
         first = {name: msgspec.json.decode(value) for name, value in commits[0].record.items() if name in _MADE_ON}
         return making(self._job, item, **first)
 
+    def _source(self, item: Item) -> io.BufferedReader:
+        return io.BufferedReader(open_source(self._storage, self._job, item))
+
     def _scratch(self) -> Path | None:
         return self._settings.scratch if self._settings.scratch != Path() else None
 
     def _fetched(self, commit: Done, path: Path, checkpoint: Callable[[], None]) -> Path:
         """The only output of a commit as a local file; IntegrityError when it is not the committed bytes."""
         checkpoint()
-        return fetch_output(self._storage, commit.outputs[0], path)
+        return fetch_output(self._storage, commit.outputs[0], path, self._job.id)
 
     def _store(self, item: Item, out: Path) -> None:
         key = keys.result_file(self._job.id, item.result)
@@ -199,9 +242,10 @@ class Assembly:
         self._files.append(ResultFile(item.n, item.result, key, sha256, out.stat().st_size))
 
     def _film(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
-        index_key = keys.index(self._job.id, item.n)
+        index_key = keys.index(self._job.id, item.n, dict(self._plan.indexes).get(item.n, ""))
         index = decode(self._storage.get(index_key), FilmIndex, index_key)
         commits = list(self._read(chunks))
+        check_frames(index, [self._plan.chunks[n] for n in chunks], commits)
         with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch()) as folder:
             out = Path(folder) / f"result{Path(item.result).suffix}"
             part = Path(folder) / "chunk"
@@ -211,18 +255,15 @@ class Assembly:
                     with self._fetched(commit, part, checkpoint).open("rb") as stream:
                         yield stream
 
-            source = keys.source(self._job.id, item.n)
             said = self._says(item, commits)
-            stream = io.BufferedReader(self._storage.open(source))
+            stream = self._source(item)
             reorder = max(commit.reorder for commit in commits)
             delivered = sum(commit.frames for commit in commits)
             damage = [Damage(item.n, span.first, span.count, span.reason) for span in index.damage]
             damage += [span for commit in commits for span in commit.damage]
             damage = list(dict.fromkeys(damage))  # a worker reports the container's marks too
-            if delivered != index.frames and not damage:
-                raise VerifyError(f"{delivered} of {index.frames} frames were made and nobody said why; retry the job.")
             notes = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said)
-            verify_film(out, index, self._job.spec, io.BufferedReader(self._storage.open(source)), delivered)
+            verify_film(out, index, self._job.spec, self._source(item), delivered)
             self._store(item, out)
         self._damage += damage
         notes += merged(note for commit in commits for note in commit.notes)
@@ -260,8 +301,24 @@ class Assembly:
             damage=tuple(self._damage),
             notes=tuple(self._notes),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            opening=self._opening,
         )
         self._write_records(manifest)
-        self._storage.put(keys.manifest(self._job.id), encode(manifest), if_absent=True)
-        key = keys.manifest(self._job.id)
-        return decode(self._storage.get(key), Manifest, key)
+        return self._records.end(manifest)
+
+
+def check_frames(index: FilmIndex, chunks: Sequence[Chunk], commits: Sequence[Done]) -> None:
+    """Raise VerifyError unless `commits` account for each frame of `index`: as delivered, or as one the source does not give.
+
+    Those of version 1 do not count what is missing; there each chunk that is short must say that it is damaged.
+    """
+    if [(part.first, part.count) for part in index.chunks] != [(chunk.first, chunk.count) for chunk in chunks]:
+        raise VerifyError("the film's index has other chunks than the plan; `respool retry` the job to plan it again.")
+    for chunk, commit in zip(chunks, commits, strict=True):
+        excused = commit.missing if commit.work else chunk.count - commit.frames if commit.damage else 0
+        if commit.frames + excused != chunk.count:
+            raise VerifyError(
+                f"{chunk.label} has {commit.frames} of {chunk.count} frames and does not say why; retry the job."
+            )
+        if excused and not commit.damage:
+            raise VerifyError(f"{chunk.label} misses {excused} frames and names none as damaged; retry the job.")

@@ -9,15 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
+from msgspec.structs import replace
+
 from contract import keys
-from contract.documents import decode, encode
-from contract.errors import BadInput, IntegrityError, SourceChanged
+from contract.documents import encode
+from contract.errors import BadInput, IntegrityError, Missing, SourceChanged, StorageError
 from contract.job import Chunk, Item, ItemFailure, Job, Plan
+from contract.packets import RunOwner
 from contract.parallel import in_order
 from contract.settings import Settings
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.images import is_large, plan_bands
 from orchestrator.ingest.packet_runs import cut
+from orchestrator.job_store import Records
+from stores.object_reader import Reader
 from stores.storage import Storage
 from weights.catalog import network_scale
 
@@ -39,59 +44,114 @@ def ingest(
     refused: Mapping[int, str] = MappingProxyType({}),
     begin: Callable[[int], None] = lambda _: None,
 ) -> Plan:
-    """Write index.json and the chunk inputs of every item, then plan.json, once.
+    """Write the index and the chunk inputs of every item, then plan.json, once for each opening of the job.
 
-    An item that cannot be read is a failure of its own. Whoever is interrupted leaves objects that the next
-    try writes again, byte for byte; `checkpoint` is called at each packet of a film and between chunks, and
-    raises to stop, `begin` at each item.
+    A job that was planned before keeps its chunks and their numbers: only what had been refused, and items whose inputs are
+    lost, are looked at, and what comes of them gets numbers behind all others. Inputs and indexes are named by their
+    content, so that neither an interrupted ingest nor one that runs beside this one spoils them.
+    An item that cannot be read is a failure of its own. `checkpoint` is called at each packet of a film and between chunks,
+    and raises to stop, `begin` at each item.
     Items in `refused` are not looked at: they killed whoever did before, and fail with the reason given.
     """
-    chunks: list[Chunk] = []
-    failures: list[ItemFailure] = []
-    group: list[Item] = []
-    scale = network_scale(job.spec.model, settings)
-
-    def close_group() -> None:
-        if group:
-            label = group[0].name if len(group) == 1 else f"{group[0].name} and {len(group) - 1} more"
-            chunks.append(Chunk(len(chunks), "image", group[0].n, group[0].n, len(group), label))
-            group.clear()
-
+    records = Records(storage)
+    control = records.control(job.id)
+    before, tag = records.tagged_plan(job.id) or (None, None)
+    if before is not None and before.opening >= control.replan:
+        return before
     away = handed_over_as_refused(job, storage)
-    refused = {**away, **refused}
-    twins = duplicates([item for item in job.items if item.n not in away])
+    planning = _Planning(job, storage, network_scale(job.spec.model, settings), checkpoint, before)
+    wanted = None if before is None else {failure.item for failure in before.failures} | set(control.recut)
+    twins = dict(before.duplicates) if before else duplicates([item for item in job.items if item.n not in away])
     for item in job.items:
         checkpoint()
+        if item.n in twins or (wanted is not None and item.n not in wanted):
+            planning.close_group()
+            continue
         begin(item.n)
-        if item.n in refused:
-            close_group()
-            failures.append(ItemFailure(item.n, item.name, refused[item.n]))
-            continue
-        if item.n in twins:
-            close_group()
-            continue
-        if is_large(item):
-            close_group()
-            try:
-                chunks += _bands(job, item, len(chunks), scale, storage)
-            except BadInput as error:
-                failures.append(ItemFailure(item.n, item.name, str(error)))
-            continue
-        if item.kind == "image":
-            if len(group) == GROUP_IMAGES or sum(i.pixels for i in group) + item.pixels > GROUP_PIXELS:
-                close_group()
-            group.append(item)
-            continue
-        close_group()
+        reason = away.get(item.n) or refused.get(item.n)
+        if reason is not None:
+            planning.refuse(item, reason)
+        else:
+            planning.add(item)
+    plan = planning.plan(twins, control.retries)
+    if storage.swap(keys.plan(job.id), encode(plan), tag):
+        return plan
+    other = records.planned(job.id, control)
+    if other is None:
+        raise StorageError(f"plan.json of job {job.id} was replaced by another one meanwhile; it is planned again.")
+    return other
+
+
+class _Planning:
+    """The chunks of a plan as they grow, item by item; a plan made `before` is extended."""
+
+    def __init__(
+        self, job: Job, storage: Storage, scale: int, checkpoint: Callable[[], None], before: Plan | None
+    ) -> None:
+        self._job, self._storage, self._scale, self._checkpoint = job, storage, scale, checkpoint
+        self._chunks = list(before.chunks if before else ())
+        self._retired = list(before.retired if before else ())
+        self._indexes = dict(before.indexes if before else ())
+        self._old = {chunk.n for chunk in before.live} if before else set()
+        self._failures: list[ItemFailure] = []
+        self._group: list[Item] = []
+
+    def plan(self, twins: Mapping[int, int], opening: int) -> Plan:
+        """Return the whole plan."""
+        self.close_group()
+        return Plan(
+            self._job.id,
+            tuple(self._chunks),
+            tuple(self._failures),
+            tuple(sorted(twins.items())),
+            opening,
+            tuple(self._retired),
+            tuple(sorted(self._indexes.items())),
+        )
+
+    def refuse(self, item: Item, reason: str) -> None:
+        """Note an item that is not worked on."""
+        self.close_group()
+        self._failures.append(ItemFailure(item.n, item.name, reason))
+
+    def add(self, item: Item) -> None:
+        """Plan an item; what cannot be read is refused."""
+        if item.kind == "image" and not is_large(item):
+            if len(self._group) == GROUP_IMAGES or sum(i.pixels for i in self._group) + item.pixels > GROUP_PIXELS:
+                self.close_group()
+            self._group.append(item)
+            return
+        self.close_group()
         try:
-            chunks += _film(job, item, len(chunks), scale, storage, checkpoint)
+            if item.kind == "image":
+                self._take(item, _bands(self._job, item, self._scale, self._storage))
+                return
+            chunks, self._indexes[item.n] = _film(self._job, item, self._scale, self._storage, self._checkpoint)
+            self._take(item, chunks)
         except (BadInput, IntegrityError) as error:
-            logger.warning("item refused: %s", error, extra={"job": job.id})
-            failures.append(ItemFailure(item.n, item.name, str(error)))
-    close_group()
-    plan = Plan(job.id, tuple(chunks), tuple(failures), tuple(sorted(twins.items())))
-    storage.put(keys.plan(job.id), encode(plan), if_absent=True)
-    return decode(storage.get(keys.plan(job.id)), Plan, keys.plan(job.id))
+            logger.warning("item refused: %s", error, extra={"job": self._job.id})
+            self.refuse(item, str(error))
+
+    def close_group(self) -> None:
+        """Make a chunk of the small images that are gathered."""
+        if self._group:
+            first, more = self._group[0], len(self._group) - 1
+            label = first.name if not more else f"{first.name} and {more} more"
+            content = _content(self._group)
+            self._number([Chunk(0, "image", first.n, first.n, len(self._group), label, input=content)])
+            self._group.clear()
+
+    def _take(self, item: Item, chunks: list[Chunk]) -> None:
+        """Number an item's chunks, unless the item has the same ones already; others that it has are retired."""
+        old = [chunk for chunk in self._chunks if chunk.n in self._old and chunk.item == item.n]
+        if [chunk.work(self._job.id) for chunk in old] == [chunk.work(self._job.id) for chunk in chunks]:
+            return
+        self._retired += [chunk.n for chunk in old]
+        self._number(chunks)
+
+    def _number(self, chunks: list[Chunk]) -> None:
+        """Give chunks the next numbers: none is ever given twice."""
+        self._chunks += [replace(chunk, n=len(self._chunks) + k) for k, chunk in enumerate(chunks)]
 
 
 def handed_over_as_refused(job: Job, storage: Storage) -> dict[int, str]:
@@ -116,36 +176,60 @@ def duplicates(items: Sequence[Item]) -> dict[int, int]:
     return found
 
 
-def _bands(job: Job, item: Item, number: int, scale: int, storage: Storage) -> list[Chunk]:
-    """The chunks of one large image, numbered from `number` on."""
-    source = io.BufferedReader(storage.open(keys.source(job.id, item.n)))
+def _content(items: Sequence[Item]) -> str:
+    """Return a hash of the bytes of images that make one chunk."""
+    return hashlib.sha256(" ".join(item.sha256 for item in items).encode()).hexdigest()
+
+
+def _bands(job: Job, item: Item, scale: int, storage: Storage) -> list[Chunk]:
+    """Return the chunks of one large image, numbered from 0 on."""
+    source = io.BufferedReader(open_source(storage, job, item))
     bands = plan_bands(source, item, job.spec, scale)
     labels = [f"{item.name} band {k + 1}/{bands}" if bands > 1 else item.name for k in range(bands)]
-    return [Chunk(number + k, "image", item.n, item.n, 1, labels[k], k, bands) for k in range(bands)]
+    return [Chunk(k, "image", item.n, item.n, 1, labels[k], k, bands, _content([item])) for k in range(bands)]
 
 
 def _film(
-    job: Job, item: Item, number: int, scale: int, storage: Storage, checkpoint: Callable[[], None]
-) -> list[Chunk]:
-    """Index one film and store its chunks from `number` on; all its chunks are uploaded when this returns."""
+    job: Job, item: Item, scale: int, storage: Storage, checkpoint: Callable[[], None]
+) -> tuple[list[Chunk], str]:
+    """Index one film and store its chunks; return these, numbered from 0 on and all uploaded, and the index' SHA-256."""
     key = keys.source(job.id, item.n)
+    open_source(storage, job, item)
     check_source(storage, key, item, checkpoint)
     index = plan_film(io.BufferedReader(storage.open(key)), item, job.spec, scale, checkpoint)
-    storage.put(keys.index(job.id, item.n), encode(index))
+    document = encode(index)
+    sha256 = hashlib.sha256(document).hexdigest()
+    storage.put(keys.index(job.id, item.n, sha256), document)
     total = len(index.chunks)
-    chunks = [
-        Chunk(number + k, "video", item.n, part.first, part.count, f"{item.name} chunk {k + 1}/{total}")
-        for k, part in enumerate(index.chunks)
-    ]
 
-    def runs() -> Iterator[tuple[str, bytes]]:
-        for chunk, run in zip(chunks, cut(io.BufferedReader(storage.open(key)), index), strict=True):
+    def store(numbered: tuple[int, bytes]) -> Chunk:
+        k, run = numbered
+        content, part = hashlib.sha256(run).hexdigest(), index.chunks[k]
+        storage.put(keys.run(job.id, item.n, content), run)
+        label = f"{item.name} chunk {k + 1}/{total}"
+        return Chunk(k, "video", item.n, part.first, part.count, label, input=content)
+
+    def runs() -> Iterator[tuple[int, bytes]]:
+        owner = RunOwner(job.id, item.n, item.sha256)
+        for k, run in enumerate(cut(io.BufferedReader(storage.open(key)), index, owner)):
             checkpoint()
-            yield keys.chunk_input(job.id, chunk.n), run
+            yield k, run
 
-    for _ in in_order(lambda pair: storage.put(*pair), runs(), _UPLOADS, "upload"):
-        pass
-    return chunks
+    chunks = list(in_order(store, runs(), _UPLOADS, "upload"))
+    if len(chunks) != total:
+        raise SourceChanged(f"{item.name} gave {len(chunks)} of {total} chunks; submit it again.")
+    return chunks, sha256
+
+
+def open_source(storage: Storage, job: Job, item: Item) -> Reader:
+    """Open the stored source of an item; raise BadInput, with what to do, where it is gone."""
+    try:
+        return storage.open(keys.source(job.id, item.n))
+    except Missing as error:
+        raise BadInput(
+            f"{item.name} is no longer in the store; submit the same files with the same options again, then "
+            f"`respool retry {job.id}`."
+        ) from error
 
 
 def check_source(storage: Storage, key: str, item: Item, checkpoint: Callable[[], None]) -> None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from contract.errors import BadInput, SourceChanged
 from contract.film import FilmChunk, FilmIndex, Span
 from contract.job import Spec
-from contract.packets import KEY, MARKED, RunHeader, RunPacket, write_run
+from contract.packets import KEY, MARKED, RunHeader, RunOwner, RunPacket, write_run
 from media.codecs import choose_pix_fmt, encoder_options, same_samples
 from media.decoding import SequentialDecoder
 from media.opening import open_media
@@ -166,7 +166,7 @@ def lossless_chunks(
     return chunks
 
 
-def cut_lossless(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
+def cut_lossless(source: BinaryIO, index: FilmIndex, owner: RunOwner | None = None) -> Iterator[bytes]:
     """One FFV1 run per chunk, in order. Raises SourceChanged when the source gives other frames than when indexed."""
     with open_media(source, "the source") as container:
         stream: VideoStream = container.streams[index.stream]  # type: ignore[assignment]
@@ -180,10 +180,12 @@ def cut_lossless(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
                     raise SourceChanged("the source gives fewer frames than when it was indexed; submit it again.")
                 if item[0] >= chunk.start:
                     held.append(item)
-            yield b"".join(_run(index, chunk, [h for h in held if h[0] < chunk.stop]))
+            yield b"".join(_run(index, chunk, [h for h in held if h[0] < chunk.stop], owner))
 
 
-def _run(index: FilmIndex, chunk: FilmChunk, frames: list[tuple[int, VideoFrame]]) -> Iterator[bytes]:
+def _run(
+    index: FilmIndex, chunk: FilmChunk, frames: list[tuple[int, VideoFrame]], owner: RunOwner | None
+) -> Iterator[bytes]:
     first = frames[0][1]
     pix_fmt, _ = choose_pix_fmt("ffv1", first.format.name, None)
     encoder = _encoder(first.width, first.height, pix_fmt)
@@ -209,6 +211,7 @@ def _run(index: FilmIndex, chunk: FilmChunk, frames: list[tuple[int, VideoFrame]
         scanning=index.scanning,
         deinterlace=index.deinterlace,
         context=index.face_context + (1 if index.deinterlace else 0),
+        owner=owner,
     )
     return write_run(header, packets)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from contract.errors import SourceChanged
 from contract.film import FilmChunk, FilmIndex
-from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunPacket, write_run
+from contract.packets import CORRUPT, DISCARD, KEY, MARKED, RunHeader, RunOwner, RunPacket, write_run
 from media.columns import unpack
 from media.decoder_state import CARRIED, DecoderState
 from media.demuxing import demux
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-def cut(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
+def cut(source: BinaryIO, index: FilmIndex, owner: RunOwner | None = None) -> Iterator[bytes]:
     """One packet run per chunk of `index`, in order. Raises SourceChanged when the source is not the indexed one."""
-    return cut_lossless(source, index) if index.lossless else _cut_packets(source, index)
+    return cut_lossless(source, index, owner) if index.lossless else _cut_packets(source, index, owner)
 
 
-def _cut_packets(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
+def _cut_packets(source: BinaryIO, index: FilmIndex, owner: RunOwner | None) -> Iterator[bytes]:
     with open_media(source, "the source") as container:
         stream: VideoStream = container.streams[index.stream]  # type: ignore[assignment]
         packets = _read(container, stream, index)
@@ -54,7 +54,7 @@ def _cut_packets(source: BinaryIO, index: FilmIndex) -> Iterator[bytes]:
                     held_from += 1
             needed = [held[n] for n in range(chunk.start - held_from, chunk.stop - held_from)]
             needed[0] = entries[chunk.start]
-            yield b"".join(write_run(_header(index, chunk, stream), needed))
+            yield b"".join(write_run(_header(index, chunk, stream, owner), needed))
             following = index.chunks[i + 1].start if i + 1 < len(index.chunks) else number
             while held and held_from < following:
                 held.popleft()
@@ -74,7 +74,7 @@ def _read(container: InputContainer, stream: VideoStream, index: FilmIndex) -> I
         yield RunPacket(int(positions[number]), flags, bytes(packet), side)
 
 
-def _header(index: FilmIndex, chunk: FilmChunk, stream: VideoStream) -> RunHeader:
+def _header(index: FilmIndex, chunk: FilmChunk, stream: VideoStream, owner: RunOwner | None) -> RunHeader:
     context = stream.codec_context
     return RunHeader(
         first=chunk.first,
@@ -94,6 +94,7 @@ def _header(index: FilmIndex, chunk: FilmChunk, stream: VideoStream) -> RunHeade
         scanning=index.scanning,
         deinterlace=index.deinterlace,
         context=index.face_context + (1 if index.deinterlace else 0),
+        owner=owner,
     )
 
 

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import RespoolError, Unreachable, UsageError
-from contract.job import Control, Job, Manifest, ResultFile
+from contract.job import Job, Manifest, ResultFile
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from orchestrator.job_state import View, state
 from orchestrator.job_store import Records
-from orchestrator.jobs import retry as repair
+from orchestrator.jobs import retry
 from orchestrator.jobs.status import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress, rate
 from stores.atomic_files import replacing
 from stores.ledger import Counts, Ledger
@@ -62,19 +62,22 @@ class Jobs:
     def status(self, job: str) -> JobStatus:
         """One job as it stands; UsageError when there is none of that id."""
         known = self._records.job(job)
-        manifest = self._records.manifest(job)
-        plan = self._records.plan(job)
+        control = self._records.control(job)
+        manifest = self._records.manifest(job, control)
+        plan = self._records.planned(job, control)
         bits = self._ledger.done(job)  # before the counts: an ended job's ledger goes, and both with it
         counts = self._ledger.counts(job)
-        view = View(plan is not None, self._records.control(job), counts, None if manifest is None else manifest.state)
+        if counts is not None and plan is not None and counts.opening != plan.opening:
+            counts = None  # of an earlier opening; the orchestrator makes it again
+        view = View(plan is not None, control, counts, None if manifest is None else manifest.state)
         images: ImageProgress | None = None
         if counts is not None and plan is not None:
             images = image_progress(known, plan, lambda n: n >> 3 < len(bits) and bool(bits[n >> 3] & 0x80 >> (n & 7)))
         if counts is None and plan is not None:
-            done, failed = self._records.settled(job, len(plan.chunks))
+            done, failed = self._records.settled(job, plan)
             images = image_progress(known, plan, done.__contains__)
             frames = sum(plan.chunks[n].count for n in done)
-            counts = Counts(len(plan.chunks), len(done), len(failed), 0, 0, plan.frames, frames, 0, 0, False, False)
+            counts = Counts(len(plan.live), len(done), len(failed), 0, 0, plan.frames, frames, 0, 0, False, False)
         workers = self._ledger.workers()
         busy = [w for w in workers.values() if w.get("job") == job and not manifest]
         in_hand = sum(int(str(w["in_hand"])) for w in busy)
@@ -117,49 +120,35 @@ class Jobs:
     def control(self, job: str, *, paused: bool | None = None, cancelled: bool | None = None) -> None:
         """Pause, resume or cancel. S3 first: it is what a rebuilt ledger is made from."""
         self._records.job(job)
-        manifest = self._records.manifest(job)
-        if manifest is not None:
-            raise UsageError(f"job {job} has ended ({manifest.state}); there is nothing to pause, resume or cancel.")
-        before = self._records.control(job)
-        if before.cancelled and not cancelled:
-            raise UsageError(f"job {job} was cancelled; `respool retry {job}` opens it again.")
-        after = replace(
-            before,
-            paused=before.paused if paused is None else paused,
-            cancelled=before.cancelled if cancelled is None else cancelled,
-        )
-        self._records.set_control(job, after)
-        self._ledger.ask(job, after)
+        after = None
+        while after is None:  # another command may change it between the two
+            before, tag = self._records.tagged_control(job)
+            manifest = self._records.manifest(job, before)
+            if manifest is not None:
+                raise UsageError(
+                    f"job {job} has ended ({manifest.state}); there is nothing to pause, resume or cancel."
+                )
+            if before.cancelled and not cancelled:
+                raise UsageError(f"job {job} was cancelled; `respool retry {job}` opens it again.")
+            wanted = replace(
+                before,
+                paused=before.paused if paused is None else paused,
+                cancelled=before.cancelled if cancelled is None else cancelled,
+            )
+            after = self._records.change_control(job, wanted, tag)
+        try:
+            self._ledger.ask(job, after)
+        except Unreachable as error:
+            raise Unreachable(
+                f"{error} What was asked of job {job} is written down and holds once Redis is back."
+            ) from error
 
     def retry(self, job: str) -> int:
         """Open a failed or cancelled job again for what failed in it; returns how many chunks will be done again.
 
         A finished one is opened where the store no longer gives the bytes of its results. UsageError when nothing is to do.
         """
-        self._records.job(job)
-        manifest = self._records.manifest(job)
-        control = self._records.control(job)
-        plan = self._records.plan(job)
-        if manifest is None and not control.cancelled:
-            raise UsageError(f"job {job} has not ended; wait for it, or cancel it first.")
-        suspects = {failure.item for failure in manifest.failures} if manifest else set()
-        if manifest is not None and manifest.state == "done":
-            suspects = repair.damaged(self._records, manifest)
-            if not suspects:
-                raise UsageError(f"job {job} is done and nothing in it failed; there is nothing to retry.")
-        done, failed = self._records.settled(job, len(plan.chunks)) if plan else (set(), set())
-        for chunk in failed:
-            self._storage.delete(keys.failed(job, chunk))
-        again = repair.undone(self._records, plan, done, suspects) if plan else []
-        for chunk in again:
-            self._storage.delete(keys.done(job, chunk))
-        if manifest is not None and manifest.state == "failed" and not (failed or again):
-            self._storage.delete(keys.plan(job))  # ingest itself refused an item
-        self._storage.delete(keys.manifest(job))
-        self._records.set_control(job, Control(retries=control.retries + 1))
-        self._ledger.forget(job)
-        self._ledger.announce_job(job)
-        return len(failed) + len(again)
+        return retry.reopen(self._records, self._ledger, job)
 
     def fetch(
         self, job: str, place: Callable[[ResultFile], Path], progress: Callable[[int, int], None] | None = None

@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import IntegrityError, Newer, UsageError
+from contract.job import Control
 from orchestrator.job_store import Records
 from stores.storage import Storage
 
 logger = logging.getLogger(__name__)
+
+
+UNFINISHED = "never submitted to its end"
 
 
 class Sweep(Struct, frozen=True):
@@ -23,6 +28,8 @@ class Sweep(Struct, frozen=True):
     reason: str
     objects: tuple[str, ...]
     size: int
+    control: Control
+    tag: str | None
 
 
 def find(storage: Storage, age: timedelta, results: bool, now: datetime) -> Iterator[Sweep]:
@@ -34,14 +41,15 @@ def find(storage: Storage, age: timedelta, results: bool, now: datetime) -> Iter
     records = Records(storage)
     for job in records.jobs():
         try:
-            manifest, cancelled = records.manifest(job), records.control(job).cancelled
+            control, tag = records.tagged_control(job)
+            manifest, cancelled = records.manifest(job, control), control.cancelled
         except (UsageError, IntegrityError, Newer) as error:
             logger.warning("left alone: %s", error, extra={"job": job})
             continue
         if manifest is not None:
             if not _before(manifest.finished, now - age):
                 continue
-            kept = () if results else (keys.job_spec(job), keys.results_prefix(job))
+            kept = () if results else (keys.job_spec(job), keys.control(job), keys.results_prefix(job))
             reason = f"{manifest.state} since {manifest.finished}"
         elif storage.exists(keys.job_spec(job)):
             if not cancelled or storage.newest(keys.job_prefix(job)) > now - age:
@@ -50,17 +58,30 @@ def find(storage: Storage, age: timedelta, results: bool, now: datetime) -> Iter
         else:
             if storage.newest(keys.job_prefix(job)) > now - age:
                 continue
-            kept, reason = (), "never submitted to its end"
+            kept, reason = (), UNFINISHED
         found = [(key, size) for key, size in storage.list(keys.job_prefix(job)) if not key.startswith(kept or ("\0",))]
         if found:
-            yield Sweep(job, reason, tuple(key for key, _ in found), sum(size for _, size in found))
+            yield Sweep(job, reason, tuple(key for key, _ in found), sum(size for _, size in found), control, tag)
 
 
-def remove(storage: Storage, sweep: Sweep) -> None:
-    """Remove what `find` found; the job's own spec first, so that whoever is interrupted leaves no job that looks whole."""
-    spec = keys.job_spec(sweep.job)
-    for key in sorted(sweep.objects, key=lambda k: (k != spec, k)):
+def remove(storage: Storage, sweep: Sweep) -> bool:
+    """Remove what `find` found, unless the job was opened, or submitted to its end, since then; False then.
+
+    control.json says so first, written only over the one that was found: from then on no command opens the job unseen.
+    The job's own spec goes before all else, so that whoever is interrupted leaves no job that looks whole.
+    """
+    records, spec = Records(storage), keys.job_spec(sweep.job)
+    if storage.exists(spec):
+        if sweep.reason == UNFINISHED:
+            return False
+        if not sweep.control.collected:
+            collected = replace(sweep.control, collected=True)
+            if records.change_control(sweep.job, collected, sweep.tag) is None:
+                return False
+    control = keys.control(sweep.job)
+    for key in sorted(sweep.objects, key=lambda k: (k != spec, k == control, k)):
         storage.delete(key)
+    return True
 
 
 def _before(moment: str, limit: datetime) -> bool:

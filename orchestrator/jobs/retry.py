@@ -1,13 +1,93 @@
-"""What of an ended job is to be done again: what failed, and what the store no longer gives as it was committed."""
+"""Opening a job again: for what failed, and for what the store no longer gives as it was committed.
+
+One write opens it: control.json, with the next opening's number, written only over the one that was read. What was
+removed before that write leaves an ended job that can be opened again; what was not done after it is done by whoever
+looks at the job next.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from contract import keys
 from contract.errors import IntegrityError, StorageError, UsageError
-from contract.job import Done, Manifest, Plan
+from contract.job import Chunk, Control, Done, Job, Manifest, Plan
 from contract.parallel import AHEAD, in_order
 from orchestrator.job_store import AT_ONCE, Records
+from stores.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Again:
+    """What is to be done again: chunks set aside, chunks whose commit does not count, items to be cut again."""
+
+    aside: frozenset[int]
+    undone: frozenset[int]
+    recut: frozenset[int]
+
+
+def reopen(records: Records, ledger: Ledger, job: str) -> int:
+    """Open a failed or cancelled job again; return how many chunks will be done again.
+
+    A finished one is opened where the store no longer gives the bytes of its results. Raise UsageError when nothing is to
+    be done, or when sources are gone that are needed.
+    """
+    spec = records.job(job)
+    control, tag = records.tagged_control(job)
+    manifest, plan = records.manifest(job, control), records.plan(job)
+    if manifest is None and not control.cancelled:
+        ledger.announce_job(job)  # whoever opened it may have died before
+        raise UsageError(f"job {job} has not ended; wait for it, or cancel it first.")
+    suspects = {failure.item for failure in manifest.failures} if manifest else set()
+    if manifest is not None and manifest.state == "done":
+        suspects = damaged(records, manifest)
+        if not suspects:
+            raise UsageError(f"job {job} is done and nothing in it failed; there is nothing to retry.")
+    _check_sources(records, spec)
+    again = _again(records, plan, suspects) if plan else Again(frozenset(), frozenset(), frozenset())
+    for chunk in again.aside:
+        records.storage.delete(keys.failed(job, chunk))
+    for chunk in again.undone:
+        records.storage.delete(keys.done(job, chunk))
+    if manifest is not None and manifest.version == 1:  # it names no opening, so it would count for ever
+        records.storage.delete(keys.manifest(job))
+    opening = control.retries + 1
+    to_plan = plan is None or plan.opening < control.replan or bool(plan.failures) or bool(again.recut)
+    opened = Control(
+        retries=opening,
+        replan=opening if to_plan else control.replan,
+        recut=tuple(sorted(again.recut | (set(control.recut) if plan and plan.opening < control.replan else set()))),
+        changes=control.changes,
+    )
+    if records.change_control(job, opened, tag) is None:
+        raise StorageError(f"job {job} was changed by another command at this moment; try again.")
+    if manifest is not None:
+        records.storage.delete(keys.manifest(job))
+    ledger.forget(job)
+    ledger.announce_job(job)
+    return len(again.aside) + len(again.undone)
+
+
+def missing_sources(records: Records, job: Job) -> list[int]:
+    """Return the items whose sources are not in the store, or of another size; those never handed over are not asked for."""
+    prefix = keys.items_prefix(job.id)
+    sizes = dict(records.storage.list(prefix))
+    return [
+        item.n
+        for item in job.items
+        if keys.refused(job.id, item.n) not in sizes and sizes.get(keys.source(job.id, item.n)) != item.size
+    ]
+
+
+def _check_sources(records: Records, job: Job) -> None:
+    gone = missing_sources(records, job)
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        raise UsageError(
+            f"{job.items[gone[0]].name}{more} of job {job.id} are no longer in the store; submit the same files with the "
+            "same options again, then retry."
+        )
 
 
 def damaged(records: Records, manifest: Manifest) -> set[int]:
@@ -16,21 +96,30 @@ def damaged(records: Records, manifest: Manifest) -> set[int]:
     return {file.item for file, good in zip(manifest.files, sound, strict=True) if not good}
 
 
+def _again(records: Records, plan: Plan, suspects: set[int]) -> Again:
+    done, aside = records.settled(plan.job, plan)
+    doubles = dict(plan.duplicates)
+    items = {doubles.get(item, item) for item in suspects}
+    lost = {plan.chunks[n].item for n in aside if not _has_input(records, plan.job, plan.chunks[n])}
+    indexes = dict(plan.indexes)
+    films = {chunk.item for chunk in plan.live if chunk.kind == "video"} & items
+    lost |= {item for item in films if not _has_index(records, plan.job, item, indexes.get(item, ""))}
+    return Again(frozenset(aside), frozenset(undone(records, plan, done, items)), frozenset(lost))
+
+
 def undone(records: Records, plan: Plan, done: set[int], items: Iterable[int]) -> list[int]:
     """Chunks of `done` whose commit does not count: it says that images failed, or it cannot be read.
 
     Of `items`, which failed as a whole or were damaged, the committed objects are read too, and held against their hashes.
     """
-    doubles = dict(plan.duplicates)
-    suspects = {doubles.get(item, item) for item in items}
+    suspects = set(items)
 
-    def bad(chunk: int) -> bool:
+    def bad(n: int) -> bool:
+        chunk = plan.chunks[n]
         commit = _commit(records, plan.job, chunk)
         if commit is None or commit.failures:
             return True
-        known = plan.chunks[chunk]
-        about = range(known.item, known.item + (known.count if known.kind == "image" else 1))
-        if suspects.isdisjoint(about):
+        if suspects.isdisjoint(chunk.items):
             return False
         return not all(_whole(records, output.key, output.sha256) for output in commit.outputs)
 
@@ -40,17 +129,30 @@ def undone(records: Records, plan: Plan, done: set[int], items: Iterable[int]) -
     ]
 
 
-def _commit(records: Records, job: str, chunk: int) -> Done | None:
+def _commit(records: Records, job: str, chunk: Chunk) -> Done | None:
     try:
         return records.done(job, chunk)
-    except (UsageError, IntegrityError, StorageError):
+    except (UsageError, IntegrityError):
         return None  # one of a newer version raises Newer: it is not ours to judge
 
 
+def _has_input(records: Records, job: str, chunk: Chunk) -> bool:
+    if chunk.kind == "image":
+        return True  # made of the sources themselves
+    if not chunk.input:
+        return records.storage.exists(keys.chunk_input(job, chunk.n))
+    return _whole(records, keys.run(job, chunk.item, chunk.input), chunk.input)
+
+
+def _has_index(records: Records, job: str, item: int, sha256: str) -> bool:
+    key = keys.index(job, item, sha256)
+    return _whole(records, key, sha256) if sha256 else records.storage.exists(key)
+
+
 def _whole(records: Records, key: str, sha256: str) -> bool:
-    """Whether the store gives these bytes under this key."""
+    """Say whether the store gives these bytes under this key; a store that does not answer is no evidence, and raises."""
     try:
         records.storage.verify(key, sha256)
-    except (IntegrityError, StorageError):
+    except IntegrityError:
         return False
     return True

@@ -65,7 +65,7 @@ def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImagePr
     pixels = ready = 0.0
     bands: dict[int, bool] = {}  # of an image that several chunks make
     total = count = 0
-    for chunk in plan.chunks:
+    for chunk in plan.live:
         if chunk.kind != "image":
             continue
         here = sum(item.pixels for item in job.items[chunk.first : chunk.first + chunk.count]) / chunk.bands

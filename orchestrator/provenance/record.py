@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from contract.film import ImageSequence
-from contract.job import Chunk, Damage, Done, Item, Job, Manifest, Plan
+from contract.job import Damage, Done, Item, Job, Manifest, Plan
 from contract.provenance import ingredients, making, software
 from orchestrator.result_record import ChunkFacts, FileFacts, Record
 
@@ -57,8 +57,8 @@ def records(
 
 def _chunks_by_item(job: Job, plan: Plan) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
-    for chunk in plan.chunks:
-        for n in _items(chunk):
+    for chunk in plan.live:
+        for n in chunk.items:
             if n < len(job.items):
                 found.setdefault(n, []).append(chunk.n)
     return found
@@ -67,10 +67,6 @@ def _chunks_by_item(job: Job, plan: Plan) -> dict[int, list[int]]:
 def _twins(plan: Plan, found: dict[int, list[int]]) -> dict[int, list[int]]:
     """Assign the chunks of an item also to its duplicates, which were not computed again."""
     return found | {twin: found.get(first, []) for twin, first in plan.duplicates}
-
-
-def _items(chunk: Chunk) -> range:
-    return range(chunk.item, chunk.item + 1) if chunk.kind == "video" else range(chunk.first, chunk.first + chunk.count)
 
 
 def _notes_by_name(items: Sequence[Item], notes: Sequence[str]) -> dict[int, list[str]]:

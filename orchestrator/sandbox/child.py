@@ -93,7 +93,7 @@ def _do(order: Order, known: Settings, answer: BinaryIO) -> dict[str, object]:
     if order.act == "ingest":
         ingest(job, records.storage, known, allowance.step, order.refused, begin)
         return {}
-    plan = records.plan(order.job)
+    plan = records.planned(order.job, records.control(order.job))
     if plan is not None and records.manifest(order.job) is None:
         Assembly(job, plan, records, known).run(_nothing)
     return {}

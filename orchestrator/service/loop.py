@@ -6,15 +6,15 @@ Any number may run; each act is locked or idempotent, so that any of them may di
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Literal
 
 from contract import keys
-from contract.documents import encode
+from contract.documents import Version
 from contract.errors import (
     Cancelled,
     Interrupted,
@@ -25,15 +25,17 @@ from contract.errors import (
     TransientError,
     Unreachable,
 )
-from contract.job import Control, ItemFailure, Job, Manifest, Plan
+from contract.job import ItemFailure, Job, Manifest
 from contract.settings import Settings
-from orchestrator.job_state import Step, View, step
+from orchestrator.job_state import Step, step
 from orchestrator.job_store import Records
 from orchestrator.sandbox.parent import Confined
+from orchestrator.service import rebuild
 from orchestrator.service.fair_share import Claimant, ahead, share
+from orchestrator.service.job_views import LOOK_AGAIN_S, JobViews
 from orchestrator.service.metrics import registry
 from orchestrator.service.publisher import Announcer
-from stores.failed_chunks import set_aside
+from stores import commits
 from stores.ledger import Ledger
 from stores.metrics_server import Heartbeat, served
 from stores.storage import Storage
@@ -43,8 +45,11 @@ logger = logging.getLogger(__name__)
 _LOST_MESSAGE_S = 3.0
 """With an empty queue, a chunk announced so long ago and not leased was lost with the worker that popped it."""
 
-_LOOK_AGAIN_S = 30.0
-"""How often S3 is asked again what nobody announced, and how long a job is left alone that cannot be read."""
+_ENDED_AT_ONCE = 20
+"""Ended jobs that S3 is asked about at each look: one request each."""
+
+_LONGEST_WAIT_S = 60.0
+"""How long a job rests at most whose ingest or assembly fails for a reason that may pass."""
 
 _HICCUP_S = 2.0
 """How long a job is left alone one of whose objects could not be read this time."""
@@ -65,11 +70,13 @@ class Service:
         self._confined = Confined(settings)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="act")
         self._acts: dict[str, Future[None]] = {}
-        self._plans: dict[str, Plan] = {}
+        self._views = JobViews(self._records, self._ledger)
+        self._plans = self._views.plans
         self._jobs: dict[str, Job] = {}
         self._open: set[str] = set()
-        self._ended: set[str] = set()
+        self._ended: dict[str, None] = {}
         self._left: dict[str, tuple[float, str]] = {}
+        self._failures: dict[str, int] = {}
         self._looked = 0.0
         self._stop = threading.Event()
 
@@ -96,29 +103,24 @@ class Service:
     def _find_jobs(self) -> None:
         """Open jobs are those with a ledger, those just submitted, and, when Redis is new, all that S3 holds."""
         forgot = not self._ledger.remembers()
-        if forgot or time.monotonic() - self._looked > _LOOK_AGAIN_S:
+        if forgot or time.monotonic() - self._looked > LOOK_AGAIN_S:
             self._looked = time.monotonic()
-            self._open |= set(self._records.jobs()) - self._ended
+            self._open |= set(self._records.jobs()) - self._ended.keys()
+            self._open_again()
         announced = self._ledger.submitted() | {job for job, _ in self._ledger.jobs()}
         self._open |= announced
-        self._ended -= announced
+        for job in announced:
+            self._ended.pop(job, None)
 
-    def _view(self, job: str) -> View:
-        counts = self._ledger.counts(job)
-        if counts is not None and not counts.settled and not counts.cancelled and job in self._plans:
-            # The usual case of a running job costs S3 nothing.
-            return View(True, Control(paused=counts.paused), counts, None)
-        manifest = self._records.manifest(job)
-        if job not in self._plans and manifest is None:
-            plan = self._records.plan(job)
-            if plan is not None:
-                self._plans[job] = plan
-        return View(
-            job in self._plans or manifest is not None,
-            self._records.control(job),
-            counts,
-            None if manifest is None else manifest.state,
-        )
+    def _open_again(self) -> None:
+        """Look at some jobs that had ended, in turn: whoever opened one again may have died before Redis heard of it."""
+        for job in list(self._ended)[:_ENDED_AT_ONCE]:
+            del self._ended[job]
+            control = self._records.control(job)
+            if control.cancelled or self._records.manifest(job, control) is not None:
+                self._ended[job] = None  # behind the others
+            else:
+                self._open.add(job)
 
     def _look(self, job: str) -> bool:
         """Advance a job. One that cannot be read, or that a newer version wrote, is left alone for a while: it costs no other."""
@@ -129,12 +131,12 @@ class Service:
         except Unreachable:
             raise  # nobody's job can be looked at
         except RespoolError as error:
-            wait = _HICCUP_S if isinstance(error, TransientError) and not isinstance(error, Newer) else _LOOK_AGAIN_S
+            wait = _HICCUP_S if isinstance(error, TransientError) and not isinstance(error, Newer) else LOOK_AGAIN_S
             self._leave(job, wait, str(error))
             return False
         except Exception as error:
             logger.exception("job left alone", extra={"job": job})
-            self._leave(job, _LOOK_AGAIN_S, f"{type(error).__name__}: {error}")
+            self._leave(job, LOOK_AGAIN_S, f"{type(error).__name__}: {error}")
             return False
         self._left.pop(job, None)
         return going
@@ -144,20 +146,21 @@ class Service:
         if why != self._left.get(job, (0.0, ""))[1]:
             logger.warning("%s", why, extra={"job": job})
         self._left[job] = (time.monotonic() + seconds, why)
-        self._plans.pop(job, None)  # whoever took it over may have made another
+        self._views.forget(job)  # whoever took it over may have made another
 
     def _advance(self, job: str) -> bool:
         """Do what a job needs next; True when it may get chunks announced."""
         if job in self._acts:
             if not self._acts[job].done():
                 return False
-            self._finish_act(job)
+            if not self._finish_act(job):
+                return False
         if job not in self._jobs:
             if not self._storage.exists(keys.job_spec(job)):
                 self._open.discard(job)  # half submitted: the same command completes it
                 return False
             self._jobs[job] = self._records.job(job)
-        todo = step(self._view(job))
+        todo = step(self._views.look(job))
         if todo is Step.CLOSE:
             self._close_job(job)
         elif todo is Step.INGEST:
@@ -197,38 +200,43 @@ class Service:
 
         self._acts[job] = self._pool.submit(run)
 
-    def _finish_act(self, job: str) -> None:
+    def _finish_act(self, job: str) -> bool:
+        """Take in what an act in the background came to; False when the job is left alone for a while."""
         try:
             self._acts.pop(job).result()
         except Newer:
             raise
-        except (TransientError, Cancelled) as error:
+        except (LeaseLost, Cancelled) as error:
             logger.warning("%s", error, extra={"job": job})
+        except TransientError as error:
+            self._failures[job] = failures = self._failures.get(job, 0) + 1
+            wait = min(_LONGEST_WAIT_S, 2.0**failures) * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+            self._leave(job, wait, str(error))
+            return False
         except PermanentError as error:
             self._give_up(job, str(error))
         except Exception as error:
             logger.exception("job given up", extra={"job": job})
             self._give_up(job, f"{type(error).__name__}: {error}")
+        self._failures.pop(job, None)
+        return True
 
     def _give_up(self, job: str, reason: str) -> None:
         """Close a job that can neither be planned nor assembled, and say why; `respool retry` opens it again."""
         items = self._jobs[job].items
         failures = tuple(ItemFailure(item.n, item.name, reason) for item in items)
         finished = datetime.now(UTC).isoformat(timespec="seconds")
-        manifest = Manifest(job=job, state="failed", files=(), failures=failures, finished=finished)
-        self._storage.put(keys.manifest(job), encode(manifest), if_absent=True)
+        opening = self._records.control(job).retries
+        self._records.end(Manifest(job, "failed", (), failures, finished=finished, opening=opening))
 
     def _ingest(self, job: str, checkpoint: Callable[[], None]) -> None:
         self._confined.run("ingest", job, checkpoint)
-        plan = self._records.plan(job)
-        assert plan is not None, "ingest ended well, and its last act is to write the plan"
-        self._plans[job] = plan
 
     def _assemble(self, job: str, checkpoint: Callable[[], None]) -> None:
-        if self._records.manifest(job) is not None:
+        plan = self._records.plan(job)
+        if plan is None or self._records.manifest(job) is not None:
             return
-        total = len(self._plans[job].chunks)
-        if sum(map(len, self._records.settled(job, total))) < total:
+        if sum(map(len, self._records.settled(job, plan))) < len(plan.live):
             logger.warning("the ledger counts chunks that S3 does not have; it is made again", extra={"job": job})
             self._ledger.forget(job)
             return
@@ -238,17 +246,19 @@ class Service:
 
     def _create_ledger(self, job: str) -> None:
         plan = self._plans[job]
-        done, failed = self._records.settled(job, len(plan.chunks))
+        done, failed = self._records.settled(job, plan)
+        done -= rebuild.drop_foreign(self._records, plan, done)
         frames = {n: plan.chunks[n].count for n in done}
         self._ledger.create(plan, self._jobs[job].priority, self._records.control(job), frames, failed)
         self._ledger.taken_up(job)
 
     def _close_job(self, job: str) -> None:
-        self._ledger.forget(job)
-        self._ledger.taken_up(job)
-        self._ended.add(job)
+        announcements = self._ledger.announcements(job)
+        if step(self._views.look(job)) is not Step.CLOSE or not self._ledger.close(job, announcements):
+            return  # it was opened again in this moment
+        self._ended[job] = None
         self._open.discard(job)
-        self._plans.pop(job, None)
+        self._views.forget(job)
         self._jobs.pop(job, None)
 
     def _reconcile(self, job: str) -> None:
@@ -260,15 +270,16 @@ class Service:
         for chunk in again:
             logger.warning("chunk goes out again", extra={"job": job, "chunk": chunk})
         for chunk in exhausted:
-            failed = set_aside(self._storage, self._ledger, job, chunk)
-            logger.error("chunk set aside: %s", failed.attempts[-1:], extra={"job": job, "chunk": chunk})
+            failed = commits.set_aside(self._storage, self._ledger, job, chunk, self._plans[job].chunks[chunk].count)
+            if failed is not None:
+                logger.error("chunk set aside: %s", failed.attempts[-1:], extra={"job": job, "chunk": chunk})
 
     def _dispatch(self, ready: list[str]) -> None:
         """Keep a few messages ahead of the workers, shared fairly among jobs."""
         for version in sorted({self._plans[job].version for job in ready}):
             self._dispatch_version(version, [job for job in ready if self._plans[job].version == version])
 
-    def _dispatch_version(self, version: Literal[1], ready: list[str]) -> None:
+    def _dispatch_version(self, version: Version, ready: list[str]) -> None:
         """Jobs of one version share a window: chunks that wait for newer workers must not keep old ones idle."""
         claimants = []
         announced = running = 0

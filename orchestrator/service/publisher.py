@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from contract import tasks
-from contract.documents import VERSION
+from contract.documents import VERSION, Version
 from contract.errors import Unreachable
 from contract.settings import Settings
 from contract.tasks import Ring
@@ -32,7 +30,7 @@ class Announcer:
             task_publish_retry=False,
         )
 
-    def ring(self, job: str, chunk: int, label: str, version: Literal[1] = VERSION) -> None:
+    def ring(self, job: str, chunk: int, label: str, version: Version = VERSION) -> None:
         """Announce a chunk of a plan of `version` to workers that read it; `label` is the line that Flower shows.
 
         Raises Unreachable when the broker is away.

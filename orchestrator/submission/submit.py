@@ -14,11 +14,13 @@ import msgspec
 from contract import keys
 from contract.documents import encode
 from contract.errors import BadInput, SourceChanged, StorageError
-from contract.job import Item, Job, Spec, job_id
+from contract.job import Control, Item, Job, Spec, job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.ingest.images import kind_of, plan_image
+from orchestrator.job_store import Records
+from orchestrator.jobs.retry import missing_sources
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.result_names import apart
 from orchestrator.submission.sources import Found, SourceFile, find
@@ -147,12 +149,25 @@ def submit(
     kept = len(checked.items) - len(items)
     hooks.approve(job)
     known = storage.exists(keys.job_spec(job.id))
+    records = Records(storage)
     if not known:
         _upload(job, files, stamps, refused, storage, tell)
+        _open_anew(job.id, records)
         storage.put(keys.job_spec(job.id), encode(job), if_absent=True)
-    if not storage.exists(keys.manifest(job.id)):
+    manifest = records.manifest(job.id)
+    if known and (manifest is None or manifest.state == "failed") and (gone := missing_sources(records, job)):
+        _upload(job, files, stamps, refused, storage, tell, set(gone))
+    if manifest is None:
         ledger.announce_job(job.id)
     return Submission(job, known, kept)
+
+
+def _open_anew(job: str, records: Records) -> None:
+    """Let nothing count that was asked of a job of the same id whose removal was interrupted."""
+    control, tag = records.tagged_control(job)
+    if tag is not None:
+        opening = control.retries + 1
+        records.change_control(job, Control(retries=opening, replan=opening, changes=control.changes), tag)
 
 
 def _draft(n: int, file: SourceFile, spec: Spec, scale: int, notes: list[str], confined: Confined) -> Item:
@@ -236,8 +251,11 @@ def _upload(
     refused: dict[int, str],
     storage: Storage,
     progress: Progress,
+    only: Collection[int] | None = None,
 ) -> None:
-    total = sum(item.size for item in job.items)
+    """Store the sources of `job`, or of the items `only`."""
+    wanted = [(item, file) for item, file in zip(job.items, files, strict=True) if only is None or item.n in only]
+    total = sum(item.size for item, _ in wanted)
     done = 0
 
     def send(pair: tuple[Item, SourceFile]) -> int:
@@ -249,7 +267,7 @@ def _upload(
             storage.put(keys.sequence(job.id, item.n), encode(file.sequence))
         return item.size
 
-    for size in in_order(send, zip(job.items, files, strict=True), _AT_ONCE, "upload", AHEAD):
+    for size in in_order(send, wanted, _AT_ONCE, "upload", AHEAD):
         done += size
         progress("uploading", done, total)
 

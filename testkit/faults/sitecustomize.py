@@ -3,7 +3,7 @@
 RESPOOL_FAULT=<name>:<folder> fires once for the whole cluster (the first process to make <folder>/<name> wins), apart
 from those that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` makes every film chunk take that many seconds
 longer, `storm-0.3` does so with jumping clocks and full disks, `twice-0.5` with every message sent twice, and `next-0.5`
-makes a process the next version of Respool: its messages and documents are of version 2, with a field that version 1 has
+makes a process the next version of Respool: its messages and documents are of version 3, with a field that version 2 has
 not, and it reads both. `armed-0.5` hurts a worker whenever <folder>/arm says how and where, such as "term storing".
 
 Workers also note in <folder>/starts and <folder>/rings what they computed and heard (benchmarks/reliability/witness.py).
@@ -116,7 +116,7 @@ def _arm(module: ModuleType) -> None:
         look("claimed")
 
     def fetched(_self: Any, key: str, *_: Any) -> None:
-        if key.endswith("/input"):
+        if "/runs/" in key:
             look("fetched")
 
     _wrap(module.Worker, "_attempt", before=claimed)
@@ -208,7 +208,14 @@ def _patch_storage(module: ModuleType, name: str) -> None:
     """Faults of the process that ingests and assembles, at an object that it stores."""
     storage = module.Storage
     if name == "in-ingest":
-        _wrap(storage, "put", before=_die_at("/chunks/3/input"))
+        stored: list[str] = []
+
+        def fourth(_self: Any, key: str, *_: Any, **__: Any) -> None:
+            stored.append(key)
+            if sum("/runs/" in name for name in stored) == 4:
+                _die_once()
+
+        _wrap(storage, "put", before=fourth)
     elif name == "in-assembly":
         _wrap(storage, "put_file", after=_die_once)
     elif name == "asleep-in-assembly":
@@ -235,14 +242,14 @@ _PATCHES = {
 
 _NEXT = {
     "contract.documents": {
-        "VERSION: Literal[1] = 1": "VERSION: Literal[2] = 2",
-        "KNOWN: tuple[int, ...] = (1,)": "KNOWN: tuple[int, ...] = (1, 2)",
+        "VERSION: Literal[2] = 2": "VERSION: Literal[3] = 3",
+        "KNOWN: tuple[int, ...] = (1, 2)": "KNOWN: tuple[int, ...] = (1, 2, 3)",
+        "Version = Literal[1, 2]": "Version = Literal[1, 2, 3]",
     },
     "contract.job": {
-        "version: Literal[1] = 1": "version: Literal[1, 2] = 2",
+        "version: Version = 2": "version: Version = 3",
         "bands: Positive = 1": "bands: Positive = 1; reels: Natural = 0",
     },
-    "contract.tasks": {"version: Literal[1] = 1": "version: Literal[1, 2] = 2"},
     "workers.runtime.worker": {'metadata.version("respool")': '"2.0.next"'},
 }
 """What the next version writes otherwise: module -> (text, the text in its place)."""

@@ -129,13 +129,13 @@ def test_a_rolling_upgrade_in_mid_job(servers: Rig, folder: Path) -> None:
         assert document(servers, keys.manifest(job)) is None
         join("worker", "next")
         until(
-            lambda: {c["version"] for c in commits(servers, job)} == {1, 2}, _PATIENCE_S, "a commit of the new worker"
+            lambda: {c["version"] for c in commits(servers, job)} == {2, 3}, _PATIENCE_S, "a commit of the new worker"
         )
         worker.end()  # hands its chunk back
         finished(servers, job, film, folder)
         made = {commit["version"] for commit in commits(servers, job)}
         reasons = [str(commit["record"]["attempts"]) for commit in commits(servers, job)]
-        assert made == {1, 2}
+        assert made == {2, 3}
         assert not [reason for reason in reasons if reason != "[]" and SHUTDOWN not in reason]
 
 
@@ -149,7 +149,7 @@ def test_work_for_newer_workers_is_left_to_them(servers: Rig, folder: Path) -> N
         ahead = join("orchestrator", "next")
         job = servers.submit(film)
         plan = until(lambda: document(servers, keys.plan(job)), _PATIENCE_S, "a plan")
-        assert (plan["version"], plan["chunks"][0]["reels"]) == (2, 0)
+        assert (plan["version"], plan["chunks"][0]["reels"]) == (3, 0)
         until(lambda: (c := servers.ledger.counts(job)) and c.waiting, _PATIENCE_S, "the first announcements")
         ahead.end()
         for chunk in range(3):
@@ -168,8 +168,8 @@ def test_work_for_newer_workers_is_left_to_them(servers: Rig, folder: Path) -> N
         join("orchestrator", "next")
         join("worker", "next")
         finished(servers, job, film, folder)
-        assert {(c["version"], c["attempt"].split("-")[0]) for c in commits(servers, job)} == {(2, "1")}
-        assert {c["version"] for c in commits(servers, own)} == {1}
+        assert {(c["version"], c["attempt"].split("-")[0]) for c in commits(servers, job)} == {(3, "1")}
+        assert {c["version"] for c in commits(servers, own)} == {2}
 
 
 def test_commits_of_a_newer_worker_wait_for_a_newer_orchestrator(servers: Rig, folder: Path) -> None:
@@ -190,7 +190,7 @@ def test_commits_of_a_newer_worker_wait_for_a_newer_orchestrator(servers: Rig, f
 def test_what_a_newer_version_wrote_is_told_from_what_nobody_wrote() -> None:
     """A later version, or a field that this one lacks, is Newer; anything else that is not ours is a UsageError."""
     plan = json.loads(encode(Plan("0" * 16, ())))
-    for change in ({"version": 2}, {"version": 2, "chunks": "elsewhere"}, {"reels": 1}):
+    for change in ({"version": 3}, {"version": 3, "chunks": "elsewhere"}, {"reels": 1}):
         with pytest.raises(Newer, match=r"plan.json was written by a newer version.*finish the upgrade"):
             decode(json.dumps(plan | change).encode(), Plan, "plan.json")
     with pytest.raises(Newer):
@@ -200,6 +200,6 @@ def test_what_a_newer_version_wrote_is_told_from_what_nobody_wrote() -> None:
             decode(wrong, Plan, "plan.json")
     done = Done(0, "1-ab", "w", 5, (), record={"invented later": raw({"a": 1})})
     assert decode(encode(done), Done, "done.json") == done  # a record may hold what it likes
-    with pytest.raises(Newer, match="version 2"):
-        tasks.from_message({"job": "0" * 16, "chunk": 0, "version": 2, "more": 1})
+    with pytest.raises(Newer, match="version 3"):
+        tasks.from_message({"job": "0" * 16, "chunk": 0, "version": 3, "more": 1})
     assert (tasks.queue(1), tasks.queue(2)) == ("respool", "respool.2")

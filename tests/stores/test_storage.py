@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contract.errors import IntegrityError, StorageError, Unreachable
+from contract.errors import IntegrityError, Missing, Unreachable
 from contract.settings import Settings
 from stores.storage import Storage, file_sha256
 
@@ -65,7 +65,7 @@ def test_listing_and_removing(storage: Storage) -> None:
     storage.delete("many/0000/x")
     assert not storage.exists("many/0000/x")
     assert storage.find("many/0000/x") is None
-    with pytest.raises(StorageError, match="many/0000/x is not in bucket"):
+    with pytest.raises(Missing, match="many/0000/x is not in bucket"):
         storage.get("many/0000/x")
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract import keys
+from contract.errors import EnhanceError, IntegrityError
 from contract.job import Chunk, Damage, Done, Output, Spec
+from contract.packets import RunReader
 from stores.ledger import Lease
 from stores.storage import Storage
 from workers.runtime.attempt_record import StoredAttempt
@@ -15,6 +17,7 @@ from workers.runtime.attempt_record import StoredAttempt
 if TYPE_CHECKING:
     from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
+    from workers.film.chunk import FilmResult
     from workers.generators.enhancer import Enhancer
 
 
@@ -38,7 +41,7 @@ class FilmAttempt:
         enhancer, faces = networks
         run, out = folder / "run", folder / "out"
         began = time.monotonic()
-        self._storage.get_file(keys.chunk_input(lease.job, chunk.n), run)
+        self._fetch(lease.job, chunk, run)
         fetched = time.monotonic()
         result = enhance_film(run, spec, enhancer, out, self._checkpoint, faces)
         enhanced = time.monotonic()
@@ -55,6 +58,32 @@ class FilmAttempt:
             damage=tuple(Damage(chunk.item, first, count, reason) for first, count, reason in result.damage),
             notes=tuple(result.notes),
             reorder=result.reorder,
+            work=chunk.work(lease.job),
+            item=chunk.item,
+            first=chunk.first,
+            count=chunk.count,
+            missing=_missing(chunk, result),
         )
         stages = {"fetch": fetched - began, "enhance": enhanced - fetched, "store": stored - enhanced}
         return StoredAttempt(done, stages, {"film": result.record})
+
+    def _fetch(self, job: str, chunk: Chunk, path: Path) -> None:
+        """Fetch the packets of a chunk; raise IntegrityError if they are not those that the plan names."""
+        key = keys.run(job, chunk.item, chunk.input) if chunk.input else keys.chunk_input(job, chunk.n)
+        found = self._storage.get_file(key, path)
+        with path.open("rb") as stream:
+            header = RunReader(stream).header
+        owner = header.owner
+        foreign = owner is not None and (owner.job, owner.item) != (job, chunk.item)
+        if foreign or found != (chunk.input or found) or (header.first, header.count) != (chunk.first, chunk.count):
+            raise IntegrityError(
+                f"object {key} holds other packets than those of {chunk.label}; `respool retry {job}` cuts the film again."
+            )
+
+
+def _missing(chunk: Chunk, result: FilmResult) -> int:
+    """Return the number of owned frames that were not made; raise EnhanceError if the source is not the reason."""
+    missing = chunk.count - result.frames
+    if missing < 0 or (missing and not result.damage):
+        raise EnhanceError(f"{result.frames} of {chunk.count} frames were made, and the source is not damaged.")
+    return missing

@@ -73,6 +73,10 @@ class ImageAttempt:
             failures=tuple(failures),
             damage=tuple(damage),
             notes=tuple(notes),
+            work=chunk.work(lease.job),
+            item=chunk.item,
+            first=chunk.first,
+            count=chunk.count,
         )
         return StoredAttempt(done, {"enhance": enhancing}, {"images": records})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -33,7 +34,7 @@ _KEPT_JOBS = 4
 
 @dataclass(frozen=True)
 class JobFile:
-    """A job and its plan, both immutable, as read from S3."""
+    """A job and its plan, as read from S3. The job is immutable; a retry may extend the plan."""
 
     job: Job
     plan: Plan
@@ -52,7 +53,8 @@ class JobCache:
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._settings, self._storage = settings, storage
-        self._jobs: OrderedDict[str, JobFile] = OrderedDict()
+        self._jobs: OrderedDict[str, tuple[str, JobFile]] = OrderedDict()
+        """Jobs by id, each with the SHA-256 of the plan that it was read with."""
         self._enhancer: Enhancer | None = None
         self._enhancer_key = b""
         self._faces: FaceRestorer | None = None
@@ -81,15 +83,18 @@ class JobCache:
         threading.Thread(target=load, name="preload", daemon=True).start()
 
     def job(self, job: str) -> JobFile:
-        """Return the job and its plan; raise StorageError if the store lacks them."""
-        if job not in self._jobs:
-            self._jobs[job] = JobFile(
-                decode(self._storage.get(keys.job_spec(job)), Job, keys.job_spec(job)),
-                decode(self._storage.get(keys.plan(job)), Plan, keys.plan(job)),
-            )
+        """Return the job and its plan as the store has it now (one request if known); raise Missing if there is none."""
+        key = keys.plan(job)
+        stat, known = self._storage.stat(key), self._jobs.get(job)
+        if known is None or not stat or stat[1] != known[0]:
+            body = self._storage.get(key)
+            spec = decode(self._storage.get(keys.job_spec(job)), Job, keys.job_spec(job))
+            known = hashlib.sha256(body).hexdigest(), JobFile(spec, decode(body, Plan, key))
+            self._jobs[job] = known
             if len(self._jobs) > _KEPT_JOBS:
                 self._jobs.popitem(last=False)
-        return self._jobs[job]
+        self._jobs.move_to_end(job)
+        return known[1]
 
     def banded_source(self, job: str, item: Item) -> Path:
         """Return the source of a large image, kept for its next band, which would otherwise fetch the whole source again.
@@ -99,11 +104,11 @@ class JobCache:
         if self._kept is None:
             self._kept = Path(tempfile.mkdtemp(prefix=f"respool-{os.getpid()}-", dir=self.scratch))
             weakref.finalize(self, shutil.rmtree, self._kept, ignore_errors=True)
-        key, path = keys.source(job, item.n), self._kept / "source"
-        if key != self._kept_key:
+        path = self._kept / "source"
+        if item.sha256 != self._kept_key:
             self._kept_key = ""
             fetch_source(self._storage, job, item, path)
-            self._kept_key = key
+            self._kept_key = item.sha256
         return path
 
     def enhancer(self, spec: Spec) -> Enhancer:

@@ -12,21 +12,18 @@ import threading
 import time
 from importlib import metadata
 
-import msgspec
-
-from contract import keys
-from contract.documents import encode
 from contract.errors import (
     Cancelled,
     Interrupted,
     LeaseLost,
     Newer,
     RespoolError,
+    TransientError,
     Unreachable,
 )
 from contract.job import Chunk, Done
 from contract.settings import Settings
-from stores.failed_chunks import set_aside
+from stores import commits
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from workers.runtime.attempt_record import peak_memory
@@ -38,13 +35,6 @@ from workers.runtime.metrics import Meter, gpu_memory
 logger = logging.getLogger(__name__)
 
 VERSION = metadata.version("respool")
-
-
-class _Winner(msgspec.Struct):
-    """The fields needed of an earlier commit by another attempt; all later versions have them too."""
-
-    attempt: str
-    frames: int
 
 
 class Worker:
@@ -63,6 +53,8 @@ class Worker:
         self.idle.set()
         self._lease: Lease | None = None
         self._label = ""
+        self._committing = False
+        """True from the moment that the attempt tries to commit: from then on a commit may name its objects."""
         self._taken = 0.0
         self._soft_limit = settings.chunk_soft_limit_s
         self._started = time.time()
@@ -98,6 +90,9 @@ class Worker:
         except Newer as error:  # nothing is claimed, so nothing is counted
             logger.warning("%s", error, extra={"job": job, "chunk": chunk})
             return "newer"
+        except TransientError as error:
+            logger.warning("not claimed: %s", error, extra={"job": job, "chunk": chunk})
+            return "unreadable"
         except RespoolError:
             pass  # the attempt meets the same error and counts it
         verdict, lease = self.ledger.claim(job, chunk, self.name)
@@ -124,17 +119,18 @@ class Worker:
             self.idle.set()
 
     def _attempt(self, lease: Lease) -> str:
+        self._committing = False
         try:
             file = self.cache.job(lease.job)
             chunk = file.chunk(lease.chunk)
-            if self.storage.exists(keys.done(lease.job, lease.chunk)):  # committed before Redis forgot it
-                return self._settle(lease, chunk.count)
+            if (found := commits.own_winner(self.storage, lease.job, chunk)) is not None:  # before Redis forgot it
+                return self._settle(lease, found.frames)
             self._label = chunk.label
             began = time.monotonic()
             done = self._enhance(lease, file, chunk)
             self._frames += done.frames
             self._fps = done.frames / max(time.monotonic() - began, 1e-3)
-            return self._commit(lease, done)
+            return self._commit(lease, chunk, done)
         except (Interrupted, Cancelled, Unreachable, Newer) as error:
             return self._give_back(lease, str(error), counted=False)
         except LeaseLost as error:
@@ -151,34 +147,48 @@ class Worker:
 
     # Ending
 
-    def _commit(self, lease: Lease, done: Done) -> str:
+    def _commit(self, lease: Lease, chunk: Chunk, done: Done) -> str:
         self.heartbeat.renew()
-        key = keys.done(lease.job, lease.chunk)
-        if not self.storage.put(key, encode(done), if_absent=True):
-            winner = msgspec.json.decode(self.storage.get(key), type=_Winner)  # of any version
-            if winner.attempt != lease.attempt:
-                self._clean(lease)
-                self._settle(lease, winner.frames)
-                return "lost"
-        return self._settle(lease, done.frames)
+        self._committing = True
+        stands = commits.commit(self.storage, lease.job, chunk, done)
+        if stands.attempt == lease.attempt:
+            return self._settle(lease, done.frames)
+        self._clean(lease)
+        self._settle(lease, stands.frames)
+        return "lost"
 
     def _settle(self, lease: Lease, frames: int) -> str:
         self.ledger.settle(lease.job, lease.chunk, "done", frames)
         return "done"
 
     def _give_back(self, lease: Lease, reason: str, counted: bool) -> str:
-        self._clean(lease)
-        verdict = self.ledger.release(lease, reason, counted)
-        if verdict != "exhausted":
-            return "handed back" if verdict == "again" else verdict
-        set_aside(self.storage, self.ledger, lease.job, lease.chunk)
-        return "failed"
+        """Hand the chunk back, unless the commit that was attempted stands after all."""
+        try:
+            if self._committing and self._stands(lease):
+                return "done"
+            self._clean(lease)
+            verdict = self.ledger.release(lease, reason, counted)
+            if verdict != "exhausted":
+                return "handed back" if verdict == "again" else verdict
+            frames = self.cache.job(lease.job).chunk(lease.chunk).count
+            aside = commits.set_aside(self.storage, self.ledger, lease.job, lease.chunk, frames)
+            return "done" if aside is None else "failed"
+        except TransientError as error:  # the lease expires, and the orchestrator does the rest
+            logger.warning("not handed back: %s", error, extra=lease.about)
+            return "cut off"
+
+    def _stands(self, lease: Lease) -> bool:
+        """Return True if done.json names this attempt, and tell the ledger again."""
+        found = commits.winner(self.storage, lease.job, lease.chunk)
+        if found is None or found.attempt != lease.attempt:
+            return False
+        self._settle(lease, found.frames)
+        return True
 
     def _clean(self, lease: Lease) -> None:
-        """Remove the objects of this uncommitted attempt; `respool gc` removes those that cannot be removed now."""
+        """Remove the objects of this attempt, unless its commit may stand; assembly sweeps what remains."""
         try:
-            for key, _ in self.storage.list(keys.attempt(lease.job, lease.chunk, lease.attempt)):
-                self.storage.delete(key)
+            commits.clean(self.storage, lease, self._committing)
         except Exception as error:
             logger.warning("objects of an uncommitted attempt remain: %s", error, extra=lease.about)
 

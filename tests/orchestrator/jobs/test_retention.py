@@ -37,6 +37,7 @@ def test_only_what_nobody_needs_goes(settings: Settings) -> None:
     left = {key for job in (DONE, RUNNING, CANCELLED, HALF) for key, _ in storage.list(keys.job_prefix(job))}
     assert left == {
         keys.job_spec(DONE),
+        keys.control(DONE),
         keys.manifest(DONE),
         keys.result_file(DONE, "a.mp4"),
         keys.source(RUNNING, 0),

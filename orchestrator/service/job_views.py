@@ -1,0 +1,52 @@
+"""What an orchestrator knows of each open job: its plan, and how S3 and the ledger show it."""
+
+from __future__ import annotations
+
+import time
+
+from contract.job import Control, Plan
+from orchestrator.job_state import View
+from orchestrator.job_store import Records
+from stores.ledger import Ledger
+
+LOOK_AGAIN_S = 30.0
+"""How often S3 is asked again about what Redis should have said: a command may die between its two writes."""
+
+
+class JobViews:
+    """Reads S3 and the ledger; keeps plans, each for as long as the ledger is of the same opening of the job."""
+
+    def __init__(self, records: Records, ledger: Ledger) -> None:
+        self._records, self._ledger = records, ledger
+        self.plans: dict[str, Plan] = {}
+        self._read: dict[str, float] = {}
+
+    def forget(self, job: str) -> None:
+        """Read everything anew at the next look."""
+        self.plans.pop(job, None)
+        self._read.pop(job, None)
+
+    def look(self, job: str) -> View:
+        """Return the job as it stands. A running one costs S3 a request only every LOOK_AGAIN_S."""
+        counts, plan = self._ledger.counts(job), self.plans.get(job)
+        fresh = time.monotonic() - self._read.get(job, float("-inf")) < LOOK_AGAIN_S
+        known = counts is not None and plan is not None and counts.opening == plan.opening
+        if counts is not None and known and fresh and not counts.settled and not counts.cancelled:
+            return View(True, Control(paused=counts.paused), counts, None)
+        control = self._records.control(job)
+        if counts is not None and counts.changes < control.changes:
+            self._ledger.ask(job, control)  # whoever asked could not tell Redis
+        manifest = self._records.manifest(job, control)
+        if manifest is None and not known:
+            plan = self._records.planned(job, control)
+        self._read[job] = time.monotonic()
+        if plan is None or plan.opening < control.replan:
+            self.plans.pop(job, None)
+            plan = None
+        else:
+            self.plans[job] = plan
+        if counts is not None and plan is not None and counts.opening != plan.opening:
+            counts = None  # of an earlier opening; it is made again
+        return View(
+            plan is not None or manifest is not None, control, counts, None if manifest is None else manifest.state
+        )

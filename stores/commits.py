@@ -1,0 +1,79 @@
+"""The commit of a chunk: who won, what an attempt may remove, and when a chunk is set aside.
+
+A commit is one conditional PUT of done.json. From the moment that PUT was attempted its outcome is unknown until the
+object is read: an answer may be lost, and a request may arrive late. So what the attempt stored is removed only where
+done.json names another attempt.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from contract import keys
+from contract.documents import encode
+from contract.errors import IntegrityError
+from contract.job import Chunk, Done, Failed, MaybeSha256, Natural
+from stores.ledger import Lease, Ledger
+from stores.storage import Storage
+
+
+class Winner(msgspec.Struct, frozen=True):
+    """What must be known of a commit, whatever version wrote it."""
+
+    attempt: str
+    frames: Natural
+    work: MaybeSha256 = ""
+
+
+def winner(storage: Storage, job: str, chunk: int) -> Winner | None:
+    """Return the commit of a chunk, None where there is none; raise IntegrityError for what is no commit."""
+    key = keys.done(job, chunk)
+    data = storage.find(key)
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=Winner)
+    except msgspec.DecodeError as error:
+        raise IntegrityError(f"{key} is no commit ({error}); `respool retry {job}` does the chunk again.") from error
+
+
+def own_winner(storage: Storage, job: str, chunk: Chunk) -> Winner | None:
+    """As `winner`, and raise IntegrityError for the commit of other frames than those of `chunk`."""
+    found = winner(storage, job, chunk.n)
+    if found is not None and found.work != (chunk.work(job) if chunk.input else found.work):
+        raise IntegrityError(
+            f"{keys.done(job, chunk.n)} is the commit of other frames than those of {chunk.label}; "
+            f"`respool retry {job}` does the chunk again."
+        )
+    return found
+
+
+def commit(storage: Storage, job: str, chunk: Chunk, done: Done) -> Winner:
+    """Write `done` unless the chunk has a commit; return the one that stands. Raises as `own_winner` does."""
+    if storage.put(keys.done(job, chunk.n), encode(done), if_absent=True):
+        return Winner(done.attempt, done.frames, done.work)
+    found = own_winner(storage, job, chunk)
+    if found is None:
+        raise IntegrityError(f"{keys.done(job, chunk.n)} was removed as it was written; the chunk goes out again.")
+    return found
+
+
+def clean(storage: Storage, lease: Lease, attempted: bool) -> None:
+    """Remove what an attempt stored; after its commit was `attempted` only where the commit is another's."""
+    if attempted:
+        found = winner(storage, lease.job, lease.chunk)
+        if found is None or found.attempt == lease.attempt:
+            return
+    for key, _ in list(storage.list(keys.attempt(lease.job, lease.chunk, lease.attempt))):
+        storage.delete(key)
+
+
+def set_aside(storage: Storage, ledger: Ledger, job: str, chunk: int, frames: int) -> Failed | None:
+    """Settle a chunk whose tries are used up as failed, with its reasons; as done, and None, where it has a commit."""
+    if winner(storage, job, chunk) is not None:
+        ledger.settle(job, chunk, "done", frames)
+        return None
+    failed = Failed(chunk, ledger.reasons(job, chunk))
+    storage.put(keys.failed(job, chunk), encode(failed))
+    ledger.settle(job, chunk, "failed")
+    return failed

@@ -1,0 +1,126 @@
+"""A cluster stepped by hand: orchestrators' looks and a worker's chunks, in this process and in a chosen order.
+
+Redis and S3 are real; only Celery and the processes of their own are left out, so that a test decides what happens
+between two requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis import Redis
+
+from contract.errors import TransientError
+from contract.job import Manifest, Spec
+from contract.settings import Settings
+from orchestrator.assemble.job import Assembly
+from orchestrator.ingest.job import ingest
+from orchestrator.job_store import Records
+from orchestrator.jobs.client import Jobs
+from orchestrator.service.loop import Service
+from orchestrator.submission.submit import submit
+from stores.ledger import Ledger
+from stores.storage import Storage
+from workers.runtime.worker import Worker
+
+SPEC = Spec(model="identity", codec="ffv1", chunk_frames=5, container="mkv")
+
+
+class InThisProcess:
+    """Ingest and assembly without a process of their own; `refusals` name items that ingest is to refuse, with reasons."""
+
+    def __init__(self, settings: Settings, records: Records) -> None:
+        self._settings, self._records = settings, records
+        self.refusals: dict[int, str] = {}
+
+    def run(self, act: str, job: str, checkpoint: Callable[[], None]) -> None:
+        """Do an act to its end."""
+        records = self._records
+        if act == "ingest":
+            ingest(records.job(job), records.storage, self._settings, checkpoint, self.refusals)
+            return
+        plan = records.planned(job, records.control(job))
+        if plan is not None and records.manifest(job) is None:
+            Assembly(records.job(job), plan, records, self._settings).run(checkpoint)
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+class Stepped:
+    """`orchestrators` services and one worker over the servers that `settings` name."""
+
+    def __init__(self, settings: Settings, orchestrators: int = 1) -> None:
+        self.settings = settings
+        self.storage, self.ledger = Storage(settings), Ledger(settings)
+        self.records = Records(self.storage)
+        self.services = [Service(settings) for _ in range(orchestrators)]
+        self.acts = InThisProcess(settings, self.records)
+        for service in self.services:
+            service._confined.close()
+            service._confined = self.acts  # type: ignore[assignment]
+        self.worker = Worker(settings)
+        self._redis: Redis = Redis.from_url(settings.redis_url, decode_responses=True)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Commands of a user."""
+        return Jobs(self.settings)
+
+    def submit(self, sources: Sequence[Path], spec: Spec = SPEC) -> str:
+        """Submit `sources`; return the job's id."""
+        return submit(list(sources), spec, self.settings).job.id
+
+    def look(self, n: int = 0) -> None:
+        """One look of orchestrator `n`, and the end of the acts that it began."""
+        service = self.services[n]
+        service.tick()
+        wait(service._acts.values())
+
+    def announced(self, job: str) -> list[int]:
+        """Chunks whose messages wait."""
+        return [int(chunk) for chunk in self._redis.zrange(f"respool:{{{job}}}:sent", 0, -1)]
+
+    def work(self, job: str) -> list[str]:
+        """Let the worker do all that is announced; what became of each."""
+        return [self.worker.work(job, chunk) for chunk in self.announced(job)]
+
+    def finish(self, job: str, rounds: int = 60) -> Manifest:
+        """Step until the job ends and its ledger is closed; AssertionError when it does not."""
+        for _ in range(rounds):
+            for n in range(len(self.services)):
+                try:
+                    self.look(n)
+                except TransientError:
+                    continue
+            self.work(job)
+            manifest = self.records.manifest(job)
+            if manifest is not None and self.ledger.counts(job) is None:
+                return manifest
+        raise AssertionError(f"job {job} has not ended after {rounds} looks: {self.jobs.status(job)}")
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for service in self.services:
+            service.close()
+        self._redis.close()
+
+    def results(self, job: str) -> dict[str, str]:
+        """SHA-256 of what the job delivers, by name."""
+        manifest = self.records.manifest(job)
+        assert manifest is not None
+        return {file.name: hashlib.sha256(self.storage.get(file.key)).hexdigest() for file in manifest.files}
+
+
+@contextmanager
+def stepped(settings: Settings, orchestrators: int = 1) -> Iterator[Stepped]:
+    """Make a stepped cluster and take it apart at the end."""
+    cluster = Stepped(settings, orchestrators)
+    try:
+        yield cluster
+    finally:
+        cluster.close()

@@ -1,0 +1,115 @@
+"""Every way of opening a job again: no commit is credited to other frames, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from contract import keys
+from contract.errors import UsageError
+from contract.settings import Settings
+from orchestrator.jobs import retention
+from testkit.clips import fingerprint, make_film
+from testkit.stepped import Stepped, stepped
+
+_SEEDS = itertools.count(1)
+
+
+@pytest.fixture
+def cluster(settings: Settings) -> Iterator[Stepped]:
+    with stepped(settings) as made:
+        yield made
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> list[Path]:
+    """Two films of one size and length, and pictures that no other test has: the job's id follows from them."""
+    return [make_film(tmp_path / f"{name}.mp4", 10, seed=next(_SEEDS)) for name in ("a", "b")]
+
+
+def delivered(cluster: Stepped, job: str, item: str, folder: Path) -> list[str]:
+    """Hashes of a delivered film's pictures."""
+    manifest = cluster.records.manifest(job)
+    assert manifest is not None
+    (key,) = [file.key for file in manifest.files if file.name == item]
+    out = folder / "delivered.mkv"
+    cluster.storage.get_file(key, out)
+    return [digest for _, digest in fingerprint(out)]
+
+
+def pictures(film: Path) -> list[str]:
+    return [digest for _, digest in fingerprint(film)]
+
+
+def test_a_refused_film_that_is_retried_gets_its_own_frames(
+    cluster: Stepped, films: list[Path], tmp_path: Path
+) -> None:
+    """The first film refused at ingest, the limit raised, retried: each result holds its own source's pictures."""
+    job = cluster.submit(films)
+    cluster.acts.refusals = {0: "it needs more memory"}
+    assert cluster.finish(job).state == "failed"
+    cluster.acts.refusals = {}
+    cluster.jobs.retry(job)
+    assert cluster.finish(job).state == "done"
+    for film in films:
+        assert delivered(cluster, job, f"{film.stem}.mkv", tmp_path) == pictures(film)
+
+
+def test_a_retry_right_after_the_failure_goes_on(cluster: Stepped, films: list[Path]) -> None:
+    """The job is opened again before any orchestrator has closed it."""
+    job = cluster.submit(films)
+    cluster.acts.refusals = {0: "it needs more memory", 1: "it needs more memory"}
+    while cluster.records.manifest(job) is None:
+        cluster.look()
+    cluster.acts.refusals = {}
+    cluster.jobs.retry(job)
+    assert cluster.finish(job).state == "done"
+
+
+def test_the_same_submission_after_gc_brings_the_sources_again(cluster: Stepped, films: list[Path]) -> None:
+    """Failed, collected, submitted and retried: what is missing is uploaded again, and the job ends."""
+    job = cluster.submit(films)
+    cluster.acts.refusals = {0: "it needs more memory"}
+    cluster.finish(job)
+    cluster.acts.refusals = {}
+    for sweep in retention.find(cluster.storage, timedelta(0), False, datetime.now(UTC) + timedelta(days=1)):
+        retention.remove(cluster.storage, sweep)
+    with pytest.raises(UsageError, match="submit"):
+        cluster.jobs.retry(job)
+    assert cluster.submit(films) == job
+    cluster.jobs.retry(job)
+    assert cluster.finish(job).state == "done"
+
+
+def test_a_missing_source_is_a_failure_and_no_wait(cluster: Stepped, films: list[Path]) -> None:
+    """A source that is gone before ingest fails its item with the advice; the other film is delivered."""
+    job = cluster.submit(films)
+    cluster.storage.delete(keys.source(job, 0))
+    manifest = cluster.finish(job)
+    assert (manifest.state, [failure.item for failure in manifest.failures]) == ("failed", [0])
+    assert "submit" in manifest.failures[0].reason
+
+
+def test_a_missing_committed_object_is_found_and_repaired(cluster: Stepped, films: list[Path], tmp_path: Path) -> None:
+    """A job one of whose committed objects is gone ends with an integrity error, and a retry repairs it."""
+    job = cluster.submit(films[:1])
+    while True:
+        cluster.look()
+        if cluster.work(job):
+            break
+    while cluster.work(job):
+        cluster.look()
+    plan = cluster.records.plan(job)
+    assert plan is not None
+    (output,) = cluster.records.done(job, plan.chunks[0]).outputs
+    cluster.storage.delete(output.key)
+    manifest = cluster.finish(job)
+    assert manifest.state == "failed"
+    assert output.key in manifest.failures[0].reason
+    assert cluster.jobs.retry(job) == 1
+    assert cluster.finish(job).state == "done"
+    assert delivered(cluster, job, "a.mkv", tmp_path) == pictures(films[0])

@@ -1,0 +1,109 @@
+"""A commit whose outcome is unknown: what was stored for it stays, and the job ends well."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+
+from contract import keys
+from contract.errors import StorageError, Unreachable
+from contract.settings import Settings
+from testkit.clips import make_film
+from testkit.stepped import Stepped, stepped
+
+_SEEDS = itertools.count(100)
+
+
+@pytest.fixture
+def cluster(settings: Settings) -> Iterator[Stepped]:
+    with stepped(settings) as made:
+        yield made
+
+
+@pytest.fixture
+def job(cluster: Stepped, tmp_path: Path) -> str:
+    """A job of two chunks, both announced."""
+    job = cluster.submit([make_film(tmp_path / "film.mp4", 10, seed=next(_SEEDS))])
+    while len(cluster.announced(job)) < 2:
+        cluster.look()
+    return job
+
+
+def once(call: Callable[..., Any], when: Callable[..., bool], error: BaseException, after: bool) -> Callable[..., Any]:
+    """Let `call` fail once, before or after it did its work."""
+    left = [error]
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        if not left or not when(*args, **kwargs):
+            return call(*args, **kwargs)
+        if after:
+            call(*args, **kwargs)
+        raise left.pop()
+
+    return failing
+
+
+def is_commit(key: str, *_: Any, **__: Any) -> bool:
+    return key.endswith("/done.json")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "error", [Unreachable("Redis is away."), StorageError("S3 answered 503."), SoftTimeLimitExceeded()], ids=str
+)
+@pytest.mark.parametrize("place", ["put", "settle"])
+def test_what_a_commit_may_name_stays(
+    cluster: Stepped, job: str, place: str, error: BaseException, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PUT of done.json or the settling fails, before or after it took effect: every committed object is there."""
+    worker = cluster.worker
+    if place == "put":
+        monkeypatch.setattr(worker.storage, "put", once(worker.storage.put, is_commit, error, after))
+    else:
+        monkeypatch.setattr(worker.ledger, "settle", once(worker.ledger.settle, lambda *_: True, error, after))
+    worker.work(job, 0)
+    plan = cluster.records.plan(job)
+    assert plan is not None
+    if cluster.storage.exists(keys.done(job, 0)):
+        for output in cluster.records.done(job, plan.chunks[0]).outputs:
+            cluster.storage.verify(output.key, output.sha256)
+    cluster.ledger.reconcile(job, -1)  # the announcements are lost, and leases that ran out end
+    assert cluster.finish(job).state == "done"
+    named = {output.key for commit in cluster.records.dones(plan, range(2)) for output in commit.outputs}
+    stored = {key for key, _ in cluster.storage.list(keys.job_prefix(job) + "chunks/") if "/attempt-" in key}
+    assert stored == named
+
+
+def test_a_sweep_that_comes_late_removes_nothing_that_a_commit_names(
+    cluster: Stepped, job: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between one orchestrator's manifest and its end the job is retried and committed: the commit's objects stay."""
+    from orchestrator.assemble.job import Assembly
+
+    chunk = cluster.announced(job)[0]
+    for _ in range(settings.max_attempts):
+        lease = cluster.ledger.claim(job, chunk, "somebody")[1]
+        assert lease is not None
+        cluster.ledger.release(lease, "it failed", counted=True)
+    cluster.worker._committing = False
+    from stores.commits import set_aside
+
+    set_aside(cluster.storage, cluster.ledger, job, chunk, 5)
+    plan = cluster.records.plan(job)
+    assert plan is not None
+    late = Assembly(cluster.records.job(job), plan, cluster.records, settings)
+    assert cluster.finish(job).state == "failed"
+    assert late.run(lambda: None).state == "failed"  # it slept through the other's end
+    cluster.jobs.retry(job)
+    while chunk not in cluster.announced(job):
+        cluster.look()
+    cluster.work(job)
+    late._sweep(lambda: None)
+    for output in cluster.records.done(job, plan.chunks[chunk]).outputs:
+        cluster.storage.verify(output.key, output.sha256)
+    assert cluster.finish(job).state == "done"
