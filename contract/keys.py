@@ -15,6 +15,14 @@ jobs/<job>/results/manifest.json       the job's single commit: what the user ge
 jobs/<job>/results/records.jsonl       how each result was made, one record a line
 jobs/<job>/results/files/<name>        what the user gets
 weights/<sha256>.safetensors           what workers load
+train/<run>/run.json                   a training run's recipe and data, immutable
+train/<run>/checkpoints/<n>-<hex>/...  a checkpoint's objects, uncommitted until named by a commit
+train/<run>/commits/<n>.json           THE commit of checkpoint n
+train/<run>/progress.json              the state last reported, overwritten
+train/<run>/control.json               stop, as last asked for
+train/<run>/gate.json                  what the gate measured
+train/<run>/record.json                where the registered generator comes from
+train/<run>/report.html                the run's report
 """
 
 from __future__ import annotations
@@ -180,3 +188,34 @@ def weights(sha256: str, suffix: str = "safetensors") -> str:
     if not _SHA256.fullmatch(sha256) or suffix not in ("safetensors", "onnx"):
         raise UsageError(f"{sha256[:80]!r} is not a SHA-256 of weights: expected 64 hexadecimal digits.")
     return f"weights/{sha256}.{suffix}"
+
+
+def train_prefix(run: str) -> str:
+    """Return the prefix of a training run's objects; `run` has the form of a job id."""
+    if not _JOB.fullmatch(run):
+        raise UsageError(
+            f"{run[:80]!r} is not a training run's id: expected 16 hexadecimal digits, as `respool training status` lists."
+        )
+    return f"train/{run}/"
+
+
+def train_document(run: str, name: str) -> str:
+    """Return the key of a document of a run: run.json, progress.json, control.json, gate.json, record.json, report.html."""
+    return train_prefix(run) + check_name(name)
+
+
+def checkpoint(run: str, number: int, attempt: str, part: str) -> str:
+    """Return the key of one object of checkpoint `number`, written by the process group `attempt` (8 hex digits)."""
+    if not re.fullmatch("[0-9a-f]{8}", attempt):
+        raise UsageError(f"{attempt[:80]!r} is not an attempt of a training run: expected 8 hexadecimal digits.")
+    return f"{train_prefix(run)}checkpoints/{_number(number)}-{attempt}/{check_name(part)}"
+
+
+def commits_prefix(run: str) -> str:
+    """Return the prefix of the commits of a run's checkpoints."""
+    return train_prefix(run) + "commits/"
+
+
+def commit(run: str, number: int) -> str:
+    """Return the key of the commit of checkpoint `number`, padded so that keys sort by number."""
+    return f"{commits_prefix(run)}{int(_number(number)):08}.json"

@@ -18,6 +18,10 @@ class Program(StrEnum):
     WORKER = "workers.runtime.main"
     DEGRADE = "training.degrade"
     EVALUATE = "training.evaluate"
+    TRAIN = "training"
+    TRAIN_RANK = "training.rank"
+    TRAIN_CONCLUDE = "training.conclude"
+    MEASURE_DAMAGE = "training.measure"
     INSPECT_CHECKPOINT = "training.inspect_checkpoint"
 
 

@@ -9,7 +9,7 @@ from contract.errors import WeightsError
 from weights.tensors import Tensor
 
 Architecture = Literal[
-    "rrdbnet", "srvgg", "gfpgan", "restoreformer", "centerface", "retinaface", "parsenet", "spandrel", "none"
+    "rrdbnet", "srvgg", "gfpgan", "restoreformer", "centerface", "retinaface", "parsenet", "vgg19", "spandrel", "none"
 ]
 Parameters = Mapping[str, int | float | str | bool]
 Shapes = dict[str, tuple[int, ...]]

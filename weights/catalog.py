@@ -19,7 +19,7 @@ from contract.job import Natural, Sha256
 from contract.settings import Settings
 from weights.architectures import Architecture
 
-Role = Literal["generator", "face", "detector", "parser"]
+Role = Literal["generator", "face", "detector", "parser", "features"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$")]
 
 _MAX_USER_CATALOG = 4 << 20

@@ -100,10 +100,11 @@ def add(
         if any(source.sha256 == sha256 for source in entry.sources) and file.suffix.lower() != ".bin":
             fetch(entry, settings, progress, location=str(file.resolve()), sha256=sha256)
             return entry
-    return _add_unknown(file, sha256, found.st_size, _free_name(name or file.stem, known), settings, inspect, licence)
+    return _add_unknown(file, sha256, found.st_size, free_name(name or file.stem, known), settings, inspect, licence)
 
 
-def _free_name(name: str, known: catalog.Catalog) -> str:
+def free_name(name: str, known: catalog.Catalog) -> str:
+    """Return `name` when it can name a new model; raise WeightsError otherwise."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
         raise WeightsError(
             f"{name[:120]!r} cannot name a model; give one of letters, digits and . _ + - with `--name NAME`."
@@ -132,7 +133,7 @@ def _add_unknown(
         cache.remember(entry, entry.sources[0], Record(sha256, stored, entry.suffix, origin))
 
         def change(user: UserCatalog) -> UserCatalog:
-            _free_name(name, catalog.Catalog(user.models))  # another process may have added one meanwhile
+            free_name(name, catalog.Catalog(user.models))  # another process may have added one meanwhile
             return msgspec.structs.replace(user, models=(*user.models, entry))
 
         cache.update_catalog(settings, change)

@@ -1,1 +1,1 @@
-"""Assembly of committed chunks into the user's results."""
+"""From committed chunks to what the user gets."""

@@ -1,4 +1,4 @@
-"""Copies of everything but the film: sound, subtitles, covers, in time with it."""
+"""Copying everything but the film: sound, subtitles, covers, in time with it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
 
-from media.codecs import SUFFIXES
-from media.demuxing import demux, end_padding, hidden_sound
+from media.demuxing import demux
 from media.opening import open_media, reason
 from orchestrator.assemble.verify import Track
 
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.assemble.packet_spool import Spool
 
 FINE = Fraction(1, 20_000)
-"""Seconds to which moved times are exact: the coarsest clock, a transport stream's, has 90000 ticks a second."""
-PADDED = frozenset(("mp4", "mov", "mpegts"))
-"""Muxers that do not write down how many samples at the end of sound are padding."""
+"""Seconds to which moved times are true: what rounds most, a transport stream's clock, has 90000 ticks a second."""
 _EARLY = -math.inf
 """Covers carry no time; they go first."""
 
@@ -41,7 +38,7 @@ MIME = {
 
 
 def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
-    """Read the pictures of cover streams, where the result takes them as attachments (Matroska)."""
+    """The pictures of cover streams, where the result takes them as attachments (Matroska)."""
     wanted = {s.index: s for s in index.streams if s.kind == "cover" and s.copied}
     found: Covers = {}
     if index.container != "matroska" or not wanted:
@@ -59,11 +56,8 @@ def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
 
 
 def with_decode_times(packets: Iterable[Packet[Stream]], streams: set[int]) -> Iterator[Packet[Stream]]:
-    """Yield `packets` with decode times for the first ones of `streams`.
-
-    Matroska's demuxer gives none until it has read as many pictures as may be reordered, and their presentation times do
-    not rise.
-    """
+    """`packets` with decode times for the first of `streams`: Matroska gives none until as many pictures are read as may be
+    reordered, and their presentation times do not rise."""
     held: dict[int, list[Packet[Stream]]] = {}
     for packet in packets:
         number = packet.stream_index
@@ -72,7 +66,7 @@ def with_decode_times(packets: Iterable[Packet[Stream]], streams: set[int]) -> I
             continue
         early = held.pop(number, [])
         for i, one in enumerate(early):
-            assert packet.dts is not None  # only such packets wait
+            assert packet.dts is not None  # only such wait
             one.dts = packet.dts - (len(early) - i) * (one.duration or 1)
             yield one
         yield packet
@@ -95,10 +89,8 @@ def _move(packet: Packet[Stream], move: Fraction) -> None:
 
 
 class Copies:
-    """Everything but the film: read from the source once, kept on disk, and muxed when the film has reached its time.
-
-    `move` seconds are added to all times.
-    """
+    """Everything but the film: read from the source once, set aside, and given to the result when the film has got as
+    far. `move` is what is added to all times, in seconds."""
 
     def __init__(self, index: FilmIndex, outlet: Outlet, spool: Spool, move: Fraction) -> None:
         self._index, self._outlet, self._spool, self._move = index, outlet, spool, move
@@ -107,7 +99,6 @@ class Copies:
         self._given: dict[int, Track] = {}
         self._refused: dict[int, tuple[int, str]] = {}
         self._nudged: dict[int, int] = {}
-        self._padding: dict[int, int] = {}
         self._broken: list[str] = []
         self._strict = {
             n for n, s in outlet.others.items() if index.container in ("mp4", "mov") and s.type != "subtitle"
@@ -115,7 +106,7 @@ class Copies:
         """Streams that take no decode time twice (FFmpeg's AVFMT_TS_NONSTRICT, and its exception for subtitles)."""
 
     def read(self, source: InputContainer) -> None:
-        """Read the source's packets to disk, and remove the jumps of its clock."""
+        """Set aside the source's packets, with the falls of its clock mended."""
         wanted = {i for i in self._outlet.others if source.streams[i].type != "attachment"}
         if not wanted:
             return
@@ -132,8 +123,6 @@ class Copies:
             number += packet.stream_index == film  # those without a time are counted too, as the index does
             if packet.stream_index != film and not packet.size:
                 continue  # it announces headers to a decoder; no container keeps it
-            if packet.stream_index != film and hidden_sound(packet):
-                continue
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 if packet.stream_index != film:
@@ -167,7 +156,7 @@ class Copies:
             self._give()
 
     def up_to(self, film: Packet[VideoStream]) -> None:
-        """Mux the packets that belong before the film's packet; leaving the context muxes the rest."""
+        """Give what belongs before the film's packet; leaving the context gives the rest."""
         assert film.dts is not None
         limit = film.dts * self._base
         while self._next is not None and self._next[1] <= limit:
@@ -181,13 +170,11 @@ class Copies:
 
     def _copy(self, number: int, packet: Packet[Stream]) -> None:
         target = self._outlet.others[number]
-        if self._index.container in PADDED:
-            self._padding[number] = self._padding.get(number, 0) + end_padding(packet)
         if packet.dts is None:
             packet.dts = packet.pts
         packet.stream = target
         if packet.dts is not None:
-            # Containers accept no falling times, and mp4 and mov no equal ones; a damaged source has some.
+            # Containers take no time that falls, and mp4 and mov none twice; a damaged or sloppy source gives some.
             last = self._last.get(number)
             least = None if last is None else last + (number in self._strict)
             if least is not None and packet.dts < least:
@@ -209,12 +196,12 @@ class Copies:
 
     @property
     def copied(self) -> dict[int, tuple[int, Track]]:
-        """Return, by source stream, the stream of the result and the packets given to the muxer."""
+        """By source stream: the stream of the result, and what was given to the muxer."""
         return {n: (self._outlet.others[n].index, track) for n, track in self._given.items() if n not in self._refused}
 
     @property
     def notes(self) -> list[str]:
-        """List what could not be copied unchanged."""
+        """What could not be copied as it was."""
         found = [
             f"stream {number}: {count} packets could not be copied ({why})"
             for number, (count, why) in self._refused.items()
@@ -222,12 +209,6 @@ class Copies:
         found += [
             f"stream {number}: {count} packets carried a time that was taken or past and were moved on by up to a tick"
             for number, count in self._nudged.items()
-        ]
-        found += [
-            f"stream {number}: {count} samples of padding at the end, which the source says are not to be heard, are heard "
-            f"in {SUFFIXES[self._index.container]}"
-            for number, count in self._padding.items()
-            if count
         ]
         for known in self._index.streams:
             count = len(self._given[known.index].pts) if known.index in self._given else 0

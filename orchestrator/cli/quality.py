@@ -5,16 +5,14 @@ Both need torch, which the command line never loads: a program of its own does t
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import click
 
-from contract.errors import UsageError
-from contract.programs import Program, command_line
+from contract.programs import Program
 from contract.settings import Settings
 from orchestrator.cli.common import command
+from orchestrator.cli.programs import run_program
 
 _SOURCES = click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 _OUT = click.option(
@@ -50,7 +48,7 @@ def degrade(settings: Settings, sources: tuple[Path, ...], out: Path, seed: int,
 
     SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw.
     """
-    return _program(
+    return run_program(
         settings, Program.DEGRADE, [*_paths(sources, out), "--seed", seed, "--order", order, "--scale", scale]
     )
 
@@ -82,20 +80,9 @@ def evaluate(
     """
     chosen = [part for model in models for part in ("--model", model)]
     options = ["--seed", seed, "--order", order, "--scale", scale, *chosen]
-    return _program(settings, Program.EVALUATE, [*_paths(sources, out), *options])
+    return run_program(settings, Program.EVALUATE, [*_paths(sources, out), *options])
 
 
 def _paths(sources: tuple[Path, ...], out: Path) -> list[object]:
     # Absolute, so that no path can be taken for an option.
     return [*(source.absolute() for source in sources), "--out", out.absolute()]
-
-
-def _program(settings: Settings, program: Program, arguments: list[object]) -> int:
-    """Run a program of training with `arguments` and these settings; gives its exit code."""
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None or find_spec("workers") is None:
-        raise UsageError("this needs torch, which is not installed; pip install 'respool[worker]' brings it.")
-    return subprocess.run(
-        command_line(program, *arguments), env={**os.environ, **settings.environment()}, check=False
-    ).returncode

@@ -17,7 +17,6 @@ import av.error
 import numpy as np
 
 from media.codecs import choose_pix_fmt, plain_name
-from media.demuxing import hidden_sound
 from media.disc_sectors import without_sectors
 from orchestrator.ingest.film_choice import programs_of
 
@@ -123,7 +122,7 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
                 break
             if packet is None:
                 break
-            if packet.size and packet.stream_index in found and not hidden_sound(packet):
+            if packet.size and packet.stream_index in found:
                 track = found[packet.stream_index]
                 track.crcs.append(zlib.crc32(bytes(packet)))
                 track.times.append(None if packet.pts is None else packet.pts * packet.time_base)

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from contract.errors import BadInput, UsageError
+from training.degrade import film_damage
 from training.degrade.draw import PAD_TO, SEEDS, Draw, Kernel, Noise
 from workers.generators import compat
 
@@ -61,9 +62,10 @@ def degrade(pixels: Pixels, drawn: Draw, scale: float, frame: int = 0) -> Pixels
             image = _noise(image, turn.noise, grey)
             if n < len(drawn.rounds) - 1:
                 image = _jpeg(image, turn.jpeg)
+        aged = film_damage.Aged(drawn.film, drawn.seed, frame, size) if drawn.film else None
         steps: list[Callable[[Image], Image]] = [
             lambda x: _blur(_resize(x, size, drawn.resampling), drawn.sinc),
-            lambda x: _jpeg(x, drawn.rounds[-1].jpeg),
+            lambda x: _jpeg(_aged(x, aged), drawn.rounds[-1].jpeg),
         ]
         for step in steps if drawn.sinc_first else reversed(steps):
             image = step(image)
@@ -76,7 +78,8 @@ def degrade(pixels: Pixels, drawn: Draw, scale: float, frame: int = 0) -> Pixels
 
 def kernel_values(kernel: Kernel) -> npt.NDArray[np.float64]:
     """Return the blur as a `size` x `size` array that sums to one."""
-    size, args = kernel.size, (kernel.sigma_x, kernel.sigma_y, kernel.theta)
+    # A Gaussian of no width cannot be inverted; one of a twentieth of a pixel is a single tap.
+    size, args = kernel.size, (max(kernel.sigma_x, 0.05), max(kernel.sigma_y, 0.05), kernel.theta)
     isotropic = "aniso" not in kernel.shape
     values: npt.NDArray[Any]
     if kernel.shape == "pulse":
@@ -111,7 +114,13 @@ def _noise(image: Image, noise: Noise, grey: bool) -> Image:
     return _image(add(_tensor(image).clamp(0, 1), noise.amount, gray_noise=int(noise.grey or grey), clip=True))
 
 
+def _aged(image: Image, aged: film_damage.Aged | None) -> Image:
+    return image if aged is None else _image(aged(_tensor(image)[0])[None])
+
+
 def _jpeg(image: Image, quality: int) -> Image:
+    if quality == 0:
+        return image
     # basicsr.add_jpg_compression passes floats to OpenCV, which rounds them with a warning each time. OpenCV takes BGR,
     # and JPEG codes the channels differently, so the order matters.
     pixels = (image.clip(0, 1) * 255).round().astype(np.uint8)[:, :, ::-1]

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from contract.errors import UsageError
+from training.degrade.ranges import KERNEL_SIZES, Codec, FilmRanges, KernelShape, Ranges, Resampling, RoundRanges
 
-KernelShape = Literal[
-    "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso", "sinc", "pulse"
-]
-Resampling = Literal["area", "bilinear", "bicubic"]
-
-# The side lengths in the paper, and the length to which all kernels are padded.
-KERNEL_SIZES = tuple(range(7, 22, 2))
+# The length that all kernels are padded to.
 PAD_TO = KERNEL_SIZES[-1]
 # Integers below this are exact in every JSON parser.
 SEEDS = 2**53
@@ -44,13 +38,28 @@ class Noise(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Round(Struct, frozen=True, forbid_unknown_fields=True):
-    """One pass: blur, resize by `factor` (relative to the source in pass 1, to the result in pass 2), noise and JPEG."""
+    """One pass: blur, resize by `factor` (relative to the source in pass 1, to the result in pass 2), noise and JPEG (0: none)."""
 
     blur: Kernel
     factor: Annotated[float, Meta(gt=0, le=4)]
     resampling: Resampling
     noise: Noise
-    jpeg: Annotated[int, Meta(ge=1, le=100)]
+    jpeg: Annotated[int, Meta(ge=0, le=100)]
+
+
+class FilmDraw(Struct, frozen=True, forbid_unknown_fields=True):
+    """What film and tape add, drawn once a shot; units as in `FilmRanges`. `codec` "" is none."""
+
+    grain: float = 0.0
+    grain_size: float = 0.0
+    dust: float = 0.0
+    scratches: float = 0.0
+    weave: float = 0.0
+    flicker: float = 0.0
+    chroma_bleed: float = 0.0
+    comb_shift: float = 0.0
+    codec: Codec | Literal[""] = ""
+    quantiser: Annotated[int, Meta(ge=0, le=31)] = 0
 
 
 class Draw(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,58 +74,9 @@ class Draw(Struct, frozen=True, forbid_unknown_fields=True):
     resampling: Resampling
     sinc: Kernel
     sinc_first: bool
+    film: FilmDraw | None = None
 
 
-@dataclass(frozen=True)
-class RoundRanges:
-    """The ranges of one pass. Pairs are (least, most); the resize probabilities are those of up, down and unchanged."""
-
-    blur_probability: float
-    resize_probability: tuple[float, float, float]
-    resize: tuple[float, float]
-    blur_sigma: tuple[float, float]
-    gaussian_noise: tuple[float, float]
-    poisson_noise: tuple[float, float]
-    jpeg: tuple[int, int] = (30, 95)
-    sinc_probability: float = 0.1
-    generalized_beta: tuple[float, float] = (0.5, 4.0)
-    plateau_beta: tuple[float, float] = (1.0, 2.0)
-    gaussian_probability: float = 0.5
-    grey_probability: float = 0.4
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """The paper's ranges (options/train_realesrgan_x4plus.yml of the Real-ESRGAN release)."""
-
-    first: RoundRanges = RoundRanges(
-        blur_probability=1.0,
-        resize_probability=(0.2, 0.7, 0.1),
-        resize=(0.15, 1.5),
-        blur_sigma=(0.2, 3.0),
-        gaussian_noise=(1.0, 30.0),
-        poisson_noise=(0.05, 3.0),
-    )
-    second: RoundRanges = RoundRanges(
-        blur_probability=0.8,
-        resize_probability=(0.3, 0.4, 0.3),
-        resize=(0.3, 1.2),
-        blur_sigma=(0.2, 1.5),
-        gaussian_noise=(1.0, 25.0),
-        poisson_noise=(0.05, 2.5),
-    )
-    final_sinc_probability: float = 0.8
-
-
-SHAPES: tuple[tuple[KernelShape, float], ...] = (
-    ("iso", 0.45),
-    ("aniso", 0.25),
-    ("generalized_iso", 0.12),
-    ("generalized_aniso", 0.03),
-    ("plateau_iso", 0.12),
-    ("plateau_aniso", 0.03),
-)
-RESAMPLINGS: tuple[Resampling, ...] = ("area", "bilinear", "bicubic")
 PULSE = Kernel(shape="pulse")
 
 T = TypeVar("T")
@@ -142,9 +102,10 @@ def draw(seed: int, order: int = 2, ranges: Ranges | None = None) -> Draw:
     return Draw(
         seed=int(rng.integers(SEEDS)),
         rounds=tuple(rounds),
-        resampling=_pick(rng, RESAMPLINGS),
+        resampling=_pick(rng, ranges.first.resamplings),
         sinc=sinc if sharp else PULSE,
         sinc_first=bool(rng.random() < 0.5),
+        film=_film(rng, ranges.film) if ranges.film != FilmRanges() else None,
     )
 
 
@@ -155,12 +116,12 @@ def _round(rng: np.random.Generator, ranges: RoundRanges) -> Round:
     up, down, _ = ranges.resize_probability
     direction = rng.random()
     if direction < up:
-        factor = _between(rng, (1.0, ranges.resize[1]))
+        factor = _between(rng, (max(1.0, ranges.resize[0]), ranges.resize[1]))
     elif direction < up + down:
-        factor = _between(rng, (ranges.resize[0], 1.0))
+        factor = _between(rng, (ranges.resize[0], min(1.0, ranges.resize[1])))
     else:
         factor = 1.0
-    resampling = _pick(rng, RESAMPLINGS)
+    resampling = _pick(rng, ranges.resamplings)
     gaussian = rng.random() < ranges.gaussian_probability
     noise = Noise(
         kind="gaussian" if gaussian else "poisson",
@@ -168,26 +129,47 @@ def _round(rng: np.random.Generator, ranges: RoundRanges) -> Round:
         grey=bool(rng.random() < ranges.grey_probability),
     )
     jpeg = int(rng.integers(ranges.jpeg[0], ranges.jpeg[1] + 1))
+    # Draws come in the order that they came in before a range was added, so that old seeds give old draws.
+    if ranges.jpeg_probability < 1 and rng.random() >= ranges.jpeg_probability:
+        jpeg = 0
     return Round(blur=blur, factor=factor, resampling=resampling, noise=noise, jpeg=jpeg)
 
 
 def _blur(rng: np.random.Generator, ranges: RoundRanges) -> Kernel:
-    size = _pick(rng, KERNEL_SIZES)
+    size = _pick(rng, ranges.kernel_sizes)
     if rng.random() < ranges.sinc_probability:
         # Small kernels are too short for the long ripples of a low cutoff.
         lowest = math.pi / 3 if size < 13 else math.pi / 5
         return Kernel(shape="sinc", size=size, cutoff=_between(rng, (lowest, math.pi)))
-    shape = SHAPES[int(rng.choice(len(SHAPES), p=[weight for _, weight in SHAPES]))][0]
+    shares = np.array(list(ranges.shapes.values()))
+    shape = list(ranges.shapes)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+    if shape == "pulse":
+        return PULSE
     sigma_x = _between(rng, ranges.blur_sigma)
     isotropic = shape in ("iso", "generalized_iso", "plateau_iso")
-    sigma_y = sigma_x if isotropic else _between(rng, ranges.blur_sigma)
-    theta = 0.0 if isotropic else _between(rng, (-math.pi, math.pi))
+    sigma_y = sigma_x if isotropic else _between(rng, ranges.blur_sigma_y or ranges.blur_sigma)
+    theta = 0.0 if isotropic else _between(rng, ranges.angle)
     beta = 1.0
     if shape.startswith(("generalized", "plateau")):
         least, most = ranges.generalized_beta if shape.startswith("generalized") else ranges.plateau_beta
         # The paper draws below and above 1 (the normal distribution) with equal probability.
         beta = _between(rng, (least, 1.0) if rng.random() < 0.5 else (1.0, most))
     return Kernel(shape=shape, size=size, sigma_x=sigma_x, sigma_y=sigma_y, theta=theta, beta=beta)
+
+
+def _film(rng: np.random.Generator, ranges: FilmRanges) -> FilmDraw:
+    return FilmDraw(
+        grain=_between(rng, ranges.grain),
+        grain_size=_between(rng, ranges.grain_size),
+        dust=_between(rng, ranges.dust),
+        scratches=_between(rng, ranges.scratches),
+        weave=_between(rng, ranges.weave),
+        flicker=_between(rng, ranges.flicker),
+        chroma_bleed=_between(rng, ranges.chroma_bleed),
+        comb_shift=_between(rng, ranges.comb_shift) if rng.random() < ranges.comb else 0.0,
+        codec=_pick(rng, ranges.codecs) if ranges.codecs else "",
+        quantiser=int(rng.integers(ranges.quantiser[0], ranges.quantiser[1] + 1)),
+    )
 
 
 def _between(rng: np.random.Generator, pair: tuple[float, float]) -> float:

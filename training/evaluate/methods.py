@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,10 +30,8 @@ def method(name: str, settings: Settings) -> tuple[str, Method]:
 
     Raises WeightsError for an unknown model or for weights that cannot be fetched.
     """
-    if name == "bicubic":
-        return name, lambda pixels, size: _enlarge(pixels, lambda x: _bicubic(x, size))
-    if name == "lanczos":
-        return name, lambda pixels, size: _enlarge(pixels, lambda x: resize(x, size))
+    if name in BASELINES:
+        return name, baseline(name)
     entry = catalog.load(settings).find(name, ("generator",))
     pinned: tuple[Weights, ...] = ()
     paths = {}
@@ -40,12 +39,24 @@ def method(name: str, settings: Settings) -> tuple[str, Method]:
         found = fetch.fetch(entry, settings)
         pinned = (describe(entry, found),)
         paths = {found.sha256: found.path}
-    enhancer = load(Spec(entry.name, weights=pinned), paths, settings)
+    return entry.name, enlarger(Spec(entry.name, weights=pinned), paths, settings)
+
+
+def baseline(name: str) -> Method:
+    """Return a classical method, ``bicubic`` or ``lanczos``."""
+    if name == "bicubic":
+        return lambda pixels, size: _enlarge(pixels, lambda x: _bicubic(x, size))
+    return lambda pixels, size: _enlarge(pixels, lambda x: resize(x, size))
+
+
+def enlarger(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Method:
+    """Return the method of a generator that is pinned in `spec`; `paths` maps SHA-256 to file."""
+    enhancer = load(spec, paths, settings)
 
     def generate(pixels: Pixels, size: tuple[int, int]) -> Pixels:
         return _enlarge(pixels, lambda x: enhancer.frames(x.to(enhancer.device), size))
 
-    return entry.name, generate
+    return generate
 
 
 def _enlarge(pixels: Pixels, enlarge: Callable[[torch.Tensor], torch.Tensor]) -> Pixels:

@@ -1,0 +1,311 @@
+"""respool finetune, train, training: generators adapted to an archive, and the runs that make them.
+
+Training needs torch, which the command line never loads: the work is done by a program of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from contract.errors import UsageError
+from contract.settings import Settings
+from orchestrator.cli.common import check_reachable, command
+
+if TYPE_CHECKING:
+    from contract.training import Progress
+    from stores.storage import Storage
+
+_RUN = click.argument("run")
+
+
+@contextmanager
+def store(settings: Settings) -> Iterator[Settings]:
+    """Yield settings that name a store for runs: the one in RESPOOL_*, else one of this machine, below the state folder.
+
+    It has a folder of its own, so that no job finds a cluster without workers in the state folder.
+    """
+    if not settings.embedded:
+        yield check_reachable(settings)
+        return
+    from orchestrator.local import start
+
+    with start(replace(settings, state=settings.state / "training"), workers=0, orchestrator=False) as cluster:
+        yield cluster.settings
+
+
+def _seconds(ctx: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Read a time such as 90s, 20m, 3h."""
+    del ctx, parameter
+    if value is None:
+        return None
+    factor = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(value[-1:].lower())
+    try:
+        seconds = float(value[:-1]) * factor if factor else float(value)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise click.BadParameter(f"{value!r} is not a time; give one such as 90s, 20m or 3h.")
+    return seconds
+
+
+def _recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a recipe that both commands have."""
+    for option in (
+        click.option("--steps", type=click.IntRange(1), help="Steps to train (default 400)."),
+        click.option(
+            "--time", "time_s", callback=_seconds, metavar="T", help="Train no longer than this: 90s, 20m, 3h."
+        ),
+        click.option("--batch", type=click.IntRange(1), help="Patches of a micro-batch (default 4)."),
+        click.option("--patch", type=click.IntRange(16, 512), help="Side of a patch in input pixels (default 32)."),
+        click.option("--rate", type=click.FloatRange(0, 1, min_open=True), help="Learning rate (default 1e-4)."),
+        click.option(
+            "--generic", type=click.FloatRange(0, 1), help="Share of patches with the paper's damage (default 0)."
+        ),
+        click.option("--features", type=click.Choice(["vgg19", "laplacian"]), help="Perceptual distance of stage gan."),
+        click.option(
+            "--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Precision of the networks (default fp32)."
+        ),
+        click.option("--seed", type=click.IntRange(0), help="Equal seeds draw equal patches and damage (default 0)."),
+        click.option(
+            "--ranks", type=click.IntRange(0, 64), default=0, help="Processes (default: one a GPU, else one)."
+        ),
+        click.option("--licence", default="NOASSERTION", show_default=True, help="SPDX licence of the training data."),
+        click.option("--force", is_flag=True, help="Register the result even when its gate fails; recorded."),
+    ):
+        function = option(function)
+    return function
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the recipe's fields among the options that were given."""
+    found = {name: value for name, value in given.items() if value is not None}
+    features = found.pop("features", None)
+    return {**found, "loss": {"features": features}} if features else found
+
+
+@command()
+@click.argument("model")
+@click.option(
+    "--clean",
+    multiple=True,
+    metavar="SRC",
+    help="Clean pictures or films, a folder, or s3://bucket/prefix; repeatable.",
+)
+@click.option("--damage", metavar="FILE", help="What the archive does to them: a damage file, or 'generic'.")
+@click.option("--pairs", nargs=2, metavar="LOW HIGH", help="Folders with degraded and clean pictures of equal names.")
+@click.option("-o", "--output", "name", required=True, metavar="NAME", help="What to call the new generator.")
+@click.option(
+    "--stage", type=click.Choice(["net", "gan"]), default="net", show_default=True, help="net: L1; gan: adversarial."
+)
+@_recipe_options
+def finetune(
+    settings: Settings,
+    model: str,
+    clean: tuple[str, ...],
+    damage: str | None,
+    pairs: tuple[str, str] | None,
+    name: str,
+    ranks: int,
+    licence: str,
+    force: bool,
+    time_s: float | None,
+    **options: Any,
+) -> int:
+    """Adapt a generator to an archive's own damage.
+
+    MODEL is the generator to start from. The result is measured against it on held-out pictures, and registered as NAME when it
+    is better. Stopped or killed, the same command goes on where it was.
+    """
+    from contract.training import Ask
+
+    if bool(clean) == bool(pairs):
+        raise UsageError("give either --clean with --damage, or --pairs LOW HIGH.")
+    if clean and not damage:
+        raise UsageError(
+            "--clean needs --damage FILE; `respool damage measure` writes one, and --damage generic is the paper's."
+        )
+    if pairs and damage:
+        raise UsageError("--pairs have their damage in them; leave --damage out.")
+    low, high = pairs or ("", "")
+    ask = Ask(
+        name=name,
+        model=model,
+        clean=tuple(_place(source) for source in clean),
+        damage=_place(damage) if damage and damage != "generic" else damage or "",
+        low=_place(low) if low else "",
+        high=_place(high) if high else "",
+        licence=licence,
+        options=_options(options),
+        ranks=ranks,
+        time_s=time_s,
+        force=force,
+    )
+    return _start(settings, ask)
+
+
+@command()
+@click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--ranks", type=click.IntRange(0, 64), default=0, help="Processes (default: one a GPU, else one).")
+@click.option("--force", is_flag=True, help="Register the result even when its gate fails; recorded.")
+def train(settings: Settings, recipe: Path, ranks: int, force: bool) -> int:
+    """Train a generator from scratch, by one TOML file.
+
+    RECIPE names the network, the data and every setting; docs/training.md has the paper's.
+    """
+    import tomllib
+
+    import msgspec
+
+    from contract.training import Ask
+
+    try:
+        content = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        ask = msgspec.convert({**content, "ranks": ranks, "force": force}, Ask)
+    except OSError as error:
+        raise UsageError(f"{recipe} cannot be read: {error.strerror or error}; name a TOML file.") from error
+    except (ValueError, msgspec.ValidationError) as error:
+        raise UsageError(f"{recipe} is no recipe: {error}; docs/training.md has an example.") from error
+    if not ask.name or not (ask.architecture or ask.model) or bool(ask.clean) == bool(ask.low):
+        raise UsageError(f"{recipe} needs name, model or architecture, and clean (with damage) or low and high.")
+    where = {name: _place(getattr(ask, name), recipe.parent) for name in ("low", "high") if getattr(ask, name)}
+    if ask.damage not in ("", "generic"):
+        where["damage"] = _place(ask.damage, recipe.parent)
+    clean = tuple(_place(source, recipe.parent) for source in ask.clean)
+    return _start(settings, msgspec.structs.replace(ask, clean=clean, **where))
+
+
+def _place(name: str, base: Path | None = None) -> str:
+    """Make a path absolute, since the program that reads it must not depend on a folder; places in the store stay."""
+    return name if name.startswith("s3://") else str(((base or Path()) / Path(name).expanduser()).absolute())
+
+
+def _start(settings: Settings, ask: object) -> int:
+    import msgspec
+
+    from contract.programs import Program
+    from orchestrator.cli.programs import run_program
+
+    with store(settings) as wired:
+        return run_program(wired, Program.TRAIN, [], msgspec.json.encode(ask))
+
+
+@click.group()
+def training() -> None:
+    """Show, stop, resume and report training runs."""
+
+
+def _training_command(**attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Add a command below `respool training`."""
+
+    def wrap(function: Callable[..., Any]) -> click.Command:
+        made = command(**attributes)(function)
+        training.add_command(made)
+        return made
+
+    return wrap
+
+
+@_training_command()
+@click.argument("run", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(settings: Settings, run: str | None, as_json: bool) -> None:
+    """Show one training run, or all of them."""
+    import msgspec
+
+    from stores.storage import Storage
+
+    with store(settings) as wired:
+        storage = Storage(wired)
+        runs = [run] if run else list(storage.folders("train/"))
+        found = {name: _progress(storage, name) for name in runs}
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        return
+    for name, (title, progress) in found.items():
+        click.echo(f"{name}  {title}  {_told(progress)}")
+
+
+def _progress(storage: Storage, run: str) -> tuple[str, Progress]:
+    import msgspec
+
+    from contract import keys
+    from contract.training import Progress, Run
+
+    document = storage.find(keys.train_document(run, "run.json"))
+    if document is None:
+        raise UsageError(
+            f"there is no training run {run} in bucket {storage.bucket}; `respool training status` lists them."
+        )
+    known = msgspec.json.decode(document, type=Run)
+    data = storage.find(keys.train_document(run, "progress.json"))
+    steps = known.recipe.steps
+    return known.name, msgspec.json.decode(data, type=Progress) if data else Progress(state="preparing", steps=steps)
+
+
+def _told(progress: Progress) -> str:
+    from orchestrator.cli.display import duration
+
+    parts = [progress.state, f"step {progress.step}/{progress.steps}"]
+    if progress.state == "training":
+        if progress.steps_per_s:
+            parts.append(f"{progress.steps_per_s:.2f} steps/s")
+        if progress.left_s is not None:
+            parts.append(f"{duration(progress.left_s)} left")
+    if progress.validation is not None:
+        parts.append(f"validation {progress.validation:.2f} dB")
+    if progress.skipped:
+        parts.append(f"{progress.skipped} steps skipped")
+    return ", ".join(parts) + (f": {progress.text}" if progress.text else "")
+
+
+@_training_command()
+@_RUN
+@click.option("--ranks", type=click.IntRange(0, 64), default=0, help="Processes (default: one a GPU, else one).")
+def resume(settings: Settings, run: str, ranks: int) -> int:
+    """Go on with a training run that was stopped or died."""
+    from contract import keys
+    from contract.training import Ask
+
+    keys.train_prefix(run)
+    return _start(settings, Ask(resume=run, ranks=ranks))
+
+
+@_training_command()
+@_RUN
+def stop(settings: Settings, run: str) -> None:
+    """Stop a training run; it writes a checkpoint first."""
+    import msgspec
+
+    from contract import keys
+    from contract.training import Control
+    from stores.storage import Storage
+
+    with store(settings) as wired:
+        storage = Storage(wired)
+        _progress(storage, run)
+        storage.put(keys.train_document(run, "control.json"), msgspec.json.encode(Control(stop=True)))
+    click.echo(f"training run {run} stops at its next report; `respool training resume {run}` goes on with it")
+
+
+@_training_command()
+@_RUN
+@click.option(
+    "-o", "--output", "out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="HTML file to write."
+)
+def report(settings: Settings, run: str, out: Path) -> None:
+    """Write a training run's report as one HTML page."""
+    from contract import keys
+    from stores.storage import Storage
+
+    with store(settings) as wired:
+        data = Storage(wired).find(keys.train_document(run, "report.html"))
+    if data is None:
+        raise UsageError(f"training run {run} has no report yet; it is written when the run is finished.")
+    out.write_bytes(data)
+    click.echo(out)
