@@ -6,27 +6,19 @@ Every decision that two processes could race for is one Lua script (stores/lua),
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal, TypeVar, cast
 
-import msgspec
-import redis
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.client import NEVER_DECODE
-from redis.exceptions import AuthenticationError, RedisError
-from redis.retry import Retry
 
 from contract import keys
-from contract.errors import Unreachable
 from contract.job import Control, Plan
 from contract.settings import Settings
-from stores import addresses
+from stores.live_workers import LiveWorkers
 
 JOBS = "respool:jobs"
-WORKERS = "respool:workers"
 SUBMITTED = "respool:submitted"
 OPENINGS = "respool:openings"
 EPOCH = "respool:epoch"
@@ -88,21 +80,11 @@ def _bits(numbers: Iterable[int], total: int) -> bytes:
     return bytes(data)
 
 
-class Ledger:
+class Ledger(LiveWorkers):
     """The ledger in one Redis. Safe to share between threads; raises Unreachable when Redis does not answer."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._redis = addresses.client(
-            settings,
-            decode_responses=True,
-            socket_connect_timeout=settings.connect_timeout_s,
-            socket_timeout=30,
-            socket_keepalive=True,
-            health_check_interval=25,
-            retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.05), 3),
-        )
-        self._where = ", ".join(f"{host}:{port}" for host, port in addresses.parse(settings.redis_url).hosts)
+        super().__init__(settings)
         folder = resources.files("stores") / "lua"
         self._scripts = {
             name: self._redis.register_script((folder / f"{name}.lua").read_text())
@@ -120,22 +102,8 @@ class Ledger:
             )
         }
 
-    def _call(self, call: Callable[[], R]) -> R:
-        try:
-            return call()
-        except AuthenticationError as error:
-            raise Unreachable("Redis refused the password; check RESPOOL_REDIS_URL.") from error
-        except RedisError as error:
-            raise Unreachable(
-                f"Redis at {self._where} does not answer ({type(error).__name__}); check RESPOOL_REDIS_URL and that it runs."
-            ) from error
-
     def _run(self, script: str, names: list[str], *args: object) -> Any:
         return self._call(lambda: self._scripts[script](keys=names, args=[cast(Any, a) for a in args]))
-
-    def ping(self) -> None:
-        """Raise Unreachable when Redis does not answer."""
-        self._call(self._redis.ping)
 
     # Jobs
 
@@ -333,73 +301,6 @@ class Ledger:
     def revive(self, job: str, chunks: Iterable[int]) -> int:
         """Let chunks that were set aside be tried again; returns how many were."""
         return int(self._run("revive", [_job(job)], *chunks))
-
-    # Workers and locks
-
-    def announce_worker(self, worker: str, info: dict[str, object]) -> None:
-        """Say that a worker lives, for `lease_ttl_s`; `info` is shown by `respool workers`."""
-        body = msgspec.json.encode(info).decode()
-
-        def write() -> None:
-            now = self._redis.time()[0]
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.zadd(WORKERS, {worker: now + self._settings.lease_ttl_s})
-            pipe.hset(f"{WORKERS}:info", worker, body)
-            pipe.execute()
-
-        self._call(write)
-
-    def dismiss_worker(self, worker: str) -> None:
-        """Say that a worker is gone."""
-        self._call(lambda: self._redis.zrem(WORKERS, worker))
-        self._call(lambda: self._redis.hdel(f"{WORKERS}:info", worker))
-
-    def workers(self) -> dict[str, dict[str, object]]:
-        """What each live worker last said of itself; the dead are forgotten on the way."""
-
-        def read() -> dict[str, dict[str, object]]:
-            now = self._redis.time()[0]
-            dead = cast(list[str], self._redis.zrangebyscore(WORKERS, "-inf", now))
-            if dead:
-                self._redis.zrem(WORKERS, *dead)
-                self._redis.hdel(f"{WORKERS}:info", *dead)
-            infos = cast(dict[str, str], self._redis.hgetall(f"{WORKERS}:info"))
-            return {name: msgspec.json.decode(body) for name, body in sorted(infos.items())}
-
-        return self._call(read)
-
-    def heartbeats(self) -> dict[str, float]:
-        """Seconds since each live worker's last heartbeat, by Redis' clock."""
-
-        def read() -> dict[str, float]:
-            seconds, micros = self._redis.time()
-            fresh = cast(list[tuple[str, float]], self._redis.zrange(WORKERS, 0, -1, withscores=True))
-            now = seconds + micros / 1e6
-            return {name: max(0.0, now - (until - self._settings.lease_ttl_s)) for name, until in fresh}
-
-        return self._call(read)
-
-    @contextmanager
-    def lock(self, name: str, ttl_s: float) -> Iterator[Callable[[], bool] | None]:
-        """Try to hold a cluster-wide lock: yields a function that renews it (False once lost), or None when taken."""
-        lock = self._redis.lock(f"respool:lock:{name}", timeout=ttl_s, thread_local=False)
-        if not self._call(lambda: lock.acquire(blocking=False)):
-            yield None
-            return
-
-        def keep() -> bool:
-            try:
-                return bool(lock.reacquire())
-            except redis.exceptions.LockError:
-                return False
-            except RedisError:
-                return True  # not known to be lost; the caller's own commit is conditional anyway
-
-        try:
-            yield keep
-        finally:
-            with suppress(RedisError):  # it ran out or Redis is away: in both cases the lock ends by itself
-                lock.release()
 
     @property
     def _ttl(self) -> int:

@@ -24,30 +24,15 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from contract.errors import IntegrityError, Missing, StorageError, Unreachable, UsageError
+from contract.errors import IntegrityError, UsageError
 from contract.settings import Settings
 from stores.object_reader import Reader
+from stores.s3_errors import ABSENT, BUSY, TRIES, breaks_while_streaming, code_of, missing, translate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_TRIES = 5
-_ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
-_REFUSED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-_BUSY = {
-    "409",
-    "ConditionalRequestConflict",
-    "OperationAborted",
-    "SlowDown",
-    "503",
-    "ServiceUnavailable",
-    "InternalError",
-}
 R = TypeVar("R")
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def file_sha256(path: Path) -> str:
@@ -65,7 +50,7 @@ class Storage:
         config = Config(
             connect_timeout=settings.connect_timeout_s,
             read_timeout=60,
-            retries={"mode": "standard", "total_max_attempts": _TRIES},  # exponential backoff with jitter
+            retries={"mode": "standard", "total_max_attempts": TRIES},  # exponential backoff with jitter
             max_pool_connections=16,
             s3={"addressing_style": "path"},
         )
@@ -83,21 +68,21 @@ class Storage:
             self._client.head_bucket(Bucket=self.bucket)
             return
         except ClientError as error:
-            if _code(error) not in _ABSENT:
-                raise self._translate(error, "") from error
+            if code_of(error) not in ABSENT:
+                raise translate(error, self.bucket, self.endpoint) from error
         except BotoCoreError as error:
-            raise self._translate(error, "") from error
+            raise translate(error, self.bucket, self.endpoint) from error
         try:
             self._client.create_bucket(Bucket=self.bucket)
         except ClientError as error:
-            if _code(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                raise self._translate(error, "") from error
+            if code_of(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise translate(error, self.bucket, self.endpoint) from error
 
     def get(self, key: str) -> bytes:
         """The whole object, held against its SHA-256; Missing when absent, IntegrityError when it differs."""
         data = self.find(key)
         if data is None:
-            raise self._missing(key)
+            raise missing(key, self.bucket)
         return data
 
     def find(self, key: str, limit: int | None = None) -> bytes | None:
@@ -112,7 +97,7 @@ class Storage:
             try:
                 answer = self._client.get_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
-                if _code(error) in _ABSENT:
+                if code_of(error) in ABSENT:
                     return None
                 raise
             if limit is not None and answer["ContentLength"] > limit:
@@ -180,9 +165,9 @@ class Storage:
                     Bucket=self.bucket, Key=key, Body=data, Metadata={"sha256": digest}, **condition
                 )
             except ClientError as error:
-                if condition and _code(error) in ("412", "PreconditionFailed"):
+                if condition and code_of(error) in ("412", "PreconditionFailed"):
                     return False
-                if "IfMatch" in condition and _code(error) in _ABSENT:
+                if "IfMatch" in condition and code_of(error) in ABSENT:
                     return False
                 raise
             return True
@@ -250,7 +235,7 @@ class Storage:
             try:
                 answer = self._client.head_object(Bucket=self.bucket, Key=key)
             except ClientError as error:
-                if _code(error) in _ABSENT:
+                if code_of(error) in ABSENT:
                     return ()
                 raise
             return answer["ContentLength"], answer["Metadata"].get("sha256", "")
@@ -278,7 +263,7 @@ class Storage:
             for page in pages:
                 latest = max([latest, *(entry["LastModified"] for entry in page.get("Contents", ()))])
         except (ClientError, BotoCoreError) as error:
-            raise self._translate(error, prefix) from error
+            raise translate(error, self.bucket, self.endpoint, prefix) from error
         return latest
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -289,7 +274,7 @@ class Storage:
                 for entry in page.get("CommonPrefixes", ()):
                     yield entry["Prefix"][len(prefix) :].rstrip("/")
         except (ClientError, BotoCoreError) as error:
-            raise self._translate(error, prefix) from error
+            raise translate(error, self.bucket, self.endpoint, prefix) from error
 
     def delete(self, key: str) -> None:
         """Remove an object; removing what is absent is no error."""
@@ -299,7 +284,7 @@ class Storage:
         """A seekable, read-only binary stream over an object; reads come in blocks of 4 MiB, of which a few are kept."""
         found = self.stat(key)
         if not found:
-            raise self._missing(key)
+            raise missing(key, self.bucket)
         return Reader(lambda start, stop: self.read_range(key, start, stop), found[0])
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
@@ -323,47 +308,22 @@ class Storage:
 
     def _again(self, key: str, call: Callable[[], R]) -> R:
         """Call with backoff and jitter; botocore repeats requests, this repeats what breaks while a body streams."""
-        for tried in range(_TRIES):
+        for tried in range(TRIES):
             try:
                 return call()
             except (ClientError, BotoCoreError, HTTPError, IntegrityError, OSError) as error:
-                final = tried == _TRIES - 1
+                final = tried == TRIES - 1
                 if isinstance(error, IntegrityError):
                     if final:
                         raise
                 elif isinstance(error, OSError) and error.filename is not None:
                     raise  # the local disk, not the network
                 else:
-                    retry = (isinstance(error, ClientError) and _code(error) in _BUSY) or _streaming(error)
+                    retry = (isinstance(error, ClientError) and code_of(error) in BUSY) or breaks_while_streaming(error)
                     if final or not retry:
-                        raise self._translate(error, key) from error
+                        raise translate(error, self.bucket, self.endpoint, key) from error
                 time.sleep(random.uniform(0, 0.1 * 2**tried))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
-
-    def _missing(self, key: str) -> Missing:
-        return Missing(f"object {key} is not in bucket {self.bucket}; it was removed, or never written.")
-
-    def _translate(self, error: Exception, key: str) -> StorageError | Unreachable | Missing:
-        where = self.endpoint or "the S3 endpoint of the AWS configuration"
-        what = f"object {key}" if key else f"bucket {self.bucket}"
-        if isinstance(error, ClientError):
-            code = _code(error)
-            if key and code in _ABSENT - {"NoSuchBucket"}:
-                return self._missing(key)
-            if code in _REFUSED:
-                return Unreachable(
-                    f"S3 at {where} refused the credentials for {what} ({code}); check RESPOOL_S3_ACCESS_KEY and RESPOOL_S3_SECRET_KEY."
-                )
-            return StorageError(f"S3 at {where} answered {code or error} for {what}; it was tried {_TRIES} times.")
-        if (
-            "Connect" in type(error).__name__
-            or "Endpoint" in type(error).__name__
-            or "Credentials" in type(error).__name__
-        ):
-            return Unreachable(
-                f"S3 at {where} cannot be reached for {what}; check RESPOOL_S3_ENDPOINT and that the server runs."
-            )
-        return StorageError(f"S3 at {where} failed for {what}: {type(error).__name__}; it was tried {_TRIES} times.")
 
 
 def _write(out: FileIO, block: bytes, path: Path) -> None:
@@ -374,15 +334,3 @@ def _write(out: FileIO, block: bytes, path: Path) -> None:
             rest = rest[out.write(rest) :]
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def _streaming(error: Exception) -> bool:
-    """True for what breaks in the middle of a body, which botocore does not repeat by itself."""
-    if isinstance(error, (HTTPError, OSError)):
-        return True
-    return type(error).__name__ in (
-        "IncompleteReadError",
-        "ResponseStreamingError",
-        "ReadTimeoutError",
-        "ConnectionClosedError",
-    )

@@ -122,8 +122,7 @@ def _beside(moving: Path, command: list[str]) -> subprocess.CompletedProcess[str
         writer.join()
 
 
-def main() -> int:
-    """Print the measurements; 1 when anything but the bad files is missing, or a rerun does anything."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed.batch", description=(__doc__ or "").splitlines()[0]
     )
@@ -132,7 +131,12 @@ def main() -> int:
     parser.add_argument("--model", default="lanczos")
     parser.add_argument("-s", "--scale", default="2")
     parser.add_argument("--workers", type=int, default=1)
-    wanted = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Print the measurements; 1 when anything but the bad files is missing, or a rerun does anything."""
+    wanted = _options()
     width, height = map(int, wanted.size.split("x"))
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
         folder = Path(name)

@@ -17,7 +17,9 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
@@ -32,7 +34,7 @@ from contract.documents import encode
 from contract.job import Chunk, Done, Item, Job, Plan, Spec, job_id
 from contract.settings import Settings, load
 from orchestrator.job_store import Records
-from orchestrator.local import start
+from orchestrator.local import Cluster, start
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from testkit.cluster import until
@@ -146,6 +148,18 @@ def cpu(processes: dict[str, list[psutil.Process]]) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What one simulation took: seconds to the last chunk, to the manifest, and to a small job's first chunk."""
+
+    state: str
+    wall: float
+    ended: float
+    behind: float
+    spent: dict[str, float]
+    memory: dict[str, float]
+
+
 def main() -> int:
     """Run one simulation and print what it cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -164,64 +178,77 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
         base = replace(Settings(state=Path(name)), max_attempts=50)
         with start(base, workers=0) as cluster:
-            settings = replace(cluster.settings, max_attempts=50)
-            crowds = [
-                subprocess.Popen(
-                    command_of(
-                        __spec__,
-                        *("--crowd", options.workers // options.processes),
-                        *("--seed", options.seed + n, "--churn", options.churn),
-                        *("--seconds", *options.seconds),
-                    ),
-                    env={**psutil.Process().environ(), **settings.environment()},
-                    stdin=subprocess.PIPE,
-                )
-                for n in range(options.processes)
-            ]
-            try:
-                ledger = Ledger(settings)
-                until(lambda: len(ledger.workers()) >= options.workers, 120, "simulated workers")
-                roles = {p.role: [psutil.Process(p.pid)] for p in cluster.processes}
-                roles["task code"] = [psutil.Process(p.pid) for p in crowds]
-                before = cpu(roles)
-                began = time.monotonic()
-                job = submit_plain(settings, options.chunks)
-                records = Records(Storage(settings))
-                behind = first_chunk(settings, ledger, job)
-                settled = until(
-                    lambda: (c := ledger.counts(job)) is not None and c.settled and time.monotonic(), 7200, "all chunks"
-                )
-                manifest = until(lambda: records.manifest(job), 3600, "the manifest")
-                after = cpu(roles)
-                memory = {role: max(p.memory_info().rss for p in found) / 2**20 for role, found in roles.items()}
-            finally:
-                for process in crowds:
-                    process.kill()
-                    process.wait()
-    wall, ended = settled - began, time.monotonic() - began
-    spent = {role: after[role] - before[role] for role in before}
-    ideal = options.chunks * (sum(options.seconds) / 2) / options.workers
-    print(f"{options.chunks} chunks, {options.workers} workers, churn {options.churn:.0%}: {manifest.state}")
-    print(f"all chunks after {wall:.1f} s, manifest after {ended:.1f} s")
-    if ideal:
-        print(f"parallel efficiency {ideal / wall:.3f} (ideal {ideal:.1f} s)")
-    print(f"a small job submitted meanwhile had its first chunk in hand after {behind:.1f} s")
-    print(f"CPU a chunk, all processes: {1000 * sum(spent.values()) / options.chunks:.2f} ms")
-    for role in spent:
-        print(f"  {role:<14} {1000 * spent[role] / options.chunks:7.2f} ms a chunk   {memory[role]:7.1f} MiB")
-    if options.page:
-        each = "none" if not ideal else "-".join(f"{seconds:g}" for seconds in options.seconds)
-        cells = [f"{options.chunks:,}", options.workers, each, f"{options.churn:.0%}", manifest.state, f"{wall:.0f}"]
-        cells += [f"{ideal / wall:.3f}" if ideal else "-", f"{1000 * sum(spent.values()) / options.chunks:.1f}"]
-        cells += [", ".join(f"{role} {1000 * seconds / options.chunks:.1f}" for role, seconds in spent.items())]
-        cells += [
-            f"{behind:.1f}",
-            f"{memory['redis']:.0f}",
-            f"{memory['orchestrator']:.0f}",
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        ]
-        page.write(options.page, f"| {' | '.join(map(str, cells))} |", page.SCALE, key=4)
+            cost = simulate(cluster, replace(cluster.settings, max_attempts=50), options)
+    report(cost, options)
     return 0
+
+
+@contextmanager
+def crowds(settings: Settings, options: argparse.Namespace) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Run processes full of simulated workers; end them afterwards."""
+    running = [
+        subprocess.Popen(
+            command_of(
+                __spec__,
+                *("--crowd", options.workers // options.processes),
+                *("--seed", options.seed + n, "--churn", options.churn),
+                *("--seconds", *options.seconds),
+            ),
+            env={**psutil.Process().environ(), **settings.environment()},
+            stdin=subprocess.PIPE,
+        )
+        for n in range(options.processes)
+    ]
+    try:
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def simulate(cluster: Cluster, settings: Settings, options: argparse.Namespace) -> Cost:
+    """Run one job on simulated workers, and a small one beside it."""
+    ledger, records = Ledger(settings), Records(Storage(settings))
+    with crowds(settings, options) as running:
+        until(lambda: len(ledger.workers()) >= options.workers, 120, "simulated workers")
+        roles = {p.role: [psutil.Process(p.pid)] for p in cluster.processes}
+        roles["task code"] = [psutil.Process(p.pid) for p in running]
+        before = cpu(roles)
+        began = time.monotonic()
+        job = submit_plain(settings, options.chunks)
+        behind = first_chunk(settings, ledger, job)
+        until(lambda: (c := ledger.counts(job)) is not None and c.settled, 7200, "all chunks")
+        wall = time.monotonic() - began
+        manifest = until(lambda: records.manifest(job), 3600, "the manifest")
+        assert manifest is not None
+        ended = time.monotonic() - began
+        after = cpu(roles)
+        memory = {role: max(p.memory_info().rss for p in found) / 2**20 for role, found in roles.items()}
+    spent = {role: after[role] - before[role] for role in before}
+    return Cost(manifest.state, wall, ended, behind, spent, memory)
+
+
+def report(cost: Cost, options: argparse.Namespace) -> None:
+    """Print what a simulation cost, and write its row where the options ask for it."""
+    ideal = options.chunks * (sum(options.seconds) / 2) / options.workers
+    each = {role: 1000 * seconds / options.chunks for role, seconds in cost.spent.items()}
+    print(f"{options.chunks} chunks, {options.workers} workers, churn {options.churn:.0%}: {cost.state}")
+    print(f"all chunks after {cost.wall:.1f} s, manifest after {cost.ended:.1f} s")
+    if ideal:
+        print(f"parallel efficiency {ideal / cost.wall:.3f} (ideal {ideal:.1f} s)")
+    print(f"a small job submitted meanwhile had its first chunk in hand after {cost.behind:.1f} s")
+    print(f"CPU a chunk, all processes: {sum(each.values()):.2f} ms")
+    for role, milliseconds in each.items():
+        print(f"  {role:<14} {milliseconds:7.2f} ms a chunk   {cost.memory[role]:7.1f} MiB")
+    if options.page:
+        takes = "-".join(f"{seconds:g}" for seconds in options.seconds) if ideal else "none"
+        cells = [f"{options.chunks:,}", options.workers, takes, f"{options.churn:.0%}", cost.state, f"{cost.wall:.0f}"]
+        cells += [f"{ideal / cost.wall:.3f}" if ideal else "-", f"{sum(each.values()):.1f}"]
+        cells += [", ".join(f"{role} {milliseconds:.1f}" for role, milliseconds in each.items())]
+        cells += [f"{cost.behind:.1f}", f"{cost.memory['redis']:.0f}", f"{cost.memory['orchestrator']:.0f}"]
+        cells += [f"{datetime.now(UTC):%Y-%m-%d %H:%M}"]
+        page.write(options.page, f"| {' | '.join(map(str, cells))} |", page.SCALE, key=4)
 
 
 if __name__ == "__main__":

@@ -7,45 +7,22 @@ imagecodecs, AVIF through libavif and dav1d (libvips: libheif and libaom).
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 import imagecodecs
 import numpy as np
-import tifffile
-from tifffile import PHOTOMETRIC
 
 from media.images.block_means import SIDE, BlockMeans, Means
 from media.images.header import Page, stored_size
+from media.images.second_opinion import Opinion, Undecodable, first_line
+from media.images.second_reader_tiff import read_tiff
 from media.images.tiff_samples import COMPRESSION
 
 LARGE = 64_000_000
 """Pixels above which a decoder that wants the whole picture in memory is not asked, or asked for an eighth of its size."""
-LARGEST_STRIP = 256 << 20
-"""Bytes of one decoded strip or tile that are held at once."""
-_JPEG_IN_TIFF = frozenset({6, 7, 34892, 33007, 34712, 50001, 50002, 52546, 34887})
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-
-
-class Undecodable(Exception):
-    """Raised when the second reader does not know this kind of file: no evidence against it."""
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """What a second decoder made of a picture.
-
-    `means` cover `rows` rows. `complaint` is the decoder's, empty when it had none. `lossy`
-    tells that decoders may differ by a few levels.
-    """
-
-    reader: str
-    means: Means | None
-    rows: int
-    complaint: str = ""
-    lossy: bool = False
 
 
 def opinion(file: Path, page: Page) -> Opinion:
@@ -57,7 +34,7 @@ def opinion(file: Path, page: Page) -> Opinion:
         "png": _png,
         "webp": _webp,
         "avif": _avif,
-        "tiff": _tiff,
+        "tiff": read_tiff,
         "jp2": _jp2,
         "bmp": _simple,
         "gif": _simple,
@@ -256,7 +233,7 @@ def _whole(decode: Any, name: str, file: Path, page: Page, lossy: bool = False) 
     try:
         samples = np.asarray(decode(file.read_bytes()))
     except (RuntimeError, ValueError, OSError, SyntaxError) as error:
-        return Opinion(name, None, 0, f"{name} refuses it: {_first_line(error)}")
+        return Opinion(name, None, 0, f"{name} refuses it: {first_line(error)}")
     if samples.ndim == 2:
         samples = samples[..., None]
     if samples.shape[:2] != (height, width):
@@ -272,90 +249,6 @@ def _whole(decode: Any, name: str, file: Path, page: Page, lossy: bool = False) 
     for row in range(0, height, 4 * SIDE):
         blocks.add(row, 0, samples[row : row + 4 * SIDE])
     return Opinion(name, blocks.means(), height, lossy=lossy)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _tiff(file: Path, page: Page) -> Opinion:
-    """Block means of a TIFF page, one strip or tile in memory at a time."""
-    name = "tifffile"
-    try:
-        with tifffile.TiffFile(file, is_ome=False, is_shaped=False) as found:
-            series = found.pages[page.index]
-            assert isinstance(series, tifffile.TiffPage)
-            return _segments(found, series, page, name)
-    except (tifffile.TiffFileError, IndexError, KeyError, AssertionError, TypeError) as error:
-        raise Undecodable(f"tifffile does not open it ({_first_line(error)})") from error
-
-
-def _segments(found: tifffile.TiffFile, page: tifffile.TiffPage, asked: Page, name: str) -> Opinion:
-    width, height = page.imagewidth, page.imagelength
-    channels = 3 if page.photometric == PHOTOMETRIC.PALETTE else page.samplesperpixel
-    if (
-        page.samplesperpixel > 5
-        or page.dtype is None
-        or page.imagedepth != 1
-        or (asked.picture.mode == "cmyk" and page.compression in _JPEG_IN_TIFF)
-    ):
-        raise Undecodable("tifffile reads its samples otherwise than libvips")
-    strip = int(np.prod(page.chunks)) * page.dtype.itemsize
-    if strip > LARGEST_STRIP:
-        raise Undecodable(f"one strip of it holds {strip} bytes")
-    top = _top(page)
-    blocks = BlockMeans(width, height, channels, top)
-    handle = found.filehandle
-    complaint, broken = "", 0
-    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
-        if not count:
-            broken += 1
-            complaint = complaint or f"strip or tile {index} is missing"
-            continue
-        handle.seek(offset)
-        try:
-            data = handle.read(count)
-            if len(data) < count:
-                raise ValueError(f"{len(data)} of {count} bytes are there")
-            samples, place, _ = page.decode(data, index, jpegtables=page.jpegtables)
-        except NotImplementedError as error:
-            raise Undecodable(f"tifffile does not decode it ({_first_line(error)})") from error
-        except (ValueError, RuntimeError, OSError, IndexError) as error:
-            broken += 1
-            complaint = complaint or f"strip or tile {index} cannot be decoded ({_first_line(error)})"
-            continue
-        if samples is None:
-            broken += 1
-            continue
-        blocks.add(place[2], place[3], _expanded(samples[0], page), place[0])
-    if broken == len(page.dataoffsets) and complaint and not _plain_truncation(complaint):
-        raise Undecodable(f"tifffile decodes none of it ({complaint})")
-    means = blocks.means()
-    if page.photometric == PHOTOMETRIC.MINISWHITE:
-        means[..., 0] = 255 - means[..., 0]
-    return Opinion(
-        name, means, blocks.rows, f"tifffile: {complaint}" if complaint else "", lossy=page.compression in _JPEG_IN_TIFF
-    )
-
-
-def _plain_truncation(complaint: str) -> bool:
-    return "bytes are there" in complaint or "is missing" in complaint
-
-
-def _top(page: tifffile.TiffPage) -> float:
-    if page.photometric == PHOTOMETRIC.PALETTE:
-        return 255.0
-    if page.dtype is not None and page.dtype.kind == "f":
-        return 1.0
-    return float((1 << page.bitspersample) - 1)
-
-
-def _expanded(samples: np.ndarray[Any, Any], page: tifffile.TiffPage) -> np.ndarray[Any, Any]:
-    """A decoded strip, h x w x samples, with its palette applied."""
-    if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None:
-        colours: np.ndarray[Any, Any] = (page.colormap >> 8).astype(np.uint8).T[samples[..., 0]]
-        return colours
-    return samples.view(np.uint8) if samples.dtype == bool else samples
 
 
 __all__ = ["LARGE", "Opinion", "Undecodable", "opinion", "stored"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
 import av.error
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
+    from contract.film import SourceStream
     from contract.job import Spec
     from contract.provenance import Making
 
@@ -89,25 +90,11 @@ def open_result(
 
     Raises Unsupported when the container refuses one of them.
     """
-    tick = result_tick(index)
     tags = carried_tags(source.metadata, film=False)
     if made is not None:
         tags |= film_tags(made, index.container, tags)
-    pts = unpack(index.pts)
-    fast = not distinct(pts, Fraction(*index.time_base), MILLISECOND)  # edit lists count milliseconds unless told
-    starts_late = bool(pts[0]) or bool(move) or fast
-    options = container_options(index, spec, starts_late, tags)
-    slower = slowdown(tick) if index.container in ("matroska", "webm") else 1
-    if slower > 1:
-        options["write_crc32"] = "0"
-    container = av.open(
-        str(out),
-        "w",
-        format=index.container,
-        container_options=options,
-        metadata_errors="replace",
-    )
-    container.metadata.update(tags)
+    slower = slowdown(result_tick(index)) if index.container in ("matroska", "webm") else 1
+    container = _open_container(out, index, spec, tags, bool(move), slower)
     film: VideoStream | None = None
     others: dict[int, Stream] = {}
     attachments = [k for k in index.streams if k.kind == "attachment" or (k.kind == "cover" and k.index in covers)]
@@ -115,25 +102,18 @@ def open_result(
     for known in [k for k in index.streams if k not in attachments] + attachments:
         original = source.streams[known.index]
         try:
-            if known.index == index.stream:
-                film = container.add_stream_from_template(template, opaque=True)
-                _dress(film, index)
-                stream: Stream = film
-            elif not known.copied:
-                continue
-            elif known in attachments and known.kind == "cover":
-                name, kind, data = covers[known.index]
-                container.add_attachment(name, kind, data)
-                continue
-            else:
-                stream = others[known.index] = container.add_stream_from_template(original, opaque=True)
-                stream.time_base = original.time_base
-                name_layout(stream, index.container)
+            stream = _add_stream(container, known, original, index, template, covers)
         except (ValueError, av.error.FFmpegError) as error:
             raise Unsupported(
                 f"{SUFFIXES[index.container]} cannot hold the {known.kind} stream ({known.codec}): {reason(error)}; name "
                 "the result .mkv."
             ) from error
+        if stream is None:
+            continue
+        if known.index == index.stream:
+            film = cast("VideoStream", stream)
+        else:
+            others[known.index] = stream
         carried = carried_tags(original.metadata, film=known.index == index.stream)
         if index.container in ("mp4", "mov") and "name" in carried:
             carried.setdefault("title", carried.pop("name"))  # what it is called there when read is not what is written
@@ -144,6 +124,50 @@ def open_result(
     if chapters:
         container.set_chapters([_moved(chapter, move) for chapter in chapters])
     return Outlet(container, film, others, slower)
+
+
+def _open_container(
+    out: Path, index: FilmIndex, spec: Spec, tags: dict[str, str], moved: bool, slower: int
+) -> OutputContainer:
+    pts = unpack(index.pts)
+    fast = not distinct(pts, Fraction(*index.time_base), MILLISECOND)  # edit lists count milliseconds unless told
+    options = container_options(index, spec, bool(pts[0]) or moved or fast, tags)
+    if slower > 1:
+        options["write_crc32"] = "0"
+    container = av.open(
+        str(out),
+        "w",
+        format=index.container,
+        container_options=options,
+        metadata_errors="replace",
+    )
+    container.metadata.update(tags)
+    return container
+
+
+def _add_stream(
+    container: OutputContainer,
+    known: SourceStream,
+    original: Stream,
+    index: FilmIndex,
+    template: VideoStream,
+    covers: Covers,
+) -> Stream | None:
+    """Add one stream of the source, or an attachment, to the result; None for what has no packets or is not copied."""
+    if known.index == index.stream:
+        film = container.add_stream_from_template(template, opaque=True)
+        _dress(film, index)
+        return film
+    if not known.copied:
+        return None
+    if known.kind == "cover" and known.index in covers:
+        name, kind, data = covers[known.index]
+        container.add_attachment(name, kind, data)
+        return None
+    stream = container.add_stream_from_template(original, opaque=True)
+    stream.time_base = original.time_base
+    name_layout(stream, index.container)
+    return stream
 
 
 def result_tick(index: FilmIndex) -> Fraction:

@@ -80,11 +80,7 @@ def gaps(pts: npt.NDArray[np.int64], time_base: Fraction) -> str:
 def plan_encoding(
     picture: Picture, spec: Spec, network_scale: int, rate: Fraction, field_order: int, lossless: bool = False
 ) -> tuple[Encoding, list[str]]:
-    """What every chunk is encoded as, and notes on what that changes. `lossless`: workers are given FFV1, not the source.
-
-    Size rule: out = even(round(in * scale)) along each side that has subsampled chroma, and along both where the encoder
-    wants even sides; `identity` never changes a size.
-    """
+    """What every chunk is encoded as, and notes on what that changes. `lossless`: workers are given FFV1, not the source."""
     encoder = ENCODERS[spec.codec]
     pix_fmt, notes = choose_pix_fmt(spec.codec, picture.pix_fmt, spec.pix_fmt)
     scale = spec.scale if spec.scale is not None else float(network_scale)
@@ -105,6 +101,32 @@ def plan_encoding(
         raise Unsupported(
             "the film's code values use the full range, which ProRes cannot say of itself; use --codec ffv1 or x264."
         )
+    width, height = result_size(picture, spec, scale, look)
+    beyond = beyond_levels(spec.codec, (width, height), (picture.width, picture.height), rate)
+    if beyond:
+        notes.append(beyond)
+    encoding = Encoding(
+        codec=spec.codec,
+        encoder=encoder.name,
+        pix_fmt=pix_fmt,
+        width=width,
+        height=height,
+        rate=(rate.numerator, rate.denominator),
+        options=encoder_options(spec.codec, spec, pix_fmt, field_order, width * height),
+        colour=result_colour(picture.colour, look, height),
+        field_order=field_order,
+        sar=picture.sar,
+    )
+    return encoding, notes
+
+
+def result_size(picture: Picture, spec: Spec, scale: float, look: PixelClass) -> tuple[int, int]:
+    """Return the result's width and height; raise for a size that the encoder refuses.
+
+    The rule: out = even(round(in * scale)) along each side that has subsampled chroma, and along both where the encoder
+    wants even sides; `identity` never changes a size.
+    """
+    encoder = ENCODERS[spec.codec]
     if spec.model == "identity":
         if scale != 1:
             raise UsageError(
@@ -127,22 +149,7 @@ def plan_encoding(
             f"{spec.codec} encodes up to {encoder.largest} pixels a side, and this becomes {width}x{height}; lower --scale "
             "or use --codec ffv1."
         )
-    beyond = beyond_levels(spec.codec, (width, height), (picture.width, picture.height), rate)
-    if beyond:
-        notes.append(beyond)
-    encoding = Encoding(
-        codec=spec.codec,
-        encoder=encoder.name,
-        pix_fmt=pix_fmt,
-        width=width,
-        height=height,
-        rate=(rate.numerator, rate.denominator),
-        options=encoder_options(spec.codec, spec, pix_fmt, field_order, width * height),
-        colour=result_colour(picture.colour, look, height),
-        field_order=field_order,
-        sar=picture.sar,
-    )
-    return encoding, notes
+    return width, height
 
 
 def result_colour(colour: Colour, look: PixelClass, height: int) -> Colour:

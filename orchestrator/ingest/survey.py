@@ -172,16 +172,19 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
         )
     if survey.table.broken_off:
         survey = _survey_film_alone(source, survey, what, checkpoint)
-    if picture.turned or survey.codec in ORIENTED:
-        with open_media(source, what) as container:
-            matrix = display_matrix(container, stream_of(container, survey.number))
-        if matrix is not None and not picture.turned and survey.container in ("mpegts", "webm"):
-            raise Unsupported(
-                f"{what} is to be shown rotated (its pictures' EXIF), which {SUFFIXES[survey.container]} cannot say; name the "
-                "result .mkv."
-            )
-        survey = replace(survey, picture=replace(picture, display_matrix=matrix, turned=matrix is not None))
-    return survey
+    return _oriented(source, survey, what) if picture.turned or survey.codec in ORIENTED else survey
+
+
+def _oriented(source: BinaryIO, survey: Survey, what: str) -> Survey:
+    """Add the display matrix, which only frames show whole; raise Unsupported where the result cannot hold it."""
+    with open_media(source, what) as container:
+        matrix = display_matrix(container, stream_of(container, survey.number))
+    if matrix is not None and not survey.picture.turned and survey.container in ("mpegts", "webm"):
+        raise Unsupported(
+            f"{what} is to be shown rotated (its pictures' EXIF), which {SUFFIXES[survey.container]} cannot say; name the "
+            "result .mkv."
+        )
+    return replace(survey, picture=replace(survey.picture, display_matrix=matrix, turned=matrix is not None))
 
 
 def _refuse_transparency(stream: VideoStream, picture: Picture, spec: Spec, what: str) -> None:
