@@ -22,8 +22,6 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {"contract", "stores", "media", "weights", "workers", "training", "orchestrator"}
-MODULES = (Program.DEGRADE, Program.EVALUATE)
-"""Programs beside `respool` that a person may start; `respool run` starts the rest."""
 
 
 def call(*command: str | Path, cwd: Path, code: int = 0) -> str:
@@ -118,13 +116,15 @@ def test_imports(installed: Path) -> None:
 
 
 def test_programs(installed: Path) -> None:
-    """The scripts of the wheel and the modules for people print their help."""
+    """Every program is in the wheel; those for people print their help, and `test_restores` starts the others."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         scripts = tomllib.load(file)["project"]["scripts"]
     for script in scripts:
         assert "Usage" in call(installed / script, "--help", cwd=installed)
-    for module in MODULES:
-        assert "usage" in call(installed / "python", "-m", module, "--help", cwd=installed).lower()
+    script = "import importlib.util as u, sys; print([name for name in sys.argv[1:] if u.find_spec(name) is None])"
+    assert call(installed / "python", "-c", script, *Program, cwd=installed).strip() == "[]"
+    for program in (Program.DEGRADE, Program.EVALUATE):
+        assert "usage" in call(installed / "python", "-m", program, "--help", cwd=installed).lower()
     inspector = (installed / "python", "-m", Program.INSPECT_CHECKPOINT)
     assert "missing.pth" in call(*inspector, "missing.pth", cwd=installed, code=2)
 

@@ -3,7 +3,8 @@
     python -m benchmarks.pages.rooms [--check] [docs/rooms.svg]
 
 Each room is a row, and each import of a room by another an arrow. The command fails where an arrow would point upwards,
-which a circle would need; with `--check` also where the picture is stale. Without, it prints each room's share of the lines.
+which a circle would need, or a room holds 30% of all lines or more; with `--check` also where the picture is stale. Without, it
+prints each room's share of the lines.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ ORDER = ("contract", "stores", "media", "weights", "workers", "training", "orche
 """All rooms from the ground up; each may import only rooms before it."""
 PRODUCT = ORDER[:7]
 """The rooms of the wheel."""
+LARGEST = 0.30
+"""No room may hold this share of the lines of all rooms."""
 _ROW, _WIDTH, _LEFT, _LANE = 74, 720, 16, 22
 _COLOURS = ("#4c6a92", "#b0562e", "#3f7d4f", "#8a4f8f", "#9c7a1c", "#2f8a8a", "#a33b5c", "#5d5d5d")
 
@@ -60,12 +63,18 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def faults(rooms: Mapping[str, Room]) -> list[str]:
-    """Return a sentence for each arrow that points upwards."""
-    return [
+    """Return a sentence for each arrow that points upwards and each room that is too large."""
+    total = sum(room.lines for room in rooms.values())
+    upwards = [
         f"{room.name} imports {target}, which stands above it; move the code or turn the import round."
         for room in rooms.values()
         for target in sorted(room.imports, key=ORDER.index)
         if ORDER.index(target) > ORDER.index(room.name)
+    ]
+    return upwards + [
+        f"{room.name} holds {room.lines / total:.0%} of all lines; a room stays under {LARGEST:.0%}: move a part out of it."
+        for room in rooms.values()
+        if room.lines >= LARGEST * total
     ]
 
 
