@@ -1,4 +1,4 @@
-"""A job's documents in S3: reading them, and the few writes that change what a job is."""
+"""A job's documents in S3: reads, and the few writes that change a job."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from contract.parallel import in_order
 from stores.storage import Storage
 
 AT_ONCE = 16
-"""Objects worked on at a time; boto3's pool holds as many connections."""
+"""Objects read or written at a time; boto3's pool holds as many connections."""
 
 _ROUNDS = 8
 """Tries of replacing a document that others replace too."""
 
 MAX_DOCUMENT = 256 << 20
-"""Bytes that a document may have: job.json of a million images. What is larger was not written by us."""
+"""Largest document in bytes: job.json of a million images. Respool writes none that is larger."""
 
 T = TypeVar("T", bound=Struct)
 
@@ -38,21 +38,22 @@ class Records:
         self.storage = storage
 
     def jobs(self) -> Iterator[str]:
-        """Ids of all jobs in the store, whole or half submitted."""
+        """Yield the ids of all jobs in the store, also of incomplete submissions."""
         for name in self.storage.folders("jobs/"):
             try:
                 yield keys.check_job(name)
             except UsageError:
-                continue  # somebody else's folder in our bucket is none of our business
+                continue  # not a job of Respool: another program's folder in the bucket
 
     def job(self, job: str) -> Job:
-        """The job; UsageError when there is none of that id."""
+        """Read a job; raise UsageError when there is none of that id."""
         found = self._read(keys.job_spec(job), Job)
         if found is None:
-            raise UsageError(f"there is no job {job} in this store; `respool status` lists those there are.")
+            raise UsageError(f"there is no job {job} in this store; `respool status` lists all jobs.")
         return found
 
     def plan(self, job: str) -> Plan | None:
+        """Read the plan; None while there is none."""
         return self._read(keys.plan(job), Plan)
 
     def planned(self, job: str, control: Control) -> Plan | None:
@@ -65,6 +66,7 @@ class Records:
         return self._tagged(keys.plan(job), Plan)
 
     def control(self, job: str) -> Control:
+        """Read the user's last request; the default where there is none."""
         return self._read(keys.control(job), Control) or Control()
 
     def tagged_control(self, job: str) -> tuple[Control, str | None]:
@@ -107,7 +109,7 @@ class Records:
         for key, _ in self.storage.list(prefix):
             number, _, name = key[len(prefix) :].partition("/")
             if number != str(_integer(number)) or (live is not None and int(number) not in live):
-                continue  # no chunk of ours is called so
+                continue  # not a chunk's name
             if name == "done.json":
                 done.add(int(number))
             elif name == "failed.json":
@@ -143,7 +145,7 @@ class Records:
         return found
 
     def _read(self, key: str, kind: type[T]) -> T | None:
-        """A document, decoded strictly; None when there is none."""
+        """Read a document, decoded strictly; None when there is none."""
         found = self._tagged(key, kind)
         return None if found is None else found[0]
 

@@ -1,4 +1,4 @@
-"""What users ask of jobs: status, control, retry, fetch."""
+"""Client of jobs for the command line: status, control, retry, fetch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stores.verified import fetch_result
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 4
-"""Results fetched at once: of ten thousand small ones, each is waiting rather than work."""
+"""Results fetched at once: fetching ten thousand small ones is mostly waiting."""
 
 
 class Jobs:
@@ -39,7 +39,7 @@ class Jobs:
         self._records = Records(self._storage)
 
     def all_jobs(self) -> list[JobStatus]:
-        """Every job in the store, newest first; one whose documents cannot be read is logged and left out."""
+        """List every job in the store, newest first; one whose documents cannot be read is logged and left out."""
         found = []
         for job in self._records.jobs():
             try:
@@ -52,20 +52,20 @@ class Jobs:
         return sorted(found, key=lambda s: s.created, reverse=True)
 
     def job(self, job: str) -> Job:
-        """What was submitted; UsageError when there is no job of that id."""
+        """Read the submitted job; raise UsageError when there is none of that id."""
         return self._records.job(job)
 
     def manifest(self, job: str) -> Manifest | None:
-        """What a job made; None while it has not ended."""
+        """Read a job's manifest; None while it has not ended."""
         return self._records.manifest(job)
 
     def status(self, job: str) -> JobStatus:
-        """One job as it stands; UsageError when there is none of that id."""
+        """Read the status of one job; raise UsageError when there is none of that id."""
         known = self._records.job(job)
         control = self._records.control(job)
         manifest = self._records.manifest(job, control)
         plan = self._records.planned(job, control)
-        bits = self._ledger.done(job)  # before the counts: an ended job's ledger goes, and both with it
+        bits = self._ledger.done(job)  # before the counts: both go with an ended job's ledger
         counts = self._ledger.counts(job)
         if counts is not None and plan is not None and counts.opening != plan.opening:
             counts = None  # of an earlier opening; the orchestrator makes it again
@@ -114,11 +114,11 @@ class Jobs:
         return rate(*self._ledger.recent(job))
 
     def workers(self) -> dict[str, dict[str, object]]:
-        """What each live worker last said of itself."""
+        """Return the last heartbeat of each live worker."""
         return self._ledger.workers()
 
     def control(self, job: str, *, paused: bool | None = None, cancelled: bool | None = None) -> None:
-        """Pause, resume or cancel. S3 first: it is what a rebuilt ledger is made from."""
+        """Pause, resume or cancel a job. S3 first: a rebuilt ledger is made from it."""
         self._records.job(job)
         after = None
         while after is None:  # another command may change it between the two
@@ -144,9 +144,10 @@ class Jobs:
             ) from error
 
     def retry(self, job: str) -> int:
-        """Open a failed or cancelled job again for what failed in it; returns how many chunks will be done again.
+        """Open a failed or cancelled job again for what failed in it; return the number of chunks to compute again.
 
-        A finished one is opened where the store no longer gives the bytes of its results. UsageError when nothing is to do.
+        A finished job is opened when the store no longer holds the bytes of its results. Raises UsageError when there is
+        nothing to do.
         """
         return retry.reopen(self._records, self._ledger, job)
 
@@ -166,7 +167,7 @@ class Jobs:
         return paths
 
     def _deliver(self, wanted: tuple[ResultFile, Path]) -> int:
-        """One finished file, whole or not at all; one that stands there already is left alone, its time of change too. Returns its size."""
+        """Download one finished file, whole or not at all; leave an equal one with its modification time. Return its size."""
         file, path = wanted
         if path.is_file() and path.stat().st_size == file.size and file_sha256(path) == file.sha256:
             return file.size

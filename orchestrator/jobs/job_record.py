@@ -1,4 +1,4 @@
-"""A finished job's paper trail, out of the store: its records, its sources and results, its bag and its report."""
+"""A finished job's provenance in the store: its records, sources, results, bag, report and change maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stores.verified import fetch_result, fetch_verified
 
 
 class Trail:
-    """Reads one store; holds nothing. Results and sources are held against their hashes as they are fetched."""
+    """Reader of one store. Results and sources are verified against their hashes as they are fetched."""
 
     def __init__(self, settings: Settings) -> None:
         self._storage = Storage(settings)
@@ -30,7 +30,7 @@ class Trail:
         self._scratch = settings.scratch if settings.scratch != Path() else None
 
     def records(self, job: str) -> list[Record]:
-        """How each result of a job came to be; UsageError for a job that has not ended or is unknown."""
+        """Read the records of a job's results; raise UsageError for a job that has not ended or is unknown."""
         data = self._storage.find(keys.records(job))
         if data is None:
             self._manifest(job)
@@ -40,16 +40,16 @@ class Trail:
         return from_lines(data)
 
     def known(self, job: str) -> list[Record]:
-        """As `records`, but empty where there are none."""
+        """Read the records as `records` does; an empty list where there are none."""
         data = self._storage.find(keys.records(job))
         return [] if data is None else from_lines(data)
 
     def bag(self, job: str, folder: Path) -> Path:
-        """Make `folder` a BagIt bag of the job's results."""
+        """Write a BagIt bag of the job's results into `folder`."""
         return write_bag(folder, self.records(job), self.fetch_result)
 
     def report(self, job: str, count: int) -> bytes:
-        """The job's report page, with up to `count` pairs: one of each image, several of a job's only film."""
+        """Build the job's report page with up to `count` pairs: one of each image, several of a job's only film."""
         told = self.records(job)
         with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch) as folder:
             return report(self._records.job(job), self._manifest(job), told, self._pairs(told, count, Path(folder)))
@@ -70,10 +70,12 @@ class Trail:
         return made
 
     def fetch_result(self, record: Record, path: Path) -> None:
+        """Download the record's result to `path`; raise IntegrityError for other bytes than the recorded ones."""
         name = record.result.name
         fetch_result(self._storage, keys.result_file(record.job, name), name, record.result.sha256, path)
 
     def fetch_source(self, record: Record, path: Path) -> None:
+        """Download the record's source to `path`; raise IntegrityError for other bytes than the submitted ones."""
         source = record.source
 
         def refusal(found: str) -> RespoolError:
@@ -91,7 +93,7 @@ class Trail:
         return manifest
 
     def _pairs(self, told: list[Record], count: int, folder: Path) -> Iterator[Pair]:
-        """Evenly spread over the job's results; a result that cannot be shown (its source is broken) is passed over."""
+        """Yield pairs evenly spread over the job's results; skip a result that cannot be shown (its source is broken)."""
         chosen = told if len(told) <= count else [told[n * len(told) // count] for n in range(count)]
         each = max(1, count // max(1, len(chosen)))
         for record in chosen:

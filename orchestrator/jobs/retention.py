@@ -1,4 +1,4 @@
-"""What a store need not keep for ever: inputs and chunks of jobs that ended, and submissions that were never completed."""
+"""Retention: objects that may be removed, of jobs that ended and of submissions that were never completed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNFINISHED = "never submitted to its end"
 
 
 class Sweep(Struct, frozen=True):
-    """Objects of one job that may go, and why."""
+    """Objects of one job that may be removed, and the reason."""
 
     job: str
     reason: str
@@ -33,10 +33,10 @@ class Sweep(Struct, frozen=True):
 
 
 def find(storage: Storage, age: timedelta, results: bool, now: datetime) -> Iterator[Sweep]:
-    """What may go of jobs that ended, or of submissions last added to, more than `age` before `now`.
+    """Find objects of jobs that ended, or of submissions last added to, more than `age` before `now`.
 
-    Of an ended job the sources, indexes and chunks go; its spec, manifest and results stay, unless `results` says
-    that these go too. Running, paused and cancelled-but-open jobs are never touched. Nothing is removed here.
+    Of an ended job these are the sources, indexes and chunks; with `results`, also its spec, manifest and results. Running,
+    paused and cancelled but open jobs are never included. Nothing is removed here.
     """
     records = Records(storage)
     for job in records.jobs():
@@ -85,5 +85,5 @@ def remove(storage: Storage, sweep: Sweep) -> bool:
 
 
 def _before(moment: str, limit: datetime) -> bool:
-    """True when an ISO 8601 time is earlier than `limit`."""
+    """Return True when an ISO 8601 time is earlier than `limit`."""
     return datetime.fromisoformat(moment).astimezone(UTC) < limit

@@ -1,8 +1,8 @@
-"""Opening a job again: for what failed, and for what the store no longer gives as it was committed.
+"""Reopening of a job for its failures, and for objects that the store no longer holds as committed.
 
-One write opens it: control.json, with the next opening's number, written only over the one that was read. What was
-removed before that write leaves an ended job that can be opened again; what was not done after it is done by whoever
-looks at the job next.
+One write opens it: control.json with the next opening's number, written only over the version that was read. A crash
+before that write leaves an ended job that can be opened again; the next process that looks at the job completes what was
+not done after it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stores.ledger import Ledger
 
 @dataclass(frozen=True)
 class Again:
-    """What is to be done again: chunks set aside, chunks whose commit does not count, items to be cut again."""
+    """Work to repeat: chunks set aside, chunks whose commit does not count, items to cut again."""
 
     aside: frozenset[int]
     undone: frozenset[int]
@@ -28,16 +28,16 @@ class Again:
 
 
 def reopen(records: Records, ledger: Ledger, job: str) -> int:
-    """Open a failed or cancelled job again; return how many chunks will be done again.
+    """Open a failed or cancelled job again; return the number of chunks to compute again.
 
-    A finished one is opened where the store no longer gives the bytes of its results. Raise UsageError when nothing is to
-    be done, or when sources are gone that are needed.
+    A finished job is opened when the store no longer holds the bytes of its results. Raises UsageError when there is
+    nothing to do, or when needed sources are gone.
     """
     spec = records.job(job)
     control, tag = records.tagged_control(job)
     manifest, plan = records.manifest(job, control), records.plan(job)
     if manifest is None and not control.cancelled:
-        ledger.announce_job(job)  # whoever opened it may have died before
+        ledger.announce_job(job)  # the process that opened it may have died before
         raise UsageError(f"job {job} has not ended; wait for it, or cancel it first.")
     suspects = {failure.item for failure in manifest.failures} if manifest else set()
     if manifest is not None and manifest.state == "done":
@@ -70,7 +70,7 @@ def reopen(records: Records, ledger: Ledger, job: str) -> int:
 
 
 def missing_sources(records: Records, job: Job) -> list[int]:
-    """Return the items whose sources are not in the store, or of another size; those never handed over are not asked for."""
+    """Return the items whose sources are missing in the store or have another size, except those never uploaded."""
     prefix = keys.items_prefix(job.id)
     sizes = dict(records.storage.list(prefix))
     return [
@@ -91,7 +91,7 @@ def _check_sources(records: Records, job: Job) -> None:
 
 
 def damaged(records: Records, manifest: Manifest) -> set[int]:
-    """Items whose delivered file is not the finished bytes any more, or is gone. Reads every result."""
+    """Find items whose delivered file has changed or is gone. Reads every result."""
     sound = in_order(lambda file: _whole(records, file.key, file.sha256), manifest.files, AT_ONCE, "verify", AHEAD)
     return {file.item for file, good in zip(manifest.files, sound, strict=True) if not good}
 
@@ -108,9 +108,9 @@ def _again(records: Records, plan: Plan, suspects: set[int]) -> Again:
 
 
 def undone(records: Records, plan: Plan, done: set[int], items: Iterable[int]) -> list[int]:
-    """Chunks of `done` whose commit does not count: it says that images failed, or it cannot be read.
+    """Find chunks of `done` whose commit does not count: it reports failed images, or it cannot be read.
 
-    Of `items`, which failed as a whole or were damaged, the committed objects are read too, and held against their hashes.
+    Of `items`, which failed as a whole or were damaged, also read the committed objects and verify their hashes.
     """
     suspects = set(items)
 
@@ -150,7 +150,7 @@ def _has_index(records: Records, job: str, item: int, sha256: str) -> bool:
 
 
 def _whole(records: Records, key: str, sha256: str) -> bool:
-    """Say whether the store gives these bytes under this key; a store that does not answer is no evidence, and raises."""
+    """Return True if the store holds these bytes under this key; a store that does not answer is no evidence, and raises."""
     try:
         records.storage.verify(key, sha256)
     except IntegrityError:

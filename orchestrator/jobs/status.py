@@ -1,4 +1,4 @@
-"""A job as users see it: its progress, its speed, its damage."""
+"""Status of a job: progress, speed, damage."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ _RATE_WINDOW_S = 120.0
 
 
 class Progress(Struct, frozen=True):
-    """How much of something is done."""
+    """A total and the part of it that is done."""
 
     total: int
     done: int
 
 
 class ChunkProgress(Struct, frozen=True):
+    """Numbers of chunks."""
+
     total: int
     done: int
     failed: int
@@ -26,7 +28,7 @@ class ChunkProgress(Struct, frozen=True):
 
 
 class ImageProgress(Struct, frozen=True):
-    """Images that the plan has work for, and their pixels in millions; what is done is counted chunk by chunk."""
+    """Images that the plan has work for, and their pixels in millions; finished ones are counted chunk by chunk."""
 
     total: int
     done: int
@@ -37,8 +39,9 @@ class ImageProgress(Struct, frozen=True):
 class JobStatus(Struct, frozen=True):
     """A job as `respool status --json` shows it; fields are only ever added.
 
-    `frames.done` counts those of chunks at hand too. `fps` is over the last two minutes, `eta_s` from it, both None while unknown. `damaged` are the spans of frames
-    that the source does not give whole. `films` counts items, and `images` is None while there is no plan or no image in it.
+    `frames.done` includes those of running chunks. `fps` is over the last two minutes and `eta_s` is derived from it; both
+    are None while unknown. `damaged` lists spans of frames that the source does not hold intact. `films` counts items, and
+    `images` is None while there is no plan or no image in it.
     """
 
     id: str
@@ -61,7 +64,7 @@ class JobStatus(Struct, frozen=True):
 
 
 def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImageProgress | None:
-    """How far the images of `job` are, where `done` tells of a chunk; None when the plan has none."""
+    """Count the images of `job` whose chunks are `done`; None when the plan has none."""
     pixels = ready = 0.0
     bands: dict[int, bool] = {}  # of an image that several chunks make
     total = count = 0
@@ -83,10 +86,10 @@ def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImagePr
 
 
 def rate(now: float, commits: list[tuple[float, int]]) -> float | None:
-    """Frames a second over the last two minutes, from (time, frames) of commits, newest first; None while unknown."""
+    """Return frames a second over the last two minutes from (time, frames) of commits, newest first; None while unknown."""
     fresh = [(at, frames) for at, frames in commits if now - at < _RATE_WINDOW_S]
     if len(fresh) < 2:
         return None
-    # The oldest commit only opens the span: its own frames were made before it.
+    # The oldest commit only starts the span: its own frames were made before it.
     span = max(now - fresh[-1][0], 1e-3)
     return sum(frames for _, frames in fresh[:-1]) / span

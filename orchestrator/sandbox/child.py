@@ -1,10 +1,8 @@
-"""The process that parses strangers' media for an orchestrator or a command: `python -m orchestrator.sandbox.child FD`, settings by
-environment.
+"""The process that parses untrusted media for an orchestrator or a command: `python -m orchestrator.sandbox.child FD`.
 
-It imports everything first, waits for one order on stdin, sets itself limits, does it, and says on FD what became of it,
-one JSON object a line: {"item": n} when it begins an item, at last {"ended": true}, with the index of a film that was to be
-planned, or {"error": ..., "message": ...}.
-Whatever else happens to it, its parent sees by its end.
+Settings come by environment. It imports everything first, waits for one order on stdin, sets its limits, executes the
+order, and reports on FD, one JSON object a line: {"item": n} when it starts an item, at the end {"ended": true}, with
+the index of a film to be planned, or {"error": ..., "message": ...}. The parent learns of any other end from its exit.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ from stores.storage import Storage
 
 
 class Film(Struct, frozen=True, forbid_unknown_fields=True):
-    """A film on disk to be planned, for no job yet. `path` is what the system calls it, which need not be text."""
+    """A film on disk to be planned before there is a job. `path` need not be valid text."""
 
     path: bytes
     item: Item
@@ -44,7 +42,7 @@ class Film(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be done; `refused` are items that killed an earlier process, with the reason."""
+    """An order to the process; `refused` are items that killed an earlier process, with the reason."""
 
     act: str
     job: str = ""
@@ -53,7 +51,7 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def main() -> None:
-    """Do one order, or nothing when the parent closes stdin first."""
+    """Execute one order, or nothing when the parent closes stdin first."""
     die_with_parent()
     known = settings.load()
     logging.configure(known)
@@ -62,7 +60,7 @@ def main() -> None:
         return
     order = msgspec.json.decode(line, type=Order)
     if order.film is None:
-        faulthandler.enable()  # a source that crashes a library leaves a trace in the orchestrator's log
+        faulthandler.enable()  # a source that crashes a library leaves a traceback in the orchestrator's log
     with os.fdopen(int(sys.argv[1]), "wb", buffering=0) as answer:
         try:
             _say(answer, {"ended": True, **_do(order, known, answer)})
@@ -100,7 +98,7 @@ def _do(order: Order, known: Settings, answer: BinaryIO) -> dict[str, object]:
 
 
 def _nothing() -> None:
-    """Whether to stop is the parent's to know: it ends us."""
+    """Do nothing at a checkpoint: the parent ends this process when it must stop."""
 
 
 def _say(answer: BinaryIO, message: dict[str, object]) -> None:

@@ -1,7 +1,7 @@
-"""Planning, ingest and assembly in processes of their own, which parse what strangers made, have limits, and can be killed.
+"""Planning, ingest and assembly in processes of their own that parse untrusted media, have limits, and can be killed.
 
-One process does one act and ends. The next one is started at once and waits with everything imported, so that an act
-costs no start; a command asks without one. See orchestrator/sandbox/child.py for the other side.
+One process executes one order and ends. The next one is started at once and waits with everything imported, so that an
+order costs no start; a command starts none ahead. See orchestrator/sandbox/child.py for the other side.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ from contract.settings import Settings
 Act = Literal["ingest", "assemble"]
 
 HEAP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
-"""Asked of glibc for every act, where nobody asked for something else: blocks of a mebibyte and more go back to the system when they are
-freed. By itself glibc takes a long film's tables from its heap, and what they leave is in pieces: two hours of mp4 took 118 to 137 MiB, so 101."""
+"""glibc's settings of each process, unless the environment has others: freed blocks of 1 MiB and more return to the system.
+
+By default glibc takes a long film's tables from its heap and leaves it fragmented: two hours of mp4 took 118 to 137 MiB,
+with this setting 101."""
 
 _LOOK_S = 0.25
 _KILLED = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-"""Ends that somebody else chose; they say nothing about the source."""
+"""Signals that another process sent; they say nothing about the source."""
 
 _CRASHES = 20
 """Sources of one job that may each kill a process before the job is given up."""
 
 
 class Crashed(PermanentError):
-    """Raised when a process ended in the middle of an act; `item` is the one at hand, None when there was none.
+    """Raised when a process ended in the middle of an order; `item` is its current one, None when there was none.
 
-    `sure` says that a second try would end the same way: a limit was reached.
+    `sure` means that a second try would end the same way: a limit was reached.
     """
 
     def __init__(self, message: str, item: int | None = None, *, sure: bool = True) -> None:
@@ -61,7 +63,7 @@ class _Child:
     answers: BinaryIO
 
     def end(self) -> None:
-        """Kill it, and leave nothing of it."""
+        """Kill the process and its whole group."""
         self.process.kill()
         self.process.wait()
         self.answers.close()
@@ -70,7 +72,7 @@ class _Child:
 
 
 class Confined:
-    """Runs acts, each in a process of its own. Safe to share between threads. `close` it at the end."""
+    """Executor of orders, each in a process of its own. Safe to share between threads. `close` it at the end."""
 
     def __init__(self, settings: Settings, ahead: bool = True) -> None:
         """With `ahead` the next process is started before it is needed."""
@@ -81,7 +83,7 @@ class Confined:
         self._prepare()
 
     def close(self) -> None:
-        """End the process that waits; those that work are ended by their own checkpoints."""
+        """End the waiting process; running ones are ended by their own checkpoints."""
         with self._lock:
             self._closed = True
             if self._spare is not None:
@@ -108,9 +110,9 @@ class Confined:
                 unlucky.add(crash.item)
 
     def plan(self, path: Path, item: Item, spec: Spec, scale: int) -> FilmIndex:
-        """The index of the film at `path`, as `ingest.film.plan_film` makes it and with what it raises.
+        """Return the index of the film at `path`; raise what `ingest.film.plan_film` raises.
 
-        Raises BadInput for a source that its process could not bear, and OSError for a file that cannot be opened.
+        Also raises BadInput for a source that crashed its process, and OSError for a file that cannot be opened.
         """
         path.open("rb").close()
         film = {"path": os.fsencode(path.absolute()), "item": item, "spec": spec, "scale": scale}
@@ -124,22 +126,22 @@ class Confined:
         self._order(msgspec.json.encode({"act": act, "job": job, "refused": refused}), checkpoint)
 
     def _order(self, order: bytes, checkpoint: Callable[[], None]) -> dict[str, object]:
-        """Have one order done by a process of its own; returns the last thing it says."""
+        """Execute one order in a process of its own; return its last message."""
         child = self._take()
         try:
             assert child.process.stdin is not None
             child.process.stdin.write(order + b"\n")
             child.process.stdin.flush()
             return self._conclude(child, self._listen(child, checkpoint))
-        except BrokenPipeError as error:  # it ended while it waited
+        except BrokenPipeError as error:  # it ended before it got the order
             raise Interrupted(
-                "The process that reads the sources ended before it had begun; it is tried again."
+                "The process that reads the sources ended before it had begun; it is started again."
             ) from error
         finally:
             child.end()
 
     def _listen(self, child: _Child, checkpoint: Callable[[], None]) -> list[dict[str, object]]:
-        """All that the process says until it closes its end; `checkpoint` is called meanwhile."""
+        """Collect the messages of the process until it closes its end; `checkpoint` is called meanwhile."""
         said = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(child.answers, selectors.EVENT_READ)
@@ -153,7 +155,7 @@ class Confined:
         return [json.loads(line) for line in said.splitlines()]
 
     def _conclude(self, child: _Child, said: list[dict[str, object]]) -> dict[str, object]:
-        """The last thing it said when the act ended well; raises what it says, or what its end says."""
+        """Return its last message when the order succeeded; raise the error that it reported, or one for its end."""
         last = said[-1] if said else {}
         if last.get("ended"):
             return last
@@ -167,7 +169,7 @@ class Confined:
             raise Crashed(f"it needs more than {limit:.1f} GB of memory to be read; raise RESPOOL_MEDIA_MEMORY.", item)
         code = child.process.wait()
         if -code in _KILLED:
-            raise Interrupted("The process that reads the sources was killed by somebody; it is tried again.")
+            raise Interrupted("The process that reads the sources was killed from outside; it is started again.")
         if -code == signal.SIGXCPU:
             limits = self._settings
             raise Crashed(
@@ -183,7 +185,7 @@ class Confined:
         )
 
     def _take(self) -> _Child:
-        """The process that waits; another one is started in its place."""
+        """Take the waiting process; another one is started in its place."""
         with self._lock:
             child, self._spare = self._spare, None
         if child is None or child.process.poll() is not None:

@@ -1,4 +1,4 @@
-"""How many announcements may wait, and which jobs get them. Pure."""
+"""Fair share of the queue: the number of chunks that may wait in it, and the jobs that they belong to. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 
 LOOK_AHEAD_S = 4.0
-"""For how long workers have something to take when no orchestrator looks; one that is started again takes 2-3 s."""
+"""Seconds for which workers have chunks to take without an orchestrator; a restarted one takes 2-3 s."""
 
 
 def ahead(workers: int, running: int, pace: float, window: int) -> int:
-    """How many announcements may wait for `workers`, of whom `running` are busy and which end `pace` chunks a second.
+    """Return the number of chunks that may wait for `workers`, of which `running` are busy, at `pace` chunks a second.
 
-    Each idle worker's, and what is ended in LOOK_AHEAD_S; never more than `window` a worker. What waits is first come, first
-    served: with more of it, a small job would stand behind minutes of a large one's chunks.
+    One for each idle worker plus those that end within LOOK_AHEAD_S; at most `window` per worker. The queue is first in,
+    first out: with more, a small job would wait behind minutes of a large job's chunks.
     """
     wanted = max(0, workers - running) + math.ceil(pace * LOOK_AHEAD_S)
     return max(2, min(window * workers, wanted))
@@ -21,18 +21,18 @@ def ahead(workers: int, running: int, pace: float, window: int) -> int:
 
 @dataclass(frozen=True)
 class Claimant:
-    """A job that wants chunks announced."""
+    """A job with chunks to publish."""
 
     job: str
     priority: int
     open: int
-    """Chunks neither settled, leased nor announced."""
+    """Chunks that are neither settled, leased nor published."""
     outstanding: int
-    """Chunks leased or announced."""
+    """Chunks that are leased or published."""
 
 
 def share(claimants: list[Claimant], places: int) -> dict[str, int]:
-    """Give `places` announcements to jobs, one at a time, always to the one furthest below its share.
+    """Divide `places` of the queue among jobs, one at a time, always to the one furthest below its share.
 
     A job's share is proportional to 2 ** priority, so that one step of priority doubles it; a job that has
     nothing outstanding comes before all others of its priority. Ties go to the smaller id.

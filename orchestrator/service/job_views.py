@@ -1,4 +1,4 @@
-"""What an orchestrator knows of each open job: its plan, and how S3 and the ledger show it."""
+"""Views of open jobs: each job's plan, and its state by S3 and the ledger."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from orchestrator.job_store import Records
 from stores.ledger import Ledger
 
 LOOK_AGAIN_S = 30.0
-"""How often S3 is asked again about what Redis should have said: a command may die between its two writes."""
+"""Seconds between checks of S3 for what Redis should have: a command may die between its two writes."""
 
 
 class JobViews:
-    """Reads S3 and the ledger; keeps plans, each for as long as the ledger is of the same opening of the job."""
+    """Reader of S3 and the ledger; it keeps a plan for as long as the ledger belongs to the same opening of the job."""
 
     def __init__(self, records: Records, ledger: Ledger) -> None:
         self._records, self._ledger = records, ledger
@@ -22,12 +22,12 @@ class JobViews:
         self._read: dict[str, float] = {}
 
     def forget(self, job: str) -> None:
-        """Read everything anew at the next look."""
+        """Read everything again at the next look."""
         self.plans.pop(job, None)
         self._read.pop(job, None)
 
     def look(self, job: str) -> View:
-        """Return the job as it stands. A running one costs S3 a request only every LOOK_AGAIN_S."""
+        """Return the job's view. A running job costs S3 one request every LOOK_AGAIN_S."""
         counts, plan = self._ledger.counts(job), self.plans.get(job)
         fresh = time.monotonic() - self._read.get(job, float("-inf")) < LOOK_AGAIN_S
         known = counts is not None and plan is not None and counts.opening == plan.opening
@@ -35,7 +35,7 @@ class JobViews:
             return View(True, Control(paused=counts.paused), counts, None)
         control = self._records.control(job)
         if counts is not None and counts.changes < control.changes:
-            self._ledger.ask(job, control)  # whoever asked could not tell Redis
+            self._ledger.ask(job, control)  # the process that asked for it did not reach Redis
         manifest = self._records.manifest(job, control)
         if manifest is None and not known:
             plan = self._records.planned(job, control)
@@ -46,7 +46,7 @@ class JobViews:
         else:
             self.plans[job] = plan
         if counts is not None and plan is not None and counts.opening != plan.opening:
-            counts = None  # of an earlier opening; it is made again
+            counts = None  # of an earlier opening; it is rebuilt
         return View(
             plan is not None or manifest is not None, control, counts, None if manifest is None else manifest.state
         )

@@ -1,6 +1,6 @@
-"""The orchestrator: look at every open job, ask the state machine what it needs, do that.
+"""The orchestrator's loop: look at every open job, ask the state machine for its next step, do it.
 
-Any number may run; each act is locked or idempotent, so that any of them may die anywhere.
+Any number of orchestrators may run; each step is locked or idempotent, so that any of them may die anywhere.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from stores.storage import Storage
 logger = logging.getLogger(__name__)
 
 _LOST_MESSAGE_S = 3.0
-"""With an empty queue, a chunk announced so long ago and not leased was lost with the worker that popped it."""
+"""Seconds. With an empty queue, a chunk published longer ago and not leased was lost with the worker that popped it."""
 
 _ENDED_AT_ONCE = 20
 """Ended jobs that S3 is asked about at each look: one request each."""
@@ -52,14 +52,14 @@ _LONGEST_WAIT_S = 60.0
 """How long a job rests at most whose ingest or assembly fails for a reason that may pass."""
 
 _HICCUP_S = 2.0
-"""How long a job is left alone one of whose objects could not be read this time."""
+"""Seconds for which a job is skipped after a read of one of its objects failed."""
 
 _STUCK_S = 300.0
-"""A look at everything that takes longer than this makes the health check fail: Redis and S3 repeat for minutes."""
+"""Seconds. A longer round makes the health check fail; the Redis and S3 clients retry for minutes."""
 
 
 class Service:
-    """One orchestrator process. `tick` is called again and again by `serve`."""
+    """One orchestrator process. `serve` calls `tick` repeatedly."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -86,13 +86,13 @@ class Service:
         self._storage.ensure_bucket()
 
     def close(self) -> None:
-        """End what runs in the background; what it had not finished is done by whoever comes next."""
+        """End background work; the next orchestrator repeats what was unfinished."""
         self._stop.set()
         self._confined.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def tick(self) -> None:
-        """One look at everything."""
+        """Look at every open job once."""
         self._find_jobs()
         ready = [job for job in sorted(self._open) if self._look(job)]
         if ready:
@@ -101,7 +101,7 @@ class Service:
                     self._dispatch(ready)
 
     def _find_jobs(self) -> None:
-        """Open jobs are those with a ledger, those just submitted, and, when Redis is new, all that S3 holds."""
+        """Find open jobs: those with a ledger, those just submitted, and, with a new Redis, all that S3 holds."""
         forgot = not self._ledger.remembers()
         if forgot or time.monotonic() - self._looked > LOOK_AGAIN_S:
             self._looked = time.monotonic()
@@ -123,13 +123,13 @@ class Service:
                 self._open.add(job)
 
     def _look(self, job: str) -> bool:
-        """Advance a job. One that cannot be read, or that a newer version wrote, is left alone for a while: it costs no other."""
+        """Advance a job. One that cannot be read, or that a newer version wrote, is skipped for a while and delays no other."""
         if time.monotonic() < self._left.get(job, (0.0, ""))[0]:
             return False
         try:
             going = self._advance(job)
         except Unreachable:
-            raise  # nobody's job can be looked at
+            raise  # no job can be read without them
         except RespoolError as error:
             wait = _HICCUP_S if isinstance(error, TransientError) and not isinstance(error, Newer) else LOOK_AGAIN_S
             self._leave(job, wait, str(error))
@@ -142,14 +142,14 @@ class Service:
         return going
 
     def _leave(self, job: str, seconds: float, why: str) -> None:
-        """Look at a job again after `seconds`; say why once."""
+        """Skip a job for `seconds`; log the reason once."""
         if why != self._left.get(job, (0.0, ""))[1]:
             logger.warning("%s", why, extra={"job": job})
         self._left[job] = (time.monotonic() + seconds, why)
-        self._views.forget(job)  # whoever took it over may have made another
+        self._views.forget(job)  # another orchestrator that took over may have made one
 
     def _advance(self, job: str) -> bool:
-        """Do what a job needs next; True when it may get chunks announced."""
+        """Do a job's next step; return True when its chunks may be published."""
         if job in self._acts:
             if not self._acts[job].done():
                 return False
@@ -157,7 +157,7 @@ class Service:
                 return False
         if job not in self._jobs:
             if not self._storage.exists(keys.job_spec(job)):
-                self._open.discard(job)  # half submitted: the same command completes it
+                self._open.discard(job)  # not submitted to its end: the same command completes it
                 return False
             self._jobs[job] = self._records.job(job)
         todo = step(self._views.look(job))
@@ -174,7 +174,7 @@ class Service:
             return todo is Step.RUN
         return False
 
-    # Acts that take long, in the background, under a lock that ends with the process
+    # Long steps, in the background, under a lock that ends with the process
 
     def _act(self, job: str, name: str, act: Callable[[str, Callable[[], None]], None]) -> None:
         lease = self._settings.lease_ttl_s
@@ -222,7 +222,7 @@ class Service:
         return True
 
     def _give_up(self, job: str, reason: str) -> None:
-        """Close a job that can neither be planned nor assembled, and say why; `respool retry` opens it again."""
+        """Close a job that cannot be planned or assembled, with the reason; `respool retry` opens it again."""
         items = self._jobs[job].items
         failures = tuple(ItemFailure(item.n, item.name, reason) for item in items)
         finished = datetime.now(UTC).isoformat(timespec="seconds")
@@ -237,12 +237,12 @@ class Service:
         if plan is None or self._records.manifest(job) is not None:
             return
         if sum(map(len, self._records.settled(job, plan))) < len(plan.live):
-            logger.warning("the ledger counts chunks that S3 does not have; it is made again", extra={"job": job})
+            logger.warning("the ledger counts chunks that S3 does not have; it is rebuilt", extra={"job": job})
             self._ledger.forget(job)
             return
         self._confined.run("assemble", job, checkpoint)
 
-    # Acts that are short
+    # Short steps
 
     def _create_ledger(self, job: str) -> None:
         plan = self._plans[job]
@@ -280,7 +280,7 @@ class Service:
             self._dispatch_version(version, [job for job in ready if self._plans[job].version == version])
 
     def _dispatch_version(self, version: Version, ready: list[str]) -> None:
-        """Jobs of one version share a window: chunks that wait for newer workers must not keep old ones idle."""
+        """Share one window among jobs of one version: chunks that wait for newer workers must not keep old ones idle."""
         claimants = []
         announced = running = 0
         pace = 0.0
@@ -301,7 +301,7 @@ class Service:
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """Run an orchestrator until `stop` is set; raises Unreachable when Redis or S3 cannot be used at the start."""
+    """Run an orchestrator until `stop` is set; raise Unreachable when Redis or S3 cannot be used at the start."""
     service = Service(settings)
     service.connect()
     away = ""

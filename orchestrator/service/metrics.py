@@ -1,4 +1,4 @@
-"""The cluster in numbers, for Prometheus and for the autoscaler; read from the ledger when somebody asks.
+"""Metrics of the cluster for Prometheus and the autoscaler, read from the ledger at each scrape.
 
 Every orchestrator shows the whole cluster: with several of them, take max() over them, never sum().
 Labels are bounded: causes are a fixed set, and at most 100 open jobs are shown one by one.
@@ -26,7 +26,7 @@ _NOTHING = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0, False, False)
 
 
 class ClusterCollector(Collector):
-    """Reads the ledger at each scrape. A Redis that does not answer is shown as ``respool_redis_up 0``."""
+    """Collector that reads the ledger at each scrape. A Redis that does not answer is shown as ``respool_redis_up 0``."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings, self._ledger = settings, ledger
@@ -34,6 +34,7 @@ class ClusterCollector(Collector):
         self._retries = {"lease_expired": 0, "attempt_failed": 0, "handed_back": 0}
 
     def collect(self) -> Iterator[Metric]:
+        """Yield all metrics."""
         disk = shutil.disk_usage(scratch(self._settings))
         yield _gauge("respool_scratch_free_bytes", "Free bytes where results are assembled.", disk.free)
         yield _gauge("respool_scratch_size_bytes", "Size of the disk where results are assembled.", disk.total)
@@ -61,12 +62,14 @@ class ClusterCollector(Collector):
         )
 
     def _ended_attempts(self, counts: dict[str, Counts]) -> Metric:
-        """Attempts that ended without a result, by cause, since this process started."""
+        """Count the attempts that ended without a result, by cause, since this process started."""
         seen, self._seen = self._seen, counts
         for job, now in counts.items():
-            before = now if seen is None else seen.get(job, _NOTHING)  # what was before our time is not counted
+            before = (
+                now if seen is None else seen.get(job, _NOTHING)
+            )  # attempts before this process started are not counted
             if now.retried < before.retried or now.handed_back < before.handed_back:
-                before = _NOTHING  # its ledger was made again and counts from zero
+                before = _NOTHING  # its ledger was rebuilt and counts from zero
             expired, retried = now.lapsed - before.lapsed, now.retried - before.retried
             self._retries["lease_expired"] += expired
             self._retries["attempt_failed"] += retried - expired
@@ -81,7 +84,7 @@ class ClusterCollector(Collector):
 
 
 def registry(settings: Settings, ledger: Ledger) -> CollectorRegistry:
-    """All metrics of an orchestrator process."""
+    """Build the registry of an orchestrator's metrics."""
     made = CollectorRegistry()
     made.register(ClusterCollector(settings, ledger))
     ProcessCollector(registry=made)
@@ -89,7 +92,7 @@ def registry(settings: Settings, ledger: Ledger) -> CollectorRegistry:
 
 
 def scratch(settings: Settings) -> Path:
-    """The folder whose disk a process fills while it works."""
+    """Return the folder whose disk a process fills while it works."""
     return settings.scratch if settings.scratch.is_dir() and settings.scratch != Path() else Path(tempfile.gettempdir())
 
 

@@ -1,4 +1,4 @@
-"""Ringing the doorbell: Celery messages that say which chunk is waiting."""
+"""Publication of chunks: Celery messages that name a waiting chunk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stores import addresses
 
 
 class Announcer:
-    """Publishes to one broker. Not thread-safe."""
+    """Publisher of chunks to one broker. Not thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         broker = addresses.broker(settings)
@@ -31,9 +31,9 @@ class Announcer:
         )
 
     def ring(self, job: str, chunk: int, label: str, version: Version = VERSION) -> None:
-        """Announce a chunk of a plan of `version` to workers that read it; `label` is the line that Flower shows.
+        """Publish a chunk of a plan of `version` to workers that read it; Flower shows `label`.
 
-        Raises Unreachable when the broker is away.
+        Raises Unreachable when the broker does not answer.
         """
         message = tasks.to_message(Ring(job, chunk, version))
         try:
@@ -42,7 +42,7 @@ class Announcer:
             raise Unreachable(f"the broker does not take messages ({error}); check RESPOOL_BROKER_URL.") from error
 
     def waiting(self, version: int | None = None) -> int:
-        """Messages that no worker has taken yet, about plans of `version` or of any that we know."""
+        """Count the messages that no worker has taken yet, about plans of `version` or of any known one."""
         return sum(self._depth(queue.name) for known, queue in self._queues.items() if version in (known, None))
 
     def _depth(self, queue: str) -> int:
@@ -59,7 +59,7 @@ class Announcer:
 
 
 def connection_errors(app: Celery) -> tuple[type[Exception], ...]:
-    """What the broker's transport raises when the other end says no or goes away."""
+    """Return the exceptions of the broker's transport for refused and lost connections."""
     connection = app.connection_for_write()
     found: tuple[type[Exception], ...] = (*connection.connection_errors, *connection.channel_errors)
     return found

@@ -1,4 +1,4 @@
-"""What may stand in the way of a ledger that is made again from S3: commits of other frames than the plan's."""
+"""Checks before a ledger is rebuilt from S3: commits must be of the plan's frames."""
 
 from __future__ import annotations
 

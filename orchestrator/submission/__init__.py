@@ -1,1 +1,1 @@
-"""From files on disk to a job in the store."""
+"""Submission: from files on disk to a job in the store."""

@@ -1,4 +1,4 @@
-"""The order of a numbered sequence of images: their names alone decide it, and a hole in it is refused."""
+"""The order of a numbered sequence of images: their names alone decide it, and a missing number is refused."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ _NAME = re.compile(r"(.*?)([0-9]{1,18})(\.[^.]*)?", re.DOTALL)
 
 
 def numbered(folder: Path, notes: list[str]) -> list[Path]:
-    """The images of a sequence, in the order of the last number in their names; `notes` get what was left out.
+    """List the images of a sequence in the order of the last number in their names; `notes` get what was left out.
 
-    Raises BadInput, naming the file or the number, for a hole, a number that comes twice, two sequences in one
-    folder, a folder in it, or a name without a number; UsageError when `folder` is none.
+    Raises:
+        BadInput: a number is missing or comes twice, a name has none, or the folder holds two sequences or a folder.
+        UsageError: `folder` is not a folder.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; --sequence takes folders, each with the images of one film.")

@@ -1,4 +1,4 @@
-"""Results that stand in OUT from an earlier job: made of the same bytes, in the same way, and untouched since."""
+"""Results in OUT from an earlier job: made of the same bytes with the same spec, and unmodified since."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from stores.storage import file_sha256
 
 
 def standing(job: Job, records: Records, place: Callable[[str], Path]) -> set[int]:
-    """Items of `job` whose result, where `place` puts one of its name, is what another finished job of the store made of them.
+    """Find items of `job` whose file in OUT (`place` maps names to paths) is the result of another finished job.
 
-    So an archivist who mends ten of ten thousand files and repeats the command has ten made.
+    So an archivist who repairs ten of ten thousand files and repeats the command has ten computed.
     """
     found: set[int] = set()
     made: dict[tuple[str, str, str], str] | None = None
@@ -34,14 +34,14 @@ def _key(item: Item) -> tuple[str, str, str]:
 
 
 def _made(job: Job, records: Records) -> dict[tuple[str, str, str], str]:
-    """The SHA-256 of every result that a finished job of the same spec made, by source."""
+    """Return the SHA-256 of every result of finished jobs with the same spec, by source."""
     made: dict[tuple[str, str, str], str] = {}
     for other in records.jobs():
         try:
             manifest = records.manifest(other) if other != job.id else None
             earlier = records.job(other) if manifest is not None and manifest.files else None
         except RespoolError:
-            continue  # removed meanwhile, rotten or of a newer version: nothing to learn from
+            continue  # removed meanwhile, damaged or of a newer version: it tells nothing
         if manifest is not None and earlier is not None and earlier.spec == job.spec:
             made |= {_key(earlier.items[file.item]): file.sha256 for file in manifest.files}
     return made

@@ -1,4 +1,4 @@
-"""What the results of a submission are called: each by another name, and none longer than a disk takes. Pure."""
+"""Names of a submission's results: all different, and none longer than file systems allow. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def apart(drafts: Sequence[Item], notes: list[str]) -> list[Item]:
 
 
 def _candidates(draft: Item, alone: bool) -> Iterator[str]:
-    """Names for a result, the best first."""
+    """Yield names for a result, the best first."""
     suffix = PurePosixPath(draft.result).suffix
     yield draft.result if alone else draft.name + suffix
     stem = PurePosixPath(draft.name)

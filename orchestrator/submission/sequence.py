@@ -47,7 +47,7 @@ NTSC = Fraction(1000, 1001)
 SLOWEST, FASTEST = Fraction(1), Fraction(1000)
 """Frames per second; archives hold films of 8 to 60."""
 _PIXELS = ("gray", "gray16le", "gray16be", "rgb24", "rgb48le", "rgb48be", "gbrp", "gbrp16le", "gbrp16be")
-"""What TIFF and PNG of 8 and 16 bits, grey and RGB, are decoded to."""
+"""Pixel formats of decoded TIFF and PNG of 8 and 16 bits, grey and RGB."""
 _BIG_TIFF = (b"II+\0", b"MM\0+")
 _LAYOUT = (259, 262, 266, 284, 317, 322)
 """Tags of a TIFF on which its reading depends: compression, colour, order of bits, planes, predictor, tiles."""
@@ -55,7 +55,7 @@ _LAYOUT = (259, 262, 266, 284, 317, 322)
 
 @dataclass(frozen=True)
 class _Look:
-    """What all images of a film have in common."""
+    """Properties that all images of a film share."""
 
     form: Form
     width: int
@@ -67,11 +67,13 @@ class _Look:
 
 
 def parse_rate(text: str) -> Fraction:
-    """Frames per second from ``24``, ``24000/1001`` or ``23.976``, which means 24000/1001; UsageError for anything else."""
+    """Parse frames per second: ``24``, ``24000/1001`` or ``23.976`` (24000/1001); raise UsageError for anything else."""
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise UsageError(f"--sequence is {text!r}, which is no frame rate; give 24, 25, 16 or 24000/1001.") from error
+        raise UsageError(
+            f"--sequence is {text!r}, which is not a frame rate; give 24, 25, 16 or 24000/1001."
+        ) from error
     if not SLOWEST <= rate <= FASTEST or rate.denominator > 1_000_000:
         raise UsageError(f"--sequence is {text}; give a frame rate from {SLOWEST} to {FASTEST}.")
     near = round(rate / NTSC) * NTSC
@@ -82,7 +84,7 @@ def parse_rate(text: str) -> Fraction:
 def gathered(
     sources: Sequence[Path], rate: Fraction | None, settings: Settings, progress: Progress | None = None
 ) -> Iterator[Sequence[Path] | Found]:
-    """`sources` for a submission: themselves, or, with a `rate`, each folder packed into one film until the context ends.
+    """Yield the sources of a submission: `sources`, or, with a `rate`, one packed film for each folder in the context.
 
     Raises BadInput, Unsupported or UsageError, in one sentence that names the file.
     """
@@ -104,8 +106,11 @@ def gathered(
 def pack_sequence(
     paths: Sequence[Path], name: str, rate: Fraction, out: Path, progress: Progress | None = None
 ) -> tuple[ImageSequence, list[str]]:
-    """Write the images `paths` as the film `out` at `rate` frames per second; what they were, and notes that begin
-    with the film's `name`. One image is in memory at a time, and equal images give an equal film."""
+    """Write the images `paths` as the film `out` at `rate` frames per second.
+
+    Returns the list of images, and notes that begin with the film's `name`. One image is in memory at a time, and equal
+    images give an equal film.
+    """
     total = sum(path.stat().st_size for path in paths)
     free = shutil.disk_usage(out.parent).free
     if free < total:
@@ -146,7 +151,7 @@ def pack_sequence(
 
 
 def describe(made: ImageSequence) -> str:
-    """What was done, in one clause."""
+    """Describe a packed sequence in one clause."""
     files, rate = made.files, Fraction(*made.rate)
     names = files[0].name if len(files) == 1 else f"{files[0].name} to {files[-1].name}"
     count = "1 file" if len(files) == 1 else f"{len(files)} files"
@@ -167,9 +172,9 @@ def _read(path: Path, label: str) -> bytes:
 
 
 def _inspect(data: bytes, label: str, notes: list[str] | None, trusted: set[object]) -> _Look:
-    """Shape and format of one image, decoded to be sure of it; `notes`, given for the first, get what the film cannot say.
+    """Return shape and format of one image, decoded to be sure; `notes`, given for the first, get what the film loses.
 
-    `trusted` are the ways of storing pixels that were seen to be read rightly.
+    `trusted` holds the pixel layouts that were already verified.
     """
     form = _form(data, label)
     if form == "dpx":
@@ -196,7 +201,7 @@ def _form(data: bytes, label: str) -> Form:
 
 
 def _check_picture(data: bytes, label: str, notes: list[str] | None) -> object:
-    """Refuse what FFmpeg's decoders would pass over without a word; how the pixels are stored, to be compared."""
+    """Refuse what FFmpeg's decoders ignore silently; return the pixel layout, to be compared."""
     if data[:4] in _BIG_TIFF:
         raise Unsupported(f"{label} is a BigTIFF, which the film's decoder does not read; save it as a plain TIFF.")
     pages, _ = read_pages(io.BytesIO(data), label)
@@ -222,7 +227,7 @@ def _check_picture(data: bytes, label: str, notes: list[str] | None) -> object:
 
 
 def _decode(data: bytes, form: Form, label: str) -> VideoFrame:
-    """The image's only frame; BadInput when the decoder complains of anything."""
+    """Decode the image's only frame; raise BadInput for any complaint of the decoder."""
     packet = cast("Packet[VideoStream]", av.Packet(len(data)))  # av.Packet(data) would have no padding behind it
     packet.update(data)
     context: VideoCodecContext = av.CodecContext.create(form, "r")
@@ -241,7 +246,7 @@ def _decode(data: bytes, form: Form, label: str) -> VideoFrame:
 
 
 def _compare(data: bytes, form: Literal["tiff", "png"], frame: VideoFrame, label: str) -> None:
-    """Hold a decoded image against libvips' reading of it: FFmpeg 8 takes a tiled TIFF for a striped one, for example."""
+    """Compare a decoded image with libvips' reading of it: FFmpeg 8 takes a tiled TIFF for a striped one, for example."""
     plain: npt.NDArray[np.generic] = frame.to_ndarray()
     other = vips.load(data, form, label).numpy()
     if not np.array_equal(plain.reshape(-1), other.reshape(-1)):

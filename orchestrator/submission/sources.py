@@ -1,4 +1,4 @@
-"""Which files a submission means, and what they are called in it."""
+"""Source files of a submission and their names in it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from contract.errors import BadInput, UsageError
 from contract.film import ImageSequence
 
 NOT_MEDIA = {".txt", ".md", ".csv", ".xml", ".json", ".pdf", ".db", ".ini", ".log", ".html", ".zip", ".ds_store"}
-"""In a folder these are company, not sources: skipped, and said. Anything else that is not readable fails alone."""
+"""Files that accompany sources in a folder: skipped with a note. Any other unreadable file fails alone."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
     """One file on disk. `name` is its relative path in the submission; `explicit` when the user named the file itself.
 
-    `sequence` is what the file was packed from, when the user named a folder of numbered images as a film."""
+    `sequence` lists the numbered images that the file was packed from, if the user named their folder as a film.
+    """
 
     path: Path
     name: str
@@ -31,14 +32,14 @@ class SourceFile:
 
 
 class Found(NamedTuple):
-    """The files of a submission in name order, and notes on what was left out."""
+    """Files of a submission in name order, and notes on what was left out."""
 
     files: list[SourceFile]
     notes: list[str]
 
 
 def find(sources: Sequence[Path]) -> Found:
-    """Every file that `sources` (files and folders, these recursively) name, in name order, and notes on what was left out.
+    """Find every file that `sources` (files and folders, these recursively) name, with notes on what was left out.
 
     Raises BadInput for a source that is missing or not a regular file or folder, UsageError for none or equal names.
     """
@@ -64,7 +65,7 @@ def find(sources: Sequence[Path]) -> Found:
 
 
 def apart(files: Sequence[SourceFile], notes: list[str] | None = None) -> list[SourceFile]:
-    """`files` in name order; UsageError when two of them would have one name.
+    """Return `files` in name order; raise UsageError when two of them would have one name.
 
     With `notes`, a name that only came to be by cleaning it (`usable`) gets a number instead, which is noted.
     """
@@ -87,7 +88,7 @@ def apart(files: Sequence[SourceFile], notes: list[str] | None = None) -> list[S
 
 
 def _own(file: SourceFile) -> bool:
-    """True when the last part of a file's name is the one that it has on disk."""
+    """Return True when the last part of a file's name is its name on disk."""
     return PurePosixPath(file.name).name == file.path.name
 
 
@@ -122,7 +123,7 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
 
 
 def _left_out(path: Path) -> str | None:
-    """What a file is when it is no source by its kind; None for one that is, or that cannot be looked at."""
+    """Name the kind of a file that cannot be a source; None for a regular file and for one that cannot be examined."""
     try:
         if not path.exists():
             return "a link that leads nowhere"
@@ -132,7 +133,7 @@ def _left_out(path: Path) -> str | None:
 
 
 def usable(name: str, notes: list[str]) -> str:
-    """A file's `name` as valid UTF-8 without control characters or backslashes; says so when it had to change."""
+    """Return a file's `name` as valid UTF-8 without control characters or backslashes; note a change."""
     clean = os.fsencode(name).decode("utf-8", "replace")
     clean = "".join("_" if ord(c) < 32 or c == "\\" else c for c in clean)
     if clean != name:

@@ -1,4 +1,4 @@
-"""From files on disk to a job in the store. Killed anywhere, the same command completes it."""
+"""Submission of files on disk as a job in the store. Killed anywhere, the same command completes it."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from weights.catalog import network_scale
 from weights.pin import pin, resolve
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is going on, how much is done, of how much), in bytes."""
+"""Function called with (activity, bytes done, bytes in all)."""
 
 _AT_ONCE = 8
 WHOLE = 8 << 20
-"""Bytes up to which what is uploaded is hashed again: the clock of a file's changes ticks in milliseconds only."""
+"""Bytes up to which an upload is hashed again: file systems' change times have a resolution of milliseconds."""
 _READS = 3
-"""Times that a file is read which changes meanwhile: one that is still being copied may be whole by then."""
+"""Reads of a file that changes meanwhile: one that is still being copied may be complete by then."""
 NOTHING = "0" * 64
-"""Stands for the hash of a source that cannot be read."""
+"""Placeholder for the hash of a source that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that is in the store. `known` says that it was there already.
+    """A job in the store. `known` means that it existed before.
 
-    `kept` counts sources that are not in the job, because their results stand already; when that is all, there is no job.
+    `kept` counts sources that are not in the job because their results exist; when all are kept, there is no job.
     """
 
     job: Job
@@ -55,7 +55,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Calls into the program that submits; by default nothing is shown, refused or left out."""
+    """Callbacks into the submitting program; by default nothing is shown, refused or left out."""
 
     progress: Progress = lambda *_: None
     approve: Callable[[Job], object] = lambda _: None
@@ -99,12 +99,12 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
 
 
 def _unread(n: int, file: SourceFile) -> Item:
-    """The item of a source that cannot be read: always the same one, so that the same submission stays the same job."""
+    """Make the item of an unreadable source: always the same one, so that the same submission stays the same job."""
     return Item(n, "image", file.name, file.name, NOTHING, 0)
 
 
 def _unreadable(file: SourceFile, error: OSError) -> str:
-    """Why a source cannot be read, as a failure; raises BadInput when the user named the file itself."""
+    """Describe why a source cannot be read, as a failure; raise BadInput when the user named the file itself."""
     reason = f"{file.name} cannot be read ({error.strerror}); check its permissions, and that it is still there."
     if file.explicit:
         raise BadInput(reason) from error
@@ -171,7 +171,7 @@ def _open_anew(job: str, records: Records) -> None:
 
 
 def _draft(n: int, file: SourceFile, spec: Spec, scale: int, notes: list[str], confined: Confined) -> Item:
-    """An item without its hash: what it is, and what its result will be called."""
+    """Make an item without its hash: its kind and the name of its result."""
     size = file.path.stat().st_size
     draft = Item(n, kind_of(file.path, file.name), file.name, file.name, NOTHING, size)
     try:
@@ -230,7 +230,7 @@ def _hash(
 
 
 def _hashed(file: SourceFile) -> tuple[str, Stamp]:
-    """The SHA-256 of a file that stayed the same while it was read; raises SourceChanged for one that does not come to rest."""
+    """Return the SHA-256 of a file that did not change while it was read; raise SourceChanged for one that keeps changing."""
     for _ in range(_READS):
         stamp = _stamp(file.path)
         with file.path.open("rb") as stream:
@@ -241,7 +241,7 @@ def _hashed(file: SourceFile) -> tuple[str, Stamp]:
 
 
 def _changed(file: SourceFile) -> SourceChanged:
-    return SourceChanged(f"{file.name} changed while it was read; submit it again when it rests.")
+    return SourceChanged(f"{file.name} changed while it was read; submit it again when it no longer changes.")
 
 
 def _upload(
@@ -285,7 +285,7 @@ def _sent(item: Item, file: SourceFile, stamp: Stamp | None, key: str, storage: 
         elif _stamp(file.path) == stamp:
             try:
                 storage.put_file(key, file.path, item.sha256)
-            except (StorageError, ValueError):  # what a file that shrinks makes of an upload
+            except (StorageError, ValueError):  # the upload of a file that shrinks meanwhile
                 if _stamp(file.path) == stamp:
                     raise
             if _stamp(file.path) == stamp:

@@ -72,7 +72,7 @@ def test_a_file_that_never_rests_is_refused_and_the_rest_goes_on(
     monkeypatch.setattr(submitting, "_stamp", stamp)
     job = submit([folder], SPEC, cluster.settings).job
     assert set(ended(cluster, job.id)) == {"restless.png"}
-    with pytest.raises(SourceChanged, match="when it rests"):
+    with pytest.raises(SourceChanged, match="when it no longer changes"):
         submit([folder / "restless.png"], SPEC, cluster.settings)
 
 
