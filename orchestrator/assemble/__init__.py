@@ -1,1 +1,1 @@
-"""From committed chunks to what the user gets."""
+"""Assembly of committed chunks into the user's results."""

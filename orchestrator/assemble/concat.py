@@ -1,4 +1,4 @@
-"""Joining encoded chunks: one stream of packets with the times of the index."""
+"""Concatenation of encoded chunks into one stream of packets with the times of the index."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 PRIMING = Fraction(3, 20)
-"""Seconds that sound may begin before 0: an encoder's run-in (128 ms of AAC at 8 kHz, 80 of Opus), not to be heard."""
+"""Seconds that sound may begin before 0: an encoder's priming (128 ms of AAC at 8 kHz, 80 of Opus), which is not audible."""
 
 
 class ChunkJoiner:
-    """Iterate for the film's packets in decode order, stamped in the index's time base; `template` describes the stream, and `shift` is what is
-    added to all times, sound and subtitles included.
+    """Iterator of the film's packets in decode order, stamped in the index's time base.
 
-    The i-th packet's decode time is the presentation time of the frame shown i - D frames into the film, where D is how
+    `template` describes the stream; `shift` is added to all times, sound and subtitles included. The i-th packet's decode time is the presentation time of the frame shown i - D frames into the film, where D is how
     far any frame is decoded ahead of its turn; before the first frame it is extrapolated backwards.
     """
 
@@ -69,7 +68,7 @@ class ChunkJoiner:
         self._stack.close()
 
     def _open_next(self) -> InputContainer | None:
-        """The next chunk that holds anything."""
+        """Open the next chunk that is not empty."""
         for file in self._chunks:
             self._number += 1
             if self._number >= len(self._index.chunks):
@@ -100,7 +99,7 @@ class ChunkJoiner:
         if held is None:
             return
         if self._index.container in ("mp4", "mov"):
-            # Their tracks last as long as the decode times and the last packet's duration say.
+            # The length of their tracks is the last decode time plus the last packet's duration.
             shown = int(self._pts[-1] + self._lasting[-1]) - self._first
             held.duration = max(1, shown - ((held.dts or 0) - start))
         yield held
@@ -143,7 +142,7 @@ class ChunkJoiner:
             raise VerifyError(f"{self._number + 1} chunks were given, the plan has {len(self._index.chunks)}.")
 
     def _stamped(self, container: InputContainer) -> Iterator[tuple[Packet[VideoStream], int]]:
-        """The packets of one chunk with the positions of their frames."""
+        """Yield the packets of one chunk with the positions of their frames."""
         chunk = self._index.chunks[self._number]
         seen: set[int] = set()
         stream = _film_of(container)
@@ -164,8 +163,10 @@ class ChunkJoiner:
 
 
 def late(index: FilmIndex, reorder: int) -> int:
-    """Time base units by which everything starts later in a container that knows no time before 0, or that hides what is
-    before it, as mp4 and mov do. `reorder` is how far any frame is decoded ahead of its turn."""
+    """Return the time base units by which everything starts later in a container without times before 0.
+
+    mp4 and mov hide what lies before 0. `reorder` is how far any frame is decoded ahead of its turn.
+    """
     base = Fraction(*index.time_base)
     pts = unpack(index.pts)
     # Only a transport stream has no decode times before 0 either.
@@ -182,7 +183,7 @@ def _film_of(container: InputContainer) -> VideoStream:
 
 
 def lasting(pts: npt.NDArray[np.int64], durations: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How long each frame is shown: until the next one; the last as long as the source says, else as the one before."""
+    """Return each frame's duration: until the next frame; the last as in the source, else as the one before."""
     if len(pts) == 1:
         return np.maximum(durations, 1)
     steps = np.diff(pts)

@@ -1,5 +1,7 @@
-"""Putting a film together: the chunks' packets with the index's own timestamps, everything else copied. Nothing is
-decoded or encoded, and memory does not grow with the film."""
+"""Assembly of a film: the chunks' packets with the index's timestamps, everything else copied.
+
+Nothing is decoded or encoded, and memory does not grow with the film.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,12 @@ def assemble_film(
     reorder: int | None = None,
     made: Making | None = None,
 ) -> list[str]:
-    """Write the finished film to `out` from its encoded chunks, one for each of `index.chunks` in order (empty where a
-    chunk gave no frame), and `source` (seekable); returns notes for the user, those of the index among them.
+    """Write the finished film to `out`; return notes for the user, those of the index among them.
 
-    `made` is what the film says about itself in tags. `reorder` is the largest FilmResult.reorder of all chunks; without it the encoder's own promise is used. Chunks are
-    read once, one after the other, so each may be gone when the next is asked for. Raises VerifyError when they do not
-    belong together.
+    There is one encoded chunk for each of `index.chunks` in order (empty where a chunk gave no frame); `source` is
+    seekable. `made` is the provenance record for the tags. `reorder` is the largest FilmResult.reorder of all chunks;
+    without it the encoder's announced value is used. Chunks are read once, one after the other, so each may be removed
+    when the next is asked for. Raises VerifyError when chunks do not belong together.
     """
     covers = read_covers(source, index)
     with ChunkJoiner(index, chunks, reorder) as film, Spool(out.parent) as spool:

@@ -1,4 +1,4 @@
-"""A large image from its bands: strips are copied as they are where the result is a TIFF, else encoded once, in a stream."""
+"""Assembly of a large image from its bands: a TIFF copies their strips, other formats are encoded once, in a stream."""
 
 from __future__ import annotations
 

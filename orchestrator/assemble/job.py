@@ -1,4 +1,4 @@
-"""From committed chunks to results: every item put together and verified, then one manifest."""
+"""Assembly of a job: every item put together and verified, then one manifest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _Copy = tuple[Item, str, str, int]
 
 
 class Assembly:
-    """Everything that one manifest will say. Each step may be repeated; only the manifest counts."""
+    """Content of one manifest. Each step may be repeated; only the manifest counts."""
 
     def __init__(self, job: Job, plan: Plan, records: Records, settings: Settings) -> None:
         self._job, self._plan, self._records, self._settings = job, plan, records, settings
@@ -58,7 +58,7 @@ class Assembly:
         """Results that an assembly before this one stored, with their sizes."""
 
     def run(self, checkpoint: Callable[[], None]) -> Manifest:
-        """Put every item together and write the manifest, unless somebody else has; returns the one that counts."""
+        """Put every item together and write the manifest, unless another process has; return the one that counts."""
         done, _ = self._records.settled(self._job.id, self._plan)
         self._opening = self._records.control(self._job.id).retries
         self._stands = dict(self._storage.list(keys.results_prefix(self._job.id)))
@@ -104,10 +104,10 @@ class Assembly:
         return self._close()
 
     def _sweep(self, checkpoint: Callable[[], None]) -> None:
-        """Remove what dead attempts left: objects of attempts that lost to another one. A late attempt removes its own.
+        """Remove objects of attempts that lost to another one. A late attempt removes its own.
 
-        Done before the manifest, while nobody can open the job again, and by what done.json says at that moment:
-        whatever may still be committed, or is named by a commit, stays.
+        This happens before the manifest, while the job cannot be reopened, and by done.json as it is at that moment: an
+        object that may still be committed, or that a commit names, stays.
         """
         prefix = keys.job_prefix(self._job.id) + "chunks/"
         left: dict[int, list[str]] = {}
@@ -144,7 +144,7 @@ class Assembly:
         return "; ".join(self._records.failed(self._job.id, chunk).attempts)
 
     def _read(self, chunks: Iterable[int]) -> Iterator[Done]:
-        """The commits of `chunks`; what they name is not swept away."""
+        """Yield the commits of `chunks`; the sweep keeps the objects that they name."""
         for commit in self._records.dones(self._plan, chunks):
             yield self._noted(commit)
 
@@ -154,7 +154,7 @@ class Assembly:
         return commit
 
     def _copy(self, copies: list[_Copy], checkpoint: Callable[[], None]) -> None:
-        """Give items their results, from where a chunk or an earlier item has them."""
+        """Copy results of items from the objects of a chunk or an earlier item."""
 
         def copy(wanted: _Copy) -> ResultFile | ItemFailure:
             item, source, sha256, size = wanted
@@ -174,7 +174,7 @@ class Assembly:
                 self._files.append(found)
 
     def _sound(self, key: str, sha256: str) -> bool:
-        """Whether the store still gives these bytes. A job that is opened again, to retry what failed, has most results already."""
+        """Return True if the store still holds these bytes: a job reopened for its failures has most results already."""
         try:
             self._storage.verify(key, sha256)
         except IntegrityError:
@@ -182,7 +182,7 @@ class Assembly:
         return True
 
     def _twins(self, checkpoint: Callable[[], None]) -> None:
-        """Give items whose bytes an earlier item has too that item's result, damage or failure."""
+        """Give duplicates the result, damage or failure of the earlier item with the same bytes."""
         files = {file.item: file for file in self._files}
         damage: dict[int, list[Damage]] = {}
         failures: dict[int, list[ItemFailure]] = {}
@@ -221,7 +221,7 @@ class Assembly:
         self._notes += [f"{item.name}: {note}" for note in notes]
 
     def _says(self, item: Item, commits: list[Done]) -> Making:
-        """What the result says about itself: made on the first chunk's worker, and perhaps on others."""
+        """Build the result's provenance record: made on the first chunk's worker, and perhaps on others."""
         first = {name: msgspec.json.decode(value) for name, value in commits[0].record.items() if name in _MADE_ON}
         return making(self._job, item, **first)
 
@@ -232,7 +232,7 @@ class Assembly:
         return self._settings.scratch if self._settings.scratch != Path() else None
 
     def _fetched(self, commit: Done, path: Path, checkpoint: Callable[[], None]) -> Path:
-        """The only output of a commit as a local file; IntegrityError when it is not the committed bytes."""
+        """Fetch the only output of a commit to a local file; raise IntegrityError when it is not the committed bytes."""
         checkpoint()
         return fetch_output(self._storage, commit.outputs[0], path, self._job.id)
 
@@ -271,12 +271,12 @@ class Assembly:
         self._notes += dict.fromkeys(whose + note for note in notes)
 
     def _write_records(self, manifest: Manifest) -> None:
-        """How each result came to be, beside the manifest and before it: a job that ended has its records."""
+        """Write the record of each result before the manifest: an ended job has its records."""
         lines = to_lines(records(self._job, self._plan, self._commits, manifest, self._sequences()))
         self._storage.put(keys.records(self._job.id), b"".join(lines))
 
     def _sequences(self) -> dict[int, ImageSequence]:
-        """What films were packed from, of those that were submitted as numbered images."""
+        """Read the numbered images of films that were submitted as such, by item."""
         found = {}
         for item in self._job.items:
             key = keys.sequence(self._job.id, item.n)
@@ -308,9 +308,9 @@ class Assembly:
 
 
 def check_frames(index: FilmIndex, chunks: Sequence[Chunk], commits: Sequence[Done]) -> None:
-    """Raise VerifyError unless `commits` account for each frame of `index`: as delivered, or as one the source does not give.
+    """Raise VerifyError unless `commits` account for each frame of `index`, as delivered or as missing in the source.
 
-    Those of version 1 do not count what is missing; there each chunk that is short must say that it is damaged.
+    Commits of version 1 do not count missing frames; there each short chunk must report damage.
     """
     if [(part.first, part.count) for part in index.chunks] != [(chunk.first, chunk.count) for chunk in chunks]:
         raise VerifyError("the film's index has other chunks than the plan; `respool retry` the job to plan it again.")

@@ -1,6 +1,6 @@
-"""The shape of pixels in Matroska, written after the fact.
+"""The pixel aspect ratio in a finished Matroska file.
 
-FFmpeg's Matroska muxer takes the aspect ratio from a field that PyAV does not set. The display size is therefore put
+FFmpeg's Matroska muxer takes the aspect ratio from a field that PyAV does not set. The display size is therefore written
 into the finished file: the Tracks element grows by a few bytes, and the Void that the muxer leaves before it shrinks by
 as many, so that nothing behind it moves. Element ids are those of RFC 9559.
 """
@@ -20,14 +20,14 @@ CLUSTER = 0x1F43B675
 DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT = 0x54B0, 0x54BA, 0x54B2
 PIXEL_WIDTH, PIXEL_HEIGHT = 0xB0, 0xBA
 SHAPE_ONLY = 3
-"""The display unit under which the display size is no size but an aspect ratio (RFC 9559 5.1.4.1.28.14)."""
+"""The display unit that makes the display size an aspect ratio (RFC 9559 5.1.4.1.28.14)."""
 HEAD = 64 << 20
-"""How far into a file its Tracks may lie (after them come attachments, which may be large)."""
+"""Bytes from a file's start within which its Tracks must lie (after them come attachments, which may be large)."""
 
 
 @dataclass
 class Element:
-    """One EBML element: `at` is where its id begins, `body` where its content does."""
+    """One EBML element: its id begins at `at`, its content at `body`."""
 
     id: int
     at: int
@@ -36,7 +36,7 @@ class Element:
 
 
 def _number(data: bytes, at: int, keep_marker: bool) -> tuple[int, int]:
-    """(value, position after it) of an EBML variable-size integer."""
+    """Read an EBML variable-size integer; return (value, position after it)."""
     first = data[at]
     size = 9 - first.bit_length()
     value = int.from_bytes(data[at : at + size], "big")
@@ -61,14 +61,16 @@ def _elements(data: bytes, start: int, end: int) -> list[Element]:
 
 
 def _element(kind: int, content: bytes, width: int = 0) -> bytes:
-    """An element; `width` is of its size field, by default the shortest."""
+    """Encode an element; `width` is that of its size field, by default the shortest."""
     width = width or next(w for w in range(1, 9) if len(content) < (1 << 7 * w) - 1)
     return kind.to_bytes((kind.bit_length() + 7) // 8, "big") + _size(len(content), width) + content
 
 
 def set_sample_aspect(path: Path, sar: tuple[int, int]) -> None:
-    """Give the first video track of the Matroska file at `path` the pixel shape `sar`. Raises VerifyError when the file is
-    not laid out as FFmpeg does it."""
+    """Give the first video track of the Matroska file at `path` the pixel aspect ratio `sar`.
+
+    Raises VerifyError when the file is not laid out as FFmpeg does it.
+    """
     with path.open("r+b") as file:
         head = file.read(HEAD)
         layout = VerifyError("the Matroska header is not laid out as expected, so the pixels' shape cannot be written.")
@@ -106,7 +108,7 @@ def set_sample_aspect(path: Path, sar: tuple[int, int]) -> None:
 
 
 def _with_crc(content: bytes) -> bytes:
-    """A master's content with its CRC-32 element renewed, if it has one (RFC 8794 11.3.1)."""
+    """Renew the CRC-32 element in a master's content, if it has one (RFC 8794 11.3.1)."""
     first = _elements(content, 0, 1)[0]
     if first.id != CRC:
         return content
@@ -115,7 +117,7 @@ def _with_crc(content: bytes) -> bytes:
 
 
 def _with_aspect(tracks: bytes, sar: tuple[int, int]) -> bytes:
-    """The content of Tracks, its first video track with a display size."""
+    """Return the content of Tracks with a display size in its first video track."""
     out = b""
     done = False
     for part in _elements(tracks, 0, len(tracks)):
@@ -134,7 +136,7 @@ def _with_aspect(tracks: bytes, sar: tuple[int, int]) -> bytes:
 
 
 def _width(data: bytes, element: Element) -> int:
-    """Bytes of the size field of `element`; one more than now if a short one could overflow."""
+    """Return the bytes for the size field of `element`; one more than now if a short one could overflow."""
     _, after = _number(data, element.at, keep_marker=True)
     width = element.body - after
     return width + (width < 8 and element.end - element.body + 16 >= (1 << 7 * width) - 1)
@@ -152,9 +154,10 @@ def _with_display(data: bytes, video: Element, sar: tuple[int, int]) -> bytes:
 
 
 def display_size(width: int, height: int, sar: tuple[int, int]) -> tuple[int, int, int]:
-    """(width, height, unit): the smallest size in whole pixels that has exactly the picture's shape and loses no detail on a
-    display; where that would be over four times too large, the shape alone (unit 3), and rounded where even that is
-    beyond what fits."""
+    """Return (width, height, unit) of the smallest display size that has exactly the picture's shape and loses no detail.
+
+    Where that is over four times too large, return the shape alone (unit 3), rounded where even that does not fit.
+    """
     shape = Fraction(width * sar[0], height * sar[1])
     times = max(-(-width // shape.numerator), -(-height // shape.denominator))
     exact = shape.numerator * times, shape.denominator * times
@@ -168,7 +171,7 @@ def display_size(width: int, height: int, sar: tuple[int, int]) -> tuple[int, in
 
 
 def _moved(seek: bytes, grown: int) -> bytes:
-    """The content of SeekHead after Info and Tracks have moved forward by `grown` bytes."""
+    """Return the content of SeekHead after Info and Tracks have moved forward by `grown` bytes."""
     out = b""
     for entry in _elements(seek, 0, len(seek)):
         if entry.id != SEEK:

@@ -1,4 +1,4 @@
-"""The result's container: which streams it can hold, and how it is opened so that timestamps stay what they are."""
+"""The result's container: the streams that it can hold, opened so that no timestamp changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from contract.provenance import Making
 
 Covers = dict[int, tuple[str, str, bytes]]
-"""Cover streams that the container takes as attachments: file name, MIME type and picture by source stream."""
+"""Covers that become attachments in the result: file name, MIME type and picture by source stream."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Outlet:
 
 
 def container_options(index: FilmIndex, spec: Spec, starts_late: bool, tags: dict[str, str]) -> dict[str, str]:
-    """Muxer options under which no timestamp is moved or rounded more than the container demands."""
+    """Return muxer options under which timestamps are moved and rounded no more than the container demands."""
     options = {"avoid_negative_ts": "disabled"}
     if index.container in ("mp4", "mov"):
         flags = []
@@ -84,11 +84,10 @@ def open_result(
     made: Making | None = None,
     move: Fraction = Fraction(0),
 ) -> Outlet:
-    """Open `out` with all streams in the source's order; `template` is the encoded film's stream of a chunk, `covers` are
-    the pictures of the source's cover streams, `made` is what the film says about itself in tags, `move` is what is added
-    to all times, in seconds.
+    """Open `out` with all streams in the source's order.
 
-    Raises Unsupported when the container refuses one of them.
+    `template` is the encoded film's stream of a chunk, `covers` are the pictures of the source's cover streams, `made` is
+    the provenance record for the tags; `move` seconds are added to all times. Raises Unsupported when the container refuses one of them.
     """
     tags = carried_tags(source.metadata, film=False)
     if made is not None:
@@ -116,7 +115,7 @@ def open_result(
             others[known.index] = stream
         carried = carried_tags(original.metadata, film=known.index == index.stream)
         if index.container in ("mp4", "mov") and "name" in carried:
-            carried.setdefault("title", carried.pop("name"))  # what it is called there when read is not what is written
+            carried.setdefault("title", carried.pop("name"))  # the demuxer's name for it is not the muxer's
         stream.metadata.update(carried)
         stream.disposition = original.disposition
     assert film is not None
@@ -181,7 +180,7 @@ def _moved(chapter: Chapter, move: Fraction) -> Chapter:
 
 
 def _dress(film: VideoStream, index: FilmIndex) -> None:
-    """What a bare stream does not know of itself: colour, shape, rotation, time base."""
+    """Set what a stream made from a template lacks: colour, shape, rotation, time base."""
     context = film.codec_context
     colour = index.encoding.colour
     context.color_range = colour.range or (2 if colour.full else 0)

@@ -1,5 +1,7 @@
-"""Packets set aside on disk, so that the source and the result need not be in memory at once: both keep tables of all
-their packets, which for two hours of mp4 are 40 MB each."""
+"""Packets kept on disk, so that the source and the result need not be in memory at once.
+
+Both keep tables of all their packets, which take 40 MB each for two hours of mp4.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +40,7 @@ class Spool:
         self._file.close()
 
     def write(self, stream: int, time: float, packet: Packet[Stream]) -> None:
+        """Append a packet of `stream` (source index) at `time` seconds."""
         base = packet.time_base
         side = [(s.data_type.encode(), bytes(s)) for s in packet.iter_sidedata()]
         flags = (KEY if packet.is_keyframe else 0) | (CORRUPT if packet.is_corrupt else 0)

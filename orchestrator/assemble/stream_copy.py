@@ -1,4 +1,4 @@
-"""Copying everything but the film: sound, subtitles, covers, in time with it."""
+"""Copies of everything but the film: sound, subtitles, covers, in time with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.assemble.packet_spool import Spool
 
 FINE = Fraction(1, 20_000)
-"""Seconds to which moved times are true: what rounds most, a transport stream's clock, has 90000 ticks a second."""
+"""Seconds to which moved times are exact: the coarsest clock, a transport stream's, has 90000 ticks a second."""
 _EARLY = -math.inf
 """Covers carry no time; they go first."""
 
@@ -38,7 +38,7 @@ MIME = {
 
 
 def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
-    """The pictures of cover streams, where the result takes them as attachments (Matroska)."""
+    """Read the pictures of cover streams, where the result takes them as attachments (Matroska)."""
     wanted = {s.index: s for s in index.streams if s.kind == "cover" and s.copied}
     found: Covers = {}
     if index.container != "matroska" or not wanted:
@@ -56,8 +56,11 @@ def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
 
 
 def with_decode_times(packets: Iterable[Packet[Stream]], streams: set[int]) -> Iterator[Packet[Stream]]:
-    """`packets` with decode times for the first of `streams`: Matroska gives none until as many pictures are read as may be
-    reordered, and their presentation times do not rise."""
+    """Yield `packets` with decode times for the first ones of `streams`.
+
+    Matroska's demuxer gives none until it has read as many pictures as may be reordered, and their presentation times do
+    not rise.
+    """
     held: dict[int, list[Packet[Stream]]] = {}
     for packet in packets:
         number = packet.stream_index
@@ -66,7 +69,7 @@ def with_decode_times(packets: Iterable[Packet[Stream]], streams: set[int]) -> I
             continue
         early = held.pop(number, [])
         for i, one in enumerate(early):
-            assert packet.dts is not None  # only such wait
+            assert packet.dts is not None  # only such packets wait
             one.dts = packet.dts - (len(early) - i) * (one.duration or 1)
             yield one
         yield packet
@@ -89,8 +92,10 @@ def _move(packet: Packet[Stream], move: Fraction) -> None:
 
 
 class Copies:
-    """Everything but the film: read from the source once, set aside, and given to the result when the film has got as
-    far. `move` is what is added to all times, in seconds."""
+    """Everything but the film: read from the source once, kept on disk, and muxed when the film has reached its time.
+
+    `move` seconds are added to all times.
+    """
 
     def __init__(self, index: FilmIndex, outlet: Outlet, spool: Spool, move: Fraction) -> None:
         self._index, self._outlet, self._spool, self._move = index, outlet, spool, move
@@ -106,7 +111,7 @@ class Copies:
         """Streams that take no decode time twice (FFmpeg's AVFMT_TS_NONSTRICT, and its exception for subtitles)."""
 
     def read(self, source: InputContainer) -> None:
-        """Set aside the source's packets, with the falls of its clock mended."""
+        """Read the source's packets to disk, and remove the jumps of its clock."""
         wanted = {i for i in self._outlet.others if source.streams[i].type != "attachment"}
         if not wanted:
             return
@@ -156,7 +161,7 @@ class Copies:
             self._give()
 
     def up_to(self, film: Packet[VideoStream]) -> None:
-        """Give what belongs before the film's packet; leaving the context gives the rest."""
+        """Mux the packets that belong before the film's packet; leaving the context muxes the rest."""
         assert film.dts is not None
         limit = film.dts * self._base
         while self._next is not None and self._next[1] <= limit:
@@ -174,7 +179,7 @@ class Copies:
             packet.dts = packet.pts
         packet.stream = target
         if packet.dts is not None:
-            # Containers take no time that falls, and mp4 and mov none twice; a damaged or sloppy source gives some.
+            # Containers accept no falling times, and mp4 and mov no equal ones; a damaged source has some.
             last = self._last.get(number)
             least = None if last is None else last + (number in self._strict)
             if least is not None and packet.dts < least:
@@ -196,12 +201,12 @@ class Copies:
 
     @property
     def copied(self) -> dict[int, tuple[int, Track]]:
-        """By source stream: the stream of the result, and what was given to the muxer."""
+        """Return, by source stream, the stream of the result and the packets given to the muxer."""
         return {n: (self._outlet.others[n].index, track) for n, track in self._given.items() if n not in self._refused}
 
     @property
     def notes(self) -> list[str]:
-        """What could not be copied as it was."""
+        """List what could not be copied unchanged."""
         found = [
             f"stream {number}: {count} packets could not be copied ({why})"
             for number, (count, why) in self._refused.items()

@@ -1,4 +1,4 @@
-"""What a film says of itself beside its tags (shape, fields, crop, channels, chapters), and what of it has arrived."""
+"""Properties of a film beside its tags (shape, fields, crop, channels, chapters), and those that a result lost."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 ABOUT_ENCODING = frozenset(("CPB properties", "QP"))
 """Side data that describes how the source was encoded."""
 USUAL = ("mono", "stereo", "5.1", "7.1")
-"""Channels that players assume where nobody says which they are."""
+"""Channel layouts that players assume for untagged sound."""
 SERVICE = ("Service01", "FFmpeg")
-"""What FFmpeg calls a service, and whose, where nobody said."""
+"""FFmpeg's default names of a service and its provider."""
 FIELDS = {2: "top field first", 3: "bottom field first", 4: "bottom field first", 5: "top field first"}
 """FFmpeg's AVFieldOrder, by the field that is shown first."""
 
 
 @dataclass(frozen=True)
 class Marks:
-    """`side` is what FFmpeg calls the film's side data; `layouts` are the names of channels, by stream in its order."""
+    """Properties of a file: `side` has FFmpeg's names of the film's side data, `layouts` the channels of each stream."""
 
     side: frozenset[str]
     layouts: list[str | None]
@@ -37,7 +37,7 @@ class Marks:
 
 
 def marks_of(container: InputContainer, film: VideoStream, streams: list[int]) -> Marks:
-    """The marks of an open file whose copied `streams` are given in their order."""
+    """Read the properties of an open file whose copied `streams` are given in their order."""
     dump = header_dump(container)
     sides = re.search(r"\n    Side data:\n((?:      .*\n?)*)", film_description(container, film))
     names = [line.split(":")[0].strip() for line in sides.group(1).splitlines()] if sides else []
@@ -50,7 +50,7 @@ def marks_of(container: InputContainer, film: VideoStream, streams: list[int]) -
 
 
 def lost_marks(before: Marks, after: Marks, film: VideoStream, index: FilmIndex) -> list[str]:
-    """What the result, whose `film` is given, does not say any more, each as the end of "... does not keep: "."""
+    """List the properties that the result, whose `film` is given, lost, each as the end of "... does not keep: "."""
     lost = [f"{name.lower()} of the film" for name in sorted(before.side - after.side)]
     shape = Fraction(*index.sar) if index.sar[0] and index.sar[1] else Fraction(1)
     have = film.sample_aspect_ratio or Fraction(1)

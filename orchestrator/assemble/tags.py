@@ -1,4 +1,4 @@
-"""Tags: which of a source's belong into the result, and which of them arrived."""
+"""Tags of a source that belong into its result, and those that did not arrive."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ OWN = frozenset(
         "vendor_id",
     )
 )
-"""Tags by which a container describes itself: the new one writes its own, so that their loss is none."""
+"""Tags by which a container describes itself: the new one writes its own, so they are not lost."""
 ABOUT_ENCODING = ("bps", "number_of_frames", "number_of_bytes", "_statistics", "vendor_id", "encoder", "duration")
-"""Tags of a film that describe how its source was encoded, by their beginning."""
+"""Prefixes of tags that describe how the source was encoded."""
 MP4_TAGS = frozenset(
     [
         "title",
@@ -72,7 +72,7 @@ MP4_TAGS = frozenset(
 
 
 def carried_tags(tags: Mapping[str, str], film: bool) -> dict[str, str]:
-    """What of a stream's or container's `tags` is to be carried; `film` for the stream that is encoded anew."""
+    """Return the `tags` of a stream or container to carry over; `film` marks the stream that is encoded anew."""
     found = {}
     for key, value in tags.items():
         word = key.lower()
@@ -86,7 +86,7 @@ def carried_tags(tags: Mapping[str, str], film: bool) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a result should say of itself: tags, for each stream in its order (tags, dispositions), and marks."""
+    """Tags and properties that a result should have: its own tags, tags and dispositions of each stream, properties."""
 
     tags: dict[str, str]
     streams: list[tuple[int, dict[str, str], int]]
@@ -94,7 +94,7 @@ class Wanted:
 
 
 def wanted_tags(source: InputContainer, index: FilmIndex) -> Wanted:
-    """What the source says that its result should say, too."""
+    """Collect the source's tags and properties that its result should have."""
     streams = []
     for known in index.streams:
         if (known.copied or known.index == index.stream) and known.kind not in ("attachment", "cover"):
@@ -107,7 +107,7 @@ def wanted_tags(source: InputContainer, index: FilmIndex) -> Wanted:
 
 
 def lost_tags(wanted: Wanted, out: Path, index: FilmIndex) -> list[str]:
-    """One note on everything that `out` does not say any more: tags, languages, dispositions, marks."""
+    """Return one note on everything that `out` lost: tags, languages, dispositions, properties."""
     with out.open("rb") as file, open_media(file, "the result") as result:
         lost = _missing(wanted.tags, result.metadata, "the film")
         found = [

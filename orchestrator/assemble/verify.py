@@ -1,4 +1,4 @@
-"""The last look: the finished file is read back and held against the plan before anybody calls it done."""
+"""Verification: the finished file is read back and compared with the plan before the job is done."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 NO_TIME = -(1 << 62)
 LATEST_START = 10.0
-"""Seconds by which a transport stream may start later still as a whole."""
+"""Seconds by which a transport stream may start later as a whole."""
 SYNC = Fraction(1, 1000)
-"""By how much sound and subtitles may move against the film."""
+"""Seconds by which sound and subtitles may move against the film."""
 REWRITTEN = frozenset(("aac", "opus", "libopus", "h264", "hevc", "av1", "libdav1d", "dvbsub", "wavpack"))
-"""Codecs whose packets look different in different containers (ADTS and Opus headers, start codes): muxers rewrite
-them, so bytes are only comparable between containers of one kind."""
+"""Codecs whose packets differ between containers (ADTS and Opus headers, start codes).
+
+Muxers rewrite them, so bytes are only comparable between containers of one kind."""
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Track:
     crc: int = 0
 
     def add(self, packet: Packet[Stream]) -> None:
+        """Add a packet in decode order."""
         self.pts.append(NO_TIME if packet.pts is None else packet.pts)
         self.crc = zlib.crc32(packet, self.crc)
 
@@ -61,10 +63,10 @@ def read_tracks(container: InputContainer, wanted: set[int]) -> dict[int, Track]
 
 
 def verify_film(out: Path, index: FilmIndex, spec: Spec, source: BinaryIO, frames: int | None = None) -> None:
-    """Raise VerifyError unless `out` holds the film that was planned: size, chapters, every frame at its time.
+    """Raise VerifyError unless `out` holds the planned film: size, chapters, every frame at its time.
 
-    `frames` is how many the chunks delivered, when damage has cost some; by default all of the index. Copied streams
-    are checked where they are copied (`check_copies`).
+    `frames` is the number that the chunks delivered if damage has cost some; by default all of the index. `check_copies`
+    checks the copied streams.
     """
     expected = unpack(index.pts)
     with open_media(source, "the source") as original:
@@ -101,8 +103,10 @@ def film_number(container: InputContainer, index: FilmIndex) -> int:
 
 
 def check_copies(out: Path, index: FilmIndex, copied: Mapping[int, tuple[int, Track]]) -> None:
-    """Raise VerifyError unless the streams in `copied` (source stream: result stream and what was given to the muxer) have
-    arrived: every packet, its bytes, its time."""
+    """Raise VerifyError unless every packet of the streams in `copied` has arrived with its bytes and its time.
+
+    `copied` holds, by source stream, the result's stream and the packets given to the muxer.
+    """
     with out.open("rb") as file, open_media(file, "the result") as result:
         found = read_tracks(result, {number for number, _ in copied.values()})
     alike = index.container in index.format.split(",")
