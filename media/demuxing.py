@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av.error
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
+PRIMING = Fraction(3, 20)
+"""Seconds that sound may begin before 0: an encoder's priming (128 ms of AAC at 8 kHz, 80 of Opus), which is not audible."""
 PATIENCE = 10_000
 """How often in a row a demuxer may report that it has found nothing yet."""
 
@@ -53,6 +56,23 @@ def demux(container: InputContainer, streams: set[int], broken: list[str]) -> It
         again = 0
         if packet.size or packet.pts is not None or packet.dts is not None:  # not PyAV's marks of the end
             yield packet
+
+
+def hidden_sound(packet: Packet[Stream]) -> bool:
+    """Report whether an edit list hides a packet of sound, which is not part of a decoder's run-in either."""
+    if not packet.is_discard or packet.pts is None or packet.stream.type != "audio":
+        return False
+    begins, ends = packet.pts * packet.time_base, (packet.pts + (packet.duration or 0)) * packet.time_base
+    context = packet.stream.codec_context
+    plain = context is not None and context.name.startswith(("pcm_", "flac"))  # without a run-in
+    return bool(ends <= 0) if plain else bool(begins < -PRIMING)
+
+
+def end_padding(packet: Packet[Stream]) -> int:
+    """Return how many samples at the end of a packet of sound are not to be heard."""
+    if not packet.has_sidedata("skip_samples"):
+        return 0
+    return int.from_bytes(bytes(packet.get_sidedata("skip_samples"))[4:8], "little")
 
 
 def header_dump(container: InputContainer) -> str:

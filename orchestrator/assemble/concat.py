@@ -16,15 +16,13 @@ from contract.errors import VerifyError
 from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex
 from media.codecs import SUFFIXES
 from media.columns import unpack
+from media.demuxing import PRIMING
 from media.opening import open_media
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
-
-PRIMING = Fraction(3, 20)
-"""Seconds that sound may begin before 0: an encoder's priming (128 ms of AAC at 8 kHz, 80 of Opus), which is not audible."""
 
 
 class ChunkJoiner:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
 
-from media.demuxing import demux
+from media.codecs import SUFFIXES
+from media.demuxing import demux, end_padding, hidden_sound
 from media.opening import open_media, reason
 from orchestrator.assemble.verify import Track
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FINE = Fraction(1, 20_000)
 """Seconds to which moved times are exact: the coarsest clock, a transport stream's, has 90000 ticks a second."""
+PADDED = frozenset(("mp4", "mov", "mpegts"))
+"""Muxers that do not write down how many samples at the end of sound are padding."""
 _EARLY = -math.inf
 """Covers carry no time; they go first."""
 
@@ -104,6 +107,7 @@ class Copies:
         self._given: dict[int, Track] = {}
         self._refused: dict[int, tuple[int, str]] = {}
         self._nudged: dict[int, int] = {}
+        self._padding: dict[int, int] = {}
         self._broken: list[str] = []
         self._strict = {
             n for n, s in outlet.others.items() if index.container in ("mp4", "mov") and s.type != "subtitle"
@@ -128,6 +132,8 @@ class Copies:
             number += packet.stream_index == film  # those without a time are counted too, as the index does
             if packet.stream_index != film and not packet.size:
                 continue  # it announces headers to a decoder; no container keeps it
+            if packet.stream_index != film and hidden_sound(packet):
+                continue
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 if packet.stream_index != film:
@@ -175,6 +181,8 @@ class Copies:
 
     def _copy(self, number: int, packet: Packet[Stream]) -> None:
         target = self._outlet.others[number]
+        if self._index.container in PADDED:
+            self._padding[number] = self._padding.get(number, 0) + end_padding(packet)
         if packet.dts is None:
             packet.dts = packet.pts
         packet.stream = target
@@ -214,6 +222,12 @@ class Copies:
         found += [
             f"stream {number}: {count} packets carried a time that was taken or past and were moved on by up to a tick"
             for number, count in self._nudged.items()
+        ]
+        found += [
+            f"stream {number}: {count} samples of padding at the end, which the source says are not to be heard, are heard "
+            f"in {SUFFIXES[self._index.container]}"
+            for number, count in self._padding.items()
+            if count
         ]
         for known in self._index.streams:
             count = len(self._given[known.index].pts) if known.index in self._given else 0

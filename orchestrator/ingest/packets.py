@@ -17,7 +17,7 @@ from contract.errors import BadInput
 from contract.film import MAX_FRAMES
 from contract.packets import CORRUPT, DISCARD, KEY
 from media.bitstream import HEAD, PacketFacts, reader_for
-from media.demuxing import demux
+from media.demuxing import demux, hidden_sound
 from media.sound_configuration import SoundConfigurations
 from orchestrator.ingest.contents import FilmContents
 
@@ -139,7 +139,15 @@ class Tally:
     incomplete: set[int] = field(default_factory=set)
     """Decode times (in ticks of the stream) of packets that the container marks as incomplete."""
 
+    hidden: int = 0
+    """Packets of sound from before the start of an edit list, which are left out."""
+    hidden_s: float = 0.0
+
     def add(self, packet: Packet[Stream]) -> None:
+        if hidden_sound(packet):
+            self.hidden += 1
+            self.hidden_s = max(self.hidden_s, -float((packet.pts or 0) * packet.time_base))
+            return
         stamp = packet.dts if packet.dts is not None else packet.pts
         if not self.packets and stamp is not None:
             self.start = float(stamp * packet.time_base)

@@ -160,6 +160,7 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
                 *choice.notes,
                 *hdr_notes,
                 *late,
+                *_hidden(tallies, what),
                 *disc_notes(source, what),
                 *(f"stream {n} of {what} {sound.summary}" for n, sound in changing.items()),
                 *(f"the container of {what} says: {words.rstrip('.')}" for words in dict.fromkeys(table.notable)),
@@ -233,6 +234,15 @@ def _tally(container: InputContainer, known: SourceStream) -> Tally:
 def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:
     tally = tallies.get(known.index, Tally())
     return msgspec.structs.replace(known, packets=tally.packets, size=tally.size, crc=tally.crc, start=tally.start)
+
+
+def _hidden(tallies: dict[int, Tally], what: str) -> list[str]:
+    return [
+        f"{t.hidden} packets of stream {n} of {what} lie before the start that its edit list sets (up to {t.hidden_s:.3f} s); "
+        "they are left out"
+        for n, t in tallies.items()
+        if t.hidden
+    ]
 
 
 def _wounds(

@@ -17,6 +17,7 @@ import av.error
 import numpy as np
 
 from media.codecs import choose_pix_fmt, plain_name
+from media.demuxing import hidden_sound
 from media.disc_sectors import without_sectors
 from orchestrator.ingest.film_choice import programs_of
 
@@ -122,7 +123,7 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
                 break
             if packet is None:
                 break
-            if packet.size and packet.stream_index in found:
+            if packet.size and packet.stream_index in found and not hidden_sound(packet):
                 track = found[packet.stream_index]
                 track.crcs.append(zlib.crc32(bytes(packet)))
                 track.times.append(None if packet.pts is None else packet.pts * packet.time_base)
