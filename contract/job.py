@@ -92,6 +92,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     salvage: Annotated[int, Meta(ge=0, le=100)] = SALVAGE
     video_stream: Natural | None = None
     program: Natural | None = None
+    white: Annotated[float, Meta(gt=0)] | None = None
 
     @property
     def faces(self) -> Face | None:

@@ -19,6 +19,8 @@ _STRUCTURAL = frozenset(
     | {*range(322, 326), 330, *range(332, 337), 338, 339, 340, 341, 342, 347, *range(512, 522), *range(529, 533)}
 )
 """Tags that say how pixels are stored; they belong to the encoder that writes the result."""
+_SCALE = (280, 281, 340, 341)
+"""MinSampleValue to SMaxSampleValue: a TIFF's result keeps the scale of its samples."""
 LAYERS = 37724
 """Photoshop's ImageSourceData: the document's layers, which show the picture before its enhancement."""
 GEO = frozenset({33550, 33922, 34264})
@@ -30,6 +32,7 @@ _ELSEWHERE = frozenset({700, 33723, 34377, 34675, LAYERS}) | GEO
 def descriptive(page: Directory) -> Directory:
     """What a TIFF directory says about the picture, without how its pixels are stored and what travels on its own."""
     kept = {t: v for t, v in page.tags.items() if t not in _STRUCTURAL | _ELSEWHERE and t not in tiff.CHILDREN}
+    kept |= {t: page.tags[t] for t in _SCALE if t in page.tags}
     for tag in (tiff.ORIENTATION, tiff.X_RESOLUTION, tiff.Y_RESOLUTION, tiff.RESOLUTION_UNIT):
         kept.pop(tag, None)
     return Directory(kept, page.children)
@@ -149,7 +152,7 @@ def moved_page(page: Directory, geometry: Geometry) -> tuple[Directory, list[str
 def from_page(page: Directory, size: tuple[int, int], resolution: dict[int, Tag]) -> bytes | None:
     """An EXIF block with what a TIFF directory says and the tags `resolution`, or None when that is nothing."""
     said = resized(descriptive(page), size)
-    tags = {t: v for t, v in said.tags.items() if t != tiff.SUBFILE and v.kind <= 13} | resolution
+    tags = {t: v for t, v in said.tags.items() if t not in (tiff.SUBFILE, *_SCALE) and v.kind <= 13} | resolution
     if not tags and not said.children:
         return None
     return tiff.block(Directory(tags, said.children))

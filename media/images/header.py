@@ -16,6 +16,7 @@ from contract.job import Natural, Positive
 from media.images import foreign, metadata_png, tiff, tiff_samples, vips
 from media.images.camera_raw import REDUCED, refuse_raw
 from media.images.colour_signal import HDR, heif_properties, nclx_signal, png_signal
+from media.images.foreign import tiff as foreign_tiff
 from media.images.metadata_png import legacy_orientation
 from media.images.sniff import FOREIGN, HEAD, Format, moving, refused, sniff
 from media.images.tiff import Directory
@@ -37,7 +38,8 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     `depth` is bits a sample as stored (1, 2, 4, 8, 10, 12, 16, 32); `floating` marks IEEE samples. `dpi` is
     (horizontal, vertical) as stated, upright. `pages` counts the pages of a TIFF. `alpha` says that there is a band beyond
     the colours, `extra` what it means. `profile`: an ICC profile is there, and of CMYK one that fits. `signal` are H.273 code
-    points of primaries and transfer, where the file states them. `decoder` says who reads the pixels:
+    points of primaries and transfer, where the file states them; `white` is the stated largest sample, as a share of the largest possible one
+    (of floats, as it is). `decoder` says who reads the pixels:
     libvips, tifffile (compressions of a TIFF that libvips lacks), or the format's own module in `media.images.foreign`.
     """
 
@@ -55,6 +57,7 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     profile: bool = False
     extra: Extra = "alpha"
     signal: tuple[int, int] | None = None
+    white: float | None = None
     decoder: Literal["libvips", "tifffile", "foreign"] = "libvips"
 
     @property
@@ -122,13 +125,31 @@ def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]
     for n in kept:
         what = name if len(kept) == 1 else f"{name} page {n + 1}"
         tiff_samples.check(chain[n], what)
-        picture = describe(vips.load(file, form, what, page=n), form, what, file)
+        image, decoder = _opened_page(file, n, chain[n], what)
+        picture = describe(image, form, what, file)
         palette = chain[n].number(PHOTOMETRIC, 2) == PALETTE
         meant = tiff_samples.extra_meaning(chain[n]) if picture.alpha else picture.extra
-        decoder = tiff_samples.decoder(chain[n], what)
-        picture = structs.replace(picture, pages=len(kept), palette=palette, extra=meant, decoder=decoder)
+        picture = structs.replace(
+            picture, pages=len(kept), palette=palette, extra=meant, decoder=decoder, white=tiff_samples.white(chain[n])
+        )
         pages.append(Page(n, picture, chain[n]))
     return pages, notes
+
+
+def _opened_page(
+    file: Path | BinaryIO, index: int, page: Directory, what: str
+) -> tuple[pyvips.Image, Literal["libvips", "tifffile"]]:
+    """A TIFF page's header and who decodes it: libvips, or tifffile where libvips stumbles over a tag."""
+    decoder = tiff_samples.decoder(page, what)
+    try:
+        return vips.load(file, "tiff", what, page=index), decoder
+    except BadInput as error:
+        if not isinstance(file, Path):
+            raise
+        try:
+            return foreign_tiff.load(file, index, what, page.number(PHOTOMETRIC, 1) < 2), "tifffile"
+        except BadInput:
+            raise error from None
 
 
 def _foreign(file: Path | BinaryIO, form: Format, name: str) -> tuple[list[Page], list[str]]:

@@ -5,6 +5,7 @@ TIFF 6.0 (Adobe, 1992) sections 4 to 6, 16 (inks), 18 (extra samples), 19 (sampl
 
 from __future__ import annotations
 
+import struct
 from typing import Literal
 
 from contract.errors import Unsupported
@@ -77,3 +78,28 @@ def decoder(page: Directory, name: str) -> Literal["libvips", "tifffile"]:
             "in the program that wrote it, or with libtiff's tiffcp."
         )
     return known
+
+
+_MAX_SAMPLE, _S_MAX_SAMPLE = 281, 341
+
+
+def white(page: Directory) -> float | None:
+    """The stated largest sample (SMaxSampleValue, MaxSampleValue), as a share of the largest that its type holds (floats: as it is).
+
+    None where it is not stated, or at least half of what the type holds: then it tells of the picture's contents, not of its scale.
+    """
+    bits, floating = page.number(BITS, 1), page.number(SAMPLE_FORMAT, 1) == _FLOAT
+    for tag in (_S_MAX_SAMPLE, _MAX_SAMPLE):
+        found = page.tags.get(tag)
+        if found is None:
+            continue
+        values: tuple[float, ...] = found.numbers()
+        if found.kind in (11, 12):
+            values = struct.unpack(f"<{found.count}{'f' if found.kind == 11 else 'd'}", found.data)
+        value = max(values, default=0.0)
+        if floating and value > 1:
+            return value
+        top = (1 << bits) - 1
+        if not floating and bits in (16, 32) and 0 < value <= top / 2:
+            return value / top
+    return None

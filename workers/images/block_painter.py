@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from contract.job import Spec
+from contract.provenance import CLASSICAL
 from media.images.header import Picture
 from media.images.output_plan import Target
 from workers.generators.enhancer import Enhancer
@@ -13,6 +14,7 @@ from workers.images.blocks import Block
 from workers.images.icc_curves import Interpretation, interpret
 from workers.images.icc_tables import tables
 from workers.images.rows import Pixels, to_tensor
+from workers.images.sample_scale import SampleScale
 
 
 class Painter:
@@ -29,6 +31,7 @@ class Painter:
         self._exact = picture.deep
         self._interpretation = None
         self.notes: list[str] = []
+        self._scale = SampleScale(picture, target, spec)
         if profile is not None and not enhancer.identity:
             self._interpretation, reason = interpretation_of(profile, self._colours)
             if reason:
@@ -37,7 +40,7 @@ class Painter:
     def paint(self, samples: Pixels, block: Block) -> torch.Tensor:
         """Compute the block's result, 1 x bands x h x w float32 (black 0, white 1), from the part `block.shown` of the source."""
         x = to_tensor(samples).to(self._enhancer.device)
-        colour = x[:, : self._colours]
+        colour = self._scale.normalise(x[:, : self._colours])
         if self._interpretation is None:
             enlarged = self._generate(colour, block)
         else:
@@ -47,6 +50,7 @@ class Painter:
             enlarged = self._interpretation.from_srgb(self._generate(seen, block))
             if float(lost.abs().max()) > _LOST:
                 enlarged = enlarged + _plain(lost, block, "lanczos")
+        enlarged = self._scale.restore(enlarged)
         if x.shape[1] == self._colours or (self._target.extra == "unspecified" and not self._target.alpha):
             return enlarged
         alpha = x[:, -1:]
@@ -55,6 +59,11 @@ class Painter:
         else:
             larger = _plain(alpha, block, "cubic").clamp(0, 1)
         return torch.cat((enlarged, larger), 1) if self._target.alpha else enlarged * larger + (1 - larger)
+
+    def conclude(self, whole: bool) -> list[str]:
+        """Return all notes, with those on the samples' range if the `whole` page was painted."""
+        generative = self._spec.model not in CLASSICAL
+        return [*self.notes, *self._scale.notes(generative and whole)]
 
     def _generate(self, x: torch.Tensor, block: Block) -> torch.Tensor:
         """Enlarge 1 x 1 or 3 x H x W by the network; values outside [0, 1], which it cannot take, are added by Lanczos."""

@@ -195,7 +195,7 @@ def _painted(
     finally:
         raw.unlink(missing_ok=True)
         scratch.unlink(missing_ok=True)
-    return notes + painter.notes
+    return notes + painter.conclude(whole=rows == (0, target.height))
 
 
 def _with_faces(

@@ -9,9 +9,11 @@ import pyvips
 
 from contract.errors import BadInput
 from contract.job import Spec
+from contract.provenance import CLASSICAL
 from media.images.header import Page
 from media.images.pixels import open_pixels
 from media.images.witness import Verdict, examine
+from workers.images.sample_scale import refuse_unscaled
 
 _SAMPLE = 10
 """With `--witness sample`, one image in this many is read by both decoders."""
@@ -26,6 +28,8 @@ class SourceCheck:
 
     def examine(self) -> None:
         """Read the page with both decoders if the spec requires it; raise BadInput for a page that must not be restored."""
+        if self._page.picture.floating and self._spec.model not in CLASSICAL:
+            refuse_unscaled(self._source, self._page, self._name, self._spec)
         every = self._spec.witness == "full"
         sampled = self._spec.witness == "sample" and zlib.crc32(self._name.encode()) % _SAMPLE == 0
         if every or sampled:

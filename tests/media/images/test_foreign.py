@@ -132,3 +132,12 @@ def test_damaged_metadata_costs_that_metadata(tmp_path: Path) -> None:
         pages, notes = read_pages(path, "a.tif")
         assert pages[0].picture.width == WIDTH
         assert any(said in note for note in notes)
+
+
+def test_a_tag_that_libtiff_refuses_costs_no_picture(tmp_path: Path) -> None:
+    """A tag with a wrong count, for which libtiff refuses the file, is passed over: tifffile reads the pixels."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, rgb(), photometric="rgb", metadata=None, extratags=[(341, 3, 1, 255, True)])
+    page = read_pages(path, "a.tif")[0][0]
+    assert page.picture.decoder == "tifffile"
+    assert (open_pixels(path, page.picture, "a.tif").numpy() == rgb()).all()
