@@ -1,4 +1,4 @@
-"""The scale of an image's samples: which value is white, and what lies outside the range that networks were trained on."""
+"""The scale of an image's samples: the value of white, and samples outside the range on which networks were trained."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from media.images.output_plan import Target
 from media.images.pixels import open_pixels
 
 _OUTSIDE = 0.01
-"""Share of the samples outside black and white up to which highlights may be resampled beside the network."""
+"""Largest share of samples outside black and white that may be resampled instead of being processed by the network."""
 _DARK = 0.25
-"""A 16-bit picture whose largest sample is under this share of the range is probably of fewer bits."""
+"""Below this share of the range for its largest sample, a 16-bit image probably has fewer bits."""
 _SLACK = 1e-4
 
 
 def white_of(picture: Picture, spec: Spec) -> float:
-    """White as a share of the largest sample of the type (of floats, as it is): asked for, stated by the file, or 1."""
+    """Return white as a share of the type's largest sample (for floats, its value): from the spec, else from the file, else 1."""
     if spec.white is not None:
         return spec.white if picture.floating else min(1.0, spec.white / ((1 << picture.depth) - 1))
     return picture.white or 1.0
 
 
 class SampleScale:
-    """Brings samples to black 0 and white 1 and back, and counts what lies outside. In a TIFF the result keeps the source's scale."""
+    """Scaling of samples to black 0 and white 1 and back, with a count of those outside; a TIFF result keeps the source's scale."""
 
     def __init__(self, picture: Picture, target: Target, spec: Spec) -> None:
         self._picture, self._target = picture, target
@@ -46,11 +46,11 @@ class SampleScale:
         return scaled
 
     def restore(self, made: torch.Tensor) -> torch.Tensor:
-        """Multiply a result with white where it keeps the source's scale."""
+        """Multiply a result by white if it keeps the source's scale."""
         return made * self._white if self._white != 1 and self._target.format == "tiff" else made
 
     def notes(self, whole: bool) -> list[str]:
-        """Sentences for the user; those on the range only for a `whole` page that a network enlarged."""
+        """Return notes for the user; those on the range only for a `whole` page that a network enlarged."""
         picture, notes = self._picture, []
         top = 1 if picture.floating else (1 << picture.depth) - 1
         if self._white != 1:
@@ -61,19 +61,19 @@ class SampleScale:
         share = self._outside / self._count
         if share > 0:
             notes.append(
-                f"{max(0.01, share * 100):.2g}% of the samples lie outside black and white, where the network cannot see; they were resampled"
+                f"{max(0.01, share * 100):.2g}% of the samples are outside black and white, which the network cannot process; they were resampled"
             )
         if not picture.floating and picture.depth == 16 and 0 < self._peak < _DARK:
             bits = max(8, int(self._peak * top).bit_length())
             notes.append(
-                f"no sample is above {round(self._peak * top)} of {top}, so that the network saw a dark picture; if it is of {bits} bits, "
+                f"no sample is above {round(self._peak * top)} of {top}, so the network's input was dark; if the image has {bits} bits, "
                 f"restore it with --white {(1 << bits) - 1}"
             )
         return notes
 
 
 def refuse_unscaled(file: Path, page: Page, name: str, spec: Spec) -> None:
-    """Raise Unsupported for floats of which more than a hundredth lie outside black and white: a network would see almost nothing."""
+    """Raise Unsupported for floats of which more than a hundredth are outside black and white, which a network cannot process."""
     image = open_pixels(file, page.picture, name, "none", page.index)
     colours = image[: 1 if page.picture.mode == "grey" else 3] if page.picture.alpha else image
     white = white_of(page.picture, spec)
@@ -86,6 +86,6 @@ def refuse_unscaled(file: Path, page: Page, name: str, spec: Spec) -> None:
         return
     image = open_pixels(file, page.picture, name, "none", page.index)
     raise Unsupported(
-        f"{name} holds floats up to {image.max():.6g}, {outside * 100:.0f}% of them outside 0 (black) to {white:g} (white), where a network sees "
-        "nothing; name the value that is white, for instance --white 255, or scale the samples first."
+        f"{name} has floats up to {image.max():.6g}, {outside * 100:.0f}% of them outside 0 (black) to {white:g} (white), which a network "
+        "cannot process; name the value that is white, for instance --white 255, or scale the samples first."
     )

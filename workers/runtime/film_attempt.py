@@ -68,7 +68,7 @@ class FilmAttempt:
         return StoredAttempt(done, stages, {"film": result.record})
 
     def _fetch(self, job: str, chunk: Chunk, path: Path) -> None:
-        """Fetch the packets of a chunk; raise IntegrityError if they are not those that the plan names."""
+        """Fetch the packets of a chunk; raise IntegrityError if they are not those of the plan."""
         key = keys.run(job, chunk.item, chunk.input) if chunk.input else keys.chunk_input(job, chunk.n)
         found = self._storage.get_file(key, path)
         with path.open("rb") as stream:
@@ -82,7 +82,7 @@ class FilmAttempt:
 
 
 def _missing(chunk: Chunk, result: FilmResult) -> int:
-    """Return the number of owned frames that were not made; raise EnhanceError if the source is not the reason."""
+    """Return the number of missing owned frames; raise EnhanceError if the source is not the reason."""
     missing = chunk.count - result.frames
     if missing < 0 or (missing and not result.damage):
         raise EnhanceError(f"{result.frames} of {chunk.count} frames were made, and the source is not damaged.")

@@ -83,7 +83,7 @@ class JobCache:
         threading.Thread(target=load, name="preload", daemon=True).start()
 
     def job(self, job: str) -> JobFile:
-        """Return the job and its plan as the store has it now (one request if known); raise Missing if there is none."""
+        """Return the job and its current plan (one request if both are cached); raise Missing if there is none."""
         key = keys.plan(job)
         stat, known = self._storage.stat(key), self._jobs.get(job)
         if known is None or not stat or stat[1] != known[0]:

@@ -123,7 +123,9 @@ class Worker:
         try:
             file = self.cache.job(lease.job)
             chunk = file.chunk(lease.chunk)
-            if (found := commits.own_winner(self.storage, lease.job, chunk)) is not None:  # before Redis forgot it
+            if (
+                found := commits.own_winner(self.storage, lease.job, chunk)
+            ) is not None:  # committed before Redis lost its data
                 return self._settle(lease, found.frames)
             self._label = chunk.label
             began = time.monotonic()
@@ -162,7 +164,7 @@ class Worker:
         return "done"
 
     def _give_back(self, lease: Lease, reason: str, counted: bool) -> str:
-        """Hand the chunk back, unless the commit that was attempted stands after all."""
+        """Hand the chunk back, unless the attempted commit took effect after all."""
         try:
             if self._committing and self._stands(lease):
                 return "done"

@@ -1,4 +1,4 @@
-"""Metadata about pixels is about the result's pixels: turned with all eight orientations, scaled, or left out with a note."""
+"""Metadata about pixels is adapted to the result: rotated for all eight orientations, scaled, or omitted with a note."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.images.image import ImageResult, enhance_image
 
 WIDTH, HEIGHT = 160, 120
 LEFT, TOP, ACROSS, DOWN = 32, 24, 48, 24
-"""The marked rectangle of the stored picture."""
+"""The marked rectangle of the stored image."""
 NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "mwg-rs": "http://www.metadataworkinggroup.com/schemas/regions/",
@@ -36,7 +36,7 @@ NAMESPACES = {
 
 
 def packet() -> bytes:
-    """Regions of three schemes around the marked rectangle, a thumbnail, and a title that must stay."""
+    """Return regions of three schemes around the marked rectangle, a thumbnail, and a title that must stay."""
     x, y, w, h = LEFT / WIDTH, TOP / HEIGHT, ACROSS / WIDTH, DOWN / HEIGHT
     spaces = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items() if prefix != "rdf")
     return f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{NAMESPACES["rdf"]}"><rdf:Description rdf:about="" {spaces}>
@@ -53,7 +53,7 @@ def packet() -> bytes:
 
 
 def photoshop() -> bytes:
-    """Resolution, a guide along the rectangle's top, one across at its left edge, and a path through its corner."""
+    """Return a resolution, guides at the rectangle's top and left edge, and a path through its corner."""
     resolution = struct.pack(">IHHIHH", 300 << 16, 1, 1, 150 << 16, 1, 1)
     guides = struct.pack(">IIII", 1, 576, 576, 2) + struct.pack(">IBIB", TOP * 32, 1, LEFT * 32, 0)
     corner = (round(TOP / HEIGHT * (1 << 24)), round(LEFT / WIDTH * (1 << 24)))
@@ -66,7 +66,7 @@ def photoshop() -> bytes:
 
 
 def source(orientation: int) -> bytes:
-    """A dark JPEG with the marked rectangle in white."""
+    """Return a dark JPEG with the marked rectangle in white."""
     pixels = np.full((HEIGHT, WIDTH, 3), 30, np.uint8)
     pixels[TOP : TOP + DOWN, LEFT : LEFT + ACROSS] = 255
     exif = Image.Exif()
@@ -94,7 +94,7 @@ def restored(tmp_path: Path, data: bytes, suffix: str) -> tuple[Image.Image, Ima
 
 
 def marked(image: Image.Image) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what is white in a result."""
+    """Return left, top, width and height of the white area of a result."""
     ys, xs = np.nonzero(np.asarray(image.convert("L")) > 140)
     return int(xs.min()), int(ys.min()), int(xs.max() - xs.min() + 1), int(ys.max() - ys.min() + 1)
 
@@ -112,7 +112,7 @@ def numbers(node: ET.Element, prefix: str, keys: str) -> list[float]:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
 def test_regions_move_with_the_pixels(tmp_path: Path, orientation: int, suffix: str) -> None:
-    """Every scheme's region lies on the rectangle that it lay on before, whatever the orientation, in JPEG and TIFF."""
+    """Every scheme's region stays on its rectangle for every orientation, in JPEG and TIFF."""
     image, made = restored(tmp_path, source(orientation), suffix)
     place = marked(image)
     width, height = image.size
@@ -142,7 +142,7 @@ def test_regions_move_with_the_pixels(tmp_path: Path, orientation: int, suffix: 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photoshop_resources_move_with_the_pixels(tmp_path: Path, orientation: int) -> None:
-    """Resolution, guides and paths follow the picture; slices are left out with a note."""
+    """Resolution, guides and paths are adapted to the image; slices are omitted with a note."""
     image, made = restored(tmp_path, source(orientation), ".jpg")
     place = marked(image)
     resources = image.info["photoshop"]
@@ -161,7 +161,7 @@ def test_photoshop_resources_move_with_the_pixels(tmp_path: Path, orientation: i
 
 
 def test_a_subject_past_sixteen_bits_is_left_out(tmp_path: Path) -> None:
-    """A place that no longer fits its type costs that tag and a note, and no other tag of the directory."""
+    """A position that no longer fits its type costs only that tag, with a note."""
     exif = Image.Exif()
     exif.get_ifd(0x8769).update({0x9003: "1931:05:06 07:08:09", 0x9214: (65000, 5), 0xA434: "Lens"})
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""White as a file means it: the network sees the whole picture, or the picture is refused, never only resampled under its name."""
+"""The file's value of white: the network processes the whole image, or the image is refused and not merely resampled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Restore = Callable[..., tuple[Path, ImageResult]]
 
 
 def picture() -> np.ndarray[Any, Any]:
-    """A colour picture in float, 0 to 1, with edges for the network to sharpen."""
+    """Return a colour image in float, 0 to 1, with edges for the network to sharpen."""
     y, x = np.mgrid[:32, :48]
     plain = np.stack([((x // 6 + y // 5) % 2) * 0.6 + 0.2, x / 48, y / 32], -1)
     return plain.astype(np.float32)
@@ -44,7 +44,7 @@ def restore(tmp_path: Path, pinned: Callable[..., Any], enhancer: Callable[..., 
 
 
 def test_floats_beyond_white_are_refused_or_scaled(restore: Restore) -> None:
-    """Floats of 0 to 255 are refused with a way out; with --white the network does for them what it does for 0 to 1."""
+    """Floats of 0 to 255 are refused with advice; with --white the result equals that for 0 to 1."""
     with pytest.raises(Unsupported, match=r"up to 2\d\d.*--white 255"):
         restore(picture() * 255)
     expected = tifffile.imread(restore(picture())[0])
@@ -55,7 +55,7 @@ def test_floats_beyond_white_are_refused_or_scaled(restore: Restore) -> None:
 
 
 def test_a_stated_largest_sample_is_white(restore: Restore) -> None:
-    """SMaxSampleValue of a float TIFF and MaxSampleValue of 12 bits in 16 are believed, and stay true of the result."""
+    """SMaxSampleValue of a float TIFF and MaxSampleValue of 12 bits in 16 are used, and stay right in the result."""
     expected = tifffile.imread(restore(picture())[0])
     out, _ = restore(picture() * 255, tags=[(341, 11, 3, (255.0,) * 3, True)])
     assert np.abs(tifffile.imread(out) / 255 - expected).max() < 2e-3
@@ -70,7 +70,7 @@ def test_a_stated_largest_sample_is_white(restore: Restore) -> None:
 
 
 def test_a_format_without_scale_gets_the_whole_range(restore: Restore) -> None:
-    """PNG cannot say that 4095 is white: its samples are stretched to 65535."""
+    """PNG cannot declare 4095 as white, so its samples are scaled to 65535."""
     grey = (picture()[..., 0] * 4095).round().astype(np.uint16)
     out, made = restore(grey, "a.png", tags=[(281, 3, 1, 4095, True)], image_format="png")
     with Image.open(out) as image:
@@ -79,7 +79,7 @@ def test_a_format_without_scale_gets_the_whole_range(restore: Restore) -> None:
 
 
 def test_a_dark_deep_picture_is_named(restore: Restore) -> None:
-    """Twelve bits in sixteen that nobody states are restored as they are, and the note names the option."""
+    """Undeclared twelve bits in sixteen are restored unchanged, and a note names the option."""
     grey = (picture()[..., 0] * 4095).round().astype(np.uint16)
     _, made = restore(grey)
     assert any("--white 4095" in note for note in made.notes)
@@ -87,8 +87,8 @@ def test_a_dark_deep_picture_is_named(restore: Restore) -> None:
 
 
 def test_a_few_highlights_are_named(restore: Restore) -> None:
-    """A float picture with less than a hundredth above white is restored; the note gives the share."""
+    """A float image with less than a hundredth above white is restored; a note gives the share."""
     samples = picture()
     samples[0, 0] = 3.0
     _, made = restore(samples)
-    assert any("lie outside black and white" in note for note in made.notes)
+    assert any("are outside black and white" in note for note in made.notes)

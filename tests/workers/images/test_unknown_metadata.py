@@ -1,4 +1,4 @@
-"""What Respool does not know is carried, or named in a note; what announces things that are left out goes with them."""
+"""Unknown metadata is kept or named in a note; metadata that refers to omitted parts is omitted too."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def packet(inner: str) -> bytes:
 
 
 def test_segments_of_a_jpeg_are_carried_or_named(tmp_path: Path) -> None:
-    """Unknown segments are carried byte for byte; manifests and thermal data, which are of the pixels before, are named."""
+    """Unknown segments are kept byte for byte; manifests and thermal data, which describe the source's pixels, are named."""
     data = with_segments(
         (0xEC, b"[picture info]\r\nID=AGFA\r\n"),
         (0xE3, b"META\0\0II*\0"),
@@ -91,7 +91,7 @@ def test_segments_of_a_jpeg_are_carried_or_named(tmp_path: Path) -> None:
     ],
 )
 def test_bytes_after_the_end_are_named_and_no_longer_announced(tmp_path: Path, after: bytes, said: str) -> None:
-    """A motion photo's film is left out, and so is the XMP that promises it; the title stays."""
+    """A motion photo's film is omitted, and so is the XMP that refers to it; the title stays."""
     result, made = restore(tmp_path, jpeg(xmp=packet("")) + after, "a.jpg")
     assert any(f"{len(after)} bytes after the end" in note and said in note for note in made.notes)
     assert any("motion photo (GCamera)" in note for note in made.notes)
@@ -102,7 +102,7 @@ def test_bytes_after_the_end_are_named_and_no_longer_announced(tmp_path: Path, a
 
 @pytest.mark.parametrize("length", [62_000, 64_500, 200_000])
 def test_long_xmp_becomes_extended_xmp(tmp_path: Path, length: int) -> None:
-    """A packet that Respool's own description would push past one segment keeps the title in the main part and every other property in the extension."""
+    """A packet too large for one segment with Respool's description keeps the title in the main part, the rest in the extension."""
     description = (
         f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{"y" * length}</rdf:li></rdf:Alt></dc:description>'
     )
@@ -142,7 +142,7 @@ def _itxt(body: bytes) -> object:
 
 
 def test_chunks_of_a_png_are_carried_or_named(tmp_path: Path) -> None:
-    """Chunks that outlive a change of the pixels are carried, others named."""
+    """Chunks that stay valid for changed pixels are kept, others are named."""
     data = png(
         (b"sBIT", b"\5\6\5"),
         (b"oFFs", struct.pack(">iiB", 1, 2, 0)),
@@ -160,7 +160,7 @@ def test_chunks_of_a_png_are_carried_or_named(tmp_path: Path) -> None:
 
 
 def test_orientation_in_an_old_text_block_is_applied(tmp_path: Path) -> None:
-    """EXIF that ImageMagick wrote as hexadecimal text turns the picture and becomes an eXIf chunk."""
+    """EXIF that ImageMagick wrote as hexadecimal text rotates the image and becomes an eXIf chunk."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "Anna"
     block = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
@@ -192,7 +192,7 @@ def test_hdr_is_refused_or_kept(tmp_path: Path) -> None:
 
 
 def test_wide_gamut_by_numbers_becomes_a_profile(tmp_path: Path) -> None:
-    """An AVIF in Display P3 by nclx alone keeps its colours: its result carries a profile that says Display P3."""
+    """An AVIF in Display P3 by nclx alone keeps its colours: its result has a profile for Display P3."""
     file = io.BytesIO()
     pixels().save(file, "AVIF", quality=95)
     avif = file.getvalue()

@@ -1,4 +1,4 @@
-"""A commit whose outcome is unknown: what was stored for it stays, and the job ends well."""
+"""A commit with an unknown outcome: its stored objects stay, and the job finishes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cluster(settings: Settings) -> Iterator[Stepped]:
 
 @pytest.fixture
 def job(cluster: Stepped, tmp_path: Path) -> str:
-    """A job of two chunks, both announced."""
+    """A job of two chunks, both published."""
     job = cluster.submit([make_film(tmp_path / "film.mp4", 10, seed=next(_SEEDS))])
     while len(cluster.announced(job)) < 2:
         cluster.look()
@@ -35,7 +35,7 @@ def job(cluster: Stepped, tmp_path: Path) -> str:
 
 
 def once(call: Callable[..., Any], when: Callable[..., bool], error: BaseException, after: bool) -> Callable[..., Any]:
-    """Let `call` fail once, before or after it did its work."""
+    """Let `call` fail once, before or after it takes effect."""
     left = [error]
 
     def failing(*args: Any, **kwargs: Any) -> Any:
@@ -60,7 +60,7 @@ def is_commit(key: str, *_: Any, **__: Any) -> bool:
 def test_what_a_commit_may_name_stays(
     cluster: Stepped, job: str, place: str, error: BaseException, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The PUT of done.json or the settling fails, before or after it took effect: every committed object is there."""
+    """When the PUT of done.json or the ledger's update fails, before or after it takes effect, all committed objects exist."""
     worker = cluster.worker
     if place == "put":
         monkeypatch.setattr(worker.storage, "put", once(worker.storage.put, is_commit, error, after))
@@ -82,7 +82,7 @@ def test_what_a_commit_may_name_stays(
 def test_a_sweep_that_comes_late_removes_nothing_that_a_commit_names(
     cluster: Stepped, job: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between one orchestrator's manifest and its end the job is retried and committed: the commit's objects stay."""
+    """When the job is retried and committed between an orchestrator's manifest and its end, the commit's objects stay."""
     from orchestrator.assemble.job import Assembly
 
     chunk = cluster.announced(job)[0]
