@@ -8,76 +8,12 @@ Never silently different, never a hang, never a crash. A case is named by its nu
 from __future__ import annotations
 
 import argparse
-import faulthandler
-import functools
 import sys
 import tempfile
-import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from contract.errors import RespoolError
-from contract.job import Spec
-from testkit.materials.catalog import by_name
-from testkit.materials.check import compare
-from testkit.materials.damage import APPLY
-from testkit.materials.in_process import restore
-
-BASES = (
-    "h264-closed-gop", "h264-open-gop", "h264-open-gop-ts", "hevc-open-gop", "hevc-10-bit", "mpeg2-interlaced-pal",
-    "mpeg4-b-frames-in-avi", "h264-b-frames-in-avi", "mjpeg", "vp9", "av1", "fragmented-mp4", "everything-in-mkv",
-    "h264-intra-refresh", "h264-field-pictures", "ffv1", "variable-rate-mp4", "h264-raw", "dv-ntsc-411", "vp8",
-)  # fmt: skip
-HANG_S = 60
-"""A case of 48 small frames takes a fraction of a second; after so long it counts as a hang."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What became of a corrupted film: exact, flagged, refused, or what must never happen: silent, broken."""
-
-    number: int
-    name: str
-    state: str
-    words: str
-    seconds: float
-
-
-@functools.cache
-def base(name: str) -> bytes:
-    return by_name(name).make()
-
-
-def run_case(number: int, folder: Path) -> Case:
-    """Corrupt, restore and compare one film."""
-    rng = np.random.default_rng(number)
-    name = BASES[number % len(BASES)]
-    kind = str(rng.choice(list(APPLY)))
-    data = APPLY[kind](base(name), number)
-    source = folder / f"film.{by_name(name).suffix}"
-    source.write_bytes(data)
-    spec = Spec(model="identity", codec="ffv1", chunk_frames=int(rng.choice([5, 9, 16, 100])))
-    label = f"{name} {kind}"
-    began = time.perf_counter()
-    faulthandler.dump_traceback_later(HANG_S, exit=True)
-    try:
-        done = restore(source, "result.mkv", spec, folder)
-        verdict = compare(data, done.data, lossless=True)
-    except RespoolError as error:
-        return Case(number, label, "refused", str(error), time.perf_counter() - began)
-    except Exception as error:
-        return Case(number, label, "broken", f"{type(error).__name__}: {error}", time.perf_counter() - began)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-    seconds = time.perf_counter() - began
-    if not verdict.problems:
-        return Case(number, label, "exact", "", seconds)
-    said = done.notes + [f"frames {f}-{f + max(c, 1) - 1}: {r}" for f, c, r in done.damage]
-    state = "flagged" if said else "silent"
-    return Case(number, label, state, "; ".join(verdict.problems) + " | " + "; ".join(said), seconds)
+from testkit.materials.corruption import run_case
 
 
 def main() -> int:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pages import dashboard
-from benchmarks.pages.dashboard import Query, alerts, named, panels, watching
 from testkit import cluster as rigs
+from testkit import prometheus
 from testkit.cluster import Rig, rig, until
+from testkit.prometheus import Query, alerts, named, panels, watching
 
 _PATIENCE_S = 300.0
 _QUIET = {"respool_gpu_memory_bytes"}
@@ -52,7 +52,7 @@ def _watched(program: str, folder: Path, stack: ExitStack) -> tuple[Rig, Query]:
         own = folder / str(attempt)
         own.mkdir()
         with ExitStack() as trial:
-            ports = dashboard.metrics_ports()
+            ports = prometheus.metrics_ports()
             # Leases that no busy machine lets run out: the chunk is to fail by what it raises.
             fields = {
                 "metrics_port": ports,
@@ -61,7 +61,7 @@ def _watched(program: str, folder: Path, stack: ExitStack) -> tuple[Rig, Query]:
                 "lease_ttl_s": 30.0,
                 "lease_renew_s": 2.0,
             }
-            r = trial.enter_context(rig(own, dashboard.WORKERS, "poison-3", **fields))
+            r = trial.enter_context(rig(own, prometheus.WORKERS, "poison-3", **fields))
             try:
                 ask = trial.enter_context(watching(program, r, own))
             except TimeoutError:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fidelity.fuzz import run_case
 from contract.errors import EnhanceError
 from contract.job import Spec
 from testkit.materials.catalog import by_name
+from testkit.materials.corruption import run_case
 from testkit.materials.damage import scrambled
 from testkit.materials.in_process import restore
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.fidelity.films import system
 from testkit.cluster import rig
 from testkit.materials.catalog import MATERIALS
+from testkit.materials.outcomes import system
 
 
 def test_every_material_through_the_system() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fidelity.images import Case, cases, examine
+from testkit.images import Case, cases, examine
 
 
 @pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)

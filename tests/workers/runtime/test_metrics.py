@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pages.dashboard import panels
 from contract.errors import EnhanceError, StorageError, Unreachable
 from contract.job import Done, Output
+from testkit.prometheus import panels
 from workers.runtime.metrics import Meter, cause_of
 
 

@@ -61,7 +61,7 @@ _STORED = frozenset(
 
 
 def papers_kept(source: Path, out: Path) -> tuple[str, list[str]]:
-    """What exiftool finds said in `source` besides its structure, and what of it not, or otherwise, in `out`."""
+    """Return what exiftool finds in `source` besides its structure, and what of it is missing or different in `out`."""
     program = shutil.which("exiftool")
     if program is None:
         return "-", []
