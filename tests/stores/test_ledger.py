@@ -203,6 +203,7 @@ class Model(RuleBasedStateMachine):
                 assert chunk in again or chunk >= cursor
 
 
+@pytest.mark.slow
 def test_the_scripts_do_what_the_model_says(settings: Settings) -> None:
     """Any sequence of claims, losses, commits, pauses and lost memories leaves the ledger as the model has it."""
     Model.ledger = Ledger(replace(settings, max_attempts=TRIES))

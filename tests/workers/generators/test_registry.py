@@ -260,6 +260,7 @@ def inspect(path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_inspect_describes_a_checkpoint(compact: Pinned, tmp_path: Path) -> None:
     """A checkpoint of upstream's training is described as JSON: architecture, scale, channels, fp16."""
     path = tmp_path / "net.pth"
@@ -284,6 +285,7 @@ class Evil:
         return Path.touch, (self.mark,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pickle that runs code", "text", "no network", "cut short", "missing"])
 def test_inspect_refuses_in_one_sentence(kind: str, compact: Pinned, tmp_path: Path) -> None:
     """An unsafe file, or one without a network, is refused with exit code 2 and one sentence; no code in it runs."""
