@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 _STRUCTURE = (
@@ -75,3 +76,26 @@ def papers_kept(source: Path, out: Path) -> tuple[str, list[str]]:
         if ":" in name and not name.startswith(_STRUCTURE) and name.partition(":")[2] not in _MADE | _STORED
     }
     return f"{len(said)} tags", [name for name, value in said.items() if after.get(name) != value]
+
+
+def lost_tags(pairs: Sequence[tuple[Path, Path]]) -> dict[str, list[str]]:
+    """By source, the tags that exiftool finds in it and not, or with another value, in its result; empty where exiftool is missing."""
+    program = shutil.which("exiftool")
+    if program is None or not pairs:
+        return {}
+    names = [str(path) for pair in pairs for path in pair]
+    command = [program, "-j", "-G1", "-a", "-n", "-struct", "-q", "-q", "-m", "-@", "-"]
+    answer = subprocess.run(command, input="\n".join(names).encode(), capture_output=True, check=False)
+    found = {entry["SourceFile"]: entry for entry in json.loads(answer.stdout or b"[]")}
+    lost = {}
+    for source, out in pairs:
+        before, after = found.get(str(source), {}), found.get(str(out), {})
+        told = {
+            name: value
+            for name, value in before.items()
+            if ":" in name
+            and not name.startswith((*_STRUCTURE, "AVIF", "Jpeg2000", "GIF", "BMP", "IFD1", "JXL"))
+            and name.partition(":")[2] not in _MADE | _STORED
+        }
+        lost[str(source)] = [name for name, value in told.items() if after.get(name) != value]
+    return lost
