@@ -110,6 +110,16 @@ def sequence(job: str, item: int) -> str:
     return f"{job_prefix(job)}items/{_number(item)}/sequence.json"
 
 
+def sidecars_prefix(job: str) -> str:
+    """Return the prefix of the XMP sidecars of a job's sources."""
+    return f"{job_prefix(job)}sidecars/"
+
+
+def sidecar(job: str, item: int, name: str) -> str:
+    """Return the key of an item's XMP sidecar, which keeps its file name."""
+    return f"{sidecars_prefix(job)}{_number(item)}/{check_name(name)}"
+
+
 def chunk_prefix(job: str, chunk: int) -> str:
     """Return the prefix of the objects of a chunk."""
     return f"{job_prefix(job)}chunks/{_number(chunk)}/"

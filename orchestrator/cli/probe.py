@@ -45,7 +45,8 @@ def probe(
     spec = spec_of(options)
     scale = network_scale(spec.model, settings)
     with gathered(sources, sequence, settings) as found:
-        files, notes = found if isinstance(found, Found) else find(found)
+        looked = found if isinstance(found, Found) else find(found)
+        files, notes = looked.files, looked.notes
         with closing(Confined(settings, ahead=False)) as confined:
             seen = [_look(file, spec, scale, confined) for file in files]
     if as_json:

@@ -17,6 +17,7 @@ from orchestrator.job_state import View, state
 from orchestrator.job_store import Records
 from orchestrator.jobs import retry
 from orchestrator.jobs.status import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress, rate
+from orchestrator.submission.neighbours import sidecar_name
 from stores.atomic_files import replacing
 from stores.ledger import Counts, Ledger
 from stores.storage import Storage, file_sha256
@@ -164,7 +165,20 @@ class Jobs:
             done += size
             if progress is not None:
                 progress(done, total)
+        self._deliver_sidecars(job, dict(zip((file.item for file in manifest.files), paths, strict=True)))
         return paths
+
+    def _deliver_sidecars(self, job: str, paths: dict[int, Path]) -> None:
+        """Write the XMP sidecars of sources beside their results; one that is there already with other bytes is left alone."""
+        prefix = keys.sidecars_prefix(job)
+        names = {item.n: item.name for item in self.job(job).items} if paths else {}
+        for key, _ in self._storage.list(prefix):
+            number, _, name = key[len(prefix) :].partition("/")
+            if number.isdecimal() and int(number) in paths:
+                place = sidecar_name(names[int(number)], paths[int(number)], name)
+                if not place.exists():
+                    with replacing(place) as part:
+                        part.write_bytes(self._storage.get(key))
 
     def _deliver(self, wanted: tuple[ResultFile, Path]) -> int:
         """Download one finished file, whole or not at all; leave an equal one with its modification time. Return its size."""

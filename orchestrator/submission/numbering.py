@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from contract.errors import BadInput, UsageError
-from orchestrator.submission.sources import NOT_MEDIA
+from orchestrator.submission.neighbours import described
 
 _NAME = re.compile(r"(.*?)([0-9]{1,18})(\.[^.]*)?", re.DOTALL)
 
@@ -27,7 +27,7 @@ def numbered(folder: Path, notes: list[str]) -> list[Path]:
     except OSError as error:
         raise BadInput(f"{folder} cannot be read ({error.strerror}); check its permissions.") from error
     for path in entries:
-        if path.name.startswith(".") or path.suffix.lower() in NOT_MEDIA:
+        if path.name.startswith(".") or described(path.name) is not None:
             notes.append(f"{path} is no image of the sequence and was left out")
             continue
         if path.is_dir():

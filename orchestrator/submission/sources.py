@@ -13,9 +13,7 @@ from typing import NamedTuple
 from contract import keys
 from contract.errors import BadInput, UsageError
 from contract.film import ImageSequence
-
-NOT_MEDIA = {".txt", ".md", ".csv", ".xml", ".json", ".pdf", ".db", ".ini", ".log", ".html", ".zip", ".ds_store"}
-"""Files that accompany sources in a folder: skipped with a note. Any other unreadable file fails alone."""
+from orchestrator.submission.neighbours import SIDECAR, Checksums, algorithm, beside, described, sidecar, stray
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class SourceFile:
     name: str
     explicit: bool
     sequence: ImageSequence | None = None
+    sidecar: Path | None = None
 
 
 class Found(NamedTuple):
@@ -36,6 +35,7 @@ class Found(NamedTuple):
 
     files: list[SourceFile]
     notes: list[str]
+    checksums: Checksums = Checksums(())
 
 
 def find(sources: Sequence[Path]) -> Found:
@@ -47,21 +47,31 @@ def find(sources: Sequence[Path]) -> Found:
         raise UsageError("no source was given; name at least one film, photograph or folder.")
     notes: list[str] = []
     files: list[SourceFile] = []
+    lists: list[Path] = []
+    sidecars: list[Path] = []
     for source in sources:
         try:
             mode = source.stat().st_mode
         except OSError as error:
             raise BadInput(f"{source} cannot be read ({error.strerror}); check the path.") from error
         if stat.S_ISREG(mode):
-            files.append(SourceFile(source, usable(source.name, notes), True))
+            files.append(SourceFile(source, usable(source.name, notes), True, sidecar=sidecar(source)))
+            lists += beside(source)
         elif stat.S_ISDIR(mode):
             prefix = "" if len(sources) == 1 else f"{source.resolve().name}/"
-            files += [SourceFile(path, usable(prefix + name, notes), False) for path, name in _walk(source, notes)]
+            walked = list(_walk(source, notes, lists, sidecars))
+            files += [
+                SourceFile(path, usable(prefix + name, notes), False, sidecar=sidecar(path) if sidecars else None)
+                for path, name in walked
+            ]
         else:
             raise BadInput(f"{source} is neither a file nor a folder; name a film, photograph or folder.")
     if not files:
         raise BadInput(f"{sources[0]} holds no films or photographs; name a folder that does.")
-    return Found(apart(files, notes), notes)
+    checksums = Checksums(lists)
+    notes += checksums.notes
+    notes += stray(sidecars, {file.sidecar: file for file in files if file.sidecar})
+    return Found(apart(files, notes), notes, checksums)
 
 
 def apart(files: Sequence[SourceFile], notes: list[str] | None = None) -> list[SourceFile]:
@@ -92,7 +102,7 @@ def _own(file: SourceFile) -> bool:
     return PurePosixPath(file.name).name == file.path.name
 
 
-def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
+def _walk(folder: Path, notes: list[str], lists: list[Path], sidecars: list[Path]) -> Iterator[tuple[Path, str]]:
     """(path, relative name) of the regular files below a folder; links to files are followed, links to folders are not.
 
     What cannot be looked at, a file or a folder, is among them: it fails by itself when it is read.
@@ -113,8 +123,13 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
             path = Path(base, name)
             if name.startswith("."):
                 notes.append(f"{path} is hidden and was left out")
-            elif path.suffix.lower() in NOT_MEDIA:
-                notes.append(f"{path} is not a film or photograph and was left out")
+            elif (what := described(name)) is not None:
+                if algorithm(name) is not None:
+                    lists.append(path)
+                elif path.suffix.lower() == SIDECAR:
+                    sidecars.append(path)
+                else:
+                    notes.append(f"{path} is {what} and was left out")
             elif (why := _left_out(path)) is not None:
                 notes.append(f"{path} is {why} and was left out")
             else:

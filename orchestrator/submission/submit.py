@@ -22,6 +22,7 @@ from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.job_store import Records
 from orchestrator.jobs.retry import missing_sources
 from orchestrator.sandbox.parent import Confined
+from orchestrator.submission.neighbours import carried_sidecar, clashes
 from orchestrator.submission.result_names import apart
 from orchestrator.submission.sources import Found, SourceFile, find
 from stores.ledger import Ledger
@@ -83,7 +84,8 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
     Raises BadInput for a source that the user named and that cannot be
     restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError and WeightsError.
     """
-    files, notes = sources if isinstance(sources, Found) else find(sources)
+    found = sources if isinstance(sources, Found) else find(sources)
+    files, notes = found.files, found.notes
     spec = resolve(spec, settings)
     scale = network_scale(spec.model, settings)
     refused: dict[int, str] = {}
@@ -91,11 +93,19 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
     with closing(Confined(settings, ahead=False)) as confined:
         for n, file in enumerate(files):
             try:
+                if mismatch := found.checksums.mismatch(file.path):
+                    refused[n] = f"{file.name} is damaged: {mismatch}"
+                    if file.explicit:
+                        raise BadInput(refused[n])
+                    drafts.append(_unread(n, file))
+                    continue
                 drafts.append(_draft(n, file, spec, scale, notes, confined))
             except OSError as error:
                 refused[n] = _unreadable(file, error)
                 drafts.append(_unread(n, file))
-    return Draft(tuple(files), tuple(apart(drafts, notes)), tuple(notes), refused)
+    items = tuple(apart(drafts, notes))
+    notes += clashes([item.result for item in items])
+    return Draft(tuple(files), items, tuple(notes), refused)
 
 
 def _unread(n: int, file: SourceFile) -> Item:
@@ -151,12 +161,12 @@ def submit(
     known = storage.exists(keys.job_spec(job.id))
     records = Records(storage)
     if not known:
-        _upload(job, files, stamps, refused, storage, tell)
+        _upload(job, files, stamps, refused, storage, tell, settings)
         _open_anew(job.id, records)
         storage.put(keys.job_spec(job.id), encode(job), if_absent=True)
     manifest = records.manifest(job.id)
     if known and (manifest is None or manifest.state == "failed") and (gone := missing_sources(records, job)):
-        _upload(job, files, stamps, refused, storage, tell, set(gone))
+        _upload(job, files, stamps, refused, storage, tell, settings, set(gone))
     if manifest is None:
         ledger.announce_job(job.id)
     return Submission(job, known, kept)
@@ -251,12 +261,14 @@ def _upload(
     refused: dict[int, str],
     storage: Storage,
     progress: Progress,
+    settings: Settings,
     only: Collection[int] | None = None,
 ) -> None:
     """Store the sources of `job`, or of the items `only`."""
     wanted = [(item, file) for item, file in zip(job.items, files, strict=True) if only is None or item.n in only]
     total = sum(item.size for item, _ in wanted)
     done = 0
+    scale = network_scale(job.spec.model, settings) if any(file.sidecar for _, file in wanted) else 1
 
     def send(pair: tuple[Item, SourceFile]) -> int:
         item, file = pair
@@ -265,6 +277,9 @@ def _upload(
             storage.put(keys.refused(job.id, item.n), reason.encode())
         elif file.sequence is not None:
             storage.put(keys.sequence(job.id, item.n), encode(file.sequence))
+        if file.sidecar is not None and not reason:
+            packet, _ = carried_sidecar(file.sidecar, file.path, item, job.spec, scale)
+            storage.put(keys.sidecar(job.id, item.n, file.sidecar.name), packet)
         return item.size
 
     for size in in_order(send, wanted, _AT_ONCE, "upload", AHEAD):
