@@ -30,7 +30,7 @@ colour tags. Each is restored in four ways: as one chunk, as about three and as 
 
 
 def row(material: Material, outcomes: list[Outcome]) -> tuple[str, bool]:
-    """A line of the table, and whether all ways gave what is expected."""
+    """Return a line of the table, and whether all ways gave what is expected."""
     good = all(o.as_expected(material.expect, material.says) for o in outcomes)
     first = outcomes[0]
     if not good:

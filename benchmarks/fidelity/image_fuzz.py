@@ -103,7 +103,7 @@ BASES: dict[str, Callable[[], bytes]] = {
 
 @functools.cache
 def base(name: str) -> bytes:
-    """The sound picture that cases of a name corrupt."""
+    """Return the sound picture that cases of a name corrupt."""
     return BASES[name]()
 
 

@@ -29,18 +29,18 @@ Signal = tuple[int, int]
 
 
 def described(signal: Signal) -> str:
-    """The signal in the field's words."""
+    """Return the signal in the field's words."""
     primaries = PRIMARIES[signal[0]][0] if signal[0] in PRIMARIES else f"primaries {signal[0]}"
     return f"{primaries}, {HDR.get(signal[1], 'linear light' if signal[1] == 8 else f'transfer {signal[1]}')}"
 
 
 def is_plain(signal: Signal) -> bool:
-    """True for what is taken for sRGB anyway: unspecified, or BT.709 primaries with the curve of sRGB or a television camera."""
+    """Return True for what is taken for sRGB anyway: unspecified, or BT.709 primaries with the curve of sRGB or a television camera."""
     return signal[0] in (0, 1, 2) and signal[1] in (0, 1, 2, 6, 13, 14, 15)
 
 
 def profile(signal: Signal, grey: bool) -> bytes | None:
-    """An ICC profile that says the same; None for HDR and for code points without a definition here."""
+    """Return an ICC profile that says the same; None for HDR and for code points without a definition here."""
     curve = _CURVES.get(signal[1] if signal[1] not in (0, 2) else 13)
     primaries = PRIMARIES.get(signal[0] if signal[0] not in (0, 2) else 1)
     if curve is None or primaries is None:
@@ -49,13 +49,13 @@ def profile(signal: Signal, grey: bool) -> bytes | None:
 
 
 def png_signal(chunks: dict[bytes, bytes]) -> Signal | None:
-    """The code points of a PNG's cICP chunk."""
+    """Return the code points of a PNG's cICP chunk."""
     data = chunks.get(b"cICP", b"")
     return (data[0], data[1]) if len(data) == 4 else None
 
 
 def png_profile(chunks: dict[bytes, bytes], grey: bool) -> bytes | None:
-    """A profile for a PNG that states gamma or primaries other than those of sRGB; None where it is to be taken for sRGB."""
+    """Return a profile for a PNG that states gamma or primaries other than those of sRGB; None where it is to be taken for sRGB."""
     if b"sRGB" in chunks or b"iCCP" in chunks or b"gAMA" not in chunks or len(chunks[b"gAMA"]) != 4:
         return None
     gamma = int.from_bytes(chunks[b"gAMA"], "big") / 100_000
@@ -79,7 +79,7 @@ _DEEPER = {b"meta": 4, b"iprp": 0, b"ipco": 0}
 
 
 def heif_properties(file: BinaryIO) -> dict[bytes, bytes]:
-    """The first property of each kind in a HEIF file: colr (that with nclx under b"nclx"), clli, mdcv, auxC and others."""
+    """Return the first property of each kind in a HEIF file: colr (that with nclx under b"nclx"), clli, mdcv, auxC and others."""
     found: dict[bytes, bytes] = {}
     for kind, data in _boxes(file, 0, file.seek(0, 2), 0):
         found.setdefault(b"nclx" if kind == b"colr" and data[:4] == b"nclx" else kind, data)
@@ -107,6 +107,6 @@ def _boxes(file: BinaryIO, at: int, end: int, depth: int) -> Iterator[tuple[byte
 
 
 def nclx_signal(properties: dict[bytes, bytes]) -> Signal | None:
-    """The code points of a HEIF file's nclx property."""
+    """Return the code points of a HEIF file's nclx property."""
     data = properties.get(b"nclx", b"")
     return (int.from_bytes(data[4:6], "big"), int.from_bytes(data[6:8], "big")) if len(data) >= 10 else None

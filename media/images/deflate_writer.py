@@ -124,7 +124,7 @@ def _paeth(rows: npt.NDArray[np.uint8], above: npt.NDArray[np.uint8], step: int)
 
 
 def _pieces(data: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of _PIECE."""
+    """Return the same bytes in pieces of _PIECE."""
     held = bytearray()
     for part in data:
         held += part

@@ -27,12 +27,12 @@ class Dpx(Struct, frozen=True):
 
 
 def is_dpx(head: bytes) -> bool:
-    """True when a file that begins with `head` is a DPX file."""
+    """Return True when a file that begins with `head` is a DPX file."""
     return head[:4] in MAGIC
 
 
 def read_header(data: bytes, name: str) -> Dpx:
-    """The header of the DPX file `data`, called `name` in messages.
+    """Return the header of the DPX file `data`, called `name` in messages.
 
     Raises BadInput when it is cut off or absurd, Unsupported for what FFmpeg's decoder would show without a word in
     another way than it is meant: turned pictures, more than one element.

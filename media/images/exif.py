@@ -30,7 +30,7 @@ _ELSEWHERE = frozenset({700, 33723, 34377, 34675, LAYERS}) | GEO
 
 
 def descriptive(page: Directory) -> Directory:
-    """What a TIFF directory says about the picture, without how its pixels are stored and what travels on its own."""
+    """Return what a TIFF directory says about the picture, without how its pixels are stored and what travels on its own."""
     kept = {t: v for t, v in page.tags.items() if t not in _STRUCTURAL | _ELSEWHERE and t not in tiff.CHILDREN}
     kept |= {t: page.tags[t] for t in _SCALE if t in page.tags}
     for tag in (tiff.ORIENTATION, tiff.X_RESOLUTION, tiff.Y_RESOLUTION, tiff.RESOLUTION_UNIT):
@@ -41,7 +41,7 @@ def descriptive(page: Directory) -> Directory:
 def updated(
     exif: bytes, size: tuple[int, int], scale: tuple[Fraction, Fraction], geometry: Geometry
 ) -> tuple[bytes, list[str]]:
-    """An EXIF block for an image that is now upright and `size` (width, height), and notes.
+    """Return an EXIF block for an image that is now upright and `size` (width, height), and notes.
 
     Resolutions are multiplied by `scale` (horizontal, vertical), and exchanged before when the image was turned by a quarter.
     Values are overwritten where they are. The thumbnail's directory is unlinked, because it shows the old picture.
@@ -132,7 +132,7 @@ def _turn(
 
 
 def resized(page: Directory, size: tuple[int, int]) -> Directory:
-    """A directory whose EXIF child names the new size, where it named one."""
+    """Return a directory whose EXIF child names the new size, where it named one."""
     exif = page.children.get(tiff.EXIF_IFD)
     if exif is None:
         return page
@@ -141,7 +141,7 @@ def resized(page: Directory, size: tuple[int, int]) -> Directory:
 
 
 def moved_page(page: Directory, geometry: Geometry) -> tuple[Directory, list[str]]:
-    """A directory whose EXIF child's tags about pixels are brought to the result, and notes."""
+    """Return a directory whose EXIF child's tags about pixels are brought to the result, and notes."""
     exif = page.children.get(tiff.EXIF_IFD)
     if exif is None:
         return page, []
@@ -150,7 +150,7 @@ def moved_page(page: Directory, geometry: Geometry) -> tuple[Directory, list[str
 
 
 def from_page(page: Directory, size: tuple[int, int], resolution: dict[int, Tag]) -> bytes | None:
-    """An EXIF block with what a TIFF directory says and the tags `resolution`, or None when that is nothing."""
+    """Return an EXIF block with what a TIFF directory says and the tags `resolution`, or None when that is nothing."""
     said = resized(descriptive(page), size)
     tags = {t: v for t, v in said.tags.items() if t not in (tiff.SUBFILE, *_SCALE) and v.kind <= 13} | resolution
     if not tags and not said.children:

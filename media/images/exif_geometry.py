@@ -17,7 +17,7 @@ UNUSUAL = "an EXIF tag about pixels is of an unusual type and was left out"
 def moved(
     values: dict[int, tuple[Fraction, ...]], geometry: Geometry
 ) -> tuple[dict[int, tuple[Fraction, ...]], list[str]]:
-    """New values of the tags in `values`, and notes; a tag that is missing from the result must be left out."""
+    """Return new values of the tags in `values`, and notes; a tag that is missing from the result must be left out."""
     made: dict[int, tuple[Fraction, ...]] = {}
     notes = []
     for tag, called in SUBJECTS.items():
@@ -41,7 +41,7 @@ def moved(
 
 
 def moved_directory(directory: Directory, geometry: Geometry) -> tuple[Directory, list[str]]:
-    """An EXIF directory with its tags about pixels brought to the result, and notes."""
+    """Return an EXIF directory with its tags about pixels brought to the result, and notes."""
     values = {
         tag: found
         for tag in (*SUBJECTS, FOCAL_X, FOCAL_Y)
@@ -55,7 +55,7 @@ def moved_directory(directory: Directory, geometry: Geometry) -> tuple[Directory
 
 
 def numbers(tag: Tag) -> tuple[Fraction, ...]:
-    """The values of a tag of whole numbers or rationals; empty for a rational without a denominator."""
+    """Return the values of a tag of whole numbers or rationals; empty for a rational without a denominator."""
     if tag.kind == 5:
         parts = struct.unpack(f"<{2 * tag.count}I", tag.data)
         pairs = list(zip(parts[::2], parts[1::2], strict=True))

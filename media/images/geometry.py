@@ -32,7 +32,7 @@ class Geometry:
         return self.result[0] / width, self.result[1] / height
 
     def share(self, x: float, y: float) -> tuple[float, float]:
-        """A point as shares (0 to 1) of the stored width and height, as shares of the result's."""
+        """Return a point as shares (0 to 1) of the stored width and height, as shares of the result's."""
         return {
             2: (1 - x, y),
             3: (1 - x, 1 - y),
@@ -44,7 +44,7 @@ class Geometry:
         }.get(self.orientation, (x, y))
 
     def share_box(self, box: Box) -> Box:
-        """A box as shares of the stored size, by its left upper corner, as shares of the result's."""
+        """Return a box as shares of the stored size, by its left upper corner, as shares of the result's."""
         left, top, width, height = box
         one, two = self.share(left, top), self.share(left + width, top + height)
         return min(one[0], two[0]), min(one[1], two[1]), abs(one[0] - two[0]), abs(one[1] - two[1])
@@ -54,18 +54,18 @@ class Geometry:
         return (height, width) if self.turned else (width, height)
 
     def point(self, x: float, y: float) -> tuple[float, float]:
-        """A point in stored pixels, in pixels of the result."""
+        """Return a point in stored pixels, in pixels of the result."""
         across, down = self.share(x / self.stored[0], y / self.stored[1])
         return across * self.result[0], down * self.result[1]
 
     def box(self, box: Box) -> Box:
-        """A box in stored pixels, in pixels of the result."""
+        """Return a box in stored pixels, in pixels of the result."""
         left, top, width, height = box
         one, two = self.point(left, top), self.point(left + width, top + height)
         return min(one[0], two[0]), min(one[1], two[1]), abs(one[0] - two[0]), abs(one[1] - two[1])
 
     def size(self, width: float, height: float) -> tuple[float, float]:
-        """A width and a height in stored pixels, in pixels of the result."""
+        """Return a width and a height in stored pixels, in pixels of the result."""
         width, height = self.extent(width, height)
         across, down = self.scale()
         return width * across, height * down

@@ -139,7 +139,7 @@ def read_pages(file: Path | BinaryIO, name: str) -> tuple[list[Page], list[str]]
 def _opened_page(
     file: Path | BinaryIO, index: int, page: Directory, what: str
 ) -> tuple[pyvips.Image, Literal["libvips", "tifffile"]]:
-    """A TIFF page's header and who decodes it: libvips, or tifffile where libvips stumbles over a tag."""
+    """Return a TIFF page's header and who decodes it: libvips, or tifffile where libvips stumbles over a tag."""
     decoder = tiff_samples.decoder(page, what)
     try:
         return vips.load(file, "tiff", what, page=index), decoder
@@ -153,7 +153,7 @@ def _opened_page(
 
 
 def _foreign(file: Path | BinaryIO, form: Format, name: str) -> tuple[list[Page], list[str]]:
-    """The only picture of a file that libvips does not read, and notes."""
+    """Return the only picture of a file that libvips does not read, and notes."""
     found = foreign.header(file, form, name)
     picture = Picture(
         format=form,
@@ -201,7 +201,7 @@ def opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO) -> Picture:
-    """The Picture of an opened libvips image; raises as `read_picture`."""
+    """Return the Picture of an opened libvips image; raises as `read_picture`."""
     if image.width * image.height > MAX_PIXELS or max(image.width, image.height) > MAX_SIDE:
         raise Unsupported(
             f"{name} says it is {image.width} x {image.height} pixels, but Respool takes at most {MAX_PIXELS} pixels and "
@@ -277,7 +277,7 @@ def _head(file: Path | BinaryIO, size: int = HEAD) -> bytes:
 
 
 def _lossless(form: Format, file: Path | BinaryIO) -> bool:
-    """False for JPEG, AVIF and lossy WebP: their pixels were already approximated once."""
+    """Return False for JPEG, AVIF and lossy WebP: their pixels were already approximated once."""
     if form == "webp":
         head = _head(file, 1 << 16)
         return b"VP8L" in head and b"VP8 " not in head
@@ -290,7 +290,7 @@ def _moving(file: Path | BinaryIO) -> bool:
 
 
 def _animated(file: Path | BinaryIO) -> bool:
-    """True when an acTL chunk stands before the first IDAT, as the APNG specification demands."""
+    """Return True when an acTL chunk stands before the first IDAT, as the APNG specification demands."""
     head = _head(file, 1 << 20)
     at = 8
     while at + 8 <= len(head):

@@ -17,7 +17,7 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 
 
 def rgb_profile(name: str, primaries: Sequence[float], curve: Curve) -> bytes:
-    """A display profile from chromaticities (x and y of red, green, blue, white) and one tone curve."""
+    """Return a display profile from chromaticities (x and y of red, green, blue, white) and one tone curve."""
     matrix = _adapted(primaries)
     tags = {b"wtpt": _xyz(_D50), b"desc": _text(name), b"cprt": _text("no copyright"), b"rTRC": _curve(curve)}
     tags |= {key: _xyz(matrix[:, n]) for n, key in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
@@ -25,7 +25,7 @@ def rgb_profile(name: str, primaries: Sequence[float], curve: Curve) -> bytes:
 
 
 def grey_profile(name: str, curve: Curve) -> bytes:
-    """A profile of grey from a tone curve."""
+    """Return a profile of grey from a tone curve."""
     return _profile(
         b"GRAY", {b"wtpt": _xyz(_D50), b"desc": _text(name), b"cprt": _text("no copyright"), b"kTRC": _curve(curve)}
     )

@@ -58,7 +58,7 @@ def _has_c2pa(data: bytes) -> bool:
 
 
 def _announced(found: Papers) -> bool:
-    """True when a manifest's first segment was met before: the following ones continue it."""
+    """Return True when a manifest's first segment was met before: the following ones continue it."""
     return any("C2PA" in note or "JUMBF" in note for note in found.notes)
 
 

@@ -151,7 +151,7 @@ def trailer(stream: BinaryIO) -> tuple[int, str] | None:
 
 
 def describe_trailer(head: bytes, tail: bytes) -> str:
-    """The field's name for data after a picture, from its first and last bytes."""
+    """Return the field's name for data after a picture, from its first and last bytes."""
     if b"MotionPhoto_Data" in head or head[4:8] == b"ftyp" or b"ftypmp4" in head or b"ftypisom" in head:
         return "a film (motion photo)"
     if tail.endswith(b"SEFT"):

@@ -24,7 +24,7 @@ class Density:
         return self.x * factor, self.y * factor
 
     def scaled(self, x: Fraction, y: Fraction) -> Density:
-        """The density at which `x` and `y` times as many pixels fill the same paper."""
+        """Return the density at which `x` and `y` times as many pixels fill the same paper."""
         return Density(self.x * x, self.y * y, self.unit)
 
     def turned(self) -> Density:

@@ -89,7 +89,7 @@ def _trailer(file: BinaryIO) -> list[str]:
 
 
 def _joined(xmp: bytes | None, extended: dict[bytes, dict[int, bytes]]) -> tuple[bytes | None, list[str]]:
-    """The packet with its extension put back into it, so that other formats can hold it whole."""
+    """Return the packet with its extension put back into it, so that other formats can hold it whole."""
     for digest, parts in extended.items():
         whole = b"".join(parts[at] for at in sorted(parts))
         if (
@@ -130,7 +130,7 @@ def write(plain: Path, papers: Papers, out: Path) -> list[str]:
 
 
 def _xmp(packet: bytes, notes: list[str]) -> list[bytes]:
-    """The packet in one segment, or with what does not fit in extended XMP (XMP part 3, 1.1.3.1)."""
+    """Return the packet in one segment, or with what does not fit in extended XMP (XMP part 3, 1.1.3.1)."""
     if len(XMP) + len(packet) <= MOST:
         return [_segment(0xE1, XMP + packet)]
     try:

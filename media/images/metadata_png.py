@@ -110,7 +110,7 @@ def _other(found: Papers, kind: bytes, data: bytes) -> Papers:
 
 
 def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
-    """The chunks about colour of a PNG, which stand before its pixels."""
+    """Return the chunks about colour of a PNG, which stand before its pixels."""
     found = {}
     for kind, data, _ in chunks(file):
         if kind == b"IDAT":
@@ -121,7 +121,7 @@ def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
 
 
 def legacy_orientation(file: BinaryIO) -> int:
-    """The orientation in an EXIF block that an old program wrote as text; 1 where there is none."""
+    """Return the orientation in an EXIF block that an old program wrote as text; 1 where there is none."""
     found = Papers()
     for kind, data, _ in chunks(file):
         if kind == b"eXIf":

@@ -61,7 +61,7 @@ _DESCRIPTION = 270
 
 
 def _without_stale(page: Directory) -> tuple[Directory, list[str]]:
-    """A directory without what tells of the pixels before, and notes."""
+    """Return a directory without what tells of the pixels before, and notes."""
     gone = {called for tag, called in _STALE.items() if tag in page.tags and called}
     tags = {tag: value for tag, value in page.tags.items() if tag not in _STALE}
     description = tags[_DESCRIPTION].data[:4096] if _DESCRIPTION in tags else b""
@@ -76,7 +76,7 @@ def _without_stale(page: Directory) -> tuple[Directory, list[str]]:
 
 
 def density(page: Directory) -> Density | None:
-    """The resolution that a directory states, or None; a unit that is missing is the inch (TIFF 6.0, section 3)."""
+    """Return the resolution that a directory states, or None; a unit that is missing is the inch (TIFF 6.0, section 3)."""
     values = []
     for tag in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION):
         found = page.tags.get(tag)
@@ -164,7 +164,7 @@ def _joined(bands: Sequence[tuple[Directory, int]], height: int, big: bool) -> D
 
 
 def _with(page: Directory, papers: Papers, size: tuple[int, int]) -> Directory:
-    """The encoder's directory with the source's descriptive tags and blocks; what says how pixels are stored stays the encoder's."""
+    """Return the encoder's directory with the source's descriptive tags and blocks; what says how pixels are stored stays the encoder's."""
     tags = {t: v for t, v in page.tags.items() if t not in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION, tiff.RESOLUTION_UNIT)}
     children: dict[int, Directory] = {}
     if papers.page is not None:

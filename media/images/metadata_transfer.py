@@ -50,7 +50,7 @@ def told(papers: Papers, made: Making | None, plain: Sequence[Path]) -> tuple[Pa
 
 
 def read_papers(file: Path | BinaryIO, page: Page, name: str) -> Papers:
-    """The metadata of one page of a source. AVIF's comes from libvips' own fields."""
+    """Return the metadata of one page of a source. AVIF's comes from libvips' own fields."""
     picture = page.picture
     if picture.format in FOREIGN:
         papers = foreign.header(file, picture.format, name).papers
@@ -182,7 +182,7 @@ def _colours(papers: Papers, picture: Picture, target: Target) -> tuple[Papers, 
 
 
 def _others(papers: Papers, picture: Picture, target: Target) -> tuple[Papers, list[str]]:
-    """What is carried as it is goes into the same format only."""
+    """Keep what is carried as it is only where source and result have the same format."""
     if target.format == picture.format or not papers.others:
         return papers, []
     names = ", ".join(

@@ -108,7 +108,7 @@ def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: F
 
 
 def choose_for(picture: Picture, name: str, spec: Spec, network_scale: int) -> Target:
-    """What the file called `name` is to hold: as `choose`, in the format of its suffix when that is another one."""
+    """Return what the file called `name` is to hold: as `choose`, in the format of its suffix when that is another one."""
     target = choose(picture, name, spec, network_scale)
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in OWN_SUFFIXES[target.format]:
@@ -129,7 +129,7 @@ def result_name(name: str, target: Target) -> str:
 
 
 def _cannot(form: Format, side: int, depth: int, alpha: bool) -> str | None:
-    """What of the result `form` cannot hold, or None."""
+    """Return what of the result `form` cannot hold, or None."""
     if side > LIMITS.get(form, side):
         return f"{side} pixels a side"
     if depth > max(DEPTHS[form]):

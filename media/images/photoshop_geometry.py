@@ -17,7 +17,7 @@ _KNOTS = (1, 2, 4, 5)
 
 
 def resources(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """(number, name as stored, data) of each resource; ends quietly where the structure does."""
+    """Return (number, name as stored, data) of each resource; ends quietly where the structure does."""
     at = 0
     while at + 12 <= len(block) and block[at : at + 4] == b"8BIM":
         number = int.from_bytes(block[at + 4 : at + 6], "big")
@@ -77,7 +77,7 @@ def _guides(data: bytes, geometry: Geometry) -> bytes:
 
 
 def _path(data: bytes, geometry: Geometry) -> bytes:
-    """Records of 26 bytes; knots hold three points (y, x) as shares in 8.24 fixed point. Shares do not change with the size."""
+    """Move the knots of a path: records of 26 bytes, whose knots hold three points (y, x) as shares in 8.24 fixed point. Shares do not change with the size."""
     made = b""
     for at in range(0, len(data) - 25, 26):
         record = data[at : at + 26]

@@ -40,14 +40,14 @@ def container(depth: int) -> int:
 
 
 def sample_type(depth: int) -> np.dtype[np.generic]:
-    """The numpy type of raw samples of `depth` bits."""
+    """Return the numpy type of raw samples of `depth` bits."""
     return np.dtype({8: np.uint8, 16: np.uint16, 32: np.float32}[container(depth)])
 
 
 def source_samples(
     file: Path, picture: Picture, name: str, page: int, fail_on: FailOn, access: str = "sequential"
 ) -> pyvips.Image:
-    """The samples of one page as they are stored, before turning and conversion; raises BadInput naming `name`.
+    """Return the samples of one page as they are stored, before turning and conversion; raises BadInput naming `name`.
 
     `fail_on` is libvips' own: "warning" makes a decoder's complaint an error, "none" reads on with whatever the decoder fills in.
     """
@@ -64,7 +64,7 @@ def source_samples(
 def open_pixels(
     file: Path, picture: Picture, name: str, fail_on: FailOn = "warning", page: int = 0, anywhere: bool = False
 ) -> pyvips.Image:
-    """The source as upright grey or RGB, with its alpha last, in the raw form of its depth; decoded row by row as asked for.
+    """Return the source as upright grey or RGB, with its alpha last, in the raw form of its depth; decoded row by row as asked for.
 
     `fail_on` as in `source_samples`; `anywhere` lets rows be read in any order, from a decoded copy that
     libvips keeps (on disk when large). Raises BadInput naming `name`.
@@ -113,7 +113,7 @@ class RawPixels:
                 yield data.reshape(height, target.width, self._bands)
 
     def image(self) -> pyvips.Image:
-        """The same for libvips, which maps the file piece by piece."""
+        """Return the same for libvips, which maps the file piece by piece."""
         target = self._target
         form, meaning = _FORMATS[container(target.depth)], _interpretation(target)
         path, access = str(self._path), "sequential"

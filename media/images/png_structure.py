@@ -73,7 +73,7 @@ def read_structure(file: Path) -> PngStructure:
 
 
 def has_end(file: Path) -> bool:
-    """True when the chunks of `file` reach an end chunk."""
+    """Return True when the chunks of `file` reach an end chunk."""
     with file.open("rb") as stream:
         return any(kind == b"IEND" and whole for kind, _, _, whole in chunks(stream))
 

@@ -45,7 +45,7 @@ class Packet:
         self.root: Element = root
 
     def properties(self) -> Iterator[tuple[Element, Element | None, str]]:
-        """(description, element, qualified name) of each top-level property; the element is None for one written as an attribute."""
+        """Return (description, element, qualified name) of each top-level property; the element is None for one written as an attribute."""
         for description in list(self.root.iter(name(RDF, "Description"))):
             if description not in self._top():
                 continue
@@ -59,7 +59,7 @@ class Packet:
         return [child for rdf in self.root.iter(name(RDF, "RDF")) for child in rdf]
 
     def encode(self) -> bytes:
-        """The packet with its tree as it is now."""
+        """Return the packet with its tree as it is now."""
         for uri, prefix in self.prefixes.items():
             if prefix and prefix != "xml" and not _RESERVED.match(prefix):
                 ET.register_namespace(prefix, uri)
@@ -68,13 +68,13 @@ class Packet:
 
 
 def items(element: Element) -> list[Element]:
-    """The members of a property's Bag, Seq or Alt; the property itself when it has none."""
+    """Return the members of a property's Bag, Seq or Alt; the property itself when it has none."""
     found = [child for box in element for child in box if box.tag in (name(RDF, k) for k in ("Bag", "Seq", "Alt"))]
     return found or [element]
 
 
 def field(node: Element, key: str) -> str | None:
-    """The text of a structure's field, written as an attribute or as an element, in the node or its rdf:Description."""
+    """Return the text of a structure's field, written as an attribute or as an element, in the node or its rdf:Description."""
     for holder in (node, *node.findall(name(RDF, "Description"))):
         if key in holder.attrib:
             return holder.attrib[key]
@@ -85,7 +85,7 @@ def field(node: Element, key: str) -> str | None:
 
 
 def struct(node: Element, key: str) -> Element | None:
-    """A structure's field that is a structure or an array itself."""
+    """Return a structure's field that is a structure or an array itself."""
     for holder in (node, *node.findall(name(RDF, "Description"))):
         child = holder.find(key)
         if child is not None:

@@ -73,7 +73,7 @@ def _webp(file: Path, page: Page) -> Opinion:
 
 
 def _ffmpeg(codec: str, file: Path, width: int, height: int, shift: int) -> Opinion:
-    """The picture as FFmpeg decodes it, at 1 / 2^shift of its size."""
+    """Return the picture as FFmpeg decodes it, at 1 / 2^shift of its size."""
     name = f"FFmpeg's {codec} decoder"
     data = file.read_bytes()
     packet = av.Packet(len(data))

@@ -91,7 +91,7 @@ def _top(page: tifffile.TiffPage) -> float:
 
 
 def _expanded(samples: np.ndarray[Any, Any], page: tifffile.TiffPage) -> np.ndarray[Any, Any]:
-    """A decoded strip, h x w x samples, with its palette applied."""
+    """Return a decoded strip, h x w x samples, with its palette applied."""
     if page.photometric == PHOTOMETRIC.PALETTE and page.colormap is not None:
         colours: np.ndarray[Any, Any] = (page.colormap >> 8).astype(np.uint8).T[samples[..., 0]]
         return colours

@@ -48,7 +48,7 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 
 def sniff(head: bytes) -> Format | None:
-    """The format that a file beginning with `head` is in, or None when it is no image that Respool restores."""
+    """Return the format that a file beginning with `head` is in, or None when it is no image that Respool restores."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -113,7 +113,7 @@ _REFUSED: tuple[tuple[bytes, str], ...] = (
 
 
 def refused(head: bytes) -> str | None:
-    """The name of a well-known image format that Respool does not restore, or None."""
+    """Return the name of a well-known image format that Respool does not restore, or None."""
     if is_dpx(head):
         return "DPX"
     if head[4:12] == b"ftypcrx ":
@@ -133,7 +133,7 @@ _MOST_BOXES = 64
 
 
 def moving(file: BinaryIO) -> bool:
-    """True when an AVIF holds a film beside (or instead of) its picture: a movie box among its outermost boxes."""
+    """Return True when an AVIF holds a film beside (or instead of) its picture: a movie box among its outermost boxes."""
     at = 0
     for _ in range(_MOST_BOXES):
         file.seek(at)

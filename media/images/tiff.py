@@ -40,7 +40,7 @@ class Tag:
     data: bytes
 
     def numbers(self) -> tuple[int, ...]:
-        """The values of a BYTE, SHORT, LONG, LONG8 or IFD tag; empty for other types."""
+        """Return the values of a BYTE, SHORT, LONG, LONG8 or IFD tag; empty for other types."""
         code = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(self.kind)
         return struct.unpack(f"<{self.count}{code}", self.data) if code else ()
 
@@ -129,12 +129,12 @@ def directories(file: BinaryIO, what: str, notes: list[str] | None = None) -> It
 
 
 def read_directory(file: BinaryIO, form: Layout, offset: int, what: str) -> Directory:
-    """The directory at `offset` without its children and without values that cannot be read; raises BadInput when it is broken."""
+    """Return the directory at `offset` without its children and without values that cannot be read; raises BadInput when it is broken."""
     return Directory(_read_tags(file, form, offset, what, [])[0])
 
 
 def parse(block: bytes, what: str, notes: list[str] | None = None) -> Directory:
-    """The first directory of an EXIF block, with its children; raises BadInput when it is broken. `notes` as in `directories`."""
+    """Return the first directory of an EXIF block, with its children; raises BadInput when it is broken. `notes` as in `directories`."""
     return next(directories(io.BytesIO(block), what, notes), Directory({}))
 
 
@@ -165,7 +165,7 @@ def _children(
 def _read_tags(
     file: BinaryIO, form: Layout, offset: int, what: str, notes: list[str] | None
 ) -> tuple[dict[int, Tag], int]:
-    """The tags of the directory at `offset`, and the offset of the next one."""
+    """Return the tags of the directory at `offset`, and the offset of the next one."""
     broken = BadInput(f"{what} has a broken TIFF directory at byte {offset}; check it with the program that wrote it.")
     file.seek(offset)
     head = file.read(8 if form.big else 2)
@@ -244,7 +244,7 @@ def _append(file: BinaryIO, data: bytes) -> int:
 
 
 def block(directory: Directory) -> bytes:
-    """An EXIF block (little-endian TIFF in memory) that holds one directory and its children."""
+    """Return an EXIF block (little-endian TIFF in memory) that holds one directory and its children."""
     file = io.BytesIO()
     file.write(b"II*\0\0\0\0\0")
     at = append(file, directory, big=False)

@@ -57,7 +57,7 @@ def check(page: Directory, name: str) -> None:
 
 
 def extra_meaning(page: Directory) -> Extra:
-    """What the directory says of the band beyond its colours; `unspecified` where it says nothing."""
+    """Return what the directory says of the band beyond its colours; `unspecified` where it says nothing."""
     found = page.tags.get(EXTRA_SAMPLES)
     values = found.numbers() if found else ()
     return {1: "premultiplied", 2: "alpha"}.get(values[0] if values else 0, "unspecified")  # type: ignore[return-value]  # literals
@@ -84,7 +84,7 @@ _MAX_SAMPLE, _S_MAX_SAMPLE = 281, 341
 
 
 def white(page: Directory) -> float | None:
-    """The stated largest sample (SMaxSampleValue, MaxSampleValue), as a share of the largest that its type holds (floats: as it is).
+    """Return the stated largest sample (SMaxSampleValue, MaxSampleValue), as a share of the largest that its type holds (floats: as it is).
 
     None where it is not stated, or at least half of what the type holds: then it tells of the picture's contents, not of its scale.
     """

@@ -30,14 +30,14 @@ _PATH = re.compile(r"^/\S*: ")
 
 
 def sentence(error: pyvips.Error) -> str:
-    """What libvips says of an error, in one line without its boilerplate and scratch files' paths, at most 300 characters."""
+    """Return what libvips says of an error, in one line without its boilerplate and scratch files' paths, at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith("unable to call")]
     return "; ".join(dict.fromkeys(_PATH.sub("", line) for line in said or lines))[:300]
 
 
 def source(file: Path | BinaryIO | bytes) -> pyvips.Source:
-    """A libvips source over a path, a seekable binary file, or bytes.
+    """Return a libvips source over a path, a seekable binary file, or bytes.
 
     Pixels may be decoded long after this: bytes must live as long, and a file's callbacks do not, so that only its header
     is to be read.

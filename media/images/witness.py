@@ -164,7 +164,7 @@ def _repaired(file: Path, page: Page, scratch: Path) -> tuple[Path, str, str] | 
 
 
 def _damaged(file: Path, page: Page, name: str, strict: _Reading, height: int, why: str) -> Verdict:
-    """A verdict on a page of which libvips complains, after a second reading that ignores complaints."""
+    """Return a verdict on a page of which libvips complains, after a second reading that ignores complaints."""
     lenient = _read(file, page, name, "none")
     rows = min(height, max(strict.rows, lenient.rows - lenient.empty))
     reason = why or strict.complaint or lenient.complaint
@@ -197,7 +197,7 @@ def _agreed(file: Path, page: Page, lenient: _Reading, height: int, reason: str)
 
 
 def _compared(file: Path, page: Page, first: _Reading, height: int, notes: list[str], second: bool) -> Verdict:
-    """A verdict on a page that libvips reads without complaint, held against the second reader."""
+    """Return a verdict on a page that libvips reads without complaint, held against the second reader."""
     if not second:
         return Verdict(file, height, height, "", tuple(notes))
     try:
@@ -239,7 +239,7 @@ def _inflated(file: Path, height: int, notes: list[str]) -> Verdict:
 
 
 def _differing(first: Means, other: Opinion) -> str | None:
-    """The rows in which two readers differ by more than decoders do; None where they agree or nothing can be compared."""
+    """Return the rows in which two readers differ by more than decoders do; None where they agree or nothing can be compared."""
     if other.means is None or other.means.shape[:2] != first.shape[:2]:
         return None
     bands = min(first.shape[2], other.means.shape[2])

@@ -44,7 +44,7 @@ def told(packet: bytes | None, made: Making) -> tuple[bytes, list[str]]:
 
 
 def found(packet: bytes | None) -> Making | None:
-    """What `told` wrote into a packet; None when it did not."""
+    """Return what `told` wrote into a packet; None when it did not."""
     if packet is None:
         return None
     match = re.search(rb"<respool:record>(.*?)</respool:record>", packet, re.S)
@@ -57,7 +57,7 @@ def found(packet: bytes | None) -> Making | None:
 
 
 def _sound(packet: bytes) -> bool:
-    """True for XML that can be added to: well-formed, in UTF-8, without a document type, with one rdf:RDF."""
+    """Return True for XML that can be added to: well-formed, in UTF-8, without a document type, with one rdf:RDF."""
     if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet or _END not in packet:
         return False
     try:
@@ -72,7 +72,7 @@ def _source_type(made: Making) -> str:
 
 
 def _redeclared(packet: bytes, made: Making) -> tuple[bytes, bool]:
-    """A packet whose digital source type, whatever form it is written in, is the result's."""
+    """Return a packet whose digital source type, whatever form it is written in, is the result's."""
     value = _source_type(made).encode()
     plain = re.sub(rb"(DigitalSourceType\s*=\s*)([\"'])[^\"']*\2", rb"\g<1>\g<2>" + value + rb"\g<2>", packet)
     plain = re.sub(rb"(<[\w.-]+:DigitalSourceType>)[^<]*(</)", rb"\g<1>" + value + rb"\g<2>", plain)

@@ -47,7 +47,7 @@ Rule = Callable[[Element, Element | None, str, Context], bool]
 
 
 def _number(text: str | None) -> float | None:
-    """A number, or a rational as XMP writes those of EXIF."""
+    """Return a number, or a rational as XMP writes those of EXIF."""
     try:
         return float(Fraction(text.strip())) if text else None
     except (ValueError, ZeroDivisionError):

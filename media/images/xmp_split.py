@@ -15,7 +15,7 @@ _ROOM = 400
 
 
 def split(packet: bytes, most: int) -> tuple[bytes, bytes]:
-    """(main packet of at most `most` bytes, extension). The longest properties go first, so that titles and names stay in the main one.
+    """Return (main packet of at most `most` bytes, extension). The longest properties go first, so that titles and names stay in the main one.
 
     Raises ValueError for a packet that is broken or cannot be brought under `most`.
     """
@@ -53,7 +53,7 @@ def _length(part: tuple[Element, Element | None, str]) -> int:
 
 
 def join(packet: bytes, extension: bytes) -> bytes:
-    """The packet with the extension's properties in it, and without the announcement. Raises ValueError when either is broken."""
+    """Return the packet with the extension's properties in it, and without the announcement. Raises ValueError when either is broken."""
     main, more = Packet(packet), Packet(extension)
     holder = next(iter(main.root.iter(name(RDF, "RDF"))), None)
     if holder is None:

@@ -88,7 +88,7 @@ _BSD = re.compile(r"^(?:MD5|SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9A-Fa-f]{32
 
 
 def described(name: str) -> str | None:
-    """What a file beside sources is, by its name; None for one that may be a source."""
+    """Return what a file beside sources is, by its name; None for one that may be a source."""
     low = name.lower()
     suffix = PurePosixPath(low).suffix
     if low in _SYSTEM or suffix in _BROWSERS:
@@ -103,7 +103,7 @@ def described(name: str) -> str | None:
 
 
 def algorithm(name: str) -> str | None:
-    """The hash of a file of checksums, by its name; None for another file."""
+    """Return the hash of a file of checksums, by its name; None for another file."""
     low = PurePosixPath(name.lower())
     known = ALGORITHMS.get(low.suffix) or _LISTS.get(low.stem if low.suffix == ".txt" else low.name)
     found = re.match(r"(?:tag)?manifest-(md5|sha1|sha256|sha512)\.txt$", low.name)
@@ -163,13 +163,13 @@ class Checksums:
 
 
 def beside(path: Path) -> list[Path]:
-    """The lists of checksums that belong to a file that was named by itself."""
+    """Return the lists of checksums that belong to a file that was named by itself."""
     names = [path.name + suffix for suffix in ALGORITHMS] + [path.stem + suffix for suffix in ALGORITHMS]
     return [place for name in names if (place := path.with_name(name)).is_file()]
 
 
 def sidecar(path: Path) -> Path | None:
-    """The XMP sidecar of a source: photo.jpg.xmp before photo.xmp, in any case of the suffix."""
+    """Return the XMP sidecar of a source: photo.jpg.xmp before photo.xmp, in any case of the suffix."""
     for name in (path.name + SIDECAR, path.name + SIDECAR.upper(), path.stem + SIDECAR, path.stem + SIDECAR.upper()):
         place = path.with_name(name)
         if place != path and place.is_file() and place.stat().st_size <= MOST_SIDECAR:
@@ -178,7 +178,7 @@ def sidecar(path: Path) -> Path | None:
 
 
 def carried_sidecar(place: Path, source: Path, item: Item, spec: Spec, scale: int) -> tuple[bytes, list[str]]:
-    """A sidecar's bytes for the result of `item`, with what is about pixels brought to it, and notes. Raises OSError."""
+    """Return a sidecar's bytes for the result of `item`, with what is about pixels brought to it, and notes. Raises OSError."""
     packet = place.read_bytes()
     if item.kind != "image":
         return packet, []
@@ -198,7 +198,7 @@ def sidecar_name(source: str, result: Path, place: str) -> Path:
 
 
 def clashes(names: Sequence[str]) -> list[str]:
-    """Notes on results whose names are one where case or the form of Unicode is ignored, as on Windows, macOS and SMB shares."""
+    """Return notes on results whose names are one where case or the form of Unicode is ignored, as on Windows, macOS and SMB shares."""
     seen: dict[str, str] = {}
     notes = []
     for name in sorted(names):
@@ -212,5 +212,5 @@ def clashes(names: Sequence[str]) -> list[str]:
 
 
 def stray(places: Iterable[Path], used: Mapping[Path, object]) -> list[str]:
-    """Notes on sidecars that belong to no source."""
+    """Return notes on sidecars that belong to no source."""
     return [f"{place} is an XMP sidecar of no source and was left out" for place in places if place not in used]

@@ -20,7 +20,7 @@ _VIPS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 
 
 def _module(form: Format) -> Callable[[BinaryIO, str, bool], Foreign]:
-    """The reader of a format; its libraries are imported when a file of the format is met."""
+    """Return the reader of a format; its libraries are imported when a file of the format is met."""
     if form == "jp2":
         from media.images.foreign.jpeg2000 import read
     elif form == "pnm":
@@ -48,7 +48,7 @@ def header(file: Path | BinaryIO, form: Format, name: str) -> Foreign:
 
 
 def load(file: Path, form: Format, name: str) -> pyvips.Image:
-    """The samples of a foreign file; raises BadInput naming `name` for one that cannot be decoded."""
+    """Return the samples of a foreign file; raises BadInput naming `name` for one that cannot be decoded."""
     header(file, form, name)  # sizes are checked before memory is taken
     found = _read(file, form, name, True)
     assert found.samples is not None
@@ -61,7 +61,7 @@ def load(file: Path, form: Format, name: str) -> pyvips.Image:
 
 
 def image_of(samples: npt.NDArray[Any]) -> pyvips.Image:
-    """Samples H x W x C, uint8, uint16 or float32, as an image of libvips, with the meaning that their number has."""
+    """Return samples H x W x C, uint8, uint16 or float32, as an image of libvips, with the meaning that their number has."""
     height, width, bands = samples.shape
     image = pyvips.Image.new_from_memory(samples, width, height, bands, _VIPS[samples.dtype.name])
     deep = samples.dtype.name != "uint8"

@@ -31,7 +31,7 @@ _ICC, _EXIF, _XMP, _RESOLUTION = 0x040F, 0x0422, 0x0424, 0x03ED
 
 
 def reader(form: Format) -> Callable[[BinaryIO, str, bool], Foreign]:
-    """The reader of BMP, GIF or PSD."""
+    """Return the reader of BMP, GIF or PSD."""
 
     def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
         Image.MAX_IMAGE_PIXELS = None  # the caller checks sizes

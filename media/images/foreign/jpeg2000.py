@@ -112,7 +112,7 @@ def _papers(boxes: list[tuple[bytes, bytes]]) -> tuple[Papers, bool, bool, str]:
 
 
 def _density(data: bytes) -> Density | None:
-    """The capture or display resolution of a res box, in pixels per metre."""
+    """Return the capture or display resolution of a res box, in pixels per metre."""
     for kind in (b"resc", b"resd"):
         for found, body in _boxes(data, 0, len(data)):
             if found == kind and len(body) >= 10:

@@ -34,7 +34,7 @@ class Foreign:
 
 
 def widened(samples: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
-    """Samples of `bits` (1 to 16) bits scaled to the whole of uint8 or uint16, H x W x C."""
+    """Return samples of `bits` (1 to 16) bits scaled to the whole of uint8 or uint16, H x W x C."""
     if samples.ndim == 2:
         samples = samples[..., None]
     top, white = (1 << bits) - 1, 255 if bits <= 8 else 65535

@@ -37,7 +37,7 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
 
 
 def _number(stream: BinaryIO, comments: list[bytes]) -> int:
-    """The next number of a header, past white space and comments; consumes the one white byte after it."""
+    """Return the next number of a header, past white space and comments; consumes the one white byte after it."""
     digits = b""
     while len(byte := stream.read(1)) == 1:
         if byte == b"#":

@@ -21,7 +21,7 @@ _KNOWN = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTO
 
 
 def load(file: Path, index: int, name: str, grey: bool, lenient: bool = False) -> pyvips.Image:
-    """The samples of one page as libvips would give them: white is large, palettes are expanded (to one band where they are `grey`), planes are interleaved.
+    """Return the samples of one page as libvips would give them: white is large, palettes are expanded (to one band where they are `grey`), planes are interleaved.
 
     With `lenient`, strips that cannot be decoded stay black. Raises BadInput naming `name` for damage, Unsupported for a kind of samples.
     """
@@ -38,7 +38,7 @@ def load(file: Path, index: int, name: str, grey: bool, lenient: bool = False) -
 
 
 def _samples(found: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[npt.NDArray[Any], str]:
-    """Samples H x W x C, and what could not be decoded."""
+    """Return samples H x W x C, and what could not be decoded."""
     assert page.dtype is not None
     shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
     size = int(np.prod(shape)) * page.dtype.itemsize
