@@ -1,4 +1,4 @@
-"""What a user sees of a run on its way: one line that changes on a terminal, a line every few seconds elsewhere; on stderr."""
+"""The progress of a run on stderr: one line that is updated on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 

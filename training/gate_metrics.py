@@ -1,4 +1,4 @@
-"""What the gate measures on one picture: fidelity, levels, colours, grey, differences between frames. Pure arithmetic."""
+"""The gate's measures of one image: fidelity, levels, colours, grey, differences between frames. Pure arithmetic."""
 
 from __future__ import annotations
 

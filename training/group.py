@@ -15,7 +15,7 @@ _PATIENCE = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Group:
-    """This process among `size`; a single process talks to nobody."""
+    """This process among `size`; a single process does not communicate."""
 
     rank: int = 0
     size: int = 1

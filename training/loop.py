@@ -165,7 +165,7 @@ class Trainer:
                     finished,
                 )
             )
-        self.group.collect("committed")  # nobody goes on before the checkpoint counts
+        self.group.collect("committed")  # no process continues before the checkpoint is committed
 
     def _restore(self) -> bool:
         """Take the newest whole checkpoint over; False when there is none."""

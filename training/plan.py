@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for. Either `clean` with `damage`, or `low` and `high`; `parent` is None from scratch."""
+    """The requested training. It has either `clean` and `damage`, or `low` and `high`; `parent` is None from scratch."""
 
     name: str
     recipe: Recipe

@@ -21,7 +21,7 @@ _WARM = 10
 
 @dataclass
 class Counts:
-    """What is counted; in the checkpoint, so that a resumed run counts on."""
+    """The counters of a run; the checkpoint has them, so that a resumed run continues to count."""
 
     step: int = 0
     rewinds: int = 0

@@ -32,7 +32,7 @@ _GROWS_AFTER = 2000
 
 @dataclass
 class Outcome:
-    """What a step came to. `flags` are the sums over all processes of the flags that each gave."""
+    """The result of a step. `flags` are the sums over all processes of their flags."""
 
     losses: dict[str, float]
     finite: bool
@@ -60,9 +60,9 @@ class Stepper:
         own, judge = self._flat(self.state.generator), self._flat(self.state.discriminator)
         extra = torch.tensor([*(losses[name] for name in LOSSES), *flags], device=self.device)
         flat = self.group.add(torch.cat((own, judge, extra)))
-        told = [float(value) for value in flat[own.numel() + judge.numel() :]]
+        totals = [float(value) for value in flat[own.numel() + judge.numel() :]]
         gradients = flat[: own.numel() + judge.numel()]
-        finite = bool(gradients.isfinite().all()) and all(math.isfinite(value) for value in told)
+        finite = bool(gradients.isfinite().all()) and all(math.isfinite(value) for value in totals)
         counts = self.state.counts
         if finite:
             gradients /= counts.loss_scale
@@ -73,7 +73,7 @@ class Stepper:
         self._count(finite)
         if finite:
             self.state.average(self.recipe.ema)
-        return Outcome(dict(zip(LOSSES, told, strict=False)), finite, told[len(LOSSES) :])
+        return Outcome(dict(zip(LOSSES, totals, strict=False)), finite, totals[len(LOSSES) :])
 
     def _count(self, finite: bool) -> None:
         counts = self.state.counts

@@ -31,9 +31,9 @@ from training.checkpoints import Checkpoints
 MOST_FRUITLESS = 4
 """Attempts in a row without a new checkpoint after which the run is given up."""
 _SILENT_S = 900.0
-"""A group that reports nothing for so long hangs, and is ended."""
+"""Seconds without a report after which a group is considered hanging and is ended."""
 _STOP_S = 120.0
-"""How long a group may take to write its last checkpoint."""
+"""Longest time for a group to write its last checkpoint."""
 _PAUSE_S = 1.0
 _LAST_LINES = 5
 
@@ -74,7 +74,7 @@ class Supervisor:
     def train(self) -> bool:
         """Start groups until the run is finished, True, or stopped, False; raise TrainingFailed when it cannot go on."""
         fruitless, attempts = 0, 0
-        # A stop that was asked for earlier is over: whoever starts the run again wants it to go on.
+        # Starting a run again cancels an earlier request to stop it.
         self._storage.put(keys.train_document(self.run.id, "control.json"), msgspec.json.encode(Control()))
         while True:
             before = self._newest()
@@ -119,13 +119,13 @@ class Supervisor:
         self._heard = time.monotonic()
         reader = threading.Thread(target=self._listen, args=(process,), daemon=True)
         reader.start()
-        told = 0.0
+        stopped_at = 0.0
         while process.poll() is None:
             now = time.monotonic()
-            if self.stop.is_set() and not told:
-                told = now
+            if self.stop.is_set() and not stopped_at:
+                stopped_at = now
                 _signal(process, signal.SIGTERM)
-            if (told and now - told > _STOP_S) or now - self._heard > _SILENT_S:
+            if (stopped_at and now - stopped_at > _STOP_S) or now - self._heard > _SILENT_S:
                 self.show(
                     f"the process group is silent and is ended; run {self.run.id} goes on from its last checkpoint."
                 )

@@ -23,7 +23,7 @@ SIDE = 96
 
 @dataclass(frozen=True)
 class Validation:
-    """What a look found. `score` decides which generator is best: dB for stage net, minus the distance for stage gan.
+    """The result of a validation. `score` decides which generator is best: dB for stage net, minus the distance for stage gan.
 
     `shift` is the mean error of the red, green and blue levels in code values, largest channel.
     """

@@ -1,4 +1,4 @@
-"""What goes wrong in training without an error: a saturated discriminator, drifting colours, numbers that stay bad."""
+"""Detection of faults in training that raise no error: a saturated discriminator, drifting colours, lasting bad numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MOST_BAD = 10
 """Steps in a row that are not finite before the run goes back to its last checkpoint."""
 SATURATED_STEPS = 100
 _CERTAIN = 0.98
-"""A discriminator that gives what is real so high a probability, and what is made as low a one, teaches nothing."""
+"""A discriminator with this probability for real images, and as low a one for generated ones, gives no useful gradient."""
 DRIFT = 2.0
 """Code values by which the mean level may leave that of the start before it is reported."""
 

@@ -1,4 +1,4 @@
-"""Generators that were trained here: entered in the user's catalog with their parent's family, so that every backend runs them."""
+"""Trained generators: entered in the user's catalog with their parent's architecture, so that every backend runs them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def check_free(name: str, settings: Settings) -> None:
 
 
 def enter(entry: Entry, data: bytes, sha256: str, origin: str, place: str, settings: Settings) -> Entry:
-    """Keep a trained generator's safetensors file and enter it in the user's catalog; entering it twice is no error.
+    """Store a trained generator's safetensors file and enter it in the user's catalog; entering it twice is not an error.
 
-    `place` is where the store has the file, so that another machine's catalog finds it. Raises WeightsError when the name
+    `place` is the file's place in the store, from which other machines fetch it. Raises WeightsError when the name
     belongs to another generator.
     """
     cache = Cache(settings)
@@ -41,5 +41,7 @@ def enter(entry: Entry, data: bytes, sha256: str, origin: str, place: str, setti
         cache.remember(entry, source, Record(sha256, sha256, "safetensors", origin))
         cache.update_catalog(settings, change)
     except OSError as error:
-        raise WeightsError(f"{entry.name} cannot be kept in {cache.root}: {error.strerror or error}.") from error
+        raise WeightsError(
+            f"{entry.name} cannot be stored in {cache.root}: {error.strerror or error}; free space there."
+        ) from error
     return entry

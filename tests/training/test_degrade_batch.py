@@ -133,7 +133,7 @@ def test_shifts_move_by_whole_pixels_exactly(photo: np.ndarray) -> None:
 
 
 def test_a_damage_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    """What `write_damage` writes, `read_damage` reads: every range, film damage and notes included."""
+    """`read_damage` reads everything that `write_damage` writes: every range, film damage and notes."""
     film = FilmRanges(grain=(1.0, 3.0), codecs=("mpeg2video",), comb=0.5)
     for n, damage in enumerate((GENERIC, Damage(order=1, ranges=Ranges(film=film), notes=('a "quoted" note',)))):
         path = tmp_path / f"{n}.toml"

@@ -74,7 +74,7 @@ def test_grey_collapse_is_refused(measured: Callable[[Method], tuple[Run, Figure
 
 
 def test_an_equal_generator_is_refused_for_fidelity_alone(measured: Callable[[Method], tuple[Run, Figures]]) -> None:
-    """What is no better than its parent breaks no other rule, and is not registered all the same."""
+    """A generator that is no better than its parent is not registered, although it breaks no other rule."""
     run, figures = measured(baseline("bicubic"))
     failed = {check.name for check in gate.judge(run, figures, "own", "bicubic", "").checks if not check.passed}
     assert failed == {"fidelity"}

@@ -16,7 +16,7 @@ _LEAST_RESPONSE = 0.08
 _FAR, _SURE_RESPONSE = 4.0, 0.2
 """A peak so far off must be so high to be taken for a shift; by chance, unrelated pictures have lower ones anywhere."""
 _MOST_SPREAD = 0.6
-"""How far the shifts of the four quarters may be apart: further means another scale, a rotation or a distortion."""
+"""Largest difference between the shifts of the four quarters: a larger one means another scale, rotation or distortion."""
 _LEAST_SIDE = 32
 
 Grey = npt.NDArray[np.float32]

@@ -78,7 +78,7 @@ def degrade(pixels: Pixels, drawn: Draw, scale: float, frame: int = 0) -> Pixels
 
 def kernel_values(kernel: Kernel) -> npt.NDArray[np.float64]:
     """Return the blur as a `size` x `size` array that sums to one."""
-    # A Gaussian of no width cannot be inverted; one of a twentieth of a pixel is a single tap.
+    # A Gaussian of zero width cannot be inverted; one of a twentieth of a pixel is a single tap.
     size, args = kernel.size, (max(kernel.sigma_x, 0.05), max(kernel.sigma_y, 0.05), kernel.theta)
     isotropic = "aniso" not in kernel.shape
     values: npt.NDArray[Any]

@@ -1,6 +1,6 @@
 """Degradation of patches in batches, on the device that trains.
 
-The same draws as `apply.degrade`, in torch: DiffJPEG stands for JPEG, and noise comes from each draw's own seed on the CPU, so
+It uses the same draws as `apply.degrade`, in torch: DiffJPEG replaces JPEG, and noise is drawn on the CPU from each draw's own seed, so
 that neither the device nor the neighbours in a batch change a patch.
 """
 
@@ -40,7 +40,7 @@ def shared(draws: Sequence[Draw]) -> list[Draw]:
 def degrade_batch(clean: torch.Tensor, draws: Sequence[Draw], scale: int) -> torch.Tensor:
     """Degrade N x 3 x H x W patches in [0, 1], each by its own draw, to N x 3 x H/scale x W/scale in whole code values of 255.
 
-    Patches whose resizes agree are done together. H and W are multiples of `scale`.
+    Patches with equal resizes are processed together. H and W are multiples of `scale`.
     """
     result = clean.new_empty(clean.shape[0], 3, clean.shape[2] // scale, clean.shape[3] // scale)
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -112,7 +112,7 @@ def _gaussian(image: torch.Tensor, noise: Noise, generator: torch.Generator) -> 
 
 
 def _poisson(image: torch.Tensor, noise: Noise, generator: torch.Generator) -> torch.Tensor:
-    """Shot noise as basicsr defines it: of as many levels as the picture has, rounded up to a power of two."""
+    """Return shot noise as in basicsr, with the number of levels in the image, rounded up to a power of two."""
     if noise.grey:
         image = (image * image.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True)
     levels = (image * 255).round().to("cpu", torch.uint8)
@@ -126,7 +126,7 @@ def _poisson(image: torch.Tensor, noise: Noise, generator: torch.Generator) -> t
 def _aged(images: torch.Tensor, draws: list[Draw], size: tuple[int, int]) -> torch.Tensor:
     if all(drawn.film is None for drawn in draws):
         return images
-    # Weave moves a picture against its target: it is for films alone.
+    # Weave would move a patch relative to its target, so it applies only to films.
     still = [drawn.film and msgspec.structs.replace(drawn.film, weave=0.0) for drawn in draws]
     return torch.stack(
         [
@@ -140,7 +140,7 @@ def _jpeg(images: torch.Tensor, qualities: list[int]) -> torch.Tensor:
     coded = [n for n, quality in enumerate(qualities) if quality]
     if not coded:
         return images
-    # The module turns the tensor of qualities into factors in place, so it gets one of its own.
+    # The module changes the tensor of qualities in place, so it gets a new one.
     quality = images.new_tensor([float(qualities[n]) for n in coded])
     done = images.clone()
     done[coded] = _jpeger(images.device)(images[coded].clamp(0, 1), quality=quality)

@@ -1,4 +1,4 @@
-"""Pictures through a film codec and back, with PyAV: what old video compression did to them."""
+"""Compression of images by an old video codec, with PyAV."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from av.video.codeccontext import VideoCodecContext
 
 _MULTIPLE = 16
-"""Codecs work in macroblocks; what they pad is cut off again."""
+"""Codecs work in macroblocks; the padding is cropped again."""
 
 
 def recode(images: torch.Tensor, codec: str, quantiser: int) -> torch.Tensor:
-    """Encode N x 3 x H x W pictures in [0, 1] as N key frames at a fixed quantiser (1 is best), and decode them.
+    """Encode N x 3 x H x W images in [0, 1] as N key frames at a fixed quantiser (1 is best), and decode them.
 
-    Each picture is coded alone, so a picture's result does not depend on its neighbours in a batch. Works in 4:2:0.
+    Each image is coded alone, so its result does not depend on the other images of a batch. Chroma is 4:2:0.
     """
     pixels = (images.clamp(0, 1) * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
     done = np.stack([_one(np.ascontiguousarray(picture), codec, quantiser) for picture in pixels])

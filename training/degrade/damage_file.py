@@ -1,4 +1,4 @@
-"""A damage file: what an archive does to a clean picture, as ranges in TOML."""
+"""A damage file: the ranges of an archive's damage, in TOML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_BYTES = 1 << 20
 
 
 class Damage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The content of a damage file. `order` is the number of passes; `notes` say what could not be measured.
+    """The content of a damage file. `order` is the number of passes; `notes` name properties that could not be measured.
 
     The defaults are the generic second-order degradation of the Real-ESRGAN paper.
     """
@@ -32,7 +32,7 @@ class Damage(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return draw(seed, self.order, self.ranges)
 
     def plain(self) -> dict[str, Any]:
-        """Return the damage as plain values, as a run's document holds it."""
+        """Return the damage as plain values, for a run's document."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
@@ -41,10 +41,10 @@ GENERIC = Damage()
 
 
 def read_damage(path: Path) -> Damage:
-    """Read a damage file; raise UsageError that names the key when it is not one."""
+    """Read a damage file; raise UsageError, with the key, if it is invalid."""
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise UsageError(f"{path} has {path.stat().st_size} bytes, more than a damage file; name another.")
+            raise UsageError(f"{path} has {path.stat().st_size} bytes, too many for a damage file; name another.")
         damage = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Damage)
     except OSError as error:
         raise UsageError(f"damage file {path} cannot be read: {error.strerror or error}; name another.") from error

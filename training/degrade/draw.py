@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from contract.errors import UsageError
 from training.degrade.ranges import KERNEL_SIZES, Codec, FilmRanges, KernelShape, Ranges, Resampling, RoundRanges
 
-# The length that all kernels are padded to.
+# The length to which all kernels are padded.
 PAD_TO = KERNEL_SIZES[-1]
 # Integers below this are exact in every JSON parser.
 SEEDS = 2**53
@@ -48,7 +48,7 @@ class Round(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FilmDraw(Struct, frozen=True, forbid_unknown_fields=True):
-    """What film and tape add, drawn once a shot; units as in `FilmRanges`. `codec` "" is none."""
+    """The damage of film and tape, drawn once for each shot; units as in `FilmRanges`. `codec` "" is none."""
 
     grain: float = 0.0
     grain_size: float = 0.0
@@ -129,7 +129,7 @@ def _round(rng: np.random.Generator, ranges: RoundRanges) -> Round:
         grey=bool(rng.random() < ranges.grey_probability),
     )
     jpeg = int(rng.integers(ranges.jpeg[0], ranges.jpeg[1] + 1))
-    # Draws come in the order that they came in before a range was added, so that old seeds give old draws.
+    # The order of draws is that from before this range was added, so that old seeds give the same draws.
     if ranges.jpeg_probability < 1 and rng.random() >= ranges.jpeg_probability:
         jpeg = 0
     return Round(blur=blur, factor=factor, resampling=resampling, noise=noise, jpeg=jpeg)

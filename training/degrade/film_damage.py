@@ -1,6 +1,6 @@
-"""Damage of film and tape on one picture: grain, dust, scratches, flicker, weave, chroma bleed, comb remains, codecs.
+"""Damage of film and tape on one image: grain, dust, scratches, flicker, weave, chroma bleed, interlacing remains, codecs.
 
-Written in torch, so that copies on disk and patches on a training device are damaged by the same arithmetic. Random numbers
+It is written in torch, so that copies on disk and patches on a training device get the same damage. Random numbers
 come from generators on the CPU, so that every device draws the same.
 """
 
@@ -16,13 +16,13 @@ from training.degrade.codec import recode
 from training.degrade.draw import SEEDS, FilmDraw
 
 _SPECK = (0.6, 2.5)
-"""Radius of a speck of dust in pixels of the degraded picture, least and most."""
+"""Least and largest radius of a speck of dust, in pixels of the degraded image."""
 _BLEED_TAPS = 33
 
 
 @dataclass(frozen=True)
 class Aged:
-    """The film damage of one shot's `drawn`, at frame `frame`, for pictures of `size` (height, width).
+    """The film damage `drawn` of one shot, at frame `frame`, for images of `size` (height, width).
 
     Strengths belong to the shot, positions and noise to the frame; scratches keep their column for the whole shot.
     """
@@ -33,7 +33,7 @@ class Aged:
     size: tuple[int, int]
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Damage a 3 x H x W picture in [0, 1]; gives the same shape."""
+        """Damage a 3 x H x W image in [0, 1]; the result has the same shape."""
         d, frame = self.drawn, self._generator(self.frame + 1)
         for amount, step in (
             (d.weave, self._weave),
@@ -106,7 +106,7 @@ class Aged:
 
 
 def shifted(image: torch.Tensor, right: float, down: float) -> torch.Tensor:
-    """Return a 3 x H x W picture moved by pixels and parts of pixels; edges repeat."""
+    """Return a 3 x H x W image shifted by whole or fractional pixels; edges repeat."""
     height, width = image.shape[1:]
     y = torch.arange(height, device=image.device, dtype=image.dtype) - down
     x = torch.arange(width, device=image.device, dtype=image.dtype) - right

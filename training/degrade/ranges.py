@@ -1,4 +1,4 @@
-"""The ranges that degradations are drawn from, as a damage file states them."""
+"""The ranges of degradations, as in a damage file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Amount = Annotated[float, Meta(ge=0)]
 Quality = Annotated[int, Meta(ge=1, le=100)]
 
 KernelSize = Literal[7, 9, 11, 13, 15, 17, 19, 21]
-# Side lengths that the paper draws from.
+# The side lengths in the paper.
 KERNEL_SIZES: tuple[KernelSize, ...] = (7, 9, 11, 13, 15, 17, 19, 21)
 # Shares of the kernel shapes in both passes of the paper.
 SHAPES: dict[KernelShape, float] = {
@@ -59,11 +59,11 @@ class RoundRanges(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FilmRanges(Struct, frozen=True, forbid_unknown_fields=True):
-    """Ranges of what film and tape add to the paper's damage; everything is off by default.
+    """Ranges of the damage of film and tape, beyond the paper's; everything is off by default.
 
     Levels are in code values of 255, lengths in pixels of the degraded picture, `dust` in specks a megapixel, `scratches` in
     lines a frame, `flicker` a share of brightness. `grain_size` is the sigma of the Gaussian that shapes the grain's spectrum.
-    `weave` applies to films alone, since it would move the partners of a pair apart. `comb` is the share of shots with remains
+    `weave` applies only to films, as it would shift the images of a pair. `comb` is the share of shots with remains
     of interlacing, `comb_shift` the fields' distance.
     """
 
