@@ -1,1 +1,1 @@
-"""From source bytes to an index and chunks."""
+"""Ingest: from source bytes to an index and chunks."""

@@ -1,4 +1,4 @@
-"""Where a film is cut into chunks. Pure functions.
+"""Division of a film into chunks, as pure functions.
 
 A chunk owns a range of positions and is decoded from a run of packets: from a key packet (and one group of pictures
 before it, so that the decoder has settled) to the last packet that any owned frame needs. Cuts fall on key frames
@@ -18,28 +18,28 @@ from contract.job import Spec
 Column = npt.NDArray[np.int64]
 
 WORK_FLOP = 60e12
-"""Of network per chunk: two CPU cores at 0.5 TFLOP/s take two minutes, a data-centre GPU a second or two."""
+"""The network's work per chunk: two minutes for two CPU cores at 0.5 TFLOP/s, a second or two for a data-centre GPU."""
 OVERHEAD_FLOP = 40_000.0
-"""Per input pixel for decoding, converting and encoding, in the same currency: chunks of `identity` end somewhere too."""
+"""Work per input pixel of decoding, converting and encoding, in the same unit, so that chunks of `identity` have a size too."""
 FACE_FLOP = 396e9
-"""Of GFPGAN for a face; how many a frame shows is not known beforehand, so one is counted."""
+"""GFPGAN's work per face; the number of faces is not known beforehand, so one per frame is counted."""
 MIN_FRAMES, MAX_FRAMES = 4, 3000
 MAX_RUN_BYTES = 48 << 20
-"""A run is held in memory while it is cut."""
+"""Largest run in bytes; it is held in memory while it is cut."""
 MAX_LEAD_IN = 600
-"""Packets that may be decoded only to get at a chunk in the middle of a group; beyond that the source is transcoded."""
+"""Packets that may be decoded only to reach a chunk in the middle of a group; a source with more is transcoded."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Usable key packets: their ids and the positions of their frames, both rising."""
+    """Usable key packets: their ids and the positions of their frames, both ascending."""
 
     ids: Column
     positions: Column
 
 
 def work_per_pixel(spec: Spec) -> float:
-    """Floating point operations of the spec's network per input pixel (design figures, scaled by depth)."""
+    """Return the floating point operations of the spec's network per input pixel (design figures, scaled by depth)."""
     flop = OVERHEAD_FLOP
     for weights in spec.weights:
         numbers = weights.parameters
@@ -52,7 +52,7 @@ def work_per_pixel(spec: Spec) -> float:
 
 
 def target_frames(width: int, height: int, spec: Spec) -> int:
-    """Frames per chunk that are about right for the work they make."""
+    """Return the frames per chunk that make about WORK_FLOP."""
     if spec.chunk_frames:
         return spec.chunk_frames
     work = width * height * work_per_pixel(spec) + (FACE_FLOP if spec.faces else 0)
@@ -60,8 +60,10 @@ def target_frames(width: int, height: int, spec: Spec) -> int:
 
 
 def cut_positions(frames: int, target: int, keys: Keys, exact: bool) -> list[int]:
-    """The first position of every chunk. `exact` keeps to `target`; otherwise the last chunks get smaller, down to a
-    quarter, so that workers finish together."""
+    """Return the first position of every chunk.
+
+    `exact` keeps to `target`; otherwise the last chunks get smaller, down to a quarter, so that workers finish together.
+    """
     starts = [0]
     while True:
         here = starts[-1]
@@ -84,10 +86,10 @@ def _nearest(positions: Column, goal: int) -> int:
 def plan_chunks(
     starts: list[int], frames: int, positions: Column, keys: Keys, context: int, intra: bool
 ) -> list[FilmChunk]:
-    """The chunks that begin at `starts`, with the run of packets that each needs.
+    """Return the chunks that begin at `starts`, each with the run of packets that it needs.
 
-    `positions` is of each packet id. `context` frames before and after the owned ones are decodable too. An `intra`
-    source needs no settling. Field packets (two ids with one position) stay together.
+    `positions` has the position of each packet id. `context` frames before and after the owned ones are decodable too. An
+    `intra` source needs no preroll. Field packets (two ids with one position) stay together.
     """
     placed = np.flatnonzero(positions >= 0)
     last_needed = np.zeros(frames, dtype=np.int64)
@@ -109,7 +111,7 @@ def plan_chunks(
 
 
 def split_by_bytes(starts: list[int], frames: int, size_before: Column) -> list[int]:
-    """Cut chunks further whose frames weigh over MAX_RUN_BYTES; `size_before` is the bytes before each position."""
+    """Cut chunks of more than MAX_RUN_BYTES further; `size_before` has the bytes before each position."""
     cuts = []
     for start, end in zip(starts, [*starts[1:], frames], strict=True):
         weight = int(size_before[end] - size_before[start])

@@ -30,7 +30,7 @@ NAMED = 5
 
 @dataclass
 class FilmContents:
-    """Collects from the packets of the film's stream. Call `see` for each packet in decode order."""
+    """Collector of messages in the packets of the film's stream. Call `see` for each packet in decode order."""
 
     codec: str
     extradata: bytes

@@ -22,10 +22,9 @@ METADATA = ("mastering display metadata", "content light level metadata", "ambie
 
 
 def hdr_evidence(picture: Picture, inside: int, described: str, messages: PictureMessages) -> str:
-    """Return why the film is HDR, in words; "" when it is not. `inside` is the transfer function that the
-    first frame names, `described` is FFmpeg's description of the film's stream.
+    """Return the evidence that the film is HDR in words; "" when it is not.
 
-    A transfer function that is tagged as SDR outweighs metadata about a display, but neither Dolby Vision nor a message
+    `inside` is the transfer function that the first frame names, `described` is FFmpeg's description of the stream. A transfer function that is tagged as SDR outweighs metadata about a display, but neither Dolby Vision nor a message
     that asks for another transfer function.
     """
     transfer = picture.colour.transfer

@@ -1,4 +1,4 @@
-"""What a film is encoded as: rate, size, pixel format. Pure but for the question which formats an encoder takes."""
+"""Encoding of a film: rate, size, pixel format. Pure except for asking an encoder which formats it accepts."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from orchestrator.ingest.probe import Picture
 
 UNDERSTOOD = frozenset((0, 1, 2, 3, 4, 5, 6, 7, 9))
-"""Matrices (FFmpeg's AVCOL_SPC_*) that are converted as what they are, and those that mean "nobody said"."""
+"""Matrices (FFmpeg's AVCOL_SPC_*) that are converted as tagged, and those that mean "unspecified"."""
 STEADY = 24
-"""Steps from frame to frame that it takes to speak of a constant rate."""
+"""Steps from frame to frame that are needed to call a rate constant."""
 MAX_RATE = 1000
-"""Frames per second beyond which a header's rate is a time base in disguise."""
+"""Frames per second beyond which a header's rate is taken for a time base."""
 
 
 def announced_rates(stream: VideoStream) -> list[Fraction]:
-    """The rates that the container and the codec claim."""
+    """List the rates that the container and the codec announce."""
     rates = (stream.average_rate, stream.base_rate, stream.guessed_rate)
     return [Fraction(r) for r in rates if r and 0 < r <= MAX_RATE]
 
 
 def nominal_step(stream: VideoStream, table: PacketTable) -> int:
-    """Of one frame in time base units, for frames that carry no times: the commonest duration, else the announced rate."""
+    """Return one frame's time base units for frames without times: the commonest duration, else by the announced rate."""
     lasting = table.duration[table.duration > 0]
     if len(lasting):
         values, counts = np.unique(lasting, return_counts=True)
@@ -46,8 +46,11 @@ def nominal_step(stream: VideoStream, table: PacketTable) -> int:
 
 
 def frame_rate(pts: npt.NDArray[np.int64], time_base: Fraction, announced: list[Fraction]) -> Fraction:
-    """Nominal frames per second from the times themselves: an announced rate counts only if every frame keeps to it
-    within a tick. Rates in headers lie (soft telecine, transport streams, variable rate)."""
+    """Return nominal frames per second from the times themselves.
+
+    An announced rate counts only if every frame keeps to it within a tick: rates in headers are often wrong (soft
+    telecine, transport streams, variable rate).
+    """
     if len(pts) == 1:
         return announced[0] if announced else Fraction(25)
     ticks = (pts - pts[0]).astype(np.float64)
@@ -61,7 +64,7 @@ def frame_rate(pts: npt.NDArray[np.int64], time_base: Fraction, announced: list[
 
 
 def gaps(pts: npt.NDArray[np.int64], time_base: Fraction) -> str:
-    """In words, where a film that keeps a constant rate otherwise leaves out more than one frame; "" where nowhere."""
+    """Describe where a film of otherwise constant rate lacks more than one frame; "" where it lacks none."""
     steps = np.diff(pts)
     if len(steps) < STEADY:
         return ""
@@ -80,7 +83,7 @@ def gaps(pts: npt.NDArray[np.int64], time_base: Fraction) -> str:
 def plan_encoding(
     picture: Picture, spec: Spec, network_scale: int, rate: Fraction, field_order: int, lossless: bool = False
 ) -> tuple[Encoding, list[str]]:
-    """What every chunk is encoded as, and notes on what that changes. `lossless`: workers are given FFV1, not the source."""
+    """Return the encoding of every chunk, and notes on what it changes. `lossless`: workers get FFV1, not the source."""
     encoder = ENCODERS[spec.codec]
     pix_fmt, notes = choose_pix_fmt(spec.codec, picture.pix_fmt, spec.pix_fmt)
     scale = spec.scale if spec.scale is not None else float(network_scale)
@@ -153,8 +156,11 @@ def result_size(picture: Picture, spec: Spec, scale: float, look: PixelClass) ->
 
 
 def result_colour(colour: Colour, look: PixelClass, height: int) -> Colour:
-    """The meaning of the result's code values: the source's, unless it changes between RGB, grey and YUV; then what
-    players assume for the height. Full range is always said, since nobody would assume it."""
+    """Return the meaning of the result's code values.
+
+    It is the source's, unless it changes between RGB, grey and YUV; then it is what players assume for the height. Full
+    range is always tagged, since no player assumes it.
+    """
     spread = colour.range or (2 if colour.full else 0)
     if look.rgb:
         if colour.matrix == "rgb":
@@ -171,6 +177,6 @@ def result_colour(colour: Colour, look: PixelClass, height: int) -> Colour:
 
 
 def scaled(side: int, scale: float, even: bool) -> int:
-    """A side after scaling: rounded to the nearest integer, then up to an even one if `even`."""
+    """Scale a side: round to the nearest integer, then up to an even one if `even`."""
     size = max(1, round(side * scale))
     return size + size % 2 if even else size

@@ -1,8 +1,9 @@
-"""Whether moving things moved between the two fields of a frame, which only happens in interlaced film.
+"""Motion between the two fields of a frame, which only interlaced film has.
 
 FFmpeg's idet compares neighbouring lines in time and takes scrolling titles for interlaced fields. Here the motion from
 frame to frame is measured first, block by block. In a progressive film both fields of a frame show one moment; in an
-interlaced one the second field shows things half way on. Each moving block votes for what predicts its lines better.
+interlaced film the second field shows things half way on. Each moving block votes for the hypothesis that predicts its
+lines better.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Planning a film: from its packets to a frame index, an encoding and chunks. Sound sources are not decoded for it."""
+"""Planning of a film: from its packets to a frame index, an encoding and chunks. Intact sources are not decoded for it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ INTRA = frozenset(
 
 @dataclass(frozen=True)
 class Cuts:
-    """How the film is cut, by either way."""
+    """Result of cutting the film in either way."""
 
     pts: Column
     durations: Column
@@ -79,11 +79,15 @@ class Cuts:
 def plan_film(
     source: BinaryIO, item: Item, spec: Spec, network_scale: int, checkpoint: Callable[[], None] = lambda: None
 ) -> FilmIndex:
-    """The index of the film in `source` (seekable, left open) under `spec`; `network_scale` is used where the spec
-    names no scale. `checkpoint` is called whenever it was read a piece further, and raises to stop.
+    """Return the index of the film in `source` (seekable, left open) under `spec`.
 
-    Raises BadInput for what is no film, Unsupported for what cannot be restored without losing something, UsageError
-    for options that do not fit. Nothing has been done by then.
+    `network_scale` is used where the spec names no scale. `checkpoint` is called at each step of reading, and raises to
+    stop. Nothing has been written when this raises.
+
+    Raises:
+        BadInput: the source is not a film.
+        Unsupported: it cannot be restored without losing something.
+        UsageError: options do not fit it.
     """
     what = item.name
     survey = survey_film(source, item, spec, what, checkpoint)
@@ -134,7 +138,7 @@ def plan_film(
 def _cut_packets(
     source: BinaryIO, survey: Survey, spec: Spec, target: int, context: int, what: str, checkpoint: Callable[[], None]
 ) -> Cuts:
-    """Cut the source's own packets. Raises Disorder when they do not lend themselves to it."""
+    """Cut the source's own packets. Raises Disorder when that is not possible."""
     check_cuttable(survey.codec)
     table = survey.table
     order = find_order(table, survey.reorder, survey.step)
@@ -183,7 +187,7 @@ def _cut_packets(
 def _cut_decoded(
     source: BinaryIO, survey: Survey, target: int, context: int, why: str, what: str, checkpoint: Callable[[], None]
 ) -> Cuts:
-    """Decode the whole source to find out what it holds."""
+    """Cut a source by decoding it whole."""
     picture = survey.picture
     odd = Turns((picture.width, picture.height), picture.pix_fmt, picture.colour)
     with open_media(source, what) as container:
@@ -216,7 +220,7 @@ def _cut_decoded(
 def _scanned(
     source: BinaryIO, index: FilmIndex, cuts: Cuts, spec: Spec, what: str, checkpoint: Callable[[], None]
 ) -> FilmIndex:
-    """The index with its scanning, and with the order to deinterlace where that is asked for."""
+    """Return the index with its scan type, and with deinterlacing where that is asked for."""
     scanning: Scanning = scan_film(source, index, cuts.pts.tolist(), what, checkpoint)
     if index.lossless:
         scanning = msgspec.structs.replace(scanning, flagged=False)  # FFV1 runs do not carry the frames' flags
@@ -253,7 +257,7 @@ def _scanned(
 
 
 def usable_keys(table: PacketTable, order: Order) -> Keys:
-    """Key packets at which decoding can start."""
+    """Return the key packets at which decoding can start."""
     ids = np.flatnonzero(((table.flags & KEY) != 0) & (order.positions >= 0))
     positions = order.positions[ids]
     rising = np.concatenate(([True], np.diff(positions) > 0)) if len(ids) else np.zeros(0, dtype=bool)

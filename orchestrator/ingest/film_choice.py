@@ -1,4 +1,4 @@
-"""Which of a source's video streams is the film, and which streams belong to other programs."""
+"""Choice of the film among a source's video streams, and of the streams that belong to other programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COVER = 1 << 10
 
 @dataclass(frozen=True)
 class FilmChoice:
-    """The film's stream, notes about others, and why streams of other programs are left behind."""
+    """The film's stream, notes about others, and the reasons for leaving out streams of other programs."""
 
     stream: VideoStream
     notes: list[str] = field(default_factory=list)

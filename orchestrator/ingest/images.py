@@ -1,4 +1,4 @@
-"""Ingest of still images: is it one, what does its header say, what will the result be called."""
+"""Ingest of still images: format, header, name of the result."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ _OTHERS = frozenset(
 )
 """Suffixes of still images that Respool does not restore."""
 _NAMED_SO = frozenset({".dpx"}.union(READ_SUFFIXES, _OTHERS, *OWN_SUFFIXES.values()))
-"""Suffixes by which a file that is neither an image nor a film is called an unreadable image, as its owner would."""
+"""Suffixes by which a file that is neither an image nor a film counts as an unreadable image, as its owner would call it."""
 
 
 def is_image(path: Path) -> bool:
-    """True when the first bytes of `path` are those of an image format, restorable or not; never asks the suffix.
+    """Return True when the first bytes of `path` are those of an image format, restorable or not, whatever its suffix.
 
     Raises OSError when the file cannot be read.
     """
@@ -87,8 +87,10 @@ def is_image(path: Path) -> bool:
 
 
 def kind_of(path: Path, name: str) -> Kind:
-    """What the file at `path`, called `name`, is to be taken for. Its bytes decide; where they are of nothing that is
-    known (an empty file, a scrambled one), its suffix. Raises OSError when the file cannot be read.
+    """Return the kind of the file at `path`, called `name`.
+
+    Its bytes decide; where they are of no known format (an empty file, a scrambled one), its suffix. Raises OSError when
+    the file cannot be read.
     """
     if is_image(path):
         return "image"
@@ -102,14 +104,14 @@ def kind_of(path: Path, name: str) -> Kind:
 
 
 def probe_image(source: Path | BinaryIO, name: str) -> Picture:
-    """The header of a source; raises BadInput (or Unsupported) naming `name`. Pixels are not decoded."""
+    """Read the header of a source; raise BadInput (or Unsupported) naming `name`. Pixels are not decoded."""
     return read_picture(source, name)
 
 
 def plan_image(
     source: Path | BinaryIO, name: str, spec: Spec, network_scale: int
 ) -> tuple[str, Picture, tuple[str, ...]]:
-    """Result name, header and notes of an image under `spec`; raises as `probe_image`.
+    """Return the result's name, the header and notes of an image under `spec`; raise as `probe_image`.
 
     `network_scale` is the generator's own factor, used when the spec names none.
     """
@@ -119,17 +121,17 @@ def plan_image(
 
 
 def is_large(item: Item) -> bool:
-    """True for an image that may be shared out between workers; `plan_bands` then says in how many parts."""
+    """Return True for an image that several workers may share; `plan_bands` then gives the number of parts."""
     return item.kind == "image" and item.pixels > 2 * BAND
 
 
 def plan_bands(source: BinaryIO, item: Item, spec: Spec, network_scale: int) -> int:
-    """How many bands a large image is worked on in; 1 for one that goes to one worker. Raises as `probe_image`."""
+    """Return the number of bands of a large image; 1 for one that goes to one worker. Raises as `probe_image`."""
     pages, _ = read_pages(source, item.name)
     if len(pages) > 1 or spec.model == "identity" or spec.faces is not None:
         return 1  # a face may lie across the border of two bands
     picture = pages[0].picture
     if picture.decoder != "libvips":
-        return 1  # these decoders hold the whole picture, which several workers would each do
+        return 1  # these decoders hold the whole picture, and each of several workers would
     target = choose_for(picture, item.result, spec, network_scale)
     return band_count(picture.width, picture.height, target.height)

@@ -1,4 +1,4 @@
-"""Whether a film is progressive, interlaced or telecined: its own flags, and FFmpeg's idet over samples of it."""
+"""Scan type of a film (progressive, interlaced, telecined): its own flags, and FFmpeg's idet over samples of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contract.film import FilmIndex
 
 SPOTS = 4
-"""Places of the film that are looked at."""
+"""Places of the film that are sampled."""
 FRAMES = 30
 """Frames at each: six cycles of a 3:2 pulldown."""
 NEVER_INTERLACED = frozenset(
@@ -37,7 +37,7 @@ NEVER_INTERLACED = frozenset(
         "svq3", "cinepak", "msvideo1", "rpza", "smc", "indeo2", "indeo3", "roq", "zmbv", "flashsv", "flashsv2", "tscc", "cscd",
     ]
 )  # fmt: skip
-"""Codecs without fields. Of those that paint blocks, idet takes the blocks' lines for fields."""
+"""Codecs without fields. idet takes the block edges of some of them for fields."""
 REPEATING = frozenset(("mpeg1video", "mpeg2video"))
 """Codecs that can ask a player to repeat a field."""
 FOLLOWED_FROM, FOLLOWED = 4, 8
@@ -47,14 +47,14 @@ MIDDLE = (1024, 1280)
 WOVEN = 0.25
 """Share of frames that idet must call interlaced before fields are looked for."""
 DOUBT = "no frame is flagged interlaced and the pictures can be read either way"
-"""How the evidence begins where nothing is decided."""
+"""Beginning of the evidence where nothing is decided."""
 ENOUGH = 8
-"""Frames on which idet must have an opinion before it counts: still pictures tell nothing."""
+"""Frames on which idet must have a verdict before it counts: still pictures have none."""
 
 
 @dataclass
 class Sample:
-    """What was seen: idet's verdict on each frame, repeated fields, and the frames' own flags."""
+    """Observations: idet's verdict on each frame, repeated fields, and the frames' own flags."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     repeated: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ class Sample:
     """Successive frames from the middle of each place, to follow motion in."""
 
     def votes(self) -> Votes:
-        """Return what moving blocks say of the fields."""
+        """Return the votes of moving blocks about the fields."""
         votes = Votes()
         for frames in self.moments:
             vote(frames, votes)
@@ -74,7 +74,7 @@ class Sample:
 def look(
     source: BinaryIO, number: int, times: list[int], what: str, checkpoint: Callable[[], None] = lambda: None
 ) -> Sample:
-    """Decode FRAMES frames at each of `times` (stream time base) of stream `number`, through idet; `checkpoint` is called at each."""
+    """Decode FRAMES frames at each of `times` (stream time base) of stream `number` through idet; call `checkpoint` at each."""
     sample = Sample()
     for time in times:
         with open_media(source, what) as container:
@@ -153,7 +153,7 @@ def _collect(graph: Graph, sample: Sample) -> None:
 
 
 def judge(sample: Sample) -> Scanning:
-    """A verdict from a sample, with its evidence in words."""
+    """Judge a sample; return the scan type with its evidence in words."""
     seen = sample.verdicts
     tff, bff, whole = seen["tff"], seen["bff"], seen["progressive"]
     woven, known = tff + bff, tff + bff + whole
@@ -184,14 +184,16 @@ def judge(sample: Sample) -> Scanning:
 
 
 def repeated_by_flags(durations: list[int]) -> int:
-    """How many frames last three fields where the commonest others last two: a 3:2 pulldown that is left to the player
-    (H.262's repeat_first_field; what a parser makes of it is the packet's duration)."""
+    """Count the frames that last three fields where the commonest others last two: a 3:2 pulldown left to the player.
+
+    H.262 signals it by repeat_first_field; a parser turns that into the packet's duration.
+    """
     shortest = min((d for d in durations if d > 0), default=0)
     return sum(abs(2 * d - 3 * shortest) <= 2 + shortest // 50 for d in durations)
 
 
 def is_soft_telecine(durations: list[int]) -> bool:
-    """Whether about every other frame of a film (packet durations) is to be shown for a field longer."""
+    """Return True if about every other frame of a film (packet durations) is shown for a field longer."""
     shortest = min((d for d in durations if d > 0), default=0)
     short = sum(abs(d - shortest) <= 1 + shortest // 50 for d in durations)
     long = repeated_by_flags(durations)
@@ -203,7 +205,7 @@ def is_soft_telecine(durations: list[int]) -> bool:
 def scan_film(
     source: BinaryIO, index: FilmIndex, pts: list[int], what: str, checkpoint: Callable[[], None]
 ) -> Scanning:
-    """Look at a planned film. `pts` are the times of its frames."""
+    """Find the scan type of a planned film. `pts` are the times of its frames."""
     if index.codec in NEVER_INTERLACED:
         return Scanning("progressive", f"{index.codec} knows no fields")
     spots = [pts[len(pts) * i // SPOTS] for i in range(SPOTS)] if len(pts) > SPOTS * FRAMES else [pts[0]]

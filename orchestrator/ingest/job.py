@@ -142,7 +142,7 @@ class _Planning:
             self._group.clear()
 
     def _take(self, item: Item, chunks: list[Chunk]) -> None:
-        """Number an item's chunks, unless the item has the same ones already; others that it has are retired."""
+        """Give an item's chunks numbers, unless it has the same ones already; retire others that it has."""
         old = [chunk for chunk in self._chunks if chunk.n in self._old and chunk.item == item.n]
         if [chunk.work(self._job.id) for chunk in old] == [chunk.work(self._job.id) for chunk in chunks]:
             return

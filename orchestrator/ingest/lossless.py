@@ -1,7 +1,7 @@
-"""The other way of cutting: decode the whole source once, in sequence, and write FFV1 runs.
+"""Cutting by decoding: the whole source is decoded once, in sequence, and written as FFV1 runs.
 
-For sources whose packets do not tell where to cut or in which order frames are shown: bit-exact for every source that
-decodes, but an order of magnitude dearer than cutting packets.
+For sources whose packets do not tell where to cut or in which order frames are shown. It is bit-exact for every source
+that decodes, but costs ten times as much as cutting packets.
 """
 
 from __future__ import annotations
@@ -36,15 +36,14 @@ if TYPE_CHECKING:
 RAW_BYTES = 96 << 20
 """Uncompressed bytes of a chunk: its FFV1 run, about half, is held in memory while it is written."""
 JITTER = 16
-"""Frames by which a timestamp may be out of place before it counts as a new start of the clock (H.264's largest
-reordering)."""
+"""Frames by which a timestamp may be out of place before it counts as a restart of the clock (H.264's largest reordering)."""
 
 Column = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a full decode found: `pts` (time base units) and durations of each frame, where the size changes, damage."""
+    """Result of a full decode: `pts` (time base units) and durations of each frame, changes of size, damage."""
 
     pts: Column
     durations: Column
@@ -59,7 +58,7 @@ class Decoded:
 def decode_all(
     container: InputContainer, stream: VideoStream, step: int, odd: Turns, what: str, checkpoint: Callable[[], None]
 ) -> Decoded:
-    """Decode everything once, past `odd`; `checkpoint` is called at each packet. Raises BadInput when not one frame comes out."""
+    """Decode everything once, past `odd`; call `checkpoint` at each packet. Raises BadInput when no frame comes out."""
     times: list[int | None] = []
     durations, packets = [], []
     turns: list[int] = []
@@ -90,11 +89,12 @@ def decode_all(
 def mend_times(
     times: list[int | None], packets: list[int], step: int
 ) -> tuple[Column, tuple[tuple[int, int], ...], int]:
-    """Rising times for frames in output order, from what their packets carried.
+    """Make ascending times for frames in output order from their packets' times.
 
-    Times that are merely exchanged among neighbours (AVI stores decode times) are sorted; missing, repeated and misplaced
-    ones are made up: evenly between those that rise, by `step` before and after them. Where the clock falls back by more
-    than JITTER frames, it goes on from there. Returns times, the joins (packet id, shift) and how many times were made up.
+    Times that are merely exchanged among neighbours (AVI stores decode times) are sorted. Missing, repeated and misplaced
+    ones are interpolated between ascending ones, and extrapolated by `step` before and after them. Where the clock falls
+    back by more than JITTER frames, it continues from there. Returns times, the joins (packet id, shift) and the number of
+    interpolated times.
     """
     if all(t is None for t in times):
         return np.arange(len(times), dtype=np.int64) * step, (), len(times)
@@ -129,8 +129,10 @@ def mend_times(
 
 
 def rising(times: list[int | None]) -> dict[int, int]:
-    """Index and time of a longest run of `times` in which each is later than the one before: whoever is not among them is
-    out of place. Of equal times the first counts."""
+    """Return index and time of a longest ascending subsequence of `times`; the others are out of place.
+
+    Of equal times the first counts.
+    """
     ends: list[int] = []  # the lowest time at which a run of each length can end
     last: list[int] = []  # and the index at which it does
     before: dict[int, int] = {}
@@ -154,7 +156,7 @@ def rising(times: list[int | None]) -> dict[int, int]:
 def lossless_chunks(
     frames: int, frame_bytes: int, target: int, turns: tuple[int, ...], context: int
 ) -> list[FilmChunk]:
-    """Chunks of at most `target` frames and RAW_BYTES, none across a change of size."""
+    """Plan chunks of at most `target` frames and RAW_BYTES, none across a change of size."""
     size = max(1, min(target, RAW_BYTES // frame_bytes))
     chunks = []
     bounds = [0, *turns, frames]
@@ -167,7 +169,7 @@ def lossless_chunks(
 
 
 def cut_lossless(source: BinaryIO, index: FilmIndex, owner: RunOwner | None = None) -> Iterator[bytes]:
-    """One FFV1 run per chunk, in order. Raises SourceChanged when the source gives other frames than when indexed."""
+    """Yield one FFV1 run per chunk, in order. Raises SourceChanged when the source gives other frames than when indexed."""
     with open_media(source, "the source") as container:
         stream: VideoStream = container.streams[index.stream]  # type: ignore[assignment]
         frames = enumerate(frame for _, frame in SequentialDecoder(container, stream))

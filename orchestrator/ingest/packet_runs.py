@@ -1,4 +1,4 @@
-"""Cutting a film into packet runs, in one pass and constant memory."""
+"""Packet runs of a film, cut in one pass and constant memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def cut(source: BinaryIO, index: FilmIndex, owner: RunOwner | None = None) -> Iterator[bytes]:
-    """One packet run per chunk of `index`, in order. Raises SourceChanged when the source is not the indexed one."""
+    """Yield one packet run per chunk of `index`, in order. Raises SourceChanged when the source is not the indexed one."""
     return cut_lossless(source, index, owner) if index.lossless else _cut_packets(source, index, owner)
 
 
@@ -101,5 +101,5 @@ def _header(index: FilmIndex, chunk: FilmChunk, stream: VideoStream, owner: RunO
 def _tag(context: VideoCodecContext) -> str:
     try:
         return context.codec_tag
-    except UnicodeDecodeError:  # four arbitrary bytes, which no decoder that we know cares about
+    except UnicodeDecodeError:  # four arbitrary bytes that no known decoder reads
         return ""

@@ -1,4 +1,4 @@
-"""One pass over a source's packets: what the film's stream holds, without decoding any of it."""
+"""One pass over a source's packets: the table of the film's stream, without decoding."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     from media.opening import DecoderLog
 
 NOTABLE = ("Found duplicated MOOV", "File extends beyond end of segment", "DRM protected stream", "multiple fourcc")
-"""Warnings which mean that a file holds more than what is read of it."""
+"""Warnings which mean that a file holds more than the demuxer reads."""
 NONE = -(1 << 63)
 """A timestamp that the container does not give (FFmpeg's AV_NOPTS_VALUE)."""
 EMPTY = 8
-"""A packet without data: a held frame in AVI. It must never reach a decoder, which would take it for the end."""
+"""A packet without data: a held frame in AVI. It must never reach a decoder, to which it means the end."""
 HIDDEN = 16
-"""A packet whose picture is not shown: VP8 and VP9 alternate references outside of a superframe, HEVC pictures that lead
-a random access point at which decoding starts."""
+"""A packet whose picture is not shown.
+
+VP8 and VP9 alternate references outside of a superframe, HEVC pictures that lead a random access point at which decoding
+starts."""
 SECOND_FIELD = 32
 """A packet that completes the frame which the packet before it began (H.264 field pictures)."""
 
@@ -52,18 +54,18 @@ class PacketTable:
     size: npt.NDArray[np.int64]
     flags: npt.NDArray[np.int64]
     broken_off: str
-    """Why the demuxer stopped before the end, if it did."""
+    """Reason why the demuxer stopped before the end, if it did."""
     said: tuple[tuple[int, str], ...] = ()
-    """What the demuxer could not read: the id of the packet near which it was, and its words."""
+    """Complaints of the demuxer: the id of the nearest packet, and the demuxer's words."""
     notable: tuple[str, ...] = ()
-    """What else it said about the file as a whole."""
+    """Other messages of the demuxer about the file as a whole."""
 
     def __len__(self) -> int:
         return len(self.pts)
 
 
 class Inspector:
-    """Turns packets into flags, following the stream from its start."""
+    """Classifier of packets that follows the stream from its start."""
 
     def __init__(self, codec: str, extradata: bytes) -> None:
         self._codec = codec
@@ -72,6 +74,7 @@ class Inspector:
         self._skipping = True
 
     def flags(self, packet: Packet[VideoStream]) -> int:
+        """Return the flags of the next packet in decode order."""
         flags = (
             (KEY if packet.is_keyframe else 0)
             | (DISCARD if packet.is_discard else 0)
@@ -108,7 +111,7 @@ class Inspector:
 
 
 def shown(codec: str, packet: Packet[VideoStream]) -> bool:
-    """Whether a VP8 or VP9 packet shows a picture (RFC 6386 9.1; VP9 bitstream specification 6.2 and annex B)."""
+    """Return True if a VP8 or VP9 packet shows a picture (RFC 6386 9.1; VP9 bitstream specification 6.2 and annex B)."""
     head = memoryview(packet)
     first = head[0]
     if codec == "vp8":
@@ -126,7 +129,7 @@ def shown(codec: str, packet: Packet[VideoStream]) -> bool:
 
 @dataclass
 class Tally:
-    """What another stream holds: packets, their bytes, and the CRC-32 of all payloads in order."""
+    """Summary of another stream: packets, their bytes, and the CRC-32 of all payloads in order."""
 
     packets: int = 0
     size: int = 0
@@ -144,6 +147,7 @@ class Tally:
     hidden_s: float = 0.0
 
     def add(self, packet: Packet[Stream]) -> None:
+        """Add a packet, or count it as hidden by an edit list."""
         if hidden_sound(packet):
             self.hidden += 1
             self.hidden_s = max(self.hidden_s, -float((packet.pts or 0) * packet.time_base))
@@ -172,9 +176,11 @@ def read_packets(
     log: DecoderLog,
     checkpoint: Callable[[], None],
 ) -> PacketTable:
-    """Demux the film's `stream` to its end, and the streams in `tallies` with it. `log` has been listening to the demuxer
-    since before `container` was opened; `checkpoint` is called at each packet of the film. Raises BadInput when there is no
-    film in it."""
+    """Demux the film's `stream` and the streams in `tallies` to the end.
+
+    `log` has collected the demuxer's messages since before `container` was opened; `checkpoint` is called at each packet
+    of the film. Raises BadInput when there is no film in it.
+    """
     pts, dts, duration, size, flags, places = (array("q") for _ in range(6))
     inspector = Inspector(stream.codec_context.name, stream.codec_context.extradata or b"")
     broken: list[str] = []
@@ -183,7 +189,7 @@ def read_packets(
     for packet in demux(container, {film, *tallies}, broken):
         heard += [(level, len(pts), words) for level, words in log.take_levels()]
         if packet.stream_index != film:
-            if packet.size:  # others' empty packets only announce headers, and no container keeps them
+            if packet.size:  # empty packets of other streams only announce headers, and no container keeps them
                 tallies[packet.stream_index].add(packet)
             continue
         checkpoint()
@@ -204,7 +210,7 @@ def read_packets(
     heard += [(level, len(pts), words) for level, words in log.take_levels()]
     columns = [np.array(c, dtype=np.int64) for c in (pts, dts, duration, size, flags)]
     reached = np.maximum.accumulate(np.array(places, dtype=np.int64))
-    for _, _, words in heard:  # parsers that cut sound into frames forget the mark
+    for _, _, words in heard:  # parsers that cut sound into frames drop the flag
         corrupt = re.match(r"Packet corrupt \(stream = (\d+), dts = (-?\d+)\)", words)
         if corrupt and int(corrupt.group(1)) in tallies:
             tallies[int(corrupt.group(1))].incomplete.add(int(corrupt.group(2)))
@@ -216,7 +222,7 @@ def read_packets(
 
 
 def _near(words: str, number: int, reached: npt.NDArray[np.int64]) -> int:
-    """The id of the packet near the place in the file that a complaint names; without one, of the next to be read then."""
+    """Return the id of the packet near the file position that a complaint names; without one, of the next packet."""
     named = re.search(r"(?:at|offset) 0x([0-9a-fA-F]+)|at pos \d+ \(0x([0-9a-fA-F]+)\)", words)
     if named and reached[-1] >= 0:
         number = int(np.searchsorted(reached, int(named.group(1) or named.group(2), 16)))

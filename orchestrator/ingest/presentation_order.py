@@ -1,8 +1,8 @@
-"""From packets to frames: which packet becomes which frame of the film, and when it is shown. Pure functions.
+"""Presentation order: the frame that each packet becomes, and its time. Pure functions.
 
-In a sound stream every packet gives one frame, and frames are shown in the order of their pts. Where that is not so
-(no timestamps, equal timestamps, decode times that run backwards in the middle of a group) nothing is guessed: the
-order is left to a sequential decode (`Disorder`).
+In an intact stream every packet gives one frame, and frames are shown in the order of their pts. Otherwise (no
+timestamps, equal timestamps, decode times that run backwards in the middle of a group) nothing is guessed: a sequential
+decode finds the order (`Disorder`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Column = npt.NDArray[np.int64]
 
 
 class Disorder(Exception):
-    """Raised with the reason why the packets alone do not tell the order of the frames."""
+    """Raised, with the reason, when the packets alone do not tell the order of the frames."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Packets `start` .. `stop - 1`, whose timestamps rise; `shift` is added so that the film goes on without a jump."""
+    """Packets `start` .. `stop - 1`, whose timestamps ascend; `shift` is added so that the film continues without a jump."""
 
     start: int
     stop: int
@@ -46,7 +46,7 @@ class Order:
 
     @property
     def packet_of(self) -> Column:
-        """The id of the packet that gives each position."""
+        """Return the id of the packet that gives each position."""
         placed = np.flatnonzero(self.positions >= 0)[::-1]  # the first of two fields wins
         ids = np.empty(len(self.pts), dtype=np.int64)
         ids[self.positions[placed]] = placed
@@ -54,11 +54,10 @@ class Order:
 
 
 def find_order(table: PacketTable, reorder: bool, step: int, ungiven: frozenset[int] = frozenset()) -> Order:
-    """Place the packets of `table`. `reorder` tells that the codec shows frames in another order than it decodes them;
-    `step` is the nominal frame duration in time base units, for frames that carry none; `ungiven` are ids of packets that
-    a decoder is known to give no frame for.
+    """Place the packets of `table` in presentation order.
 
-    Raises Disorder when only a decoder can tell.
+    `reorder`: the codec shows frames in another order than it decodes them. `step` is the nominal frame duration in time
+    base units, for frames without one. `ungiven` are ids of packets for which a decoder gives no frame. Raises Disorder when only a decoder can tell.
     """
     usable = (table.flags & (DISCARD | EMPTY | HIDDEN | SECOND_FIELD)) == 0
     usable[list(ungiven)] = False
@@ -108,8 +107,10 @@ def _fill(pts: Column, step: int) -> Column:
 
 
 def _segments(pts: Column, dts: Column, keys: npt.NDArray[np.bool_], reorder: bool, step: int) -> list[int]:
-    """Where time starts anew: at packets from which on everything is shown later than all before, but the clock fell by a
-    frame (`step`) or more. A smaller fall is a time that is taken twice or out of place, and no new start."""
+    """Find restarts of the clock: packets after which everything is shown later, but the clock fell by a frame or more.
+
+    A fall smaller than `step` is a repeated or misplaced time and not a restart.
+    """
     starts = [0]
     known = dts != NONE
     reached = int(pts[0])
@@ -129,7 +130,7 @@ def _segments(pts: Column, dts: Column, keys: npt.NDArray[np.bool_], reorder: bo
 
 
 def _falls(pts: Column, dts: Column, known: npt.NDArray[np.bool_], keys: npt.NDArray[np.bool_], reorder: bool) -> bool:
-    """Whether time runs backwards anywhere, found without a loop since it hardly ever does."""
+    """Return True if time runs backwards anywhere; vectorised, since it hardly ever does."""
     if (np.diff(dts[known]) < 0).any():
         return True
     if not reorder:

@@ -1,5 +1,7 @@
-"""What a film's headers say: streams, colour, shape, timing. Nothing is decoded but, where a display matrix is
-announced, one frame, since only frames show it whole."""
+"""A film's headers: streams, colour, shape, timing.
+
+Nothing is decoded except one frame where a display matrix is announced, since only frames hold it whole.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 16384
 MAX_PIXELS = 8192 * 8192
-"""Twice 8K in both directions is 16K film scans; beyond that a header lies, or we would exhaust a worker."""
+"""Pixels of a frame. A header that announces more is refused: it is wrong, or the frame would exhaust a worker."""
 COVER, STILL = 1 << 10, 1 << 20
 UNTAGGED = 2
 """FFmpeg's AVCOL_TRC_UNSPECIFIED."""
@@ -45,7 +47,7 @@ class Picture:
     colour: Colour
     sar: tuple[int, int]
     turned: bool
-    """Whether a display matrix is announced."""
+    """True when a display matrix is announced."""
     display_matrix: Matrix | None = None
 
 
@@ -55,7 +57,7 @@ def film_stream(container: InputContainer, what: str) -> VideoStream:
 
 
 def describe_streams(container: InputContainer, film: VideoStream) -> tuple[SourceStream, ...]:
-    """All streams of the source, in its order, before it is known which of them the result can hold."""
+    """Describe all streams of the source in its order, before it is known which of them the result can hold."""
     found = []
     dump = header_dump(container)
     for stream in container.streams:
@@ -76,7 +78,7 @@ def describe_streams(container: InputContainer, film: VideoStream) -> tuple[Sour
 
 
 def _unknown(stream: Stream) -> bool:
-    """Whether there is no decoder for it, whatever PyAV's stubs say; then it cannot be copied either."""
+    """Return True if there is no decoder for it, contrary to PyAV's stubs; then it cannot be copied either."""
     return getattr(stream, "codec_context", None) is None
 
 
@@ -91,7 +93,7 @@ def _kind(stream: Stream) -> StreamKind:
 
 
 def describe_picture(container: InputContainer, film: VideoStream, what: str) -> Picture:
-    """Size, format, colour, shape. Raises BadInput or Unsupported for what cannot be a film."""
+    """Describe size, format, colour, shape. Raises BadInput or Unsupported for what cannot be a film."""
     context = film.codec_context
     width, height, pix_fmt = context.width, context.height, context.pix_fmt
     if not width or not height or not pix_fmt:
@@ -106,7 +108,7 @@ def describe_picture(container: InputContainer, film: VideoStream, what: str) ->
 
 
 def sample_aspect(film: VideoStream) -> tuple[int, int]:
-    """The pixels' shape, (0, 1) when it is not said or absurd."""
+    """Return the pixel aspect ratio, (0, 1) when it is unspecified or absurd."""
     sar = film.sample_aspect_ratio or Fraction(0)
     if sar.numerator > 1 << 15 or sar.denominator > 1 << 15:
         return 0, 1
@@ -140,7 +142,7 @@ _CHROMA = {"left": 1, "center": 2, "topleft": 3, "top": 4, "bottomleft": 5, "bot
 
 
 def chroma_location(dump: str, film: VideoStream) -> int:
-    """Where chroma samples lie, as FFmpeg's number; 0 when the source does not say."""
+    """Return the chroma location as FFmpeg's number; 0 when it is unspecified."""
     line = re.search(rf"Stream #0:{film.index}\b.*: Video: .*", dump)
     for words in re.findall(r"\(([^()]*)\)", line.group(0)) if line else ():
         for word in words.split(","):
@@ -161,20 +163,20 @@ def frame_transfer(container: InputContainer, film: VideoStream) -> int:
 
 
 def turned_by(degrees: float) -> Matrix:
-    """The display matrix of a rotation (counterclockwise, as FFmpeg's av_display_rotation_get tells it)."""
+    """Return the display matrix of a rotation (counterclockwise, as FFmpeg's av_display_rotation_get returns it)."""
     turn = math.radians(-degrees)
     cosine, sine = round(math.cos(turn) * 65536), round(math.sin(turn) * 65536)
     return cosine, sine, 0, -sine, cosine, 0, 0, 0, 1 << 30
 
 
 def display_matrix(container: InputContainer, film: VideoStream) -> Matrix | None:
-    """The film's display matrix (rotation, mirroring) in FFmpeg's layout, if it has one. Decodes up to one frame."""
+    """Return the film's display matrix (rotation, mirroring) in FFmpeg's layout, if it has one. Decodes up to one frame."""
     try:
         for packet in container.demux(film):
             for frame in film.codec_context.decode(packet if packet.size else None):
                 try:
                     side = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-                except ValueError:  # beside it there is something that PyAV does not know, such as EXIF
+                except ValueError:  # beside it there is side data that PyAV does not know, such as EXIF
                     return turned_by(frame.rotation)
                 if side is None:
                     return None

@@ -1,4 +1,4 @@
-"""What one pass over a source's headers and packets gives, before it is decided how the film is cut."""
+"""Survey of a source: one pass over its headers and packets, before it is decided how the film is cut."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from contract.job import Item, Spec
 
 TAGGED_INSIDE = frozenset(("h264", "hevc", "av1", "libdav1d", "vp9"))
-"""Codecs whose pictures name their transfer function themselves, whatever the container says."""
+"""Codecs whose pictures name their transfer function themselves, independently of the container."""
 ORIENTED = frozenset(("mjpeg", "png", "tiff"))
-"""Codecs whose pictures may say themselves, in EXIF, which way is up."""
+"""Codecs whose pictures may hold an EXIF orientation."""
 MANY = 20
-"""Complaints of a demuxer that are repeated in full: a scrambled file gives thousands."""
+"""Most complaints of a demuxer that are repeated in full: a scrambled file gives thousands."""
 ROUNDED = Fraction(3, 2000)
 """Seconds by which the length of an edit list may be off: mp4 counts those in milliseconds."""
 
@@ -60,7 +60,7 @@ TimeCodeTrack = tuple[int, str, tuple[tuple[float, int], ...]]
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the source's headers and packets gives."""
+    """Result of one pass over the source's headers and packets."""
 
     form: str
     codec: str
@@ -79,13 +79,15 @@ class Survey:
     time_codes: tuple[TimeCodeTrack, ...] = ()
     """Tracks of time code: stream, first in words, samples as (seconds, frame number)."""
     end: int | None = None
-    """When the last frame ends (time base units), if the container says it better than its packets do."""
+    """End of the last frame (time base units), if the container knows it better than its packets."""
     wounded: tuple[tuple[float, str], ...] = ()
-    """What is broken in other streams than the film's, and from when on (seconds)."""
+    """Damage in other streams than the film's, with its start in seconds."""
 
     def damage(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
-        """What the container itself reports, given the `positions` of the packets and the `pts` of the positions: packets with
-        missing bytes, and places that it could not read."""
+        """Return the damage that the container reports: packets with missing bytes, and places that it could not read.
+
+        `positions` has the position of each packet, `pts` the time of each position.
+        """
         incomplete = positions[np.flatnonzero(self.table.flags & CORRUPT)]
         marked = spans({int(position): INCOMPLETE for position in incomplete if position >= 0})
         return marked + self.elsewhere(positions, pts)
@@ -98,7 +100,7 @@ class Survey:
         return notes
 
     def elsewhere(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
-        """What is broken beside the film's own packets, as points (spans of no frames) in the film."""
+        """Return damage beside the film's own packets, as points (spans of no frames) in the film."""
         last = len(pts) - 1
         said = dict.fromkeys(self.table.said)
         points = [
@@ -261,15 +263,17 @@ def _wounds(
 
 
 def _end(container: InputContainer, stream: VideoStream) -> int | None:
-    """mp4 and mov give packets the distance of decode times for a duration, which for the frame shown last says nothing
-    where frames are reordered; their tracks know how long they are."""
+    """Return the end of the film by its track, for mp4 and mov.
+
+    Their packets' durations are distances of decode times, which with reordering say nothing about the last frame shown.
+    """
     if not container.format.name.startswith("mov,") or not stream.codec_context.has_b_frames or not stream.duration:
         return None
     return (stream.start_time or 0) + stream.duration
 
 
 def last_duration(survey: Survey, last_pts: int, own: int) -> int:
-    """How long the last frame is shown: `own` is what its packet says."""
+    """Return the duration of the last frame; `own` is its packet's."""
     if survey.end is None:
         return own
     lasting = survey.end - last_pts
@@ -277,7 +281,7 @@ def last_duration(survey: Survey, last_pts: int, own: int) -> int:
 
 
 def _survey_film_alone(source: BinaryIO, survey: Survey, what: str, checkpoint: Callable[[], None]) -> Survey:
-    """A file that breaks off in some other stream may still hold more of the film."""
+    """Read the film's stream alone: a file that breaks off in another stream may still hold more of the film."""
     with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
         log.name = container.format.name
         contents = FilmContents(survey.codec, b"")

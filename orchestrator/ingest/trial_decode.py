@@ -1,4 +1,4 @@
-"""A short trial decode, for sources whose packets alone are not to be trusted."""
+"""A short trial decode, for sources whose packets alone cannot be trusted."""
 
 from __future__ import annotations
 
@@ -24,14 +24,19 @@ SOUND_CODECS = frozenset(("h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "mpeg
 KEYED_CODECS = SOUND_CODECS | {
     "mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "wmv1", "wmv2", "flv", "h263", "theora", "png",
 }  # fmt: skip
-"""Codecs that refer to other frames and whose key packets are marked as such. Others are not cut: demuxers mark every
-packet of rpza, Flash Screen Video or H.261 as a key, and Cinepak's stand alone only in part."""
+"""Codecs with references between frames whose key packets are marked correctly.
+
+Others are not cut: demuxers mark every packet of rpza, Flash Screen Video or H.261 as a key, and Cinepak's key packets
+decode only in part alone."""
 SOUND_FORMATS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts", "mpeg", "mxf", "nut", "flv", "ivf"))
 
 
 def needs_trial(form: str, codec: str, order: Order, first_key: int) -> bool:
-    """Whether the packets' word is not enough: containers and codecs that are known to lie about order, and films that
-    begin with pictures which refer to something before them."""
+    """Return True if the packets alone cannot be trusted.
+
+    That holds for containers and codecs that are known for wrong order, and for films that begin with pictures which
+    refer to something before them.
+    """
     starts_in_the_middle = first_key < 0 or order.positions[first_key] > 0 or first_key > 0
     return form not in SOUND_FORMATS or codec not in SOUND_CODECS or starts_in_the_middle
 
@@ -45,11 +50,10 @@ def check_cuttable(codec: str) -> None:
 def run_trial(
     container: InputContainer, stream: VideoStream, order: Order, keys: Keys, checkpoint: Callable[[], None]
 ) -> frozenset[int]:
-    """Decode the head of the film and hold it against `order` and `keys`; returns ids of packets at the very start, before or leading
-    the first key packet, that give no frame.
+    """Decode the head of the film and compare it with `order` and `keys`.
 
-    Raises Disorder when frames come in another order than planned, not one for each packet, or when what is marked as a
-    key is none.
+    Returns ids of packets at the very start, before or leading the first key packet, that give no frame. Raises Disorder
+    when frames come in another order than planned or not one for each packet, or when a marked key packet is not a key.
     """
     first_key = int(keys.ids[0]) if len(keys.ids) else -1
     limit = max(TRIAL, first_key + 1 + TRIAL)

@@ -1,4 +1,4 @@
-"""Sources that look broken and are not: encrypted ones, sectors of discs, streams that begin late."""
+"""Sources that look damaged but are not: encrypted ones, sectors of discs, streams that begin late."""
 
 from __future__ import annotations
 
