@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +28,7 @@ from orchestrator.job_store import AT_ONCE, Records
 from orchestrator.provenance.record import records
 from orchestrator.result_record import to_lines
 from stores.commits import winner
+from stores.scratch import own_folder
 from stores.verified import fetch_output
 from weights.catalog import network_scale
 
@@ -206,11 +206,9 @@ class Assembly:
         if failures:
             self._failures.append(failures[0])
             return
-        with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch()) as folder:
-            out = Path(folder) / f"result{Path(item.result).suffix}"
-            bands = [
-                self._fetched(commit, Path(folder) / f"band{n}.tif", checkpoint) for n, commit in enumerate(commits)
-            ]
+        with own_folder(self._scratch()) as folder:
+            out = folder / f"result{Path(item.result).suffix}"
+            bands = [self._fetched(commit, folder / f"band{n}.tif", checkpoint) for n, commit in enumerate(commits)]
             source = self._source(item)
             scale = network_scale(self._job.spec.model, self._settings)
             notes = assemble_image(source, item, self._job.spec, scale, bands, out, self._says(item, commits))
@@ -246,9 +244,9 @@ class Assembly:
         index = decode(self._storage.get(index_key), FilmIndex, index_key)
         commits = list(self._read(chunks))
         check_frames(index, [self._plan.chunks[n] for n in chunks], commits)
-        with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch()) as folder:
-            out = Path(folder) / f"result{Path(item.result).suffix}"
-            part = Path(folder) / "chunk"
+        with own_folder(self._scratch()) as folder:
+            out = folder / f"result{Path(item.result).suffix}"
+            part = folder / "chunk"
 
             def parts() -> Iterator[BinaryIO]:
                 for commit in commits:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -29,10 +28,9 @@ from msgspec import Meta, Struct
 from contract.errors import UsageError
 from contract.settings import Settings
 from stores.atomic_files import write_atomically
+from stores.scratch import remove_dead
 
 MAX_WORKERS = 256
-TEMPORARY = "respool-"
-"""How the temporary folders of clusters begin; nothing else is ever removed by name."""
 
 
 class Process(Struct, frozen=True):
@@ -114,6 +112,11 @@ class Folder:
         """Create the folder for this user alone; raise UsageError when that fails."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(self.path.iterdir()) and not ((self.path / "lock").is_file() or self.cluster.is_file()):
+                raise UsageError(
+                    f"folder {self.path} is not empty, and no cluster's; name a new or empty one with --state."
+                )
+            (self.path / "lock").touch(mode=0o600)
             if self.path.stat().st_uid != os.getuid():
                 raise UsageError(f"state folder {self.path} belongs to another user; name another with --state.")
             self.path.chmod(0o700)
@@ -186,8 +189,8 @@ class Folder:
             for process in (life.processes + ((life.watchdog,) if life.watchdog else ())) if life else ():
                 if process.alive:
                     kill_group(process.pid)
-            if life and Path(life.temporary).name.startswith(TEMPORARY):
-                shutil.rmtree(life.temporary, ignore_errors=True)
+            if life and life.temporary:
+                remove_dead(Path(life.temporary))
         self.cluster.unlink(missing_ok=True)
 
 

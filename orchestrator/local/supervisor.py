@@ -13,16 +13,13 @@ import json
 import os
 import secrets
 import selectors
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -33,7 +30,8 @@ from contract.settings import Settings
 from orchestrator.local import process_specs, servers
 from orchestrator.local.children import Child, Children
 from orchestrator.local.servers import Member
-from orchestrator.local.state_folder import TEMPORARY, Credentials, Folder, Life, Process, Wanted, started
+from orchestrator.local.state_folder import Credentials, Folder, Life, Process, Wanted, started
+from stores.scratch import OwnFolder, sweep
 
 _READY_S = 15.0
 _SERVERS = ("redis", "s3")
@@ -66,9 +64,10 @@ class Supervisor:
             return 0
         os.dup(lock.fileno())  # never closed: a process that waits for the lock waits until this one is gone
         self._folder.sweep()
-        shutil.rmtree(self._folder.scratch, ignore_errors=True)
         self._folder.make()
-        self._children = Children(self._folder.logs, Path(tempfile.mkdtemp(prefix=TEMPORARY)))
+        sweep(self._folder.scratch)
+        self._temporary = OwnFolder(None)
+        self._children = Children(self._folder.logs, self._temporary.path)
         try:
             self._children.guard()
             self._start(self._start_servers())

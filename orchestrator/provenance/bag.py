@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from contract.errors import IntegrityError, UsageError
 from contract.provenance import software
 from orchestrator.provenance.premis import premis
 from orchestrator.result_record import Record, to_lines
-from stores.atomic_files import unfinished
 from stores.storage import file_sha256
 
 RECORDS, PREMIS = "respool-records.jsonl", "premis.xml"
@@ -35,10 +35,11 @@ def write_bag(
         raise UsageError("the job has no results yet; a bag needs at least one. See `respool status`.")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; name a new folder for the bag.")
-    part = unfinished(folder)
-    shutil.rmtree(part, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(tempfile.mkdtemp(prefix=".respool-bag-", dir=folder.parent))
+    part = holder / "bag"
     try:
-        part.mkdir(parents=True)
+        part.mkdir()
         for record in records:
             path = part / keys.check_name(record.result.name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def write_bag(
             folder.rmdir()
         part.rename(folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(holder, ignore_errors=True)
     return folder
 
 

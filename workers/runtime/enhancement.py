@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -34,7 +33,7 @@ class Enhancement:
         enhancer = None if unchanged else self._cache.enhancer(spec)  # copying frames needs no generator
         faces = self._cache.faces(spec)
         record.loaded()
-        with tempfile.TemporaryDirectory(prefix=f"respool-{os.getpid()}-", dir=self._cache.scratch) as folder:
+        with tempfile.TemporaryDirectory(prefix="attempt-", dir=self._cache.own) as folder:
             if enhancer is None or chunk.kind == "video":
                 stored = self._film.make(lease, chunk, spec, (enhancer, faces), Path(folder))
             else:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import tempfile
 import threading
 import weakref
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import psutil
 
 from contract import keys
 from contract.documents import decode
@@ -22,6 +19,7 @@ from contract.errors import RespoolError, UsageError, WeightsError
 from contract.job import Chunk, Item, Job, Plan, Spec, Weights
 from contract.settings import Settings
 from stores.atomic_files import replacing
+from stores.scratch import OwnFolder, sweep
 from stores.storage import Storage, file_sha256
 from stores.verified import fetch_source, fetch_verified
 
@@ -61,16 +59,18 @@ class JobCache:
         self._faces_key = b""
         self.scratch = settings.scratch if settings.scratch != Path() else Path(tempfile.gettempdir())
         self.scratch.mkdir(parents=True, exist_ok=True)
-        self._remove_leftovers()
-        self._kept: Path | None = None
+        sweep(self.scratch)
+        self._own: OwnFolder | None = None
         self._kept_key = ""
 
-    def _remove_leftovers(self) -> None:
-        """Remove the files of killed workers of this machine from the scratch folder."""
-        for left in self.scratch.glob("respool-*-*"):
-            pid = left.name.split("-")[1]
-            if pid.isdigit() and not psutil.pid_exists(int(pid)):
-                shutil.rmtree(left, ignore_errors=True)
+    @property
+    def own(self) -> Path:
+        """The folder in scratch space that this process uses alone, made again if it was removed."""
+        if self._own is None or not self._own.path.is_dir():
+            self._own = OwnFolder(self.scratch)
+            weakref.finalize(self, self._own.remove)
+            self._kept_key = ""
+        return self._own.path
 
     def preload(self) -> None:
         """Import torch in parallel with the first fetch, if the settings ask for it."""
@@ -101,10 +101,7 @@ class JobCache:
 
         Raises BadInput when the stored source does not have the submitted hash.
         """
-        if self._kept is None:
-            self._kept = Path(tempfile.mkdtemp(prefix=f"respool-{os.getpid()}-", dir=self.scratch))
-            weakref.finalize(self, shutil.rmtree, self._kept, ignore_errors=True)
-        path = self._kept / "source"
+        path = self.own / "source"
         if item.sha256 != self._kept_key:
             self._kept_key = ""
             fetch_source(self._storage, job, item, path)
