@@ -26,9 +26,10 @@ _TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all tests of the slow folders as slow."""
+    """Mark as slow all tests of the slow folders, and those that need programs which no Python package brings."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in _SLOW:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in _SLOW or "need" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
 
 
