@@ -1,4 +1,4 @@
-"""Rooms import downwards, folders not in circles, and no room grows into a house."""
+"""Rooms import downwards, folders not in circles, and nothing grows too large to be read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = ("contract", "stores", "media", "weights", "workers", "training", "orchestrator", "testkit", "benchmarks")
 LARGEST_ROOM = 0.30
+LONGEST_FILE, LONGEST_FUNCTION = 350, 60
 
 
 def modules(*folders: str) -> Iterator[Path]:
@@ -86,3 +87,20 @@ def test_no_room_is_a_house() -> None:
     """No room has 30% or more of the lines."""
     lines = {room: sum(path.read_text().count("\n") for path in modules(room)) for room in ROOMS}
     assert max(lines.values()) < LARGEST_ROOM * sum(lines.values()), lines
+
+
+def test_files_and_functions_can_be_read_at_a_sitting() -> None:
+    """No file is longer than 350 lines, no function than 60, tests included."""
+    found = []
+    for path in modules(*ROOMS, "tests", "samples", "deploy"):
+        text = path.read_text()
+        if text.count("\n") > LONGEST_FILE:
+            found.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        found += [
+            f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {node.end_lineno - node.lineno + 1} lines"
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.end_lineno is not None
+            and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+        ]
+    assert found == []

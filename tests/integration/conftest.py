@@ -15,7 +15,9 @@ import psutil
 import pytest
 
 from contract.programs import Program, command_line
+from contract.settings import Settings
 from orchestrator.cli.main import call
+from orchestrator.local import stop
 
 Respool = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -106,3 +108,12 @@ def using(folder: Path) -> list[str]:
 def nobody_left(tmp_path: Path) -> Callable[[], list[str]]:
     """What still runs on a state folder below `tmp_path`."""
     return lambda: using(tmp_path)
+
+
+@pytest.fixture
+def state() -> Iterator[Settings]:
+    """Settings with a short state folder, as users have; whatever a failing test left there is ended."""
+    with tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as folder:
+        settings = Settings(state=Path(folder) / "state")
+        yield settings
+        stop(settings)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,51 +21,16 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
-from contract.errors import StorageError, Unreachable
+from contract.errors import Unreachable
 from contract.settings import Settings
 from orchestrator.local import Cluster, attach, start, stop
 from orchestrator.local.servers import Member
-from orchestrator.local.state_folder import Folder, Life, Process, started
+from orchestrator.local.state_folder import Folder, Life, Process
 from orchestrator.local.supervisor import Order, Supervisor
 from stores.storage import Storage
+from testkit.local_cluster import answers, everybody, gone, servers, wait
 
 pytestmark = pytest.mark.usefixtures("_servers")  # skips where the servers' packages are missing
-
-
-@pytest.fixture
-def state() -> Iterator[Settings]:
-    """Settings with a short state folder, as users have; whatever a failing test left there is ended."""
-    with tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as folder:
-        settings = Settings(state=Path(folder) / "state")
-        yield settings
-        stop(settings)
-
-
-def servers(settings: Settings, keep: bool = False) -> Cluster:
-    """A cluster of servers alone: what these tests need, in one second."""
-    return start(settings, workers=0, orchestrator=False, keep=keep)
-
-
-def everybody(cluster: Cluster) -> list[int]:
-    """Pids of all processes of a cluster, supervisor and watchdog included."""
-    life = cluster.life
-    assert life.supervisor
-    assert life.watchdog
-    return [p.pid for p in (*life.processes, life.supervisor, life.watchdog)]
-
-
-def wait(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    """Whether `condition` came true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def gone(pids: list[int]) -> bool:
-    return not any(started(pid) for pid in pids)
 
 
 @pytest.fixture(scope="module")
@@ -171,108 +134,6 @@ def test_a_redis_that_cannot_read_its_data_starts_without_them(state: Settings) 
         assert list((folder / "aside").rglob("*.aof"))
 
 
-def test_kill_9_of_everything_at_once_loses_no_stored_object(state: Settings) -> None:
-    """A power cut for all processes: the next start forgets the stale cluster.json and finds every object."""
-    cluster = servers(state, keep=True)
-    storage = Storage(cluster.settings)
-    for n in range(20):
-        storage.put(f"kept/{n}", bytes([n]) * 10_000)
-    pids, temporary = everybody(cluster), Path(cluster.life.temporary)
-    assert temporary.is_dir()
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    assert wait(lambda: gone(pids))
-    cluster.release()
-    assert (cluster.folder.path / "cluster.json").exists()
-    with servers(state) as again:
-        assert again.owned
-        assert not temporary.exists()
-        stored = Storage(again.settings)
-        assert all(stored.get(f"kept/{n}") == bytes([n]) * 10_000 for n in range(20))
-
-
-def test_a_crashed_server_comes_back_where_it_was(state: Settings) -> None:
-    """After kill -9 of Redis and S3 clients find them again under the same address and with their data."""
-    with servers(state) as cluster:
-        storage = Storage(cluster.settings)
-        storage.put("kept", b"1")
-        before = cluster.processes
-        for process in before:
-            os.kill(process.pid, signal.SIGKILL)
-        assert wait(lambda: {p.role for p in cluster.processes if p not in before} == {"redis", "s3"})
-        assert [p.port for p in cluster.processes] == [p.port for p in before]
-        assert wait(lambda: answers(cluster))
-        assert wait(lambda: kept(storage) == b"1")  # SeaweedFS knows its buckets before it finds their volumes again
-
-
-def kept(storage: Storage) -> bytes | None:
-    try:
-        return storage.get("kept")
-    except (StorageError, Unreachable):
-        return None
-
-
-def answers(cluster: Cluster) -> bool:
-    try:
-        with Redis.from_url(cluster.settings.redis_url) as client:
-            client.ping()
-        Storage(cluster.settings).ensure_bucket()
-    except Exception:
-        return False
-    return True
-
-
-def test_kill_9_of_the_supervisor_leaves_no_process(state: Settings) -> None:
-    """The watchdog and the kernel end everybody when the supervisor cannot; the temporary folder goes too."""
-    cluster = servers(state, keep=True)
-    pids = everybody(cluster)
-    assert cluster.life.supervisor
-    (s3,) = [p.pid for p in cluster.processes if p.role == "s3"]
-    temporary = Path(psutil.Process(s3).environ()["TMPDIR"])
-    assert temporary.exists()
-    os.kill(cluster.life.supervisor.pid, signal.SIGKILL)
-    assert wait(lambda: gone(pids))
-    assert not temporary.exists()
-    cluster.release()
-    assert attach(state) is None
-    assert not (cluster.folder.path / "cluster.json").exists()
-
-
-def test_kill_9_of_the_watchdog_costs_nothing(state: Settings) -> None:
-    """A new watchdog is told of everybody, so that a later kill -9 of the supervisor still leaves no process."""
-    cluster = servers(state, keep=True)
-    first = cluster.life.watchdog
-    assert first
-    os.kill(first.pid, signal.SIGKILL)
-    assert wait(lambda: cluster.life.watchdog not in (None, first))
-    pids = everybody(cluster)
-    assert cluster.life.supervisor
-    os.kill(cluster.life.supervisor.pid, signal.SIGKILL)
-    assert wait(lambda: gone(pids))
-    cluster.release()
-
-
-def test_kill_9_of_the_command_leaves_no_process(state: Settings) -> None:
-    """A cluster that was started for one command's time ends with that command, however it ends."""
-    code = (
-        "import sys; from pathlib import Path; from contract.settings import Settings; from orchestrator.local import start\n"
-        "c = start(Settings(state=Path(sys.argv[1])), workers=0, orchestrator=False); print('up', flush=True); sys.stdin.read()"
-    )
-    command = subprocess.Popen(
-        [sys.executable, "-c", code, str(state.state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with command:
-        assert command.stdout
-        assert command.stdout.readline() == "up\n"
-        cluster = attach(state)
-        assert cluster
-        pids = everybody(cluster)
-        cluster.release()
-        command.kill()
-    assert wait(lambda: gone(pids))
-    assert attach(state) is None
-
-
 def test_a_cluster_lives_as_long_as_any_command_uses_it(state: Settings) -> None:
     """The command that started a cluster may end before one that joined it; the last one out turns off the light."""
     first = servers(state)
@@ -322,17 +183,6 @@ def test_a_stale_cluster_json_never_costs_a_stranger_its_life(state: Settings) -
         assert attach(state) is None
         assert not folder.cluster.exists()
         assert stranger.poll() is None
-
-
-def test_what_a_killed_supervisor_really_left_is_ended(state: Settings) -> None:
-    """A process of a crashed cluster that is still alive (pid and start time agree) is ended before a new start."""
-    folder = Folder(state.state)
-    folder.make()
-    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    with left:
-        folder.write(folder.cluster, Life((Process("worker", left.pid, 0, started(left.pid)),), ready=True))
-        assert attach(state) is None
-        assert left.wait(10) == -signal.SIGKILL
 
 
 def test_a_taken_port_is_no_reason_to_fail(state: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

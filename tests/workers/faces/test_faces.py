@@ -11,13 +11,13 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-import skimage.data
 import torch
 from safetensors.torch import save_file
 
-from contract.errors import EnhanceError, WeightsError
+from contract.errors import WeightsError
 from contract.job import Face, Spec, Weights
 from contract.settings import Settings
+from testkit.faces import Paint, Stand, psnr, tensor
 from training.degrade import degrade, draw
 from weights import catalog, fetch
 from workers.faces import identity_check, landmarks
@@ -25,7 +25,6 @@ from workers.faces.align import TEMPLATE, apply, crop, enlarged, inverse, simila
 from workers.faces.centerface import CenterFace, detection_scale
 from workers.faces.enhance import FaceRestorer, load
 from workers.faces.restore import GFPGAN, Restorer, build
-from workers.faces.track import WINDOW
 from workers.generators import compat
 from workers.generators.lanczos import resize
 from workers.generators.registry import load as load_generator
@@ -41,49 +40,9 @@ SMALL_GFPGAN = {
     "narrow": 0.125,
     "sft_half": True,
 }
+
+
 """GFPGANv1.4's structure with fewer channels and a smaller square."""
-
-
-def tensor(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
-
-
-def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
-    error = float(((a - b) ** 2).mean())
-    return float("inf") if error == 0 else -10 * np.log10(error)
-
-
-class Stand(Restorer):
-    """A restorer that applies a function, for tests that do not depend on the network."""
-
-    def __init__(self, function: torch.nn.Module, size: int = 512) -> None:
-        super().__init__("stand-in", function, size, torch.device("cpu"))
-
-
-class Paint(torch.nn.Module):
-    """A change of the whole face that does not disturb the detector: everything a tenth darker."""
-
-    def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        return faces * 0.9
-
-
-@pytest.fixture(scope="session")
-def centerface_weights() -> tuple[Weights, Path]:
-    """The detector's real file, as a job pins it."""
-    entry = catalog.load(Settings()).find("CenterFace", ("detector",))
-    found = fetch.fetch(entry, Settings())
-    weights = Weights(entry.role, entry.name, found.sha256, "centerface", {}, entry.licence, found.origin, "onnx")
-    return weights, found.path
-
-
-@pytest.fixture(scope="session")
-def detector(centerface_weights: tuple[Weights, Path]) -> CenterFace:
-    return CenterFace(centerface_weights[1])
-
-
-@pytest.fixture(scope="session")
-def astronaut() -> np.ndarray:
-    return skimage.data.astronaut()
 
 
 @pytest.fixture(scope="module")
@@ -266,135 +225,6 @@ def test_faces_can_be_excluded(detector: CenterFace, astronaut: np.ndarray) -> N
     assert big["box"][0] < 200
     [right] = restored(Face(exclude=((10, 0, 290, 256),)))
     assert right["box"][0] > 300
-
-
-class Short(torch.nn.Module):
-    """A network that runs out of memory as CUDA does for more than `most` faces at once."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
-
-    def forward(self, faces: torch.Tensor) -> torch.Tensor:
-        if faces.shape[0] > self.most:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory (injected)")
-        return faces * 0.5
-
-
-def test_out_of_memory_restores_fewer_at_once_with_a_note() -> None:
-    """Eight faces that do not fit are all restored after three halvings, and the retry is noted."""
-    restorer = Stand(Short(1), 32)
-    restorer._batch = 8
-    squares = torch.rand(8, 3, 32, 32)
-    assert torch.equal(restorer(squares), squares * 0.5)
-    assert len(restorer.retries) == 3
-
-
-def test_out_of_memory_with_one_face_fails_the_chunk() -> None:
-    """A single face that does not fit on the CPU either is an error; no unrestored face is returned."""
-    with pytest.raises(EnhanceError, match="out of memory with a single face"):
-        Stand(Short(0), 32)(torch.rand(1, 3, 32, 32))
-
-
-def test_nan_fails_the_chunk() -> None:
-    """A network that returns NaN is an error; no black face is returned."""
-
-    class Broken(torch.nn.Module):
-        def forward(self, faces: torch.Tensor) -> torch.Tensor:
-            return faces / 0 * 0
-
-    with pytest.raises(EnhanceError, match="NaN"):
-        Stand(Broken(), 32)(torch.rand(1, 3, 32, 32))
-
-
-def moving(astronaut: np.ndarray, frames: int) -> list[torch.Tensor]:
-    """A short film of the astronaut's moving head, with noise that disturbs the detector."""
-    rng = np.random.default_rng(3)
-    film = []
-    for n in range(frames):
-        shift = np.array([[1, 0, -100.0 - 1.5 * n], [0, 1, 10.0 + 0.5 * n]])
-        frame = cv2.warpAffine(astronaut, shift, (256, 256), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        noisy = frame + rng.normal(0, 8, frame.shape)
-        film.append(tensor(noisy.clip(0, 255).astype(np.uint8)))
-    return film
-
-
-def test_the_same_frames_in_one_chunk_or_many(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """14 frames with a cut have the same bits as one chunk and as chunks of 1 to 5 frames with context."""
-    film = moving(astronaut, 10)
-    film += [frame.flip(3) for frame in moving(astronaut, 4)]
-    faces = FaceRestorer(detector, Stand(Paint(), 64), Face())
-
-    def restored(first: int, count: int) -> list[torch.Tensor]:
-        faces.start(first)
-        for frame in film[max(0, first - faces.context) : first]:
-            faces.observe(frame)
-        return [faces.apply(frame, frame) for frame in film[first : first + count]]
-
-    whole = restored(0, 14)
-    record = faces.record()
-    cut = [frame for first, count in ((0, 3), (3, 1), (4, 5), (9, 3), (12, 2)) for frame in restored(first, count)]
-    assert all(torch.equal(a, b) for a, b in zip(whole, cut, strict=True))
-    assert record["restored"] == 14
-    assert [face["frame"] for face in record["faces"]] == list(range(14))
-    batched = FaceRestorer(detector, Stand(Paint(), 64), Face())
-    parts = [batched.apply(torch.cat(film[n : n + 4]), torch.cat(film[n : n + 4])) for n in (0, 4)]
-    assert torch.equal(torch.cat(parts), torch.cat(whole[:8]))
-
-
-def test_landmarks_are_steadier_along_a_track(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """Smoothed points deviate less than half as much from the true motion as single detections, and do not lag."""
-    film = moving(astronaut, 16)
-    [clean] = detector(astronaut, 16)
-    truth = landmarks.refined(detector, tensor(astronaut), clean).points + np.array([-100, 10])
-    faces = FaceRestorer(detector, Stand(Paint(), 64), Face())
-    smooth, single = [], []
-    for n, frame in enumerate(film):
-        now = truth + n * np.array([-1.5, 0.5])
-        [face] = faces._follow(frame)
-        smooth.append(face.points - now)
-        [found] = detector(landmarks.to_pixels(frame), 16)
-        single.append(found.points - now)
-    settled, raw = np.stack(smooth[WINDOW:]), np.stack(single[WINDOW:])
-    assert settled.std(axis=0).mean() < raw.std(axis=0).mean() / 2
-    assert np.abs(settled.mean(axis=(0, 1))).max() < 0.7
-
-
-def test_faces_fade_in_but_not_after_a_cut(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """A face that appears within a shot gains strength over the window; after a cut it has full strength at once."""
-    film = moving(astronaut, 2)
-    hidden = film[0].clone()
-    hidden[..., :140, 60:190] = 0.62
-    faces = FaceRestorer(detector, Stand(Paint(), 64), Face())
-    for _ in range(3):
-        faces.apply(hidden, hidden)
-    faces.apply(film[0], film[0])
-    faces.apply(tensor(skimage.data.coffee()[:256, :256]), film[0])
-    faces.apply(film[1], film[1])
-    weights = [face["strength"] for face in faces.record()["faces"]]
-    assert weights[0] == pytest.approx(1 / 4, abs=0.01)
-    assert weights[-1] == 1
-
-
-def test_flicker_is_measured_against_the_source(detector: CenterFace, astronaut: np.ndarray) -> None:
-    """A still film flickers as its source does; an alternating restorer is detected."""
-
-    class Alternating(torch.nn.Module):
-        turn = 0
-
-        def forward(self, face: torch.Tensor) -> torch.Tensor:
-            self.turn += 1
-            return face * (0.9 if self.turn % 2 else 1.0)
-
-    frame = tensor(astronaut[:256, 100:356])
-    flicker = {}
-    for name, module in (("steady", Paint()), ("shaky", Alternating())):
-        faces = FaceRestorer(detector, Stand(module, 64), Face())
-        for _ in range(4):
-            faces.apply(frame, frame)
-        flicker[name] = faces.record()["flicker"]
-    assert flicker["steady"] == {"pairs": 3, "source": 0, "enhanced": 0, "restored": 0}
-    assert flicker["shaky"]["restored"] > 5
 
 
 def test_the_identity_check_accepts_only_the_original(detector: CenterFace, astronaut: np.ndarray) -> None:
