@@ -125,6 +125,15 @@ class Span(Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
+class TimeMark(Struct, frozen=True, forbid_unknown_fields=True):
+    """Time code or a recording date that runs on from position `first`; `of` names its place in the source."""
+
+    first: Natural
+    kind: Literal["time_code", "recorded"]
+    value: str
+    of: str
+
+
 class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     """index.json of a film. Columns (`pts`, `durations`, `positions`) are packed with `pack`."""
 
@@ -160,6 +169,9 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     """Places where the source's clock falls back: (packet id, time base units added to all timestamps from there on)."""
     damage: tuple[Span, ...] = ()
     notes: tuple[str, ...] = ()
+    captions: Natural = 0
+    """Frames that carry captions (CEA-608/708)."""
+    time_marks: tuple[TimeMark, ...] = ()
     version: Annotated[int, Meta(ge=INDEX_VERSION, le=INDEX_VERSION)] = INDEX_VERSION
 
     @property

@@ -329,6 +329,8 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     finished: str = ""
     record: dict[str, msgspec.Raw] = field(default_factory=dict)
     opening: Natural = 0
+    sidecars: tuple[ResultFile, ...] = ()
+    """Files beside the results of films, for what their containers have no place for."""
     version: Version = 2
 
 

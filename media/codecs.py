@@ -217,7 +217,8 @@ def _options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
     crf = f"{encoder.crf if spec.crf is None else spec.crf:g}" if encoder.crf is not None else ""
     preset = (spec.preset or encoder.preset) or ""
     if codec == "x264":
-        return {"crf": crf, "preset": preset, "x264-params": "open-gop=0"}
+        # a53cc=0: captions are put into the joined film, from the source's packets.
+        return {"crf": crf, "preset": preset, "a53cc": "0", "x264-params": "open-gop=0"}
     if codec == "x265":
         # info=0: the banner in the headers names the thread count; repeat-headers stays off for one global header.
         return {"crf": crf, "preset": preset, "x265-params": "open-gop=0:info=0:log-level=none"}

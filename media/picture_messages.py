@@ -20,6 +20,8 @@ MESSAGES = {
     148: "HDR metadata (viewing environment)",
 }
 """Supplemental messages that change how pictures are meant, by payload type."""
+CAPTIONED = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video", "av1", "libdav1d"))
+"""Codecs in whose packets captions are found."""
 REGISTERED, TIME_CODE = 4, 136
 RPU = b"\x7c\1\x19\x08"
 """How a NAL unit with Dolby Vision's metadata for a picture begins (ETSI GS CCM 001 5.1)."""

@@ -18,6 +18,7 @@ from media.codecs import SUFFIXES
 from media.columns import unpack
 from media.demuxing import PRIMING
 from media.opening import open_media
+from orchestrator.assemble.captions import CARRYING, Captions, with_captions
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -32,8 +33,11 @@ class ChunkJoiner:
     far any frame is decoded ahead of its turn; before the first frame it is extrapolated backwards.
     """
 
-    def __init__(self, index: FilmIndex, chunks: Iterable[BinaryIO], reorder: int | None) -> None:
+    def __init__(
+        self, index: FilmIndex, chunks: Iterable[BinaryIO], reorder: int | None, captions: Captions | None = None
+    ) -> None:
         self.shift = 0
+        self._captions = captions if captions and index.encoding.codec in CARRYING else {}
         self._index = index
         self._pts = unpack(index.pts)
         self._lasting = lasting(self._pts, unpack(index.durations))
@@ -124,7 +128,8 @@ class ChunkJoiner:
                 packet.pts, packet.dts = pts + self.shift, dts + self.shift
                 packet.duration = int(self._lasting[position])
                 packet.time_base = base
-                yield packet
+                triplets = self._captions.get(position)
+                yield with_captions(packet, triplets, CARRYING[self._index.encoding.codec]) if triplets else packet
                 number += 1
                 given += 1
             self._say_missing(given)

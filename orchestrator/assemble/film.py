@@ -16,6 +16,7 @@ from contract.errors import VerifyError
 from contract.film import FilmIndex
 from media.codecs import SUFFIXES
 from media.opening import open_media, reason
+from orchestrator.assemble.captions import Captions, caption_notes
 from orchestrator.assemble.concat import ChunkJoiner
 from orchestrator.assemble.matroska_aspect import set_sample_aspect
 from orchestrator.assemble.matroska_clock import set_tick
@@ -40,16 +41,17 @@ def assemble_film(
     out: Path,
     reorder: int | None = None,
     made: Making | None = None,
+    captions: Captions | None = None,
 ) -> list[str]:
     """Write the finished film to `out`; return notes for the user, those of the index among them.
 
     There is one encoded chunk for each of `index.chunks` in order (empty where a chunk gave no frame); `source` is
-    seekable. `made` is the provenance record for the tags. `reorder` is the largest FilmResult.reorder of all chunks;
+    seekable. `made` is the provenance record for the tags, `captions` are those of `read_captions`. `reorder` is the largest FilmResult.reorder of all chunks;
     without it the encoder's announced value is used. Chunks are read once, one after the other, so each may be removed
     when the next is asked for. Raises VerifyError when chunks do not belong together.
     """
     covers = read_covers(source, index)
-    with ChunkJoiner(index, chunks, reorder) as film, Spool(out.parent) as spool:
+    with ChunkJoiner(index, chunks, reorder, captions) as film, Spool(out.parent) as spool:
         with open_media(source, "the source") as container:
             move = film.shift * Fraction(*index.time_base)
             outlet = open_result(out, index, spec, container, film.template, covers, made, move)
@@ -77,4 +79,5 @@ def assemble_film(
     if index.container in ("matroska", "webm") and index.sar[0] != index.sar[1] and 0 not in index.sar:
         set_sample_aspect(out, index.sar)
     check_copies(out, index, copied)
-    return [*index.notes, *film.notes, *copies.notes, *lost_tags(tags, out, index)]
+    said = caption_notes(captions or {}, index)
+    return [*index.notes, *film.notes, *said, *copies.notes, *lost_tags(tags, out, index)]

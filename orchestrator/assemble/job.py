@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +21,10 @@ from contract.parallel import AHEAD, in_order
 from contract.provenance import Making, making
 from contract.settings import Settings
 from media.frame_changes import merged
+from orchestrator.assemble.captions import read_captions
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
+from orchestrator.assemble.sidecars import sidecars
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.job import open_source
 from orchestrator.job_store import AT_ONCE, Records
@@ -47,6 +50,7 @@ class Assembly:
         self._job, self._plan, self._records, self._settings = job, plan, records, settings
         self._storage = records.storage
         self._files: list[ResultFile] = []
+        self._sidecars: list[ResultFile] = []
         self._failures = list(plan.failures)
         self._damage: list[Damage] = []
         self._notes = list(job.notes)
@@ -239,6 +243,11 @@ class Assembly:
         sha256 = self._storage.put_file(key, out)
         self._files.append(ResultFile(item.n, item.result, key, sha256, out.stat().st_size))
 
+    def _store_beside(self, item: Item, name: str, content: bytes) -> None:
+        key = keys.result_file(self._job.id, name)
+        self._storage.put(key, content)
+        self._sidecars.append(ResultFile(item.n, name, key, hashlib.sha256(content).hexdigest(), len(content)))
+
     def _film(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
         index_key = keys.index(self._job.id, item.n, dict(self._plan.indexes).get(item.n, ""))
         index = decode(self._storage.get(index_key), FilmIndex, index_key)
@@ -260,9 +269,12 @@ class Assembly:
             damage = [Damage(item.n, span.first, span.count, span.reason) for span in index.damage]
             damage += [span for commit in commits for span in commit.damage]
             damage = list(dict.fromkeys(damage))  # a worker reports the container's marks too
-            notes = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said)
+            captions = read_captions(stream, index) if index.captions else {}
+            notes = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said, captions)
             verify_film(out, index, self._job.spec, self._source(item), delivered)
             self._store(item, out)
+            for name, content in sidecars(index, captions, item.result):
+                self._store_beside(item, name, content)
         self._damage += damage
         notes += merged(note for commit in commits for note in commit.notes)
         whose = f"{item.name}: " if len(self._job.items) > 1 else ""
@@ -300,6 +312,7 @@ class Assembly:
             notes=tuple(self._notes),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             opening=self._opening,
+            sidecars=tuple(s for s in self._sidecars if s.item in {f.item for f in self._files}),
         )
         self._write_records(manifest)
         return self._records.end(manifest)

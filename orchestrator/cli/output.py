@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from contract.job import Item, ItemFailure, Manifest, ResultFile
     from orchestrator.jobs.job_record import Trail
 
+SIDECARS = (".scc", ".timecode.json")
+"""Endings of files that belong beside the result of a film."""
 FAILURES = "failures.csv"
 _HEAD = ("file", "reason")
 
@@ -77,6 +79,9 @@ class Output:
 
     def place(self, file: ResultFile) -> Path:
         """Return the path of a finished file. A single OUT with a wrong suffix for its format gets the right one."""
+        beside = next((ending for ending in SIDECARS if file.name.endswith(ending)), "")
+        if beside and self.single:
+            return self.path.with_name(self.path.stem + beside)
         path = self.expected(file.name)
         if path.name != self.path.name and self.single:
             self.notes.append(f"the result is written as {path}, because it is not what {self.path.suffix} promises.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contract.film import UNPLACED
+from contract.film import UNPLACED, TimeMark
 from media.bitstream import HEAD
 from media.parameter_sets import length_size
 from media.picture_messages import PictureMessages
@@ -80,6 +80,30 @@ class FilmContents:
             said.append(f"{what} was recorded at {listed}{more}")
         return said
 
+    def marks(self, positions: Column, pts: Column, base: Fraction) -> list[TimeMark]:
+        """Return time code, where it is set, and recording dates."""
+        found = self.time_code(positions, pts, base)
+        marks = [TimeMark(run.first, "time_code", str(run.code), "the pictures") for run in found]
+        if len(found) == 1 and not found[0].code.number(RATES[-1]):
+            marks = []
+        dated = [(_place(number, positions), recorded) for number, recorded in self.recorded]
+        shots = recordings([(p, float(int(pts[p]) * base), recorded) for p, recorded in sorted(dated)])
+        return marks + [TimeMark(p, "recorded", time.isoformat(), "the pictures") for p, time in shots]
+
+
+def track_runs(samples: Sequence[tuple[float, int]], first: str, pts: Column, base: Fraction) -> list[Run]:
+    """Return where the time code of a track begins and breaks; arguments as of `track_notes`."""
+    if len(samples) < 2:
+        return []
+    steps = np.diff(pts)
+    exact = 1 / float(np.median(steps) * base) if len(steps) else 25.0
+    rate = min(RATES, key=lambda r: abs(r - exact))
+    codes = []
+    for seconds, number in samples:
+        position = min(int(np.searchsorted(pts, round(seconds / float(base)) - 1)), len(pts) - 1)
+        codes.append((position, seconds, TimeCode.of_number(number, rate, ";" in first)))
+    return runs(codes)
+
 
 def track_notes(
     what: str, stream: int, samples: Sequence[tuple[float, int]], first: str, pts: Column, base: Fraction
@@ -88,17 +112,7 @@ def track_notes(
 
     `samples` are (seconds, frame number); `first` is the first one in words, as the container gives it.
     """
-    if len(samples) < 2:
-        return []
-    drop = ";" in first
-    steps = np.diff(pts)
-    exact = 1 / float(np.median(steps) * base) if len(steps) else 25.0
-    rate = min(RATES, key=lambda r: abs(r - exact))
-    codes = []
-    for seconds, number in samples:
-        position = min(int(np.searchsorted(pts, round(seconds / float(base)) - 1)), len(pts) - 1)
-        codes.append((position, seconds, TimeCode.of_number(number, rate, drop)))
-    found = runs(codes)
+    found = track_runs(samples, first, pts, base)
     return (
         [f"the time code of {what} (stream {stream}) is in {len(found)} parts: {_listed(found)}"]
         if len(found) > 1

@@ -16,6 +16,7 @@ from media.columns import pack
 from media.container_clock import MILLISECOND, container_tick
 from media.frame_changes import Turns
 from media.opening import open_media
+from media.picture_messages import CAPTIONED, CAPTIONS
 from orchestrator.ingest.chunking import MAX_LEAD_IN, Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
 from orchestrator.ingest.encoding import frame_rate, gaps, plan_encoding
 from orchestrator.ingest.film_choice import stream_of
@@ -99,6 +100,10 @@ def plan_film(
         cuts = _cut_packets(source, survey, spec, target, context, what, checkpoint)
     except Disorder as disorder:
         cuts = _cut_decoded(source, survey, target, context, str(disorder), what, checkpoint)
+    places = cuts.positions
+    if cuts.lossless:  # frames are shown near their packets
+        places = np.minimum(np.arange(len(survey.table)), len(cuts.pts) - 1)
+    cuts.notes.extend(survey.said_of_contents(places, cuts.pts, what))
     tick = container_tick(survey.container, cuts.pts, survey.time_base)
     if survey.container in ("matroska", "webm") and tick != MILLISECOND:
         cuts.notes.append(
@@ -130,6 +135,8 @@ def plan_film(
         joins=cuts.joins,
         face_context=face_context,
         damage=tuple(cuts.damage),
+        captions=len(survey.contents.messages.found.get(CAPTIONS, ())),
+        time_marks=survey.time_marks(places, cuts.pts),
         notes=(*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes),
     )
     return _scanned(source, index, cuts, spec, what, checkpoint) if deinterlacing else index
@@ -171,7 +178,6 @@ def _cut_packets(
         notes.append(
             f"the clock of {what} falls back {len(order.segments) - 1} times; the parts are joined without a gap"
         )
-    notes += survey.said_of_contents(order.positions, order.pts, what)
     return Cuts(
         pts=order.pts,
         durations=durations,
@@ -189,7 +195,8 @@ def _cut_decoded(
 ) -> Cuts:
     """Cut a source by decoding it whole."""
     picture = survey.picture
-    odd = Turns((picture.width, picture.height), picture.pix_fmt, picture.colour)
+    keeps = ("A53_CC",) if survey.codec in CAPTIONED else ()
+    odd = Turns((picture.width, picture.height), picture.pix_fmt, picture.colour, keeps)
     with open_media(source, what) as container:
         found: Decoded = decode_all(container, stream_of(container, survey.number), survey.step, odd, what, checkpoint)
     notes = [f"{what} is cut as losslessly recoded frames, not as its own packets: {why}"]
@@ -200,8 +207,6 @@ def _cut_decoded(
     if found.joins:
         notes.append(f"the clock of {what} falls back {len(found.joins)} times; the parts are joined without a gap")
     notes += odd.notes
-    order = np.minimum(np.arange(len(survey.table)), len(found.pts) - 1)  # frames are shown near their packets
-    notes += survey.said_of_contents(order, found.pts, what)
     look = pixel_class(picture.pix_fmt)
     frame_bytes = picture.width * picture.height * (2 if look.depth > 8 else 1) * 2
     frames = len(found.pts)

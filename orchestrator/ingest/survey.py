@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import Unsupported
-from contract.film import Span
+from contract.film import Span, TimeMark
 from contract.packets import CORRUPT
 from media.codecs import SUFFIXES, pixel_class
 from media.containers import Holding
@@ -20,7 +20,7 @@ from media.decoding import INCOMPLETE, spans
 from media.demuxing import film_description
 from media.opening import DecoderLog, open_media
 from media.sound_configuration import SoundConfigurations
-from orchestrator.ingest.contents import FilmContents, track_notes
+from orchestrator.ingest.contents import FilmContents, track_notes, track_runs
 from orchestrator.ingest.dynamic_range import hdr_evidence, refuse_hdr
 from orchestrator.ingest.encoding import announced_rates, nominal_step
 from orchestrator.ingest.film_choice import choose_film, stream_of
@@ -98,6 +98,14 @@ class Survey:
         for number, first, samples in self.time_codes:
             notes += track_notes(what, number, samples, first, pts, self.time_base)
         return notes
+
+    def time_marks(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> tuple[TimeMark, ...]:
+        """Return all time code and recording dates that the source carries in more than a tag."""
+        marks = self.contents.marks(positions, pts, self.time_base)
+        for number, first, samples in self.time_codes:
+            found = track_runs(samples, first, pts, self.time_base)
+            marks += [TimeMark(run.first, "time_code", str(run.code), f"stream {number}") for run in found]
+        return tuple(marks)
 
     def elsewhere(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
         """Return damage beside the film's own packets, as points (spans of no frames) in the film."""

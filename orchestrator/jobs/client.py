@@ -159,9 +159,10 @@ class Jobs:
         manifest = self._records.manifest(job)
         if manifest is None:
             raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
-        paths = [place(file) for file in manifest.files]
-        total, done = sum(f.size for f in manifest.files), 0
-        for size in in_order(self._deliver, zip(manifest.files, paths, strict=True), _AT_ONCE, "fetch", AHEAD):
+        files = (*manifest.files, *manifest.sidecars)
+        paths = [place(file) for file in files]
+        total, done = sum(f.size for f in files), 0
+        for size in in_order(self._deliver, zip(files, paths, strict=True), _AT_ONCE, "fetch", AHEAD):
             done += size
             if progress is not None:
                 progress(done, total)

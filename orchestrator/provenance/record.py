@@ -31,6 +31,9 @@ def records(
     for hurt in manifest.damage:
         damage.setdefault(hurt.item, []).append(hurt)
     notes = _notes_by_name(job.items, manifest.notes)
+    beside: dict[int, list[str]] = {}
+    for extra in manifest.sidecars:
+        beside.setdefault(extra.item, []).append(extra.name)
     for file in manifest.files:
         item = job.items[file.item]
         made = making(job, item)
@@ -51,7 +54,8 @@ def records(
             notes=tuple(notes.get(item.n, ())),
             submitted=job.created,
             finished=manifest.finished,
-            details=packed or _details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones),
+            details=(packed or _details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones))
+            | ({"sidecars": beside[item.n]} if item.n in beside else {}),
         )
 
 

@@ -10,7 +10,9 @@ from typing import BinaryIO
 
 from contract.film import FilmIndex
 from contract.job import Item, Spec
+from orchestrator.assemble.captions import read_captions
 from orchestrator.assemble.film import assemble_film
+from orchestrator.assemble.sidecars import sidecars
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.packet_runs import cut
@@ -26,6 +28,7 @@ class Restored:
     results: list[FilmResult]
     notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
+    sidecars: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def damage(self) -> list[tuple[int, int, str]]:
@@ -69,10 +72,13 @@ def restore(
         assert next(runs, None) is None
         worked = clock()
         out = folder / result
-        notes = assemble_film(index, spec, file, _opened(outs), out, max(r.reorder for r in results))
+        captions = read_captions(file, index) if index.captions else {}
+        reorder = max(r.reorder for r in results)
+        notes = assemble_film(index, spec, file, _opened(outs), out, reorder, captions=captions)
+        beside = dict(sidecars(index, captions, result))
         verify_film(out, index, spec, file, sum(r.frames for r in results))
         seconds = {"plan": planned - began, "cut": cutting, "work": worked - planned, "assemble": clock() - worked}
     data = out.read_bytes()
     for path in (*outs, out, folder / "run"):
         path.unlink(missing_ok=True)
-    return Restored(index, data, results, notes, seconds)
+    return Restored(index, data, results, notes, seconds, beside)

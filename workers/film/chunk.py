@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from contract.errors import EnhanceError
 from media.codecs import pixel_class, same_samples
 from media.frame_changes import Turns
+from media.picture_messages import CAPTIONED
 from workers.film.decode import RunDecoder
 from workers.film.deinterlace import deinterlaced
 from workers.film.encode import ChunkEncoder
@@ -77,8 +78,8 @@ def enhance_film(
     decoder = RunDecoder(run)
     header = decoder.header
     clock = Clock()
-    # libx264 writes the captions of frames that it is given as they are.
-    keeps = ("A53_CC",) if enhancer is None and header.encoding.codec == "x264" else ()
+    # Captions are carried from the packets of these codecs when the film is put together.
+    keeps = ("A53_CC",) if header.codec in CAPTIONED else ()
     turns = Turns((header.width, header.height), header.pix_fmt, header.colour, keeps)
     if faces is not None:
         faces.start(header.first)
