@@ -38,7 +38,10 @@ class ChunkFacts(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """The making of one result. `parameters` is the job's spec without its weights, which are `ingredients`."""
+    """The making of one result. `parameters` is the job's spec without its weights, which are `ingredients`.
+
+    `severity` is the worst of note, loss and damage, empty where nothing was said; `losses` are those of the notes.
+    """
 
     job: str
     item: Natural
@@ -56,6 +59,8 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     submitted: str
     finished: str
     details: dict[str, Any] = {}
+    severity: str = ""
+    losses: tuple[str, ...] = ()
     version: int = 1
 
 

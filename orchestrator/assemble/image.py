@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from contract.errors import VerifyError
+from contract.errors import BadInput, VerifyError
 from contract.job import Item, Spec
 from contract.provenance import Making
+from contract.severity import losses
 from media.images import metadata_transfer
 from media.images.header import read_pages
 from media.images.metadata_tiff import write as write_tiff
@@ -56,5 +57,10 @@ def assemble_image(
     if (result.width, result.height) != size:
         raise VerifyError(
             f"{item.result} came out as {result.width}x{result.height}, not {target.width}x{target.height}; retry the job."
+        )
+    lost = losses(notes) if spec.strict else ()
+    if lost:
+        raise BadInput(
+            f"--strict: {item.name} would lose something: {'; '.join(lost)}; leave --strict out to accept it."
         )
     return notes

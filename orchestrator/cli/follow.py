@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from contract.errors import Unreachable
+from contract.severity import ORDER, Severity, grouped, losses, severity, worst
 from orchestrator.cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -48,9 +49,14 @@ def follow(jobs: Jobs, job: str, show: Display, look: Callable[[], None] | None 
         time.sleep(max(_LOOK_S, 5 * (time.monotonic() - begun)))
 
 
-def conclude(status: JobStatus) -> Exit:
-    """Print notes, damage and failures on stderr; return the job's exit code."""
-    _some([f"note: {note}" for note in status.notes])
+def conclude(status: JobStatus, fail_on: Severity = "failure") -> Exit:
+    """Print failures, damage, losses and notes on stderr, the worst last; return the job's exit code.
+
+    Losses are grouped, so that none is cut off. `fail_on` is the severity from which on a finished job counts as failed.
+    """
+    _some([f"note: {note}" for note in grouped(n for n in status.notes if severity(n) == "note")])
+    for loss in grouped(losses(status.notes)):
+        click.echo(f"loss: {loss}", err=True)
     _some(
         [f"damaged: item {d.item}, {d.where}: {d.reason}" for d in status.damaged],
     )
@@ -61,6 +67,10 @@ def conclude(status: JobStatus) -> Exit:
     if status.state == "failed":
         count = len({f.item for f in status.failures})
         click.echo(f"{count} of {status.items} items failed; `respool retry {status.id}` tries them again.", err=True)
+        return Exit.FAILED
+    found = worst(status.notes, bool(status.damaged), bool(status.failures))
+    if found is not None and ORDER.index(found) >= ORDER.index(fail_on):
+        click.echo(f"the worst of job {status.id} is a {found}, and --fail-on {fail_on} was given.", err=True)
         return Exit.FAILED
     return Exit.DONE
 

@@ -9,7 +9,9 @@ import click
 
 from contract.errors import UsageError
 from contract.settings import Settings
+from contract.severity import Severity
 from orchestrator.cli.common import command, connected
+from orchestrator.cli.options import fail_on_option
 from orchestrator.cli.output import Output
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def status(settings: Settings, job: str | None, as_json: bool) -> None:
 
 @command()
 @click.argument("job")
-def watch(settings: Settings, job: str) -> int:
+@fail_on_option
+def watch(settings: Settings, job: str, fail_on: Severity) -> int:
     """Follow a job to its end.
 
     The exit code tells how it ended, as for `respool run`.
@@ -49,7 +52,7 @@ def watch(settings: Settings, job: str) -> int:
 
     with connected(settings) as wired, display() as show:
         last = follow(Jobs(wired), job, show)
-    return conclude(last)
+    return conclude(last, fail_on)
 
 
 @command()

@@ -98,6 +98,13 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> Frac
     return parse_rate(value)
 
 
+def fail_on_option(function: F) -> F:
+    """Add --fail-on, the severity from which on a finished job exits with 1; it arrives as `fail_on`."""
+    said = "Exit with 1 where the worst of a finished job is at least this."
+    choice = click.Choice(["loss", "damage", "failure"])
+    return click.option("--fail-on", type=choice, default="failure", show_default=True, help=said)(function)
+
+
 def sequence_option(function: F) -> F:
     """Add --sequence, which makes each SRC a folder of numbered images; it arrives as `sequence`, a rate or None."""
     said = "SRC are folders of numbered DPX, TIFF or PNG files: each is one film with this frame rate."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from contract.film import FilmIndex
     from contract.job import Spec
     from orchestrator.sandbox.parent import Confined
+    from orchestrator.submission.neighbours import Checksums
     from orchestrator.submission.sources import SourceFile
 
 
@@ -48,37 +50,84 @@ def probe(
         looked = found if isinstance(found, Found) else find(found)
         files, notes = looked.files, looked.notes
         with closing(Confined(settings, ahead=False)) as confined:
-            seen = [_look(file, spec, scale, confined) for file in files]
+            seen = [_look(file, spec, scale, confined, looked.checksums) for file in files]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
     else:
         for note in notes:
             click.echo(f"note: {note}", err=True)
-        click.echo("\n\n".join("\n".join(_lines(facts)) for facts in seen))
+        many = len(seen) > 1 or any(source.is_dir() for source in sources)
+        click.echo("\n".join(_table(seen)) if many else "\n".join(_lines(seen[0])))
     return Exit.USAGE if any("error" in facts for facts in seen) else Exit.DONE
 
 
-def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined) -> dict[str, Any]:
+_WIDE = 48
+"""Characters of a name in the table; the middle of a longer one is left out."""
+
+
+def _table(seen: list[dict[str, Any]]) -> list[str]:
+    """Describe many sources, one a line: the worst that would be said, the name, the result, and every loss below it."""
+    names = [_short(facts["name"]) for facts in seen]
+    results = [_short(str(facts.get("result") or facts.get("plan", {}).get("container") or "-")) for facts in seen]
+    first, second = max(map(len, names)), max(map(len, results))
+    lines = [f"{'severity':8}  {'source':{first}}  {'becomes':{second}}  what"]
+    tally: Counter[str] = Counter()
+    for facts, name, result in zip(seen, names, results, strict=True):
+        said = [facts["error"]] if "error" in facts else [*facts["losses"]]
+        said = said or [
+            f"{len(facts['notes'])} note{'' if len(facts['notes']) == 1 else 's'}"
+            if facts["notes"]
+            else "nothing is lost"
+        ]
+        tally[facts["severity"] or "nothing"] += 1
+        lines.append(f"{facts['severity'] or '-':8}  {name:{first}}  {result:{second}}  {said[0]}")
+        lines += [f"{'':8}  {'':{first}}  {'':{second}}  {more}" for more in said[1:]]
+    counted = ", ".join(
+        f"{tally[kind]} with {kind}" for kind in ("failure", "damage", "loss", "note", "nothing") if tally[kind]
+    )
+    return [*lines, f"{len(seen)} sources: {counted}"]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _WIDE else f"{name[: _WIDE // 2 - 2]}...{name[-(_WIDE // 2 - 1) :]}"
+
+
+def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined, checksums: Checksums) -> dict[str, Any]:
     """Describe one source as a dictionary; `error` is the reason why it cannot be restored."""
     import msgspec
 
     from contract.job import Item
-    from orchestrator.ingest.images import kind_of, plan_image
+    from orchestrator.ingest.images import kind_of
+    from orchestrator.ingest.preflight import preflight
 
     facts: dict[str, Any] = {"name": file.name}
     try:
+        if mismatch := checksums.mismatch(file.path):
+            raise BadInput(f"{file.name} is damaged: {mismatch}")
         if kind_of(file.path, file.name) == "image":
-            result, picture, notes = plan_image(file.path, file.name, spec, scale)
-            return facts | {"kind": "image", **msgspec.to_builtins(picture), "result": result, "notes": list(notes)}
+            found = preflight(file.path, file.name, spec, scale)
+            header = msgspec.to_builtins(found.picture)
+            return _judged(facts | {"kind": "image", **header, "result": found.result, "notes": list(found.notes)})
         size = file.path.stat().st_size
         if size == 0:
             raise BadInput(f"{file.name} is empty; there is nothing to restore.")
         item = Item(0, "video", file.name, file.name, "0" * 64, size)
         if file.sequence is not None:
             facts["sequence"] = msgspec.to_builtins(file.sequence)
-        return facts | {"kind": "video", **_film(confined.plan(file.path, item, spec, scale))}
+        return _judged(facts | {"kind": "video", **_film(confined.plan(file.path, item, spec, scale))})
     except BadInput as error:
-        return facts | {"error": str(error)}
+        return facts | {"error": str(error), "severity": "failure", "losses": []}
+    except OSError as error:
+        reason = f"{file.name} cannot be read ({error.strerror}); check its permissions."
+        return facts | {"error": reason, "severity": "failure", "losses": []}
+
+
+def _judged(facts: dict[str, Any]) -> dict[str, Any]:
+    """Add the severity of the worst that would be said, and the losses."""
+    from contract.severity import losses, worst
+
+    severity = worst(facts["notes"], bool(facts.get("damage")), False) or ""
+    return facts | {"severity": severity, "losses": list(losses(facts["notes"]))}
 
 
 def _film(index: FilmIndex) -> dict[str, Any]:
@@ -133,7 +182,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         ]
     else:
         lines = [facts["name"], *_film_lines(facts)]
-    return lines + [f"  note: {note}" for note in facts["notes"]]
+    lost = set(facts["losses"])
+    return lines + [f"  {'loss' if note in lost else 'note'}: {note}" for note in facts["notes"]]
 
 
 def _film_lines(facts: dict[str, Any]) -> list[str]:

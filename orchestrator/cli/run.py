@@ -14,9 +14,10 @@ import click
 
 from contract.errors import RespoolError, UsageError
 from contract.settings import Settings
+from contract.severity import Severity
 from orchestrator.cli.common import check_reachable, command
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.options import job_options, sequence_option, spec_of
+from orchestrator.cli.options import fail_on_option, job_options, sequence_option, spec_of
 from orchestrator.cli.output import Output
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class WorkersGone(RespoolError):
 @job_options
 @click.option("--force", is_flag=True, help="Replace files that exist in OUT.")
 @click.option("--change-map", is_flag=True, help="Write maps of where results differ from plain resampling.")
+@fail_on_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (default: one a GPU, else one).")
 def run(
     settings: Settings,
@@ -47,6 +49,7 @@ def run(
     out: Path,
     force: bool,
     change_map: bool,
+    fail_on: Severity,
     workers: int | None,
     sequence: Fraction | None,
     **options: Any,
@@ -67,7 +70,7 @@ def run(
         checked = draft(found, spec, settings)  # errors of a source are reported before any server starts
         with cluster_for(settings, workers) as cluster:
             wired = cluster.settings if cluster else settings
-            restoration = Restoration(checked, spec, options["priority"], output, change_map)
+            restoration = Restoration(checked, spec, options["priority"], output, change_map, fail_on)
             return restoration.run(wired, show, watch_over(cluster))
 
 
@@ -111,6 +114,7 @@ class Restoration:
     priority: int
     output: Output
     change_map: bool
+    fail_on: Severity
 
     def run(self, settings: Settings, show: Display, look: Callable[[], None] | None) -> int:
         """Submit, follow and fetch; return the exit code. `look` is called meanwhile and raises when no worker is left."""
@@ -156,7 +160,7 @@ class Restoration:
             return Exit.CANCELLED
         for note in output.notes:
             click.echo(f"note: {note}", err=True)
-        return conclude(status)
+        return conclude(status, self.fail_on)
 
 
 def _resume(jobs: Jobs, job: str) -> None:

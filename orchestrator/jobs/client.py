@@ -13,6 +13,8 @@ from contract.errors import RespoolError, Unreachable, UsageError
 from contract.job import Job, Manifest, ResultFile
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
+from contract.severity import counts as counts_of
+from contract.severity import losses
 from orchestrator.job_state import View, state
 from orchestrator.job_store import Records
 from orchestrator.jobs import retry
@@ -85,6 +87,8 @@ class Jobs:
         fps = self._fps(job) or sum(int(str(w["in_hand"])) / max(float(str(w["chunk_s"])), 1e-3) for w in busy)
         left = counts.frames - counts.frames_done - in_hand if counts else 0
         failures = manifest.failures if manifest else plan.failures if plan else ()
+        notes = manifest.notes if manifest else known.notes
+        damaged = manifest.damage if manifest else ()
         return JobStatus(
             id=job,
             state=state(view),
@@ -104,9 +108,11 @@ class Jobs:
             workers=len(workers),
             retried=counts.retried if counts else 0,
             handed_back=counts.handed_back if counts else 0,
-            damaged=manifest.damage if manifest else (),
+            damaged=damaged,
             failures=failures,
-            notes=manifest.notes if manifest else known.notes,
+            notes=notes,
+            severities=counts_of(notes, len(damaged), len(failures)),
+            losses=losses(notes),
             films=sum(item.kind == "video" for item in known.items),
             images=images,
         )

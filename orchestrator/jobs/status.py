@@ -41,7 +41,8 @@ class JobStatus(Struct, frozen=True):
 
     `frames.done` includes those of running chunks. `fps` is over the last two minutes and `eta_s` is derived from it; both
     are None while unknown. `damaged` lists spans of frames that the source does not hold intact. `films` counts items, and
-    `images` is None while there is no plan or no image in it.
+    `images` is None while there is no plan or no image in it. `severities` counts notes, losses, damages and failures; `losses` are those
+    of the notes that tell of something that a result does not carry.
     """
 
     id: str
@@ -60,6 +61,8 @@ class JobStatus(Struct, frozen=True):
     failures: tuple[ItemFailure, ...] = ()
     notes: tuple[str, ...] = ()
     films: int = 0
+    severities: dict[str, int] = {}
+    losses: tuple[str, ...] = ()
     images: ImageProgress | None = None
 
 

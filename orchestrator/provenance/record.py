@@ -11,6 +11,7 @@ import msgspec
 from contract.film import ImageSequence
 from contract.job import Damage, Done, Item, Job, Manifest, Plan
 from contract.provenance import ingredients, making, software
+from contract.severity import losses, worst
 from orchestrator.result_record import ChunkFacts, FileFacts, Record
 
 
@@ -52,6 +53,8 @@ def records(
             chunks=tuple(_facts(dones[n]) for n in by_item.get(item.n, []) if n in dones),
             damage=tuple(damage.get(item.n, ())),
             notes=tuple(notes.get(item.n, ())),
+            severity=worst(notes.get(item.n, ()), item.n in damage, False) or "",
+            losses=losses(notes.get(item.n, ())),
             submitted=job.created,
             finished=manifest.finished,
             details=(packed or _details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ import pyvips
 from contract.errors import BadInput, StorageError
 from contract.job import Spec
 from contract.provenance import Making
+from contract.severity import losses
 from media.images import metadata_transfer
 from media.images.bands import band_rows
 from media.images.header import Page, Picture, read_pages
@@ -92,6 +93,7 @@ def enhance_image(
         notes.append("the file was copied byte for byte")
     else:
         notes += _pages(work, pages, targets)
+    refuse_losses(notes, name, spec)
     enhancer.forget()
     return _result(work, pages, targets, targets[0].height, notes)
 
@@ -117,6 +119,13 @@ def enhance_band(
     notes += _painted(work, pages[0], target, rows, metadata, out)
     enhancer.forget()
     return _result(work, pages, [target], rows[1] - rows[0], notes)
+
+
+def refuse_losses(notes: Sequence[str], name: str, spec: Spec) -> None:
+    """Raise BadInput, with --strict, for a result that would not carry everything that its source has."""
+    found = losses(notes) if spec.strict else ()
+    if found:
+        raise BadInput(f"--strict: {name} would lose something: {'; '.join(found)}; leave --strict out to accept it.")
 
 
 def unchanged(picture: Picture, target: Target) -> bool:
