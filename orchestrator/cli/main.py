@@ -42,6 +42,7 @@ _COMMANDS = {
     "finetune": "training",
     "train": "training",
     "training": "training",
+    "damage": "damage",
     "worker": "serve",
     "orchestrator": "serve",
     "flower": "flower",

@@ -138,6 +138,16 @@ def frames(path: Path) -> Iterator[Frame]:
         raise BadInput(f"{path.name} cannot be read as a film: {error.strerror or error}.") from error
 
 
+def codec(path: Path) -> str:
+    """Return FFmpeg's name of a film's video codec, empty without a video stream."""
+    options = {"format_whitelist": film.CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        with av.open(str(path), options=options) as opened:
+            return opened.streams.video[0].codec_context.name if opened.streams.video else ""
+    except av.error.FFmpegError as error:
+        raise BadInput(f"{path.name} cannot be read as a film: {error.strerror or error}.") from error
+
+
 def read(path: Path) -> Pixels:
     """Read a picture as H x W x 3 RGB uint8; raise BadInput when it cannot be."""
     return picture.read_picture(path)
