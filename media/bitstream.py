@@ -1,8 +1,8 @@
-"""What H.264 and HEVC packets say in their first bytes, read without decoding them.
+"""The heads of H.264 and HEVC packets, parsed without decoding.
 
-Only what cutting needs: where a decoder may start, which packets are the second field of a frame, which are skipped at
-a start. Syntax from ITU-T H.264 (08/2021) 7.3 and D.1.8, ITU-T H.265 (08/2021) 7.3.1.2. Anything malformed is read as
-"nothing known", never as an error: the decoder has the last word.
+Only what cutting needs: packets at which a decoder may start, second fields of frames, packets that are skipped at a
+start. Syntax from ITU-T H.264 (08/2021) 7.3 and D.1.8, ITU-T H.265 (08/2021) 7.3.1.2. Anything malformed means "nothing
+known", never an error: the decoder decides.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 HEAD = 1 << 16
-"""Bytes of a packet that are looked at: parameter sets and messages come before the first slice."""
+"""Bytes of a packet that are parsed: parameter sets and messages come before the first slice."""
 
 H264_SLICE, H264_IDR, H264_SEI, H264_SPS = 1, 5, 6, 7
 HEVC_RASL = (8, 9)
@@ -22,14 +22,14 @@ _HIGH_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 
 
 
 class Bits:
-    """Reads bits from the first; past the end it gives zeros."""
+    """Reader of bits, most significant first; past the end it returns zeros."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def u(self, count: int) -> int:
-        """The next `count` bits as an unsigned number."""
+        """Read the next `count` bits as an unsigned number."""
         value = 0
         for _ in range(count):
             byte = self._data[self._at >> 3] if self._at >> 3 < len(self._data) else 0
@@ -38,20 +38,20 @@ class Bits:
         return value
 
     def ue(self) -> int:
-        """An unsigned Exp-Golomb code (H.264 9.1)."""
+        """Read an unsigned Exp-Golomb code (H.264 9.1)."""
         zeros = 0
         while self._at >> 3 < len(self._data) and zeros < 32 and not self.u(1):
             zeros += 1
         return (1 << zeros) - 1 + self.u(zeros)
 
     def se(self) -> int:
-        """A signed Exp-Golomb code (H.264 9.1.1)."""
+        """Read a signed Exp-Golomb code (H.264 9.1.1)."""
         code = self.ue()
         return (code + 1) // 2 if code % 2 else -(code // 2)
 
 
 def nal_units(data: bytes, length_size: int) -> Iterator[bytes]:
-    """NAL units of a packet: with lengths of `length_size` bytes in front, or (0) between start codes."""
+    """Yield the NAL units of a packet: with lengths of `length_size` bytes in front, or (0) between start codes."""
     if length_size:
         at = 0
         while at + length_size < len(data):
@@ -68,14 +68,17 @@ def nal_units(data: bytes, length_size: int) -> Iterator[bytes]:
 
 
 def unescape(nal: bytes) -> bytes:
-    """The payload without emulation prevention bytes (H.264 7.4.1)."""
+    """Return the payload without emulation prevention bytes (H.264 7.4.1)."""
     return nal.replace(b"\0\0\3", b"\0\0")
 
 
 @dataclass
 class PacketFacts:
-    """What a packet's head tells. `start`: a decoder may begin here; `field`: 0 frame, 1 top, 2 bottom field;
-    `leading`: HEVC skips it when decoding starts at the key packet before it; `fresh`: HEVC decoding starts anew."""
+    """Facts from a packet's head.
+
+    `start`: a decoder may begin here; `field`: 0 frame, 1 top, 2 bottom field; `leading`: HEVC skips it when decoding starts
+    at the key packet before it; `fresh`: HEVC decoding starts anew.
+    """
 
     start: bool = True
     field: int = 0
@@ -86,16 +89,17 @@ class PacketFacts:
 
 @dataclass
 class H264Reader:
-    """Follows parameter sets through a stream."""
+    """Parser that follows parameter sets through a stream."""
 
     length_size: int
     interlaced: bool = False
-    """Whether any parameter set allows field pictures; only then slices are looked into."""
+    """True when a parameter set allows field pictures; only then slices are parsed."""
     _sps: dict[int, tuple[int, bool, bool]] = field(default_factory=dict)
     _pps: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def from_extradata(cls, extradata: bytes) -> H264Reader:
+        """Make a parser for a stream with this extradata."""
         reader = cls(length_size=0)
         reader.add_extradata(extradata)
         return reader
@@ -108,7 +112,7 @@ class H264Reader:
             self._parameters(nal)
 
     def look(self, data: bytes, key: bool) -> PacketFacts:
-        """Facts about one packet. Frame and field numbers are only read where fields are possible."""
+        """Return the facts about one packet. Frame and field numbers are only read where fields are possible."""
         facts = PacketFacts()
         if not key and not self.interlaced:
             return facts
@@ -141,7 +145,7 @@ class H264Reader:
             self._pps[pps] = bits.ue()
 
     def _slice(self, data: bytes) -> tuple[int, int]:
-        """(frame_num, field) of a slice header (H.264 7.3.3)."""
+        """Return (frame_num, field) of a slice header (H.264 7.3.3)."""
         bits = Bits(data)
         bits.ue()
         bits.ue()
@@ -158,7 +162,7 @@ class H264Reader:
 
 
 def avcc_units(extradata: bytes) -> Iterator[bytes]:
-    """Parameter sets of an avcC box (ISO/IEC 14496-15 5.3.3.1)."""
+    """Yield the parameter sets of an avcC box (ISO/IEC 14496-15 5.3.3.1)."""
     at = 5
     for mask in (31, 255):
         if at >= len(extradata):
@@ -172,7 +176,7 @@ def avcc_units(extradata: bytes) -> Iterator[bytes]:
 
 
 def _sps(bits: Bits) -> tuple[int, tuple[int, bool, bool]]:
-    """(id, (bits of frame_num, frame_mbs_only_flag, separate_colour_plane_flag)) (H.264 7.3.2.1.1)."""
+    """Return (id, (bits of frame_num, frame_mbs_only_flag, separate_colour_plane_flag)) (H.264 7.3.2.1.1)."""
     profile = bits.u(8)
     bits.u(16)
     number = bits.ue()
@@ -214,7 +218,7 @@ def _skip_scaling_list(bits: Bits, size: int) -> None:
 
 
 def _recovery_frames(data: bytes) -> int:
-    """recovery_frame_cnt of a recovery point message (H.264 D.1.8), 0 without one."""
+    """Return recovery_frame_cnt of a recovery point message (H.264 D.1.8), 0 without one."""
     at = 0
     while at + 2 <= len(data):
         kind = size = 0
@@ -236,12 +240,13 @@ def _recovery_frames(data: bytes) -> int:
 
 @dataclass
 class HevcReader:
-    """Reads the kind of a packet's picture."""
+    """Parser of the kind of a packet's picture."""
 
     length_size: int
 
     @classmethod
     def from_extradata(cls, extradata: bytes) -> HevcReader:
+        """Make a parser for a stream with this extradata."""
         reader = cls(length_size=0)
         reader.add_extradata(extradata)
         return reader
@@ -251,7 +256,8 @@ class HevcReader:
         packed = len(extradata) > 22 and extradata[0] == 1
         self.length_size = (extradata[21] & 3) + 1 if packed else 0
 
-    def look(self, data: bytes, key: bool) -> PacketFacts:  # noqa: ARG002 - the same question as of H264Reader
+    def look(self, data: bytes, key: bool) -> PacketFacts:  # noqa: ARG002 - H264Reader's signature
+        """Return the facts about one packet."""
         facts = PacketFacts()
         for nal in nal_units(data, self.length_size):
             if len(nal) < 2:
@@ -267,7 +273,7 @@ class HevcReader:
 
 
 def reader_for(codec: str, extradata: bytes) -> H264Reader | HevcReader | None:
-    """A reader for the packets of `codec`, where there is something to know."""
+    """Return a parser for the packets of `codec`; None for codecs that need none."""
     if codec == "h264":
         return H264Reader.from_extradata(extradata)
     if codec == "hevc":

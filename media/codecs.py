@@ -1,7 +1,7 @@
-"""Target codecs: which encoder, which pixel format, which options. Pure, so that planning and encoding agree.
+"""Target codecs: encoder, pixel format, options. Pure, so that planning and encoding agree.
 
-Every chunk is encoded by a fresh encoder and all of them are joined by stream copy, so whatever reaches an
-encoder's headers must not depend on the machine: thread counts and library banners are kept out of them.
+Every chunk is encoded by a fresh encoder and all chunks are joined by stream copy, so nothing in an encoder's headers
+may depend on the machine: they have neither thread counts nor library banners.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ SUFFIXES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm", "mpeg
 
 @dataclass(frozen=True)
 class Encoder:
-    """One target codec. `name` is FFmpeg's encoder, `crf` and `preset` our defaults (None: it has no such dial)."""
+    """One target codec. `name` is FFmpeg's encoder, `crf` and `preset` our defaults (None: it has no such option)."""
 
     name: str
     crf: float | None
     preset: str | None
     presets: tuple[str, ...]
     odd_sizes: bool
-    """True when it encodes odd sizes of subsampled formats as they are."""
+    """True when it encodes odd sizes of subsampled formats unchanged."""
     smallest: int = 2
     largest: int = 16384
     """Pixels a side that it takes."""
@@ -57,7 +57,7 @@ ENCODERS: dict[Codec, Encoder] = {
 
 @dataclass(frozen=True)
 class PixelClass:
-    """What a pixel format can hold. `chroma` is (log2 horizontal, log2 vertical) subsampling."""
+    """Capability of a pixel format. `chroma` is (log2 horizontal, log2 vertical) subsampling."""
 
     rgb: bool
     grey: bool
@@ -69,7 +69,7 @@ class PixelClass:
 
     @property
     def model(self) -> str:
-        """rgb, grey or yuv."""
+        """Colour model: rgb, grey or yuv."""
         return "rgb" if self.rgb else "grey" if self.grey else "yuv"
 
 
@@ -99,10 +99,10 @@ _PLANAR = {
 
 
 def plain_name(pix_fmt: str) -> str:
-    """The planar format with the same samples as `pix_fmt`.
+    """Return the planar format with the same samples as `pix_fmt`.
 
-    The deprecated ``j`` means full range, which is a tag of its own; semi-planar and packed layouts are the same
-    numbers in another order.
+    The deprecated ``j`` means full range, which is a separate tag; semi-planar and packed layouts are the same numbers in
+    another order.
     """
     return _PLANAR.get(pix_fmt, pix_fmt.replace("yuvj", "yuv"))
 
@@ -114,12 +114,12 @@ _READABLE = re.compile(
 
 
 def readable(pix_fmt: str) -> bool:
-    """Whether workers turn `pix_fmt` into RGB; those that they do not are refused before any work."""
+    """Return True if workers can convert `pix_fmt` to RGB; other formats are refused before any work."""
     return _READABLE.fullmatch(pix_fmt) is not None
 
 
 def encodable(codec: Codec) -> list[str]:
-    """Pixel formats that the codec's encoder takes."""
+    """List the pixel formats that the codec's encoder accepts."""
     formats = av.Codec(ENCODERS[codec].name, "w").video_formats or []
     names = [f.name for f in formats if "yuvj" not in f.name and not f.name.startswith(("yaf", "grayf", "gbrpf", "nv"))]
     # x265 and VP9 keep transparency in a second layer that containers and players lose.
@@ -127,7 +127,7 @@ def encodable(codec: Codec) -> list[str]:
 
 
 def choose_pix_fmt(codec: Codec, source: str, wanted: str | None) -> tuple[str, list[str]]:
-    """The pixel format to encode a `source` format with, and notes about what that changes.
+    """Choose the pixel format to encode a `source` format with; return it with notes about what that changes.
 
     The nearest format wins: the same colour model, then no less chroma, then no less depth, then as little more as
     possible. A loss of depth is never chosen silently: it is refused unless the user named `wanted`.
@@ -182,24 +182,26 @@ BOTTOM_FIRST = 3
 
 LARGE = 3_000_000
 LARGE_LOOKAHEAD = 10
-"""Frames of this many pixels, and how many of them x264 then holds back: 15 MB each at 2560x1920, and 40 with its `medium`
-preset, which was most of a worker's memory. 10 is what `veryfast` looks ahead; everything else stays `medium`."""
+"""Pixels of a frame from which on x264's lookahead is reduced, and the reduced lookahead in frames.
+
+A frame takes 15 MB at 2560x1920, and preset `medium` holds 40 of them, which was most of a worker's memory. 10 is the
+lookahead of `veryfast`; everything else stays `medium`."""
 
 
 def encoder_options(
     codec: Codec, spec: Spec, pix_fmt: str, field_order: int = PROGRESSIVE, pixels: int = 0
 ) -> dict[str, str]:
-    """FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know.
+    """Return FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know.
 
     Films that stay interlaced (`field_order` above PROGRESSIVE) are encoded as such where the encoder can. `pixels` is the
-    size of a frame: unless a preset is asked for, x264 looks less far ahead from LARGE on.
+    size of a frame: without an explicit preset, x264 has a shorter lookahead from LARGE on.
     """
     options = _options(codec, spec, pix_fmt)
     if codec == "x264" and pixels >= LARGE and spec.preset is None:
         options["x264-params"] += f":rc-lookahead={LARGE_LOOKAHEAD}"
     if field_order > PROGRESSIVE and codec in ("x264", "prores"):
         options["flags"] = "+ildct"
-        if codec == "x264" and field_order == BOTTOM_FIRST:  # else its headers say top first, whatever its frames are
+        if codec == "x264" and field_order == BOTTOM_FIRST:  # else its headers always signal top field first
             options["x264-params"] += ":bff=1"
     return options
 
@@ -242,7 +244,7 @@ def open_encoder(context: av.VideoCodecContext) -> None:
     """Open a configured encoder, and leave every thread of this process in the scheduling class that it had.
 
     SVT-AV1 run by root makes its own threads and the calling one real-time (SCHED_FIFO, measured on 4.1); all later
-    threads and child processes would inherit that and starve whatever else runs on the machine.
+    threads and child processes would inherit that and starve other processes on the machine.
     """
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to stderr otherwise
     if sys.platform != "linux":
@@ -261,8 +263,11 @@ def _deep(pix_fmt: str) -> bool:
 
 
 def same_samples(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
-    """`frame` in `pix_fmt`: untouched where it has it, rearranged where only the layout differs (see `plain_name`),
-    converted by swscale otherwise. Range is never changed."""
+    """Return `frame` in `pix_fmt`, with the same range.
+
+    It is unchanged where it has that format, rearranged where only the layout differs (see `plain_name`), and converted by
+    swscale otherwise.
+    """
     name = frame.format.name
     if name == pix_fmt:
         return frame

@@ -1,4 +1,4 @@
-"""Which containers can hold what, found out before any work starts."""
+"""Capabilities of containers, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _MPEGTS = frozenset(
         "timed_id3",
     ]
 )
-"""What a transport stream can name; FFmpeg would mux anything else as private data that nobody can read."""
+"""Codecs that a transport stream can name; FFmpeg would mux others as private data that no player reads."""
 _WEBM = frozenset(["vp8", "vp9", "av1", "libdav1d", "opus", "libopus", "vorbis", "libvorbis", "webvtt"])
 _FILM: dict[str, tuple[Codec, ...]] = {
     "mp4": ("x264", "x265", "svtav1", "vp9"),
@@ -64,12 +64,12 @@ _FILM: dict[str, tuple[Codec, ...]] = {
 _CHOICES = ("matroska", "mov", "mp4", "mpegts")
 """Containers that are proposed, in this order."""
 _STAND_IN = {"webm": "vp9"}
-"""A film codec for trying a header with, mpeg4 where not named: it needs no headers of its own."""
+"""Film codec for a trial header by container, by default mpeg4: it needs no headers of its own."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A container, the source's streams with the decision on each, and notes for the user."""
+    """The chosen container, the source's streams with the decision on each, and notes for the user."""
 
     container: str
     streams: tuple[SourceStream, ...]
@@ -89,13 +89,13 @@ class Holding:
     changing: Mapping[int, SoundConfigurations] = field(default_factory=dict)
     """Streams of sound whose configuration changes in the middle."""
     dropped: Mapping[int, str] = field(default_factory=dict)
-    """Streams that do not belong to the film, and why."""
+    """Streams that do not belong to the film, with the reason."""
 
     def choose(self, item: Item, spec: Spec) -> Choice:
-        """The container that the spec or the result's name asks for, if it holds everything.
+        """Choose the container that the spec or the result's name asks for, if it holds everything.
 
-        Where nobody asked (the result is called as the source is), another one is taken and noted. Data streams that no
-        film container knows are left behind with a note. Raises Unsupported, proposing a container by name.
+        Without a request (the result has the source's name), choose another one and note it. Data streams that no film
+        container knows are left out with a note. Raises Unsupported, proposing a container by name.
         """
         wanted, asked = asked_container(item, spec)
         problem = self._problem(wanted)
@@ -134,7 +134,7 @@ class Holding:
         return known.index != self.film and known.kind not in ("data", "other") and known.index not in self.dropped
 
     def _problem(self, container: str) -> str | None:
-        """What `container` cannot hold, in half a sentence."""
+        """Describe what `container` cannot hold, in half a sentence."""
         suffix = SUFFIXES[container]
         if self.codec not in _FILM[container]:
             return f"a film encoded with {self.codec} is what {suffix} cannot hold"
@@ -162,14 +162,14 @@ class Holding:
         return "the container has no place for it"
 
     def _holds(self, container: str, known: SourceStream) -> bool:
-        """Covers become attachments in Matroska, whatever they are."""
+        """Return True if `container` can hold a stream; every cover becomes an attachment in Matroska."""
         if known.index in self.changing and not self.changing[known.index].held_by(container):
             return False
         attached = container == "matroska" and known.kind == "cover"
         return attached or can_hold(container, self.source.streams[known.index])
 
     def _header_problem(self, container: str) -> str | None:
-        """Write the header that the result will have, to nowhere: some muxers only then say what they cannot do."""
+        """Write the result's header to nowhere: some muxers only then report what they cannot hold."""
         try:
             with av.open(io.BytesIO(), "w", format=container) as probe:
                 for known in self.streams:
@@ -187,8 +187,11 @@ class Holding:
 
 
 def asked_container(item: Item, spec: Spec) -> tuple[str, bool]:
-    """The result's muxer, and whether somebody asked for it: what the spec names, else what the result's suffix says, else
-    Matroska. A result that is called as its source is nobody's wish."""
+    """Return the result's muxer, and True if the user asked for it.
+
+    It is the spec's, else the one of the result's suffix, else Matroska. The suffix of a result that has its source's name
+    is not a request.
+    """
     suffix = (spec.container or item.result.rpartition(".")[2]).lower()
     asked = spec.container is not None or item.result != item.name
     if suffix in CONTAINERS:
@@ -200,7 +203,7 @@ def asked_container(item: Item, spec: Spec) -> tuple[str, bool]:
 
 
 def can_hold(container: str, stream: Stream) -> bool:
-    """Whether FFmpeg's muxer `container` can carry `stream` as it is."""
+    """Return True if FFmpeg's muxer `container` can hold `stream` unchanged."""
     name = codec_name(stream)
     if stream.type == "attachment":
         return container == "matroska"
@@ -221,15 +224,17 @@ def can_hold(container: str, stream: Stream) -> bool:
 
 
 def _speakers(stream: Stream) -> int:
-    """How many channels `stream` has without saying which; 0 where it says so."""
+    """Count the channels of `stream` if their layout is unnamed; 0 where it is named."""
     layout = getattr(stream.codec_context, "layout", None)
     said = re.fullmatch(r"(\d+) channels", layout.name) if layout is not None else None
     return int(said.group(1)) if said else 0
 
 
 def name_layout(stream: Stream, container: str) -> None:
-    """PCM in mp4 must say which channels it has, and fails when the file is closed if it does not; one or two that were
-    never named (AVI, MXF and Matroska do not) are what everybody takes them for."""
+    """Name the channel layout of one or two unnamed channels: mono or stereo.
+
+    mp4's muxer fails at the end for PCM without a layout, and AVI, MXF and Matroska do not name one.
+    """
     if container == "mp4" and stream.type == "audio" and codec_name(stream).startswith("pcm_"):
         layout = {1: "mono", 2: "stereo"}.get(_speakers(stream))
         if layout is not None:
@@ -241,7 +246,7 @@ def _article(kind: str) -> str:
 
 
 def codec_name(stream: Stream) -> str:
-    """FFmpeg's name for what is in `stream`."""
+    """Return FFmpeg's name for the codec of `stream`."""
     context: CodecContext | None = stream.codec_context  # None where there is no decoder, whatever the stubs say
     if context is not None:
         return context.name

@@ -1,4 +1,4 @@
-"""Frames that are not as the film's beginning promises: of another size, format or meaning. Each is delivered, and said."""
+"""Frames whose size, format or colour differs from the film's header: each is delivered and reported."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from contract.film import Colour
 
 UNSAID = {"range": (0,), "matrix": (2, 3), "transfer": (0, 2, 3)}
-"""Values by which a frame says nothing about its colours (FFmpeg's AVCOL_RANGE_*, AVCOL_SPC_*)."""
+"""Values of frames with unspecified colour properties (FFmpeg's AVCOL_RANGE_*, AVCOL_SPC_*)."""
 ALIKE = {"matrix": {5: 6, 10: 9, 7: 1}, "transfer": {6: 1, 14: 1, 15: 1}, "range": {}}
-"""Values that are converted alike here: matrices by their coefficients, transfer functions by their curve."""
+"""Values that are converted in the same way: matrices by their coefficients, transfer functions by their curve."""
 LEFT_BEHIND = {
     "A53_CC": "captions inside the pictures (CEA-608/708)",
     "AFD": "the active format description",
@@ -38,14 +38,14 @@ LEFT_BEHIND = {
         "HDR metadata inside the pictures",
     ),
 }
-"""What pictures may carry beside their samples and encoders are not given, by PyAV's name."""
+"""Side data of pictures that encoders do not get, by PyAV's name."""
 
 
 _ODD = re.compile(r"(\d+) frames from (\d+) on are (.*)", re.S)
 
 
 def merged(notes: Iterable[str]) -> list[str]:
-    """The notes of all chunks of a film, in their order, each once; what `Turns` counted is counted together."""
+    """Merge the notes of all chunks of a film in their order, each once; add up the counts of `FrameChanges`."""
     counted: dict[str, tuple[int, int]] = {}
     for note in notes:
         odd = _ODD.fullmatch(note)
@@ -58,16 +58,18 @@ def merged(notes: Iterable[str]) -> list[str]:
 
 
 def side_kinds(frame: VideoFrame) -> list[str]:
-    """What `frame` carries beside its samples, by PyAV's names; nothing where PyAV knows one of them not (EXIF, for one)."""
+    """List the side data of `frame` by PyAV's names; nothing if PyAV does not know one of them (such as EXIF)."""
     try:
         return [side.type.name for side in frame.side_data]  # type: ignore[attr-defined]  # its stubs say: a mapping
     except ValueError:
         return []
 
 
-class Turns:
-    """Collects what is odd about frames of a film that is said to have `size`, `pix_fmt` and `colour`. `keeps` are names of
-    side data that the encoder takes over."""
+class FrameChanges:
+    """Collector of frames that differ from the header's `size`, `pix_fmt` and `colour`.
+
+    `keeps` has the names of side data that the encoder keeps.
+    """
 
     def __init__(self, size: tuple[int, int], pix_fmt: str, colour: Colour, keeps: Iterable[str] = ()) -> None:
         self._size, self._pix_fmt, self._colour = size, plain_name(pix_fmt), colour
@@ -77,6 +79,7 @@ class Turns:
         self._looked = False
 
     def see(self, position: int, frame: VideoFrame) -> None:
+        """Compare the frame at `position` with the header."""
         if (frame.width, frame.height) != self._size:
             self._note(f"{frame.width}x{frame.height} in the source and are scaled to the film's size", position)
         name = plain_name(frame.format.name)
@@ -106,6 +109,6 @@ class Turns:
 
     @property
     def notes(self) -> list[str]:
-        """One sentence for each oddity."""
+        """Return one sentence for each kind of difference."""
         said = [f"{len(found)} frames from {found[0]} on are {words}" for words, found in self._odd.items()]
         return said + [f"not carried: {words}" for words in sorted(self._left)]

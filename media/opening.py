@@ -1,8 +1,8 @@
-"""Opening media that somebody else made: one file, one of the demuxers we know, and nothing it points to.
+"""Opening of untrusted media: one file, a known demuxer, and nothing that the file points to.
 
-A "film.mp4" may be a playlist in disguise, or a container that refers to other files or hosts. FFmpeg sees
-the bytes through a file object of ours without a name, may not open anything else, and only meets demuxers that
-read one self-contained stream. Every failure is one sentence.
+A "film.mp4" may be a playlist in disguise, or a container that refers to other files or hosts. FFmpeg reads the bytes
+through a file object without a name, may not open anything else, and is limited to demuxers that read one self-contained
+stream. Every failure is one sentence.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ DEMUXERS = (
     "wtv", "gif", "apng",
 )  # fmt: skip
 MAX_STREAMS = 100
-"""Discs and broadcasts carry at most a few dozen; a file with thousands is made to exhaust us."""
+"""Streams of a file. Discs and broadcasts have a few dozen at most; a file with thousands is made to exhaust memory."""
 OPEN_TIMEOUT_S = 30.0
 PROBE_BYTES = 16 << 20
-"""How far FFmpeg may look for streams: more than its default of 5 MB, for transport streams with late audio."""
+"""Bytes in which FFmpeg looks for streams: more than its default of 5 MB, for transport streams with late audio."""
 
 
 class _Nameless:
-    """A file that can only be read, without the name by which FFmpeg would guess formats or find siblings."""
+    """Read-only file without a name, by which FFmpeg would guess formats or find other files."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -60,7 +60,7 @@ def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:  # noqa:
 def open_media(source: BinaryIO, what: str, demuxers: tuple[str, ...] = DEMUXERS) -> Iterator[InputContainer]:
     """Open `source` (seekable) for demuxing; `what` names it in errors.
 
-    Raises BadInput when it is no film that we know, Unsupported when it wants to read something else.
+    Raises BadInput when its format is unknown, Unsupported when it wants to read something else.
     """
     try:
         container = av.open(
@@ -93,9 +93,9 @@ def open_media(source: BinaryIO, what: str, demuxers: tuple[str, ...] = DEMUXERS
 
 
 def _rest(container: InputContainer) -> None:
-    """Let decoders' threads come to rest, which waits for them without the interpreter's lock.
+    """Wait for the decoders' threads to finish, without the interpreter's lock.
 
-    Whoever frees a decoder waits for its threads with the lock held, and one that has something to log waits for the lock.
+    Freeing a decoder waits for its threads with the lock held, while a thread that logs waits for the lock: a deadlock.
     """
     for stream in container.streams:
         context = getattr(stream, "codec_context", None)
@@ -104,19 +104,19 @@ def _rest(container: InputContainer) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """FFmpeg's words for `error`, without the errno and file name that PyAV adds."""
+    """Return FFmpeg's words for `error`, without the errno and file name that PyAV adds."""
     if isinstance(error, av.error.BlockingIOError):  # EAGAIN, whose words are about something else
         return "nothing more in it can be recognised"
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
 class DecoderLog:
-    """Listens to what FFmpeg says at the level of errors: many a broken picture is neither an error nor marked as one, and
-    demuxers pass over bytes that they cannot read.
+    """Collector of FFmpeg's messages at the level of errors.
 
+    Many damaged pictures are neither refused nor marked, and demuxers skip bytes that they cannot read: only messages tell.
     A context manager; `take` returns the new messages of one decoder or demuxer, whose `name` may be set later. With
-    `threads`, messages from any thread are heard: only then is it used with a decoder that has threads, and only one such
-    listener may live in a process at a time. `level` is the least that is heard.
+    `threads`, messages from any thread are collected: a decoder with threads needs that, and a process may have only one
+    such collector at a time. `level` is the lowest level that is collected.
     """
 
     def __init__(self, name: str, threads: bool = False, level: int = av.logging.ERROR) -> None:
@@ -138,11 +138,11 @@ class DecoderLog:
         av.logging.set_skip_repeated(self._repeated)
 
     def take(self) -> list[str]:
-        """Messages of `name` since the last call."""
+        """Return the messages of `name` since the last call."""
         return [message for _, message in self.take_levels()]
 
     def take_levels(self) -> list[tuple[int, str]]:
-        """Messages of `name` since the last call, each with its level."""
+        """Return the messages of `name` since the last call, each with its level."""
         if not self._messages:
             return []
         found = [(level, message.strip()) for level, name, message in self._messages if name == self.name]

@@ -1,4 +1,4 @@
-"""Where Redis and the broker are, as settings name them, and what redis-py and kombu are told.
+"""Addresses of Redis and the broker in settings, and the options that redis-py and kombu get for them.
 
 redis://[user:password@]host:port/0                     one server
 rediss://[user:password@]host:port/0[?ssl_ca_certs=F]   the same over TLS; certificate and host name are checked
@@ -50,15 +50,18 @@ class Address:
 
 @dataclass(frozen=True)
 class Broker:
-    """What a Celery app is told: `conf` holds broker_url, broker_use_ssl and transport options; `queues`, by the version
-    of the plans whose chunks they hold, are declared."""
+    """Configuration of a Celery app for its broker.
+
+    `conf` holds broker_url, broker_use_ssl and transport options; `queues` has the declared queues by the version of the
+    plans whose chunks they hold.
+    """
 
     conf: Mapping[str, Any] = field(repr=False)
     queues: Mapping[int, Queue]
 
 
 def parse(url: str, variable: str = "RESPOOL_REDIS_URL") -> Address:
-    """Take a Redis address apart; raise UsageError, naming `variable` and never the password, when it is none."""
+    """Parse a Redis address; raise UsageError, naming `variable` and never the password, when it is none."""
     try:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
@@ -98,7 +101,7 @@ def parse(url: str, variable: str = "RESPOOL_REDIS_URL") -> Address:
 
 
 def client(settings: Settings, **options: Any) -> redis.Redis:
-    """A Redis client for `redis_url`; it follows the sentinels. `options` go to every connection."""
+    """Make a Redis client for `redis_url`; it follows the sentinels. `options` go to every connection."""
     address = parse(settings.redis_url)
     options = {**options, "db": address.database, "username": address.username, "password": address.password}
     if not address.master:
@@ -116,7 +119,7 @@ def client(settings: Settings, **options: Any) -> redis.Redis:
 
 
 def broker(settings: Settings) -> Broker:
-    """How Celery reaches the broker; raises UsageError when the address is none."""
+    """Return Celery's configuration for the broker; raise UsageError when its address is none."""
     from kombu.entity import Queue  # not for those who want the ledger alone
 
     url = settings.broker
@@ -147,7 +150,7 @@ def broker(settings: Settings) -> Broker:
 
 
 def _rabbit(settings: Settings, url: str) -> Broker:
-    """RabbitMQ: a replicated queue, and acknowledgements that may take as long as a chunk."""
+    """Configure RabbitMQ: a replicated queue, and acknowledgements that may take as long as a chunk."""
     from kombu.entity import Queue
 
     try:
@@ -179,7 +182,7 @@ def _rabbit(settings: Settings, url: str) -> Broker:
 
 
 def _checked(tls: Mapping[str, str]) -> dict[str, Any]:
-    """TLS options with the checks that kombu leaves out unless told."""
+    """Add the certificate checks that kombu leaves out by default to TLS options."""
     return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **tls}
 
 

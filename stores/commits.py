@@ -1,4 +1,4 @@
-"""The commit of a chunk: who won, what an attempt may remove, and when a chunk is set aside.
+"""The commit of a chunk: the winning attempt, removal of losing ones, and setting a chunk aside.
 
 A commit is one conditional PUT of done.json. From the moment that PUT was attempted its outcome is unknown until the
 object is read: an answer may be lost, and a request may arrive late. So what the attempt stored is removed only where
@@ -18,7 +18,7 @@ from stores.storage import Storage
 
 
 class Winner(msgspec.Struct, frozen=True):
-    """What must be known of a commit, whatever version wrote it."""
+    """Fields of a commit that are read whatever version wrote it."""
 
     attempt: str
     frames: Natural
@@ -38,7 +38,7 @@ def winner(storage: Storage, job: str, chunk: int) -> Winner | None:
 
 
 def own_winner(storage: Storage, job: str, chunk: Chunk) -> Winner | None:
-    """As `winner`, and raise IntegrityError for the commit of other frames than those of `chunk`."""
+    """Return the commit as `winner` does; raise IntegrityError for a commit of other frames than those of `chunk`."""
     found = winner(storage, job, chunk.n)
     if found is not None and found.work != (chunk.work(job) if chunk.input else found.work):
         raise IntegrityError(

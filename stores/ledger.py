@@ -1,4 +1,4 @@
-"""Leases, commits and counters in Redis. Nothing here is the truth: all of it can be made again from S3.
+"""Leases, commits and counters in Redis. Nothing here is the truth: all of it can be rebuilt from S3.
 
 Every decision that two processes could race for is one Lua script (stores/lua), with Redis' own clock.
 """
@@ -45,7 +45,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Counts:
-    """A job's ledger in numbers. `waiting` are announced and not yet claimed, `lapsed` the retried whose lease ran out."""
+    """Counts of a job's ledger. `waiting` are published and not yet claimed, `lapsed` the retried whose lease ran out."""
 
     total: int
     done: int
@@ -73,7 +73,7 @@ def _job(job: str) -> str:
 
 
 def _bits(numbers: Iterable[int], total: int) -> bytes:
-    """A Redis bitmap (bit 0 is the highest bit of byte 0) of `total` bits with `numbers` set."""
+    """Make a Redis bitmap (bit 0 is the highest bit of byte 0) of `total` bits with `numbers` set."""
     data = bytearray((total + 7) // 8)
     for n in numbers:
         data[n >> 3] |= 0x80 >> (n & 7)
@@ -108,9 +108,9 @@ class Ledger(LiveWorkers):
     # Jobs
 
     def create(self, plan: Plan, priority: int, control: Control, done: dict[int, int], failed: Iterable[int]) -> bool:
-        """Make the ledger of a job from what S3 holds; `done` maps chunk to frames. False when it is there already.
+        """Make the ledger of a job from what S3 holds; `done` maps chunk to frames. Return False when it exists already.
 
-        One of an earlier opening of the job is replaced. Retired chunks are noted as done and in no count.
+        A ledger of an earlier opening of the job is replaced. Retired chunks are marked as done and are in no count.
         """
         lost = set(failed) - done.keys() - set(plan.retired)
         settled = done.keys() | set(plan.retired)
@@ -143,12 +143,12 @@ class Ledger(LiveWorkers):
             self._call(lambda: self._redis.delete(*names))
 
     def jobs(self) -> list[tuple[str, int]]:
-        """(job, priority) of all jobs with a ledger, highest priority first."""
+        """List (job, priority) of all jobs with a ledger, highest priority first."""
         found = self._call(lambda: self._redis.zrevrange(JOBS, 0, -1, withscores=True))
         return [(name, int(score)) for name, score in cast(list[tuple[str, float]], found)]
 
     def counts(self, job: str) -> Counts | None:
-        """The job in numbers, or None when this Redis does not know it."""
+        """Return the job's counts, or None when this Redis does not know it."""
         name = _job(job)
 
         def read() -> list[Any]:
@@ -180,12 +180,12 @@ class Ledger(LiveWorkers):
         )
 
     def done(self, job: str) -> bytes:
-        """Which chunks are done, as a bitmap: bit 0 is the highest bit of byte 0. Empty when this Redis knows nothing."""
+        """Return the done chunks as a bitmap: bit 0 is the highest bit of byte 0. Empty when this Redis knows nothing."""
         ask: Callable[..., Any] = self._redis.execute_command  # GET would decode the answer as text
         return cast(bytes, self._call(lambda: ask("GET", f"{_job(job)}:done", **{NEVER_DECODE: True})) or b"")
 
     def recent(self, job: str) -> tuple[float, list[tuple[float, int]]]:
-        """Redis' clock now, and (time, frames) of the last commits, newest first: what a rate is made of."""
+        """Return Redis' time and (time, frames) of the last commits, newest first, from which a rate is computed."""
 
         def read() -> tuple[float, list[tuple[float, int]]]:
             seconds, micros = self._redis.time()
@@ -196,17 +196,17 @@ class Ledger(LiveWorkers):
         return self._call(read)
 
     def pace(self, job: str) -> float:
-        """Chunks a second, over the last commits; 0 when there was none in half a minute."""
+        """Return chunks a second over the last commits; 0 when there was none in half a minute."""
         now, commits = self.recent(job)
         fresh = [at for at, _ in commits if now - at < _FRESH_S]
         return len(fresh) / max(now - fresh[-1], 0.1) if fresh else 0.0
 
     def submitted(self) -> set[str]:
-        """Jobs that were submitted and whose ledger may not be there yet."""
+        """Return jobs that were submitted and may not have a ledger yet."""
         return cast(set[str], self._call(lambda: self._redis.smembers(SUBMITTED)))
 
     def announce_job(self, job: str) -> None:
-        """Tell orchestrators that a job is there, or there again."""
+        """Announce a new or reopened job to orchestrators."""
 
         def write() -> None:
             pipe = self._redis.pipeline(transaction=True)
@@ -230,34 +230,34 @@ class Ledger(LiveWorkers):
         return closed
 
     def taken_up(self, job: str) -> None:
-        """The job needs no further announcement."""
+        """Drop the announcement of a job that an orchestrator has taken up."""
         self._call(lambda: self._redis.srem(SUBMITTED, job))
 
     def remembers(self) -> bool:
-        """False exactly once after Redis lost everything (or was new): then S3 is to be read from the start."""
+        """Return False exactly once after Redis lost everything (or was new): then S3 must be read from the start."""
         return not self._call(lambda: self._redis.set(EPOCH, "1", nx=True))
 
     def ask(self, job: str, control: Control) -> None:
-        """Tell everybody who renews a lease what was asked of the job; no effect on a job without a ledger.
+        """Record the user's request, which workers read when they renew; no effect on a job without a ledger.
 
-        A `control` that is older than what the ledger has changes nothing.
+        A `control` that is older than the ledger's changes nothing.
         """
         self._run("ask", [_job(job)], int(control.paused), int(control.cancelled), control.changes)
 
     def reasons(self, job: str, chunk: int) -> tuple[str, ...]:
-        """Why each earlier attempt of a chunk ended, oldest first."""
+        """Return the reasons why earlier attempts of a chunk ended, oldest first."""
         found = self._call(lambda: self._redis.lrange(f"{_job(job)}:reasons:{chunk}", 0, -1))
         return tuple(cast(list[str], found))
 
     def tries(self, job: str, chunk: int) -> int:
-        """How many attempts at a chunk failed; those that were handed back do not count."""
+        """Count the failed attempts at a chunk; those that were handed back do not count."""
         found = self._call(lambda: self._redis.hget(f"{_job(job)}:tries", str(chunk)))
         return int(cast(str | None, found) or 0)
 
     # Chunks, as workers see them
 
     def claim(self, job: str, chunk: int, worker: str) -> tuple[Claim, Lease | None]:
-        """Take a chunk for `lease_ttl_s`; anything but ``claimed`` comes without a lease."""
+        """Lease a chunk for `lease_ttl_s`; any verdict but ``claimed`` comes without a lease."""
         nonce = secrets.token_hex(4)
         verdict, number = self._run("claim", [_job(job)], chunk, worker, nonce, self._ttl)
         if verdict != "claimed":
@@ -265,7 +265,7 @@ class Ledger(LiveWorkers):
         return verdict, Lease(job, chunk, f"{number}-{nonce}", worker)
 
     def renew(self, lease: Lease) -> Renewal:
-        """Keep a lease for another `lease_ttl_s`, and learn what was asked of the job meanwhile."""
+        """Keep a lease for another `lease_ttl_s`; return the user's present request for the job."""
         found = self._run("renew", [_job(lease.job)], lease.chunk, lease.attempt, lease.worker, self._ttl)
         return cast(Renewal, found)
 
@@ -284,22 +284,22 @@ class Ledger(LiveWorkers):
         return cast(Literal["again", "exhausted", "lost", "unknown"], found)
 
     def settle(self, job: str, chunk: int, what: Literal["done", "failed"], frames: int = 0) -> bool:
-        """Write down that a chunk's done.json or failed.json exists. True the first time."""
+        """Record that a chunk's done.json or failed.json exists. Return True the first time."""
         return bool(self._run("settle", [_job(job)], chunk, what, frames) == 1)
 
     # Chunks, as orchestrators see them
 
     def dispatch(self, job: str, count: int) -> list[int]:
-        """Choose up to `count` chunks to announce now and note that they were."""
+        """Choose up to `count` chunks to publish now and record that they were."""
         return [int(c) for c in self._run("dispatch", [_job(job)], count)]
 
     def reconcile(self, job: str, patience_s: float) -> tuple[list[int], list[int]]:
-        """End leases that ran out and announcements older than `patience_s`: (tries used up, to be done again)."""
+        """End leases that ran out and publications older than `patience_s`; return (tries used up, to be done again)."""
         exhausted, again = self._run("reconcile", [_job(job)], int(patience_s * 1000), self._settings.max_attempts)
         return [int(c) for c in exhausted], [int(c) for c in again]
 
     def revive(self, job: str, chunks: Iterable[int]) -> int:
-        """Let chunks that were set aside be tried again; returns how many were."""
+        """Let chunks that were set aside be tried again; return their number."""
         return int(self._run("revive", [_job(job)], *chunks))
 
     @property

@@ -1,4 +1,4 @@
-"""Workers that live, by their own heartbeats in Redis."""
+"""Live workers, by their own heartbeats in Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LiveWorkers(RedisClient):
     """The list of workers; each keeps itself on it for `lease_ttl_s` at a time."""
 
     def announce_worker(self, worker: str, info: dict[str, object]) -> None:
-        """Say that a worker lives, for `lease_ttl_s`; `info` is shown by `respool workers`."""
+        """Record a worker's heartbeat for `lease_ttl_s`; `respool workers` shows `info`."""
         body = msgspec.json.encode(info).decode()
 
         def write() -> None:
@@ -28,12 +28,12 @@ class LiveWorkers(RedisClient):
         self._call(write)
 
     def dismiss_worker(self, worker: str) -> None:
-        """Say that a worker is gone."""
+        """Remove a worker from the list."""
         self._call(lambda: self._redis.zrem(WORKERS, worker))
         self._call(lambda: self._redis.hdel(f"{WORKERS}:info", worker))
 
     def workers(self) -> dict[str, dict[str, object]]:
-        """What each live worker last said of itself; the dead are forgotten on the way."""
+        """Return the last heartbeat of each live worker; remove dead ones from the list."""
 
         def read() -> dict[str, dict[str, object]]:
             now = self._redis.time()[0]
@@ -47,7 +47,7 @@ class LiveWorkers(RedisClient):
         return self._call(read)
 
     def heartbeats(self) -> dict[str, float]:
-        """Seconds since each live worker's last heartbeat, by Redis' clock."""
+        """Return the seconds since each live worker's last heartbeat, by Redis' clock."""
 
         def read() -> dict[str, float]:
             seconds, micros = self._redis.time()

@@ -20,25 +20,26 @@ from contract.settings import Settings
 
 
 class Heartbeat:
-    """Says when a loop last came round; safe to share between threads."""
+    """Time of a loop's last round; safe to share between threads."""
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._at = time.monotonic()
 
     def beat(self) -> None:
+        """Record a round of the loop."""
         self._at = time.monotonic()
 
     def alive(self) -> bool:
-        """True when the last beat is no older than the patience."""
+        """Return True when the last beat is no older than the patience."""
         return time.monotonic() - self._at <= self._patience_s
 
 
 @contextmanager
 def served(settings: Settings, registry: CollectorRegistry, alive: Callable[[], bool]) -> Iterator[int]:
-    """Serve `registry` and `alive` on `metrics_port` until the end of the block; yields the port, 0 for none.
+    """Serve `registry` and `alive` on `metrics_port` until the end of the block; yield the port, 0 for none.
 
-    Raises UsageError when the port cannot be had.
+    Raises UsageError when the port cannot be bound.
     """
     if not settings.metrics_port:
         yield 0
@@ -86,6 +87,6 @@ def _handler(registry: CollectorRegistry, alive: Callable[[], bool]) -> type[Bas
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """A line for each scrape would drown the log."""
+            """Log nothing: a line for each scrape would drown the log."""
 
     return Handler

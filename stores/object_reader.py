@@ -26,15 +26,19 @@ class Reader(io.RawIOBase):
         self._lock = threading.Lock()
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def tell(self) -> int:
+        """Return the position in bytes."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position; nothing is read yet."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
         if base + offset < 0:
             raise ValueError(f"cannot seek to {base + offset}")
@@ -42,6 +46,7 @@ class Reader(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
+        """Fill `buffer` from the present position; return the number of bytes, 0 at the end."""
         view = memoryview(buffer).cast("B")
         filled = 0
         while filled < len(view) and self._at < self.size:

@@ -1,4 +1,4 @@
-"""One Redis, through a client that repeats and names its failures, and locks in it."""
+"""One Redis through a client that retries and names its failures, and locks in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of S3: which are worth another try, and what each means to a user."""
+"""Errors of S3: transient or permanent, each with its meaning for the user."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """S3 through boto3: whole objects with their SHA-256, one conditional PUT, and nothing else.
 
-Every object is written with its SHA-256 in its metadata and every whole read is held against it, so
-that a byte that flips at rest or a read that ends early is named instead of believed.
+Every object is written with its SHA-256 in its metadata, and every whole read is verified against it, so that a byte
+that flips at rest or a read that ends early becomes an error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ R = TypeVar("R")
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -63,7 +63,7 @@ class Storage:
         self._transfer = TransferConfig(multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 
     def ensure_bucket(self) -> None:
-        """Make the bucket when it is absent; raise Unreachable when S3 does not answer or refuses us."""
+        """Make the bucket when it is absent; raise Unreachable when S3 does not answer or refuses the credentials."""
         try:
             self._client.head_bucket(Bucket=self.bucket)
             return
@@ -79,19 +79,19 @@ class Storage:
                 raise translate(error, self.bucket, self.endpoint) from error
 
     def get(self, key: str) -> bytes:
-        """The whole object, held against its SHA-256; Missing when absent, IntegrityError when it differs."""
+        """Read a whole object and verify its SHA-256; raise Missing when absent, IntegrityError when it differs."""
         data = self.find(key)
         if data is None:
             raise missing(key, self.bucket)
         return data
 
     def find(self, key: str, limit: int | None = None) -> bytes | None:
-        """Like `get`, but None when there is no such object, and UsageError when it has more than `limit` bytes."""
+        """Read as `get` does; return None without such an object, raise UsageError for more than `limit` bytes."""
         found = self.tagged(key, limit)
         return None if found is None else found[0]
 
     def tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
-        """Return as `find` does, with the object's ETag, by which `swap` knows it."""
+        """Read as `find` does, with the object's ETag for `swap`."""
 
         def read() -> tuple[bytes, str] | None:
             try:
@@ -110,11 +110,11 @@ class Storage:
         return self._again(key, read)
 
     def get_file(self, key: str, path: Path) -> str:
-        """Stream an object into `path` (which is overwritten); returns its SHA-256, held against the recorded one."""
+        """Stream an object into `path` (overwritten) and verify it; return its SHA-256."""
         return self._file(key, path)[0]
 
     def _file(self, key: str, path: Path) -> tuple[str, str]:
-        """As `get_file`, with the recorded SHA-256, "" where none is."""
+        """Stream an object as `get_file` does; return also the recorded SHA-256, "" without one."""
 
         def read() -> tuple[str, str]:
             digest = hashlib.sha256()
@@ -141,7 +141,7 @@ class Storage:
             raise IntegrityError(f"object {key} is not the one that was written (SHA-256 {sha256}); it was replaced.")
 
     def put(self, key: str, data: bytes, if_absent: bool = False) -> bool:
-        """Write a small object; with `if_absent`, False (and nothing written) when the key exists already.
+        """Write a small object; with `if_absent`, return False (and write nothing) when the key exists already.
 
         A caller that gets False after its own write was repeated by the network must read the object to
         learn whether it is its own.
@@ -149,9 +149,9 @@ class Storage:
         return self._put(key, data, {"IfNoneMatch": "*"} if if_absent else {})
 
     def swap(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Replace the object that `tagged` gave with `etag` (None: where there was none); False when it is another by now.
+        """Replace the object that `tagged` gave with `etag` (None: there was none); return False when it has changed since.
 
-        A write that the network repeated and that met itself counts as done.
+        A write that the network repeated and that met its own first copy counts as done.
         """
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         return self._put(key, data, condition) or self.find(key) == data
@@ -177,9 +177,9 @@ class Storage:
     def put_file(
         self, key: str, path: Path, sha256: str | None = None, progress: Callable[[int], None] | None = None
     ) -> str:
-        """Upload a file, in parts when it is large; returns its SHA-256. `progress` gets bytes as they go.
+        """Upload a file, in parts when it is large; return its SHA-256. `progress` is called with uploaded bytes.
 
-        The file is hashed first (unless `sha256` is given), so that the hash is of what was meant, not of what arrived.
+        The file is hashed first (unless `sha256` is given), so that the hash is of the file and not of what arrived.
         """
         digest = sha256 or file_sha256(path)
 
@@ -226,10 +226,11 @@ class Storage:
         return found[0] if found else None
 
     def exists(self, key: str) -> bool:
+        """Return True if the object exists."""
         return bool(self.stat(key))
 
     def stat(self, key: str) -> tuple[int, str] | tuple[()]:
-        """(bytes, recorded SHA-256) of an object, or () when it is absent."""
+        """Return (bytes, recorded SHA-256) of an object, or () when it is absent."""
 
         def head() -> tuple[int, str] | tuple[()]:
             try:
@@ -243,7 +244,7 @@ class Storage:
         return self._again(key, head)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """(key, bytes) of every object below `prefix`, in key order."""
+        """Yield (key, bytes) of every object below `prefix`, in key order."""
         token: dict[str, Any] = {}
         while True:
             page = self._again(
@@ -256,7 +257,7 @@ class Storage:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def newest(self, prefix: str) -> datetime:
-        """When anything below `prefix` was last written; the beginning of time when nothing is there."""
+        """Return the time of the last write below `prefix`; the earliest time when nothing is there."""
         latest = datetime.min.replace(tzinfo=UTC)
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         try:
@@ -267,7 +268,7 @@ class Storage:
         return latest
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Names directly below `prefix` that have something below them."""
+        """Yield names directly below `prefix` that have something below them."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
         try:
             for page in pages:
@@ -277,18 +278,18 @@ class Storage:
             raise translate(error, self.bucket, self.endpoint, prefix) from error
 
     def delete(self, key: str) -> None:
-        """Remove an object; removing what is absent is no error."""
+        """Remove an object; an absent one is no error."""
         self._again(key, lambda: self._client.delete_object(Bucket=self.bucket, Key=key))
 
     def open(self, key: str) -> Reader:
-        """A seekable, read-only binary stream over an object; reads come in blocks of 4 MiB, of which a few are kept."""
+        """Open a seekable, read-only binary stream over an object; it reads blocks of 4 MiB and keeps a few."""
         found = self.stat(key)
         if not found:
             raise missing(key, self.bucket)
         return Reader(lambda start, stop: self.read_range(key, start, stop), found[0])
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
-        """Bytes `start` .. `stop` - 1 of an object."""
+        """Read bytes `start` .. `stop` - 1 of an object."""
 
         def read() -> bytes:
             answer = self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-{stop - 1}")
@@ -307,7 +308,7 @@ class Storage:
             )
 
     def _again(self, key: str, call: Callable[[], R]) -> R:
-        """Call with backoff and jitter; botocore repeats requests, this repeats what breaks while a body streams."""
+        """Call with backoff and jitter: botocore retries requests, this retries failures while a body streams."""
         for tried in range(TRIES):
             try:
                 return call()

@@ -14,7 +14,7 @@ from contract.packets import KEY
 from media.codecs import PROGRESSIVE, encoder_options, pixel_class
 from media.columns import pack
 from media.container_clock import MILLISECOND, container_tick
-from media.frame_changes import Turns
+from media.frame_changes import FrameChanges
 from media.opening import open_media
 from media.picture_messages import CAPTIONED, CAPTIONS
 from orchestrator.ingest.chunking import MAX_LEAD_IN, Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
@@ -196,7 +196,7 @@ def _cut_decoded(
     """Cut a source by decoding it whole."""
     picture = survey.picture
     keeps = ("A53_CC",) if survey.codec in CAPTIONED else ()
-    odd = Turns((picture.width, picture.height), picture.pix_fmt, picture.colour, keeps)
+    odd = FrameChanges((picture.width, picture.height), picture.pix_fmt, picture.colour, keeps)
     with open_media(source, what) as container:
         found: Decoded = decode_all(container, stream_of(container, survey.number), survey.step, odd, what, checkpoint)
     notes = [f"{what} is cut as losslessly recoded frames, not as its own packets: {why}"]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-    from media.frame_changes import Turns
+    from media.frame_changes import FrameChanges
 
 RAW_BYTES = 96 << 20
 """Uncompressed bytes of a chunk: its FFV1 run, about half, is held in memory while it is written."""
@@ -56,7 +56,12 @@ class Decoded:
 
 
 def decode_all(
-    container: InputContainer, stream: VideoStream, step: int, odd: Turns, what: str, checkpoint: Callable[[], None]
+    container: InputContainer,
+    stream: VideoStream,
+    step: int,
+    odd: FrameChanges,
+    what: str,
+    checkpoint: Callable[[], None],
 ) -> Decoded:
     """Decode everything once, past `odd`; call `checkpoint` at each packet. Raises BadInput when no frame comes out."""
     times: list[int | None] = []

@@ -1,4 +1,4 @@
--- ask: note what the user asked of a job, unless the ledger has a later change already.
+-- ask: record the user's request for a job, unless the ledger has a later one.
 -- KEYS job  ARGV paused cancelled changes
 -- returns 1 when it was noted
 local job = KEYS[1]

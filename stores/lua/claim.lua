@@ -1,4 +1,4 @@
--- claim: one worker takes a chunk, or learns why it cannot.
+-- claim: one worker leases a chunk, or gets the reason why it cannot.
 -- KEYS job  ARGV chunk worker nonce ttl_ms
 -- returns {verdict, attempt number}
 local job, chunk, worker, nonce, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])

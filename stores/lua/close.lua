@@ -1,4 +1,4 @@
--- close: drop an ended job's ledger, unless the job was announced again since somebody saw that it had ended.
+-- close: drop an ended job's ledger, unless the job was announced again since its end was seen.
 -- KEYS job jobs submitted openings  ARGV id announcements
 -- returns 1 when it was closed
 local job = KEYS[1]

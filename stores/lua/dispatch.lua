@@ -1,4 +1,4 @@
--- dispatch: choose up to `count` chunks to announce: those to be done again first, then the next never announced.
+-- dispatch: choose up to `count` chunks to publish: those to be repeated first, then the next never published.
 -- KEYS job  ARGV count
 -- returns the chunks
 local job, count = KEYS[1], tonumber(ARGV[1])

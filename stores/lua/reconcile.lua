@@ -1,6 +1,6 @@
--- reconcile: whatever is neither done nor leased goes out again.
--- Leases that ran out are failed tries; announcements older than `patience_ms` count as lost.
--- A chunk whose tries are used up stays among the announced until somebody has settled it: whoever was about to may die.
+-- reconcile: chunks that are neither done nor leased are published again.
+-- Leases that ran out are failed tries; publications older than `patience_ms` count as lost.
+-- A chunk whose tries are used up stays among the published until it is settled: the process that was about to may die.
 -- KEYS job  ARGV patience_ms max_tries
 -- returns {chunks whose tries are used up, chunks to be done again}
 local job, patience, max_tries = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])

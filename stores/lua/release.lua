@@ -1,6 +1,6 @@
 -- release: the holder gives a chunk back. A counted release is a failed try; others cost nothing.
 -- KEYS job  ARGV chunk attempt worker reason counted max_tries
--- A chunk whose tries are used up stays among the announced until it is settled: whoever was about to may die.
+-- A chunk whose tries are used up stays among the published until it is settled: the process that was about to may die.
 -- returns again | exhausted | lost | unknown
 local job, chunk, reason = KEYS[1], ARGV[1], ARGV[4]
 if redis.call('EXISTS', job) == 0 then return 'unknown' end

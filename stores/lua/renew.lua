@@ -1,4 +1,4 @@
--- renew: the holder of a lease keeps it, and learns what was asked of the job meanwhile.
+-- renew: the holder of a lease keeps it, and gets the user's present request for the job.
 -- KEYS job  ARGV chunk attempt worker ttl_ms
 -- returns ok | paused | cancelled | done | lost | unknown
 local job, chunk, attempt, worker, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])

@@ -1,4 +1,4 @@
--- settle: write down that a chunk is done (its done.json exists) or failed (its failed.json exists). Repeatable.
+-- settle: record that a chunk is done (its done.json exists) or failed (its failed.json exists). Repeatable.
 -- KEYS job  ARGV chunk what(done|failed) frames
 -- returns 1 the first time, 0 afterwards, -1 when the job is unknown here
 local job, chunk, what, frames = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])

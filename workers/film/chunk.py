@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contract.errors import EnhanceError
 from media.codecs import pixel_class, same_samples
-from media.frame_changes import Turns
+from media.frame_changes import FrameChanges
 from media.picture_messages import CAPTIONED
 from workers.film.decode import RunDecoder
 from workers.film.deinterlace import deinterlaced
@@ -80,7 +80,7 @@ def enhance_film(
     clock = Clock()
     # Captions are carried from the packets of these codecs when the film is put together.
     keeps = ("A53_CC",) if header.codec in CAPTIONED else ()
-    turns = Turns((header.width, header.height), header.pix_fmt, header.colour, keeps)
+    turns = FrameChanges((header.width, header.height), header.pix_fmt, header.colour, keeps)
     if faces is not None:
         faces.start(header.first)
     began = time.perf_counter()
@@ -123,7 +123,7 @@ def enhance_film(
 
 
 def _batches(
-    decoder: RunDecoder, clock: Clock, turns: Turns, faces: FaceRestorer | None, most: int
+    decoder: RunDecoder, clock: Clock, turns: FrameChanges, faces: FaceRestorer | None, most: int
 ) -> Iterator[list[tuple[int, VideoFrame]]]:
     """Yield owned frames with their ordinals, at most `most` in a batch; all frames of a batch have the same size and format.
 
