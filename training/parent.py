@@ -13,6 +13,7 @@ from contract.training import Run
 from stores.atomic_files import write_atomically
 from stores.storage import Storage, file_sha256
 from weights import catalog, fetch
+from weights.pin import describe, upload
 
 
 def pin(name: str, storage: Storage, settings: Settings) -> Weights:
@@ -23,18 +24,8 @@ def pin(name: str, storage: Storage, settings: Settings) -> Weights:
             f"{entry.name} has no weights to start from; choose a generator that has, or `respool train`."
         )
     found = fetch.fetch(entry, settings)
-    key = keys.weights(found.sha256, entry.suffix)
-    if storage.stat(key) != (found.path.stat().st_size, found.sha256):
-        storage.put_file(key, found.path, found.sha256)
-    return Weights(
-        role="generator",
-        name=entry.name,
-        sha256=found.sha256,
-        architecture=entry.architecture,
-        parameters=entry.parameters,
-        licence=entry.licence,
-        origin=found.origin,
-    )
+    upload(entry, found, storage)
+    return describe(entry, found)
 
 
 def parent_file(run: Run, storage: Storage, settings: Settings) -> Path | None:

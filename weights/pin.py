@@ -56,6 +56,14 @@ def describe(entry: Entry, found: Fetched, role: str = "generator") -> Weights:
     )
 
 
+def upload(entry: Entry, found: Fetched, storage: Storage) -> None:
+    """Put a fetched file into the store under its hash, unless it is there."""
+    key = keys.weights(found.sha256, entry.suffix)
+    # The stored hash counts, not the name: other bytes under this key are replaced.
+    if storage.stat(key) != (found.path.stat().st_size, found.sha256):
+        storage.put_file(key, found.path, found.sha256)
+
+
 def pin(
     spec: Spec, storage: Storage, settings: Settings, progress: Progress | None = None, notes: list[str] | None = None
 ) -> tuple[Weights, ...]:
@@ -72,9 +80,6 @@ def pin(
         found = fetch(entry, settings, progress)
         if notes is not None:
             notes += found.notes
-        key = keys.weights(found.sha256, entry.suffix)
-        # The stored hash counts, not the name: other bytes under this key are replaced.
-        if storage.stat(key) != (found.path.stat().st_size, found.sha256):
-            storage.put_file(key, found.path, found.sha256)
+        upload(entry, found, storage)
         pinned.append(describe(entry, found, role))
     return tuple(pinned)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 
 from contract.errors import EnhanceError, WeightsError
 from workers.generators import compat
+from workers.generators.memory import memory_errors
 from workers.generators.network import Parameters, integer_parameter
 
 BATCH = 8
@@ -90,7 +90,7 @@ class Restorer:
 
     @torch.no_grad()
     def _run(self, faces: torch.Tensor) -> torch.Tensor:
-        with _memory_errors():
+        with memory_errors():
             result: torch.Tensor = self._module(faces.to(self._at))
             return result
 
@@ -132,18 +132,3 @@ def build(
             f"weights {name} do not fit {architecture}: {str(error).splitlines()[-1].strip()}"
         ) from error
     return module, module.size
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Convert every exception that torch raises when a device's memory is short into a MemoryError."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise MemoryError(str(error)) from error
-    except RuntimeError as error:
-        # The CPU allocator has no exception class of its own for this.
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-            raise MemoryError(str(error)) from error
-        raise

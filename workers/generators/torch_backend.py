@@ -16,6 +16,7 @@ import torch
 
 from contract.errors import UsageError
 from workers.generators.cuda_graphs import Fuser, Recorder, Run, record_cuda_graph
+from workers.generators.memory import memory_errors
 
 _log = logging.getLogger(__name__)
 
@@ -89,22 +90,13 @@ class TorchNetwork:
     @torch.no_grad()
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
         """Enlarge `rgb`; raise MemoryError when the device's memory is short."""
-        try:
+        with memory_errors(self._recorded.clear):
             inputs = rgb.to(self._dtype).contiguous(memory_format=torch.channels_last)
             output = self._runner(inputs)(inputs)
             result = output.float().contiguous()
             # A recorded network writes every result to the same memory, so the caller gets a copy.
             shared = self._recorder is not None and result.data_ptr() == output.data_ptr()
             return result.clone() if shared else result
-        except torch.cuda.OutOfMemoryError as error:
-            self._recorded.clear()
-            torch.cuda.empty_cache()
-            raise MemoryError(str(error)) from error
-        except RuntimeError as error:
-            # The CPU allocator has no exception class of its own for this.
-            if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-                raise MemoryError(str(error)) from error
-            raise
 
     def _runner(self, inputs: torch.Tensor) -> Run:
         """Return the network, or its recording for this shape.

@@ -1,0 +1,27 @@
+"""Errors of a device whose memory is short, under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def memory_errors(release: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Convert every exception that torch raises when a device's memory is short into a MemoryError.
+
+    `release` gives back what the caller keeps on a GPU, before torch's own cache is emptied.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        release()
+        torch.cuda.empty_cache()
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        # The CPU allocator has no exception class of its own for this.
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
