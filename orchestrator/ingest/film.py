@@ -83,12 +83,8 @@ def plan_film(
     """Return the index of the film in `source` (seekable, left open) under `spec`.
 
     `network_scale` is used where the spec names no scale. `checkpoint` is called at each step of reading, and raises to
-    stop. Nothing has been written when this raises.
-
-    Raises:
-        BadInput: the source is not a film.
-        Unsupported: it cannot be restored without losing something.
-        UsageError: options do not fit it.
+    stop. Raises BadInput for what is not a film, Unsupported for what cannot be restored without losing something,
+    UsageError for options that do not fit.
     """
     what = item.name
     survey = survey_film(source, item, spec, what, checkpoint)
