@@ -79,6 +79,10 @@ class SourceStream(Struct, frozen=True, forbid_unknown_fields=True):
     start: float = 0.0
     """Seconds at which its first packet is to be decoded."""
     note: str = ""
+    converted: str = ""
+    """FFmpeg's encoder by which its sound is in the result, where that cannot hold it as it is."""
+    sidecar: tuple[str, str] | None = None
+    """FFmpeg's muxer and the suffix of the file beside the result that holds it."""
 
 
 class Encoding(Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,6 +42,7 @@ SALVAGE = 90
 
 An archivist copies a picture that lacks more than a tenth again rather than use it, and notices a failure where a note
 is overlooked. The failure names the share that would accept the picture."""
+OnUnheld = Literal["refuse", "sidecar", "convert", "drop"]
 Deinterlace = Literal["auto", "off", "bwdif"]
 
 
@@ -96,6 +97,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     witness: Witness = "full"
     salvage: Annotated[int, Meta(ge=0, le=100)] = SALVAGE
     video_stream: Natural | None = None
+    on_unheld: OnUnheld = "refuse"
     program: Natural | None = None
     white: Annotated[float, Meta(gt=0)] | None = None
 

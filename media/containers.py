@@ -14,8 +14,10 @@ import av.error
 import msgspec
 
 from contract.errors import Unsupported, UsageError
+from contract.job import OnUnheld
 from media.codecs import CONTAINERS, SUFFIXES
 from media.opening import reason
+from media.unheld import beside, lossless_encoder
 
 if TYPE_CHECKING:
     from av.codec.context import CodecContext
@@ -63,6 +65,8 @@ _FILM: dict[str, tuple[Codec, ...]] = {
 }
 _CHOICES = ("matroska", "mov", "mp4", "mpegts")
 """Containers that are proposed, in this order."""
+WAYS: tuple[OnUnheld, ...] = ("convert", "sidecar", "drop")
+"""What --on-unheld offers beside refusing, the gentlest first."""
 _STAND_IN = {"webm": "vp9"}
 """Film codec for a trial header by container, by default mpeg4: it needs no headers of its own."""
 
@@ -90,6 +94,7 @@ class Holding:
     """Streams of sound whose configuration changes in the middle."""
     dropped: Mapping[int, str] = field(default_factory=dict)
     """Streams that do not belong to the film, with the reason."""
+    on_unheld: OnUnheld = "refuse"
 
     def choose(self, item: Item, spec: Spec) -> Choice:
         """Choose the container that the spec or the result's name asks for, if it holds everything.
@@ -103,12 +108,18 @@ class Holding:
         if problem is not None:
             able = [c for c in _CHOICES if c != wanted and self._problem(c) is None]
             if asked or not able:
-                raise Unsupported(f"{problem}; {self._advice(able)}.")
+                raise Unsupported(f"{problem}; {self._advice(wanted, able)}.")
             notes.append(f"the result of {self.what} is .{SUFFIXES[able[0]]}: {problem}")
             wanted = able[0]
         kept = []
         for known in self.streams:
             unwanted = known.index in self.dropped
+            if self._needed(known) and not self._holds(wanted, known):
+                fate = self._otherwise(wanted, known)
+                assert fate is not None  # else the container had a problem
+                notes.append(fate.note)
+                kept.append(fate)
+                continue
             if known.index == self.film or self._needed(known) or (not unwanted and self._holds(wanted, known)):
                 kept.append(known)
                 continue
@@ -119,16 +130,40 @@ class Holding:
             kept.append(msgspec.structs.replace(known, copied=False, note=note))
         return Choice(wanted, tuple(kept), notes)
 
-    def _advice(self, able: list[str]) -> str:
-        """Name a container, or a codec and a container, that hold everything."""
+    def _advice(self, container: str, able: list[str]) -> str:
+        """Name a container, a codec and a container, or an option that helps."""
+        ways = [way for way in WAYS if dataclasses.replace(self, on_unheld=way)._problem(container) is None]
+        option = f"pass --on-unheld {' or '.join(ways)}" if ways else ""
         if able:
-            return f"name the result .{SUFFIXES[able[0]]}"
+            return f"name the result .{SUFFIXES[able[0]]}{f', or {option}' if option else ''}"
         for codec in sorted(_FILM["matroska"] + _FILM["mov"], key=lambda c: c != "x264"):
             other = dataclasses.replace(self, codec=codec)
             found = next((c for c in _CHOICES if other._problem(c) is None), None)
             if found is not None:
-                return f"use --codec {codec} and name the result .{SUFFIXES[found]}"
-        return "no container that is written here holds it with any codec"
+                return f"use --codec {codec} and name the result .{SUFFIXES[found]}{f', or {option}' if option else ''}"
+        if option:
+            return f"no container that is written here holds it, but you can {option}"
+        return "no container that is written here holds it with any codec; take that stream out first"
+
+    def _otherwise(self, container: str, known: SourceStream) -> SourceStream | None:
+        """Return a stream that `container` cannot hold with what --on-unheld makes of it, None where that does not help."""
+        stream = self.source.streams[known.index]
+        name = f"stream {known.index} of {self.what} ({known.kind}, {known.codec}), which {SUFFIXES[container]} cannot hold,"
+        if self.on_unheld == "convert" and known.index not in self.changing:
+            encoder = lossless_encoder(container, stream)
+            if encoder:
+                note = f"{name} is converted to {encoder}"
+                return msgspec.structs.replace(known, converted=encoder, note=note)
+        if self.on_unheld == "sidecar":
+            file = beside(stream)
+            if file is not None:
+                note = f"{name} is in a file beside the result (.stream{known.index}.{file[1]})"
+                return msgspec.structs.replace(known, copied=False, sidecar=file, note=note)
+        if self.on_unheld == "drop" and known.kind in ("audio", "subtitle", "cover", "attachment"):
+            return msgspec.structs.replace(
+                known, copied=False, note=f"{name} is left out, as --on-unheld drop asks for"
+            )
+        return None
 
     def _needed(self, known: SourceStream) -> bool:
         return known.index != self.film and known.kind not in ("data", "other") and known.index not in self.dropped
@@ -139,7 +174,7 @@ class Holding:
         if self.codec not in _FILM[container]:
             return f"a film encoded with {self.codec} is what {suffix} cannot hold"
         for known in self.streams:
-            if self._needed(known) and not self._holds(container, known):
+            if self._needed(known) and not self._holds(container, known) and self._otherwise(container, known) is None:
                 sound = self.changing.get(known.index)
                 which = f", whose configuration {sound.summary}" if sound and not sound.held_by(container) else ""
                 return (
@@ -176,7 +211,11 @@ class Holding:
                     original = self.source.streams[known.index]
                     if known.index == self.film:
                         probe.add_mux_stream(_STAND_IN.get(container, "mpeg4"), width=64, height=64, rate=25)
-                    elif self._needed(known) and not (container == "matroska" and known.kind == "cover"):
+                    elif (
+                        self._needed(known)
+                        and self._holds(container, known)
+                        and not (container == "matroska" and known.kind == "cover")
+                    ):
                         stream = probe.add_stream_from_template(original, opaque=True)
                         stream.disposition = original.disposition
                         name_layout(stream, container)

@@ -273,7 +273,7 @@ class Assembly:
             notes = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said, captions)
             verify_film(out, index, self._job.spec, self._source(item), delivered)
             self._store(item, out)
-            for name, content in sidecars(index, captions, item.result):
+            for name, content in sidecars(self._source(item), index, captions, item.result):
                 self._store_beside(item, name, content)
         self._damage += damage
         notes += merged(note for commit in commits for note in commit.notes)

@@ -23,6 +23,7 @@ from orchestrator.assemble.tags import MP4_TAGS, carried_tags
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.container.core import Chapter
     from av.packet import Packet
@@ -163,6 +164,9 @@ def _add_stream(
         name, kind, data = covers[known.index]
         container.add_attachment(name, kind, data)
         return None
+    if known.converted:
+        rate = cast("AudioStream", original).codec_context.sample_rate
+        return cast("Stream", container.add_stream(known.converted, rate=rate))
     stream = container.add_stream_from_template(original, opaque=True)
     stream.time_base = original.time_base
     name_layout(stream, index.container)

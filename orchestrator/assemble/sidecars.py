@@ -1,29 +1,50 @@
-"""Files beside a result, for what its container has no place for: captions (.scc) and time code (.timecode.json)."""
+"""Files beside a result, for what its container has no place for: captions, time code, streams."""
 
 from __future__ import annotations
 
+import tempfile
 from fractions import Fraction
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+import av
 import msgspec
 
 from contract.film import FilmIndex
 from media.columns import unpack
+from media.demuxing import demux
+from media.opening import open_media
 from orchestrator.assemble.captions import Captions, scc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def sidecars(index: FilmIndex, captions: Captions, result: str) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of the files that belong beside the result called `result`."""
+def sidecars(source: BinaryIO, index: FilmIndex, captions: Captions, result: str) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of the files that belong beside the result called `result`: .scc, .timecode.json, .streamN.*."""
     stem = str(PurePosixPath(result).with_suffix(""))
     text = scc(captions, index)
     if text:
         yield f"{stem}.scc", text.encode()
     if index.time_marks:
         yield f"{stem}.timecode.json", _marks(index)
+    for known in index.streams:
+        if known.sidecar is not None:
+            muxer, suffix = known.sidecar
+            yield f"{stem}.stream{known.index}.{suffix}", stream_alone(source, known.index, muxer)
+
+
+def stream_alone(source: BinaryIO, number: int, muxer: str) -> bytes:
+    """Return a file of kind `muxer` that holds stream `number` of the source, packet by packet, at its own times."""
+    with tempfile.TemporaryFile() as file:
+        with open_media(source, "the source") as container, av.open(file, "w", format=muxer) as out:
+            stream = out.add_stream_from_template(container.streams[number], opaque=True)
+            for packet in demux(container, {number}, []):
+                if packet.size:
+                    packet.stream = stream
+                    out.mux(packet)
+        file.seek(0)
+        return file.read()
 
 
 def _marks(index: FilmIndex) -> bytes:

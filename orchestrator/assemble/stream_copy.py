@@ -12,6 +12,7 @@ import av.error
 from media.codecs import SUFFIXES
 from media.demuxing import demux, end_padding, hidden_sound
 from media.opening import open_media, reason
+from orchestrator.assemble.convert_sound import SoundConverter
 from orchestrator.assemble.verify import Track
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Copies:
         self._refused: dict[int, tuple[int, str]] = {}
         self._nudged: dict[int, int] = {}
         self._padding: dict[int, int] = {}
+        self._unread: dict[int, int] = {}
         self._broken: list[str] = []
         self._strict = {
             n for n, s in outlet.others.items() if index.container in ("mp4", "mov") and s.type != "subtitle"
@@ -120,6 +122,11 @@ class Copies:
         if not wanted:
             return
         film, number, now = self._index.stream, 0, 0.0
+        converters = {
+            k.index: SoundConverter(source.streams[k.index], self._outlet.others[k.index])  # type: ignore[arg-type]
+            for k in self._index.streams
+            if k.converted and k.index in wanted
+        }
         base = Fraction(*self._index.time_base)
         joins = [(0, Fraction(0)), *((i, shift * base) for i, shift in self._index.joins)]
         bases = {i: float(source.streams[i].time_base or 1) for i in wanted | {film}}
@@ -155,7 +162,18 @@ class Copies:
                     heard[at] = time + float(moves[nearest])
             if move:
                 _move(packet, move)
+            if packet.stream_index in converters:
+                self._keep(packet.stream_index, converters[packet.stream_index].convert(packet))
+                continue
             self._spool.write(packet.stream_index, time + float(move), packet)
+        for stream, converter in converters.items():
+            self._keep(stream, converter.flush())
+            self._unread[stream] = converter.failed
+
+    def _keep(self, stream: int, packets: Iterator[Packet[Stream]]) -> None:
+        """Keep converted packets on disk, each at its time."""
+        for packet in packets:
+            self._spool.write(stream, float((packet.pts or 0) * packet.time_base), packet)
 
     def __enter__(self) -> Copies:
         self._packets = iter(self._spool)
@@ -229,12 +247,18 @@ class Copies:
             for number, count in self._padding.items()
             if count
         ]
+        found += [
+            f"stream {number}: {count} packets could not be decoded to be converted"
+            for number, count in self._unread.items()
+            if count
+        ]
         for known in self._index.streams:
             count = len(self._given[known.index].pts) if known.index in self._given else 0
             if (
                 known.copied
                 and known.index in self._outlet.others
                 and known.packets != count
+                and not known.converted
                 and known.kind != "attachment"
             ):
                 found.append(f"stream {known.index}: {count} packets are copied, {known.packets} were seen at first")

@@ -114,10 +114,11 @@ def check_copies(out: Path, index: FilmIndex, copied: Mapping[int, tuple[int, Tr
     for source, (number, given) in copied.items():
         real = found[number]
         what = f"stream {source} ({known[source].kind}, {known[source].codec})"
-        divided = known[source].codec.startswith("pcm_")  # mov and mp4 cut samples into packets of their own
+        codec = known[source].converted or known[source].codec
+        divided = codec.startswith("pcm_")  # mov and mp4 cut samples into packets of their own
         if len(real.pts) != len(given.pts) and not divided:
             raise VerifyError(f"{what} has {len(real.pts)} packets in the result, {len(given.pts)} were copied.")
-        if real.crc != given.crc and (alike or known[source].codec not in REWRITTEN):
+        if real.crc != given.crc and (alike or codec not in REWRITTEN):
             raise VerifyError(f"{what} has other bytes in the result than in the source.")
         before, after = np.array(given.pts, dtype=np.int64), np.array(real.pts, dtype=np.int64)
         if divided and len(before) != len(after):

@@ -70,6 +70,7 @@ _OPTIONS = (
     click.option("--alpha", type=click.Choice(["network", "bicubic"]), default="network", show_default=True, help="How transparency is enlarged."),
     click.option("--deinterlace", type=click.Choice(["auto", "off", "bwdif"]), default="auto", show_default=True, help="What to do with interlaced films."),
     click.option("--hdr", is_flag=True, help="Accept HDR films (PQ, HLG), which networks were not trained on."),
+    click.option("--on-unheld", type=click.Choice(["refuse", "sidecar", "convert", "drop"]), default="refuse", show_default=True, help="What to do with sound and subtitles that the result cannot hold: sidecar puts them beside it, convert makes sound lossless."),
     click.option("--video-stream", type=click.IntRange(0), help="Restore this stream of films with several pictures (default: the largest)."),
     click.option("--program", type=click.IntRange(0), help="Restore the picture of this program of films with several."),
     click.option("--chunk-frames", type=click.IntRange(0), default=0, help="Frames a chunk (default: by size and model)."),

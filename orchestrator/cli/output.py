@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from contract.job import Item, ItemFailure, Manifest, ResultFile
     from orchestrator.jobs.job_record import Trail
 
-SIDECARS = (".scc", ".timecode.json")
+SIDECARS = re.compile(r"\.(scc|timecode\.json|stream\d+\.\w+)$")
 """Endings of files that belong beside the result of a film."""
 FAILURES = "failures.csv"
 _HEAD = ("file", "reason")
@@ -79,9 +80,9 @@ class Output:
 
     def place(self, file: ResultFile) -> Path:
         """Return the path of a finished file. A single OUT with a wrong suffix for its format gets the right one."""
-        beside = next((ending for ending in SIDECARS if file.name.endswith(ending)), "")
+        beside = SIDECARS.search(file.name)
         if beside and self.single:
-            return self.path.with_name(self.path.stem + beside)
+            return self.path.with_name(self.path.stem + beside.group())
         path = self.expected(file.name)
         if path.name != self.path.name and self.single:
             self.notes.append(f"the result is written as {path}, because it is not what {self.path.suffix} promises.")

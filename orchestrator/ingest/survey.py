@@ -150,7 +150,9 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
         hdr_notes = _dynamic_range(source, container, stream, picture, contents, spec, what)
         changing = {n: t.sound for n, t in tallies.items() if t.sound is not None and t.sound.changes}
         turned = picture.turned
-        holding = Holding(container, found, stream.index, spec.codec, turned, what, changing, chosen.elsewhere)
+        holding = Holding(
+            container, found, stream.index, spec.codec, turned, what, changing, chosen.elsewhere, spec.on_unheld
+        )
         choice = holding.choose(item, spec)
         picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
         survey = Survey(

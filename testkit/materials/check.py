@@ -84,6 +84,7 @@ def pictures(data: bytes, as_format: str | None = None) -> Iterator[Picture]:
 def checksum(frame: av.VideoFrame, as_format: str | None = None) -> int:
     """CRC of the visible samples, in the plain planar format or `as_format` (converted without scaling)."""
     wanted = as_format or plain_name(frame.format.name)
+    wanted = "rgb24" if wanted == "pal8" else wanted
     wanted = {"bgr0": "rgb24", "gbrp": "rgb24"}.get(wanted, wanted)  # the fourth byte of bgr0 means nothing
     if frame.format.name != wanted:
         spread = 2 if frame.format.name.startswith("yuvj") else frame.color_range

@@ -75,7 +75,7 @@ def restore(
         captions = read_captions(file, index) if index.captions else {}
         reorder = max(r.reorder for r in results)
         notes = assemble_film(index, spec, file, _opened(outs), out, reorder, captions=captions)
-        beside = dict(sidecars(index, captions, result))
+        beside = dict(sidecars(file, index, captions, result))
         verify_film(out, index, spec, file, sum(r.frames for r in results))
         seconds = {"plan": planned - began, "cut": cutting, "work": worked - planned, "assemble": clock() - worked}
     data = out.read_bytes()

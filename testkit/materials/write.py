@@ -148,6 +148,8 @@ def _patched(film: Film, packets: list[av.Packet]) -> Iterable[av.Packet]:
 def _sound_stream(container: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
     stream = container.add_stream(sound.codec, rate=sound.rate)
     stream.codec_context.layout = sound.layout
+    if sound.codec.startswith("wma"):
+        stream.codec_context.bit_rate = 128_000  # its encoder has no default
     if sound.language:
         stream.metadata["language"] = sound.language
     return stream
