@@ -1,4 +1,4 @@
-"""Small seeded films for benches and trust tests, and the fingerprint that two results are compared by."""
+"""Small seeded films for benchmarks and tests, and a fingerprint to compare results by."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_film(path: Path, frames: int, size: tuple[int, int] = (96, 64), gop: in
 
 
 def fingerprint(path: Path) -> list[tuple[int, str]]:
-    """(pts in microseconds, SHA-256 of the picture) of every frame, decoded with one thread, in output order."""
+    """Return (pts in microseconds, SHA-256 of the picture) of every frame, decoded with one thread, in output order."""
     prints = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]

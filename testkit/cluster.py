@@ -1,4 +1,4 @@
-"""A cluster to break: an embedded one with a cheap job, and the means to hurt it and to judge what comes out."""
+"""An embedded cluster with a cheap job, and the means to injure it and to check its results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ FAULTS = Path(__file__).parent / "faults"
 
 
 def until(look: Callable[[], T | None], seconds: float, what: str) -> T:
-    """What `look` returns once it is truthy; TimeoutError naming `what` after `seconds`."""
+    """Call `look` until it returns something truthy and return that.
+
+    Raises:
+        TimeoutError: after `seconds`; the message names `what`.
+    """
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while True:
@@ -49,7 +53,7 @@ def until(look: Callable[[], T | None], seconds: float, what: str) -> T:
 
 
 class Rig:
-    """One embedded cluster and what is asked of it."""
+    """One embedded cluster, with the operations that tests and benchmarks need."""
 
     def __init__(self, cluster: Cluster, settings: Settings) -> None:
         self.cluster, self.settings = cluster, settings
@@ -59,13 +63,15 @@ class Rig:
 
     @property
     def jobs(self) -> Jobs:
+        """Return the client that reads this cluster's jobs."""
         return Jobs(self.settings)
 
     def processes(self, role: str) -> list[Process]:
+        """List the cluster's processes of `role`."""
         return [p for p in self.cluster.processes if p.role == role]
 
     def pool_process(self, worker: int) -> psutil.Process | None:
-        """The process below a worker that does the work, once it is there."""
+        """Return the process below a worker that computes chunks; None until it has started."""
         try:
             children = psutil.Process(worker).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -74,7 +80,7 @@ class Rig:
         return working[-1] if working else None
 
     def consuming(self) -> int:
-        """Workers that wait for a message at Redis this moment."""
+        """Count the workers that are waiting for a message from Redis now."""
         with Redis.from_url(self.settings.redis_url) as raw:
             return sum("b" in client["flags"] and client["cmd"] == "brpop" for client in raw.client_list())
 
@@ -86,54 +92,59 @@ class Rig:
             return
 
     def submit(self, film: Path, spec: Spec = SPEC) -> str:
+        """Submit `film` and return the job's id."""
         return submit([film], spec, self.settings).job.id
 
     def done(self, job: str) -> int:
+        """Count the job's committed chunks; 0 while a server is away."""
         return self.patiently(lambda: self.jobs.status(job).chunks.done) or 0
 
     def wait_done(self, job: str, chunks: int, seconds: float = 60) -> None:
+        """Wait until at least `chunks` chunks of `job` are committed."""
         until(lambda: self.done(job) >= chunks, seconds, f"{chunks} chunks of {job}")
 
     def finish(self, job: str, seconds: float = 120) -> Manifest:
+        """Wait for the job's end and return its manifest."""
         return until(lambda: self.patiently(lambda: self.records.manifest(job)), seconds, f"the end of job {job}")
 
     @staticmethod
     def patiently(look: Callable[[], T | None]) -> T | None:
-        """None while a server that was hurt is away."""
+        """Return what `look` returns, or None while an injured server is away."""
         try:
             return look()
         except TransientError:
             return None
 
     def result(self, job: str, folder: Path) -> list[tuple[int, str]]:
-        """The finished film's frames, as (pts, hash)."""
+        """Fetch the finished film and return its frames as (pts, hash)."""
         (path,) = self.jobs.fetch(job, lambda file: folder / file.name)
         return fingerprint(path)
 
     def commits(self, job: str) -> list[Done]:
+        """List the commits of the job's chunks."""
         plan = self.records.plan(job)
         assert plan is not None
         return list(self.records.dones(plan, (chunk.n for chunk in plan.live)))
 
     def strays(self, job: str) -> list[str]:
-        """Attempt objects that no commit names."""
+        """List the objects of attempts that no commit names."""
         named = {output.key for commit in self.commits(job) for output in commit.outputs}
         prefix = keys.job_prefix(job) + "chunks/"
         return [key for key, _ in self.storage.list(prefix) if "/attempt-" in key and key not in named]
 
     def attempts(self, job: str) -> int:
-        """How often any chunk was claimed, as far as the commits tell."""
+        """Count the claims of all chunks, as far as commits record them."""
         return sum(int(commit.attempt.split("-")[0]) for commit in self.commits(job))
 
 
 def _fault_path() -> str:
-    """PYTHONPATH with the faults first, so that their sitecustomize is the one."""
+    """Return a PYTHONPATH that begins with the faults, so that Python loads their sitecustomize."""
     return os.pathsep.join(filter(None, (str(FAULTS), os.environ.get("PYTHONPATH", ""))))
 
 
 @contextmanager
 def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = True, **changes: object) -> Iterator[Rig]:
-    """A cluster in `folder` with short leases; `fault` is a line of testkit/faults, `changes` are settings."""
+    """Start a cluster in `folder` with short leases; `fault` is a line of testkit/faults, `changes` are settings."""
     settings = replace(Settings(state=folder / "state", lease_ttl_s=4.0, lease_renew_s=1.0, preload=False), **changes)  # type: ignore[arg-type]
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RESPOOL_FAULT")}
     if fault:
@@ -158,7 +169,7 @@ def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = Tr
 
 @contextmanager
 def through(servers: Rig, endpoint: str, workers: int, fault: str = "", **changes: object) -> Iterator[Rig]:
-    """An orchestrator and workers beside the servers of another rig, reaching S3 at `endpoint`."""
+    """Start an orchestrator and workers beside another cluster's servers; they reach S3 at `endpoint`."""
     settings = replace(servers.settings, s3_endpoint=endpoint, **changes)  # type: ignore[arg-type]
     environment = {**os.environ, **settings.environment()}
     if fault:
@@ -175,15 +186,16 @@ def through(servers: Rig, endpoint: str, workers: int, fault: str = "", **change
 
 
 def undisturbed(film: Path) -> list[tuple[int, str]]:
-    """What every run must give: the source's own frames, since the job is `identity` into FFV1."""
+    """Return the frames that every run must give: the source's own, since the job is `identity` into FFV1."""
     return fingerprint(film)
 
 
 def film(folder: Path, frames: int) -> Path:
+    """Return a film of `frames` frames in `folder`; make it if it is not there."""
     path = folder / f"film-{frames}.mp4"
     return path if path.exists() else make_film(path, frames)
 
 
 def differences(expected: Sequence[tuple[int, str]], found: Sequence[tuple[int, str]]) -> int:
-    """How many frames are lost, doubled or changed."""
+    """Count the frames that are lost, doubled or changed."""
     return abs(len(expected) - len(found)) + sum(a != b for a, b in zip(expected, found, strict=False))

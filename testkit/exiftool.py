@@ -1,4 +1,4 @@
-"""Metadata of a picture and its result as Phil Harvey's exiftool reads them, which shares no code with Respool."""
+"""Comparison of metadata through exiftool, an independent reader that shares no code with Respool."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ _STORED = frozenset(
 )
 
 
-def papers_kept(source: Path, out: Path) -> tuple[str, list[str]]:
-    """Return what exiftool finds in `source` besides its structure, and what of it is missing or different in `out`."""
+def metadata_kept(source: Path, out: Path) -> tuple[str, list[str]]:
+    """Count the tags that exiftool finds in `source`, without structure, and list those missing or changed in `out`."""
     program = shutil.which("exiftool")
     if program is None:
         return "-", []
@@ -79,7 +79,7 @@ def papers_kept(source: Path, out: Path) -> tuple[str, list[str]]:
 
 
 def lost_tags(pairs: Sequence[tuple[Path, Path]]) -> dict[str, list[str]]:
-    """By source, the tags that exiftool finds in it and not, or with another value, in its result; empty where exiftool is missing."""
+    """Return, by source, the tags that are missing or changed in its result; empty where exiftool is not installed."""
     program = shutil.which("exiftool")
     if program is None or not pairs:
         return {}
@@ -90,12 +90,12 @@ def lost_tags(pairs: Sequence[tuple[Path, Path]]) -> dict[str, list[str]]:
     lost = {}
     for source, out in pairs:
         before, after = found.get(str(source), {}), found.get(str(out), {})
-        told = {
+        tags = {
             name: value
             for name, value in before.items()
             if ":" in name
             and not name.startswith((*_STRUCTURE, "AVIF", "Jpeg2000", "GIF", "BMP", "IFD1", "JXL"))
             and name.partition(":")[2] not in _MADE | _STORED
         }
-        lost[str(source)] = [name for name, value in told.items() if after.get(name) != value]
+        lost[str(source)] = [name for name, value in tags.items() if after.get(name) != value]
     return lost

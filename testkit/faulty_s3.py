@@ -1,4 +1,4 @@
-"""An S3 that misbehaves: an HTTP proxy in front of a real one that answers 503, resets, cuts bodies short or dawdles."""
+"""An HTTP proxy in front of a real S3 server that injects faults: 503, connection resets, short bodies, delays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BUSY = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduc
 
 
 class Proxy:
-    """Forwards to `target` (http://host:port) and injects faults with the given probabilities, drawn from `seed`.
+    """A proxy that forwards to `target` (http://host:port) and injects faults with the given probabilities; `seed` seeds the draws.
 
     `errors` answer 503 before anything is forwarded, `resets` break the connection (half of them after the server has
     done what was asked, so that the answer is lost), `cuts` end a body half way. Every answer takes up to `delay_s`.
@@ -47,13 +47,13 @@ class Proxy:
             do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815 - the base class looks for these
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Say nothing: a line a request hides what matters."""
+                """Log nothing, because a line for each request would hide the failures."""
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """Connections break here on purpose."""
+                """Ignore errors, because connections are broken here on purpose."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"

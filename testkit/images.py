@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from contract.job import Spec
 from contract.settings import Settings
 from media.images.pixels import srgb_profile
-from testkit.exiftool import papers_kept
+from testkit.exiftool import metadata_kept
 from workers.generators.registry import load
 from workers.images.image import enhance_image
 
@@ -166,7 +166,7 @@ def _write_tiff(case: Case, pixels: np.ndarray[Any, Any], path: Path) -> None:
 
 @dataclass
 class Seen:
-    """What another library finds in a file. `pixels` are float in 0..1 (float TIFF as it is)."""
+    """Pixels and facts that another library reads from a file. `pixels` are float in 0..1 (float TIFF as it is)."""
 
     pixels: np.ndarray[Any, Any]
     depth: int
@@ -174,7 +174,7 @@ class Seen:
 
 
 def look(path: Path, form: str) -> Seen:
-    """Pixels and papers as tifffile (TIFF) or Pillow (everything else) read them."""
+    """Read pixels and metadata with tifffile (TIFF) or Pillow (everything else)."""
     if form == "TIFF":
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]
@@ -230,7 +230,7 @@ def _flat(image: Image.Image) -> np.ndarray[Any, Any]:
 
 
 def examine(case: Case, folder: Path) -> tuple[list[str], list[str]]:
-    """Restore one case at its own size and at twice; (cells of its row, what is wrong)."""
+    """Restore one case at its own size and at twice; return (cells of its row, problems)."""
     source = folder / f"source{SUFFIXES[case.form]}"
     write(case, source)
     given = look(source, case.form)
@@ -258,17 +258,17 @@ def examine(case: Case, folder: Path) -> tuple[list[str], list[str]]:
             allowed = LOSSY if lossy else INKS if case.mode == "CMYK" else 0 if case.depth < 32 else 1e-4
             if error > allowed:
                 wrong.append(f"mean error {error:.3f} levels")
-        wrong += _papers(case, given, found, scale, notes)
-        told, lost = papers_kept(source, out)
+        wrong += _metadata(case, given, found, scale, notes)
+        found_tags, lost = metadata_kept(source, out)
         wrong += [f"exiftool no longer finds {name}" for name in lost]
     cells += [_mark(case, given.facts, name, wrong) for name in ("icc", "artist", "xmp", "iptc", "dpi")]
-    cells.append(told)
+    cells.append(found_tags)
     cells.append("; ".join(dict.fromkeys(note for note in notes if not note.startswith("the density"))) or "-")
     return cells, wrong
 
 
-def _papers(case: Case, given: Seen, found: Seen, scale: float, notes: list[str]) -> list[str]:
-    """Return what went missing without a note."""
+def _metadata(case: Case, given: Seen, found: Seen, scale: float, notes: list[str]) -> list[str]:
+    """List the metadata that went missing without a note."""
     wrong = []
     if given.facts["icc"] is not None and found.facts["icc"] != given.facts["icc"] and case.mode != "CMYK":
         wrong.append("icc is not byte-identical")

@@ -1,4 +1,4 @@
-"""A natural film for speed benches: the camera drifts over a photograph, or every picture is held for two frames."""
+"""A natural film for speed benchmarks: the camera drifts over a photograph, or every picture is held for two frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 
 def photograph(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """scikit-image's `astronaut` (NASA, public domain), mirrored until it is at least `height` x `width`; RGB."""
+    """Return scikit-image's `astronaut` (NASA, public domain), mirrored until it is at least `height` x `width`; RGB."""
     from skimage import data
 
     picture: npt.NDArray[np.uint8] = data.astronaut()

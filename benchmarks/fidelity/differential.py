@@ -53,7 +53,7 @@ CLOSE = 2.0
 
 @dataclass(frozen=True)
 class Case:
-    """What became of a film: exact, named, refused, or what must never happen: silent, broken."""
+    """Outcome of one film: exact, named or refused; silent and broken are failures."""
 
     number: int
     words: str
@@ -95,7 +95,7 @@ def _said(done: Restored) -> list[str]:
 
 
 def _through_lanczos(source: Path, drawn: Drawn, folder: Path) -> list[str]:
-    """Return what is wrong with the film after lanczos at scale 1, whose pictures are nearly the source's."""
+    """List what is wrong with the film after lanczos at scale 1, which must give nearly the source's pictures."""
     spec = Spec(model="lanczos", scale=1, codec="ffv1", chunk_frames=9, pix_fmt=None)
     try:
         done = restore(source, "lanczos.mkv", spec, folder, load(spec, {}, Settings(device="cpu")))

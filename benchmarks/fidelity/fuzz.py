@@ -17,6 +17,7 @@ from testkit.materials.corruption import run_case
 
 
 def main() -> int:
+    """Run the cases asked for; exit 1 when any was silent or broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--first", type=int, default=0)

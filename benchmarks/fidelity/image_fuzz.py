@@ -204,7 +204,7 @@ def run_case(number: int, folder: Path) -> Case:
 
 
 def _pixels_differ(data: bytes, sound: bytes, result: Path, suffix: str) -> str:
-    """How the result differs from the sound picture and from what another reader makes of the corrupted one; empty for neither."""
+    """Describe how the result differs from the intact picture and from another reader's; empty if it equals either."""
     found = _read(result.read_bytes(), result.suffix)
     if found is None:
         return "the result cannot be read"

@@ -92,7 +92,7 @@ def _witness_messages(worker: Any) -> None:
 
 
 def _arm(module: ModuleType) -> None:
-    """Look at <folder>/arm in every phase of a chunk; whoever is meant takes the order away and is hurt."""
+    """Read <folder>/arm in every phase of a chunk; the worker it names removes the file and is injured."""
     folder = Path(os.environ["RESPOOL_FAULT"].partition(":")[2])
     held = [-1]
 

@@ -1,4 +1,4 @@
-"""The list: every material by name, with how it is made and what is to be expected of it.
+"""List of all materials: name, maker and expected outcome of each.
 
 `expect` is "exact" (frames, times, streams), "joined" (the clock is mended), "damaged" (exact or said), "refused".
 """
@@ -42,13 +42,13 @@ Dialogue: 0,0:00:01.00,0:00:01.80,Default,,0,0,0,,World
 
 
 def variable(n: int) -> list[int]:
-    """Milliseconds of a phone's variable rate: mostly 40 ms, some dropped, some late."""
+    """List the frame times of a phone's variable rate in milliseconds: mostly 40 ms apart, some dropped, some late."""
     steps = [40, 40, 80, 33, 47, 40, 120, 40, 21, 59]
     return [0, *itertools.accumulate(steps[i % len(steps)] for i in range(n - 1))]
 
 
 def rich() -> bytes:
-    """Two languages of sound, two of subtitles, chapters, an attachment, dispositions, tags."""
+    """Make a film with sound and subtitles in two languages each, chapters, an attachment, dispositions and tags."""
 
     def dress(container: av.container.OutputContainer, stream: av.VideoStream) -> None:
         container.metadata.update(title="A rich film", artist="Nobody", comment="äöü €", CUSTOM_TAG="kept")
@@ -79,7 +79,7 @@ def rich() -> bytes:
 
 
 def cover(form: str) -> bytes:
-    """A film whose first stream (mp4) or attachment (Matroska) is its cover."""
+    """Make a film whose first stream (mp4) or attachment (Matroska) is its cover."""
     still = jpeg()
     if form == "matroska":
         attach = lambda container, stream: container.add_attachment("cover.jpg", "image/jpeg", still)  # noqa: E731, ARG005
@@ -107,7 +107,7 @@ def cover(form: str) -> bytes:
 
 
 def telecined(hard: bool) -> bytes:
-    """24 film frames a second as 30: by repeat flags (soft) or by woven frames (hard)."""
+    """Make a film of 24 frames/s shown as 30, by repeat flags (soft) or by woven frames (hard)."""
     base = Film(
         "mpeg", "mpeg2video", {"g": "12", "bf": "2", "b": "3M"}, size=(160, 96), frames=60, sounds=(Sound("mp2"),)
     )
@@ -125,9 +125,11 @@ def _woven(width: int, height: int, i: int, pix_fmt: str, seed: int) -> av.Video
 
 
 def _pulldown(data: bytes, n: int) -> bytes:
-    """Clear progressive_sequence, which forbids repeated fields, and set the flags of a 3:2 pulldown in the picture coding
-    extension: fields repeated in every other picture, the field order turning over each time (ITU-T H.262 6.2.2.3,
-    6.2.3.1, 6.3.10)."""
+    """Set the flags of a 3:2 pulldown in packet `n`.
+
+    progressive_sequence is cleared, because it forbids repeated fields. In the picture coding extension every other
+    picture repeats a field, and the field order alternates (ITU-T H.262 6.2.2.3, 6.2.3.1, 6.3.10).
+    """
     patched = bytearray(data)
     at = data.find(b"\0\0\1\xb5")
     while at >= 0:
@@ -142,7 +144,7 @@ def _pulldown(data: bytes, n: int) -> bytes:
 
 
 def resized() -> bytes:
-    """Two sizes in one transport stream."""
+    """Make a transport stream whose second half has another size."""
     first = write(replace(H264, format="mpegts", frames=24))
     second = write(
         replace(H264, format="mpegts", frames=24, size=(128, 96), times=range(24, 48), time_base=Fraction(1, 25))
@@ -151,13 +153,13 @@ def resized() -> bytes:
 
 
 def jumping() -> bytes:
-    """Two recordings in one transport stream: the clock starts anew in the middle."""
+    """Make a transport stream of two recordings: the clock restarts in the middle."""
     part = replace(H264, format="mpegts", frames=24, sounds=(Sound("mp2"),))
     return write(part) + write(replace(part, seed=2))
 
 
 def spliced() -> bytes:
-    """Two recordings in one program stream, whose sound lags behind the picture in the file."""
+    """Make a program stream of two recordings, whose sound lags behind the picture in the file."""
     part = Film("mpeg", "mpeg2video", {"g": "12", "bf": "2", "b": "3M"}, frames=24, sounds=(Sound("mp2"),))
     return write(part) + write(replace(part, seed=2))
 
@@ -339,4 +341,5 @@ def _sound_film(suffix: str) -> bytes:
 
 
 def by_name(name: str) -> Material:
+    """Return the material of that name."""
     return next(m for m in MATERIALS if m.name == name)

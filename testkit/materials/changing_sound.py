@@ -14,7 +14,7 @@ SECOND = 25
 
 
 def spliced_ts(first: Sound, second: Sound) -> bytes:
-    """A transport stream of two seconds whose second half has other sound, on one clock."""
+    """Make a transport stream of two seconds whose second half has other sound, on one clock."""
     base = replace(H264, format="mpegts", frames=SECOND, time_base=Fraction(1, SECOND))
     parts = [
         replace(base, times=range(25, 25 + SECOND), sounds=(replace(first, start=1.0),)),

@@ -1,4 +1,4 @@
-"""The invariants: what a restored film must have in common with its source, whoever restored it.
+"""Invariants that every restored film must share with its source.
 
 Everything here looks at two files only, so the same checks run over the local harness and over the whole system.
 """
@@ -55,7 +55,7 @@ def film_of(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def pictures(data: bytes, as_format: str | None = None) -> Iterator[Picture]:
-    """A sequential decode with one thread: what a careful player shows. Errors skip a packet, never the rest."""
+    """Decode sequentially with one thread, as a careful player does; an error skips one packet, never the rest."""
     with av.open(without_sectors(io.BytesIO(data)), metadata_errors="replace") as container:
         stream = film_of(container)
         context = stream.codec_context
@@ -160,7 +160,7 @@ def _rotation(data: bytes) -> int:
 
 @dataclass
 class Verdict:
-    """What a comparison came to; empty `problems` means exact in everything that was looked at."""
+    """Result of a comparison; empty `problems` means that everything compared is exact."""
 
     frames: int = 0
     problems: list[str] = field(default_factory=list)
@@ -169,8 +169,11 @@ class Verdict:
 
 
 def compare(source: bytes, result: bytes, lossless: bool, codec: str = "ffv1", joined: bool = False) -> Verdict:
-    """Hold `result` against `source`. `lossless`: samples must be equal too. `joined`: the source's clock falls back, so
-    that times are to be moved, but picture and sound by the same amount."""
+    """Compare `result` with `source`.
+
+    With `lossless`, samples must be equal too. With `joined`, the source's clock falls back: times must move, but
+    picture and sound by the same amount.
+    """
     verdict = Verdict()
     with av.open(io.BytesIO(source), metadata_errors="replace") as container:
         pix_fmt = film_of(container).codec_context.pix_fmt or ""
@@ -228,7 +231,7 @@ def _alike(name: str, old: object, new: object) -> bool:
 
 
 def _times(before: list[Picture], after: list[Picture], form: str, problems: list[str]) -> tuple[str, Fraction]:
-    """What is to be said of the times, and by how much the result starts later."""
+    """Compare the times; return a description and by how much the result starts later."""
     planned = [a.time for a in before]
     if None not in planned:
         planned = sorted(planned)  # type: ignore[type-var]
@@ -248,7 +251,7 @@ def _times(before: list[Picture], after: list[Picture], form: str, problems: lis
 def _moved_together(
     before: list[Picture], after: list[Picture], old: list[Track], new: list[Track], problems: list[str]
 ) -> str:
-    """Where the clock is mended, each part of film and sound is moved as a whole, and both by the same amount."""
+    """Check that each part of a film with a repaired clock moved as a whole, sound by the same amount as pictures."""
     times = [p.time for p in after if p.time is not None]
     if any(b <= a for a, b in itertools.pairwise(times)):
         problems.append("times do not rise")

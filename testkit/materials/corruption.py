@@ -28,7 +28,7 @@ HANG_S = 60
 
 @dataclass(frozen=True)
 class Case:
-    """What became of a corrupted film: exact, flagged, refused, or what must never happen: silent, broken."""
+    """Outcome of one corrupted film: exact, flagged or refused; silent and broken are failures."""
 
     number: int
     name: str
@@ -39,6 +39,7 @@ class Case:
 
 @functools.cache
 def base(name: str) -> bytes:
+    """Return the uncorrupted film of that material; each is made once."""
     return by_name(name).make()
 
 

@@ -11,7 +11,7 @@ PROTECTED = 0.05
 
 
 def scrambled(data: bytes, seed: int, spots: int = 6) -> bytes:
-    """A few short stretches overwritten with noise."""
+    """Overwrite a few short stretches with noise."""
     rng = np.random.default_rng(seed)
     broken = bytearray(data)
     low = int(len(data) * PROTECTED)
@@ -23,7 +23,7 @@ def scrambled(data: bytes, seed: int, spots: int = 6) -> bytes:
 
 
 def dropped(data: bytes, seed: int) -> bytes:
-    """A stretch of bytes is gone."""
+    """Remove a stretch of bytes."""
     rng = np.random.default_rng(seed)
     at = int(rng.integers(int(len(data) * 0.3), int(len(data) * 0.7)))
     size = int(rng.integers(200, max(400, len(data) // 20)))
@@ -31,13 +31,13 @@ def dropped(data: bytes, seed: int) -> bytes:
 
 
 def truncated(data: bytes, seed: int) -> bytes:
-    """The end is missing."""
+    """Cut off the end."""
     rng = np.random.default_rng(seed)
     return data[: int(len(data) * rng.uniform(0.4, 0.95))]
 
 
 def zeroed(data: bytes, seed: int) -> bytes:
-    """A block is all zeros, as a disc gives for a bad sector."""
+    """Overwrite a block with zeros, as a disc returns for a bad sector."""
     rng = np.random.default_rng(seed)
     at = int(rng.integers(int(len(data) * PROTECTED), len(data) - 600))
     return data[:at] + bytes(512) + data[at + 512 :]
@@ -52,20 +52,20 @@ APPLY: dict[str, Callable[[bytes, int], bytes]] = {
 
 
 def drop_head(data: bytes, share: float) -> bytes:
-    """A transport stream recorded from the middle on."""
+    """Cut off the start of a transport stream, as if its recording began in the middle."""
     at = int(len(data) * share) // 188 * 188
     tables = data[: 188 * 3]  # SDT, PAT, PMT, as a receiver sees them first
     return tables + data[at:]
 
 
 def no_moov(data: bytes) -> bytes:
-    """An mp4 whose recording was cut off before its index was written."""
+    """Cut off an mp4 before its index, as if its recording was interrupted."""
     at = data.find(b"moov")
     return data[: at - 4] if at > 0 else data
 
 
 def no_parameter_sets(data: bytes) -> bytes:
-    """A raw H.264 stream without SPS and PPS."""
+    """Remove SPS and PPS from a raw H.264 stream."""
     parts = data.split(b"\0\0\1")
     kept = [p for p in parts[1:] if p and p[0] & 31 not in (7, 8)]
     return b"\0\0\1" + b"\0\0\1".join(kept)

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def picture(width: int, height: int, time: float, seed: int = 1) -> np.ndarray:
-    """A uint16 H x W x 3 picture of full-scale 16-bit RGB at `time` frames."""
+    """Draw the picture at `time` frames: uint16, H x W x 3, full-scale 16-bit RGB."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     base = np.stack(
         [0.5 + 0.4 * np.sin((x + 2 * time) / 11 + c) * np.cos((y - time) / (7 + 3 * c)) for c in range(3)],
@@ -21,7 +21,7 @@ def picture(width: int, height: int, time: float, seed: int = 1) -> np.ndarray:
 
 
 def frame(width: int, height: int, time: float, pix_fmt: str, seed: int = 1, interlaced: str = "") -> av.VideoFrame:
-    """One frame; `interlaced` ("tff" or "bff") weaves it from two moments half a frame apart."""
+    """Draw one frame; `interlaced` ("tff" or "bff") weaves it from two moments half a frame apart."""
     if interlaced:
         first, second = picture(width, height, time, seed), picture(width, height, time + 0.5, seed)
         whole = first.copy()

@@ -11,7 +11,7 @@ WEBM = Film("webm", "libvpx", {"g": "12", "cpu-used": "8"}, sounds=(Sound("libop
 
 
 def hidden(codec: str, seconds: float = 0.7) -> bytes:
-    """A mov whose edit list hides the first seconds of picture and sound."""
+    """Make a mov whose edit list hides the first seconds of picture and sound."""
     data = write(replace(H264, format="mov", sounds=(Sound(codec),)))
     return remux(data, "mov", {"avoid_negative_ts": "disabled"}, {0: -seconds, 1: -seconds})
 

@@ -17,31 +17,39 @@ WIDTH, HEIGHT, FRAMES = 64, 64, 16
 
 
 class Writer:
+    """A writer of H.264 syntax elements into a list of bits."""
+
     def __init__(self) -> None:
         self.bits: list[int] = []
 
     def u(self, count: int, value: int) -> None:
+        """Append an unsigned integer of `count` bits."""
         self.bits += [value >> i & 1 for i in range(count - 1, -1, -1)]
 
     def ue(self, value: int) -> None:
+        """Append an unsigned Exp-Golomb code (ITU-T H.264 9.1)."""
         size = (value + 1).bit_length()
         self.u(size - 1, 0)
         self.u(size, value + 1)
 
     def se(self, value: int) -> None:
+        """Append a signed Exp-Golomb code (ITU-T H.264 9.1.1)."""
         self.ue(2 * value - 1 if value > 0 else -2 * value)
 
     def align(self, with_bit: int) -> None:
+        """Append `with_bit` until the next byte boundary."""
         while len(self.bits) % 8:
             self.bits.append(with_bit)
 
     def end(self) -> bytes:
+        """Append the trailing bits and return the bytes."""
         self.bits.append(1)
         self.align(0)
         return np.packbits(np.array(self.bits, dtype=np.uint8)).tobytes()
 
 
 def nal(kind: int, payload: bytes) -> bytes:
+    """Return a NAL unit of header byte `kind`, with its start code and emulation prevention bytes."""
     escaped, zeros = bytearray(), 0
     for byte in payload:
         if zeros >= 2 and byte <= 3:
@@ -53,6 +61,7 @@ def nal(kind: int, payload: bytes) -> bytes:
 
 
 def headers() -> bytes:
+    """Return the SPS and the PPS."""
     sps = Writer()
     sps.u(8, 77)  # Main profile
     sps.u(8, 0)
@@ -90,7 +99,7 @@ def headers() -> bytes:
 
 
 def field(planes: list[np.ndarray], n: int, bottom: bool, idr: bool) -> bytes:
-    """One field as a picture of its own; the second field of an IDR frame is an ordinary I picture."""
+    """Write one field as a picture of its own; the second field of an IDR frame is an ordinary I picture."""
     out = Writer()
     out.ue(0)
     out.ue(7)  # slice_type I
@@ -118,7 +127,7 @@ def field(planes: list[np.ndarray], n: int, bottom: bool, idr: bool) -> bytes:
 
 
 def make(form: str = "mpegts") -> bytes:
-    """A film of field pictures at 25 frames a second; every eighth frame is an IDR."""
+    """Make a film of field pictures at 25 frames a second; every eighth frame is an IDR."""
     stream = b""
     gop = 8
     for i in range(FRAMES):

@@ -32,21 +32,21 @@ def hevc_set(unit: bytes) -> bool:
 
 
 def sets_once(base: Film, other: Film, wanted: object, count: int) -> bytes:
-    """Two raw streams one behind the other, each with its parameter sets at its start only."""
+    """Join two raw streams; each has its parameter sets at its start only."""
     form = "hevc" if base.codec == "libx265" else "h264"
     parts = [write(replace(part, format=form)) for part in (base, other)]
     return b"".join(without_later(part, wanted, count) for part in parts)  # type: ignore[arg-type]
 
 
 def volumes_once() -> bytes:
-    """Two MPEG-4 streams, quantised by other rules, whose headers come once each, in AVI."""
+    """Join two MPEG-4 streams in AVI; they are quantised by different rules and each has its header once."""
     head = lambda unit: unit[0] in (0xB0, 0xB2, 0xB5) or unit[0] < 0x30  # noqa: E731
     first, second = (without_later(write(part), head, 4) for part in (MPEG4, MPEG4_OTHER))
     return timed(first + second, "avi")
 
 
 def sequences_once() -> bytes:
-    """Two MPEG-2 streams whose sequence headers come once each; the second has quantisation matrices of its own."""
+    """Join two MPEG-2 streams; each has its sequence header once, the second with its own quantisation matrices."""
     parts = []
     for seed in (1, 2):
         data = write(replace(MPEG2, seed=seed))
@@ -60,7 +60,7 @@ def sequences_once() -> bytes:
 
 
 def with_matrix(unit: bytes) -> bytes:
-    """An MPEG-2 sequence header (without its start code) that loads an intra matrix (ITU-T H.262 6.2.2.1)."""
+    """Make an MPEG-2 sequence header, without its start code, load an intra matrix (ITU-T H.262 6.2.2.1)."""
     matrix = b"".join((8 if i == 0 else 16 + i).to_bytes(1, "big") for i in range(64))
     bits = f"{int.from_bytes(unit[:9], 'big'):072b}"
     bits = bits[:70] + "1" + "".join(f"{b:08b}" for b in matrix) + bits[71]
@@ -68,13 +68,13 @@ def with_matrix(unit: bytes) -> bytes:
 
 
 def tables_once() -> bytes:
-    """Motion JPEG whose tables come with the first picture only, and anew with the thirtieth."""
+    """Make Motion JPEG whose tables come with pictures 0 and 30 only."""
     data = write(Film("avi", "mjpeg", {"qmin": "2", "qmax": "9", "b": "900k"}, pix_fmt="yuvj420p"))
     return patched(data, "avi", lambda n, jpeg: (jpeg if n in (0, 30) else without_jpeg_tables(jpeg), {}))
 
 
 def indexed(width: int, height: int, i: int, pix_fmt: str, seed: int) -> av.VideoFrame:
-    """A frame of 256 colours, with one palette for the whole film."""
+    """Draw a frame of 256 colours, with one palette for the whole film."""
     del pix_fmt
     colours = np.random.default_rng(seed).integers(0, 256, (256, 4), dtype=np.uint8)
     colours[:, 0] = 255

@@ -1,4 +1,4 @@
-"""The whole way of a film in one process, without servers: plan, cut, enhance, assemble, verify."""
+"""A film's whole restoration in one process, without servers: plan, cut, enhance, assemble, verify."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workers.film.chunk import FilmResult, enhance_film
 
 @dataclass
 class Restored:
-    """What came of a film."""
+    """A restored film: its index, bytes, the chunks' results, notes, times of the stages and sidecars."""
 
     index: FilmIndex
     data: bytes
@@ -32,6 +32,7 @@ class Restored:
 
     @property
     def damage(self) -> list[tuple[int, int, str]]:
+        """List all damage as (first frame, count, reason), from the index and from the chunks."""
         spans = [(s.first, s.count, s.reason) for s in self.index.damage]
         return spans + [d for r in self.results for d in r.damage]
 

@@ -16,7 +16,7 @@ Box = tuple[bytes, bytes]
 
 
 def boxes(data: bytes) -> list[Box]:
-    """(type, payload) of the boxes in `data`."""
+    """List the boxes in `data` as (type, payload)."""
     found, at = [], 0
     while at + 8 <= len(data):
         size = int.from_bytes(data[at : at + 4], "big")
@@ -26,12 +26,12 @@ def boxes(data: bytes) -> list[Box]:
 
 
 def box(kind: bytes, payload: bytes) -> bytes:
-    """One box."""
+    """Return one box."""
     return (len(payload) + 8).to_bytes(4, "big") + kind + payload
 
 
 def inside(data: bytes, *path: bytes) -> bytes:
-    """The payload of the first box at `path`."""
+    """Return the payload of the first box at `path`."""
     for name in path:
         data = next(payload for kind, payload in boxes(data) if kind == name)
     return data
@@ -41,7 +41,7 @@ TABLE = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 
 
 def joined_mp4(first: bytes, second: bytes) -> bytes:
-    """Two mp4 files of one video track each as one track with two sample descriptions, as MP4Box -cat joins them."""
+    """Join two mp4 files of one video track each into one track with two sample descriptions, as MP4Box -cat does."""
     tables = [dict(boxes(inside(data, *TABLE))) for data in (first, second)]
     payloads = [_samples(data) for data in (first, second)]
     counts = [len(sizes) for _, sizes in payloads]
@@ -61,7 +61,7 @@ def joined_mp4(first: bytes, second: bytes) -> bytes:
 
 
 def _samples(data: bytes) -> tuple[bytes, list[bytes]]:
-    """All samples of the only track, and their sizes as they are stored."""
+    """Return all samples of the only track, and their sizes as stored."""
     with av.open(io.BytesIO(data)) as container:
         packets = [bytes(p) for p in container.demux(container.streams.video[0]) if p.size]
     return b"".join(packets), [len(p).to_bytes(4, "big") for p in packets]
@@ -81,7 +81,7 @@ def _keys(tables: list[dict[bytes, bytes]], counts: list[int]) -> bytes:
 
 
 def _rebuilt(data: bytes, path: tuple[bytes, ...], table: bytes) -> bytes:
-    """The boxes of `data` with the sample table at `path` replaced, without edit lists, twice as long."""
+    """Replace the sample table at `path` in the boxes of `data`, drop edit lists and double the durations."""
     out = b""
     for kind, payload in boxes(data):
         if kind == b"edts":
@@ -98,7 +98,7 @@ def _rebuilt(data: bytes, path: tuple[bytes, ...], table: bytes) -> bytes:
 
 
 def with_box(data: bytes, entry: bytes, added: bytes) -> bytes:
-    """An mp4 (index behind the samples) whose sample entry `entry` of the video track holds one box more."""
+    """Add a box to the video track's sample entry `entry` of an mp4 whose index is behind the samples."""
     at = data.rfind(b"moov") - 4
     size = int.from_bytes(data[at : at + 4], "big")
     path = [b"trak", b"mdia", b"minf", b"stbl", b"stsd"]
@@ -116,7 +116,7 @@ def with_box(data: bytes, entry: bytes, added: bytes) -> bytes:
 
 
 def joined_flv(first: bytes, second: bytes, gap: int = 40) -> bytes:
-    """Two FLV files as one: the second's tags, headers included, behind the first's, `gap` milliseconds later."""
+    """Join two FLV files: the second's tags, headers included, follow the first's, `gap` milliseconds later."""
     out, last = first[:13], 0
     for kind, time, payload in _tags(first):
         if kind == 9 and payload[1] == 2:  # the end of an H.264 sequence
@@ -148,7 +148,7 @@ def _tag(kind: int, time: int, payload: bytes) -> bytes:
 
 
 def without_later(data: bytes, wanted: Callable[[bytes], bool], keep: int = 1) -> bytes:
-    """A raw stream between start codes in which of the units that are `wanted` only the first `keep` are left."""
+    """Remove from a raw stream all `wanted` units but the first `keep`."""
     parts = data.split(b"\0\0\1")
     kept, seen = [parts[0]], 0
     for part in parts[1:]:
@@ -161,7 +161,7 @@ def without_later(data: bytes, wanted: Callable[[bytes], bool], keep: int = 1) -
 
 
 def patched(data: bytes, form: str, change: Callable[[int, bytes], tuple[bytes, dict[str, bytes]]]) -> bytes:
-    """The film in a container of kind `form` with every video packet's (number, bytes) changed: new bytes, side data."""
+    """Remux a film into `form`; `change` maps each video packet's (number, bytes) to (new bytes, side data)."""
     sink = io.BytesIO()
     with av.open(io.BytesIO(data)) as source, av.open(sink, "w", format=form) as container:
         streams = {s.index: container.add_stream_from_template(s, opaque=True) for s in source.streams}
@@ -187,7 +187,7 @@ def patched(data: bytes, form: str, change: Callable[[int, bytes], tuple[bytes, 
 
 
 def appended(parts: list[bytes], form: str) -> bytes:
-    """The packets of several files, of the same streams on one clock, one file after the other in one container."""
+    """Put the packets of several files with the same streams on one clock one after the other into one container."""
     sink = io.BytesIO()
     with av.open(io.BytesIO(parts[0])) as first, av.open(sink, "w", format=form) as container:
         streams = [container.add_stream_from_template(s, opaque=True) for s in first.streams]
@@ -201,7 +201,7 @@ def appended(parts: list[bytes], form: str) -> bytes:
 
 
 def timed(data: bytes, form: str) -> bytes:
-    """A raw stream without reordered frames in a container of kind `form`, at 25 frames/s."""
+    """Mux a raw stream without reordered frames into a container of kind `form`, at 25 frames/s."""
     sink = io.BytesIO()
     with av.open(io.BytesIO(data)) as source, av.open(sink, "w", format=form) as container:
         stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
@@ -215,7 +215,7 @@ def timed(data: bytes, form: str) -> bytes:
 
 
 def without_jpeg_tables(data: bytes) -> bytes:
-    """A JPEG image without its quantisation and Huffman tables, as abbreviated streams hold it."""
+    """Remove the quantisation and Huffman tables from a JPEG image, as in abbreviated streams."""
     for segment in jpeg_tables(data).values():
         data = data.replace(segment, b"")
     return data

@@ -15,13 +15,13 @@ PAIRS = b"\x94\x20\x94\xae\xc8\xe5\xec\xec\xef\x80\x94\x2f"
 
 
 def cc_data(pairs: bytes) -> bytes:
-    """Captions as cc_data of field 1 (ATSC A/53 part 4 6.2.3)."""
+    """Wrap captions as cc_data of field 1 (ATSC A/53 part 4 6.2.3)."""
     triplets = b"".join(b"\xfc" + pairs[i : i + 2] for i in range(0, len(pairs), 2))
     return b"GA94\3" + bytes((0x40 | len(triplets) // 3, 0xFF)) + triplets + b"\xff"
 
 
 def message(pairs: bytes, hevc: bool = False) -> bytes:
-    """A supplemental message with captions, as a NAL unit with its length in front."""
+    """Wrap captions in an SEI message, as a NAL unit with its length in front."""
     payload = b"\xb5\0\x31" + cc_data(pairs)
     body = bytes((4, len(payload))) + payload + b"\x80"
     escaped, zeros = bytearray(), 0
@@ -36,7 +36,7 @@ def message(pairs: bytes, hevc: bool = False) -> bytes:
 
 
 def captioned(base: Film, where: dict[int, bytes]) -> bytes:
-    """`base` with captions in the packets of `where`."""
+    """Make `base` with captions in the packets of `where`."""
 
     def change(number: int, data: bytes) -> tuple[bytes, dict[str, bytes]]:
         pairs = where.get(number)
@@ -55,7 +55,7 @@ ALWAYS = {n: PAIRS[2 * (n % 6) : 2 * (n % 6) + 2] for n in range(48)}
 
 
 def two_time_codes() -> bytes:
-    """A mov whose track of time code has two samples: it jumps after one second."""
+    """Make a mov whose time code track has two samples: the time code jumps after one second."""
 
     def dress(container: av.container.OutputContainer, stream: av.VideoStream) -> None:
         del container
@@ -76,7 +76,7 @@ def two_time_codes() -> bytes:
 
 
 def _two_samples(track: bytes, offset: int) -> bytes:
-    """A track with a sample for the first half and one for the second."""
+    """Return the track with one sample for its first half and one for its second."""
     table = inside(track, b"mdia", b"minf", b"stbl")
     new = b""
     for kind, body in boxes(table):
@@ -100,7 +100,7 @@ def _replaced(data: bytes, path: tuple[bytes, ...], new: bytes) -> bytes:
 
 
 def dv(code: str, date: str, seed: int) -> bytes:
-    """A second of DV with time code and a recording date."""
+    """Make half a second of DV with a time code and a recording date."""
 
     def dress(container: av.container.OutputContainer, stream: av.VideoStream) -> None:
         del stream
@@ -110,7 +110,7 @@ def dv(code: str, date: str, seed: int) -> bytes:
 
 
 def joined_dv() -> bytes:
-    """Two recordings of a tape in one file of DV."""
+    """Make one DV file of two recordings of a tape."""
     return dv("00:10:00:00", "1999-05-04T10:00:00Z", 1) + dv("00:20:00:00", "2001-08-09T17:30:00Z", 2)
 
 

@@ -65,7 +65,7 @@ def moving(page: Grey, down: float, right: float, interlaced: str = "") -> Calla
 
 
 def film(page: Grey, down: float, right: float, interlaced: str = "", frames: int = 48) -> bytes:
-    """A film of it in H.264 without any frame flagged as interlaced."""
+    """Make an H.264 film of it in which no frame is flagged as interlaced."""
     options = {"crf": "16", "preset": "veryfast", "x264-params": "threads=1:keyint=24"}
     picture = moving(page, down, right, interlaced)
     return write(Film("mp4", "libx264", options, size=SIZE, frames=frames, picture=picture))

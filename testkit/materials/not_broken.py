@@ -20,7 +20,7 @@ CENC = {
 
 
 def video_cd() -> bytes:
-    """A .dat file of a Video CD: a RIFF header, then sectors of mode 2, form 2."""
+    """Make a .dat file of a Video CD: a RIFF header, then sectors of mode 2, form 2."""
     options = {"g": "15", "bf": "2", "b": "1150k", "maxrate": "1150k", "bufsize": "320k"}
     film = Film("vcd", "mpeg1video", options, size=(352, 288), sounds=(Sound("mp2", rate=44100),))
     stream = write(film)
@@ -35,7 +35,7 @@ def video_cd() -> bytes:
 
 
 def scrambled() -> bytes:
-    """A transport stream whose packets are marked as scrambled from the third on, as a recorder of pay television has it."""
+    """Make a transport stream whose packets are marked as scrambled from the third on, as recorders of pay TV write it."""
     data = bytearray(write(SMALL))
     for at in range(188 * 60, len(data), 188):
         number = int.from_bytes(data[at + 1 : at + 3], "big") & 0x1FFF
@@ -47,7 +47,7 @@ def scrambled() -> bytes:
 
 
 def crc(data: bytes) -> bytes:
-    """The CRC-32 of MPEG sections (ISO/IEC 13818-1 annex A)."""
+    """Return the CRC-32 of an MPEG section (ISO/IEC 13818-1 annex A)."""
     value = 0xFFFFFFFF
     for byte in data:
         value ^= byte << 24
@@ -57,7 +57,7 @@ def crc(data: bytes) -> bytes:
 
 
 def two_programs() -> bytes:
-    """A small and a large programme in one transport stream."""
+    """Make a transport stream of a small and a large programme."""
     parts = []
     for number, film in ((1, SMALL), (2, LARGE)):
         pids = {"mpegts_start_pid": hex(0x100 * number), "mpegts_pmt_start_pid": hex(0x1000 + 16 * number)}

@@ -1,4 +1,4 @@
-"""Materials restored in one process and through a running cluster, and what became of each."""
+"""Restoration of materials in one process and through a running cluster, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHUNK_FRAMES = (10_000, 16, 4)
 
 @dataclass
 class Outcome:
-    """What became of one material one way. `problems` are differences that nobody said."""
+    """Outcome of one material in one run. `problems` are differences from the source; `said` are the notes."""
 
     frames: int = 0
     chunks: int = 0
@@ -44,13 +44,14 @@ class Outcome:
 
 
 def judge(material: Material, source: bytes, result: bytes, said: list[str], chunks: int) -> Outcome:
+    """Compare a result with its source."""
     lossless = material.codec == "ffv1"
     verdict = compare(source, result, lossless, material.codec, joined=material.expect == "joined")
     return Outcome(verdict.frames, chunks, verdict.timing, verdict.streams, verdict.problems, said)
 
 
 def local(material: Material, folder: Path, chunk_frames: int) -> Outcome:
-    """One material through the local harness."""
+    """Restore one material in this process."""
     data = material.make()
     source = folder / f"{material.name}.{material.suffix}"
     source.write_bytes(data)
@@ -65,7 +66,7 @@ def local(material: Material, folder: Path, chunk_frames: int) -> Outcome:
 
 
 def system(r: Rig, materials: Sequence[Material], folder: Path) -> dict[str, Outcome]:
-    """All `materials` of one codec and target as one job through a running cluster, in chunks of 16 frames."""
+    """Restore `materials` through a running cluster, one job for each codec and target, in chunks of 16 frames."""
     outcomes: dict[str, Outcome] = {}
     kinds = sorted({(m.codec, m.target) for m in materials})
     for codec, target in kinds:

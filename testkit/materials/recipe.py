@@ -1,4 +1,4 @@
-"""How a material is described, and the usual recipes for its film."""
+"""Description of a material, and the usual recipes for its film."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Material:
 
     @property
     def codec(self) -> Codec:
-        """What the result is encoded with: FFV1 wherever its container takes it."""
+        """Return the codec of the result: FFV1 in every container that takes it."""
         if self.target == "mkv":
             return "ffv1"
         return "prores" if self.name == "prores" else "x264"
 
 
 def x264(keyint: int = 12, **more: object) -> dict[str, str]:
-    """Options of libx264, with `more` of x264's own."""
+    """Return options of libx264, with `more` of x264's own."""
     words: dict[str, object] = {
         "keyint": keyint,
         "min-keyint": min(4, keyint),
@@ -47,7 +47,7 @@ def x264(keyint: int = 12, **more: object) -> dict[str, str]:
 
 
 def x265(keyint: int = 12, **more: object) -> dict[str, str]:
-    """Options of libx265, with `more` of x265's own."""
+    """Return options of libx265, with `more` of x265's own."""
     words = {"keyint": keyint, "min-keyint": min(4, keyint), "log-level": "none", "pools": "none", **more}
     return {"x265-params": ":".join(f"{k.replace('_', '-')}={v}" for k, v in words.items()), "preset": "veryfast"}
 
@@ -57,12 +57,12 @@ STEREO = (Sound("aac"),)
 
 
 def film(base: Film = H264, **changes: object) -> Callable[[], bytes]:
-    """How to make `base` with `changes`."""
+    """Return a function that makes `base` with `changes`."""
     return lambda: write(replace(base, **changes))  # type: ignore[arg-type]
 
 
 def jpeg() -> bytes:
-    """A small still."""
+    """Make a small JPEG still."""
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 64, "yuvj420p", Fraction(1, 25)
     image = frame(64, 64, 3, "yuvj420p")

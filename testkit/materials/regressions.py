@@ -1,4 +1,4 @@
-"""Materials that once went wrong, or were said wrongly, by name: nobody had thought of them beforehand."""
+"""Materials that were once restored or reported wrongly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ at the same time
 
 
 def png() -> bytes:
-    """A small still with transparency."""
+    """Make a small PNG still with transparency."""
     encoder = av.CodecContext.create("png", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 32, 32, "rgba", Fraction(1, 25)
     image = av.VideoFrame(32, 32, "rgba")
@@ -34,7 +34,7 @@ def png() -> bytes:
 
 
 def attached() -> bytes:
-    """Attachments: a font, a file with an odd name, and covers of two kinds, one of them broken."""
+    """Make a film with attachments: a font, a file with an odd name, and covers of two kinds."""
 
     def dress(container: av.container.OutputContainer, stream: av.VideoStream) -> None:  # noqa: ARG001 - Film.dress
         container.add_attachment("a b.ttf", "application/x-truetype-font", b"\0\1\0\0" + bytes(200))
@@ -46,7 +46,7 @@ def attached() -> bytes:
 
 
 def wrapping(base: Film) -> bytes:
-    """A recording in whose middle the clock wraps."""
+    """Make a recording whose clock wraps in the middle."""
     ticks = int(base.rate.denominator * 90000 / base.rate.numerator)
     start = WRAP // ticks - 25
     sounds = tuple(replace(s, start=start * ticks / 90000) for s in base.sounds)
@@ -54,7 +54,7 @@ def wrapping(base: Film) -> bytes:
 
 
 def untimed_twice() -> bytes:
-    """A few frames carry the time of the one before, and the clock goes on as if nothing had been."""
+    """Make a film in which two frames carry the time of the one before; the clock then continues normally."""
     data = write(Film("matroska", "mjpeg", pix_fmt="yuvj420p", sounds=STEREO))
     sink = io.BytesIO()
     with av.open(io.BytesIO(data)) as source, av.open(sink, "w", format="matroska") as container:
@@ -73,7 +73,7 @@ def untimed_twice() -> bytes:
 
 
 def turning() -> bytes:
-    """A transport stream whose second half has other chroma, another range and another matrix."""
+    """Make a transport stream whose second half has other chroma, another range and another matrix."""
     first = write(replace(H264, format="mpegts", frames=24, colour=(1, 1, 1, 1)))
     return first + write(replace(H264, format="mpegts", frames=24, pix_fmt="yuv444p", colour=(2, 6, 6, 6), seed=2))
 

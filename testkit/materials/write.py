@@ -1,4 +1,4 @@
-"""Writing test films through PyAV: one call per film, everything in memory."""
+"""Writer of test films through PyAV: one call per film."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Film:
 
 
 def write(film: Film) -> bytes:
-    """The film's bytes."""
+    """Encode and mux the film; return the file's bytes."""
     with tempfile.TemporaryDirectory() as folder:  # some muxers read what they have written
         path = Path(folder) / "film"
         _write(film, path)
@@ -180,7 +180,7 @@ def _audio(stream: av.AudioStream, sound: Sound, length: float) -> Iterable[av.P
 def remux(
     data: bytes, target: str, muxer: dict[str, str] | None = None, shift: dict[int, float] | None = None
 ) -> bytes:
-    """The same packets in another container; `shift` delays streams by seconds."""
+    """Put the same packets into another container; `shift` delays streams by seconds."""
     sink = io.BytesIO()
     with (
         av.open(io.BytesIO(data)) as source,
@@ -201,7 +201,7 @@ def remux(
 
 
 def text_stream(text: str, form: str, language: str = "") -> Callable[[av.container.OutputContainer], list[av.Packet]]:
-    """A subtitle stream from the text of an .srt or .ass file."""
+    """Return a function that adds a subtitle stream from the text of an .srt or .ass file."""
 
     def add(container: av.container.OutputContainer) -> list[av.Packet]:
         source = av.open(io.BytesIO(text.encode()), format=form)
