@@ -16,14 +16,17 @@ from redis.client import NEVER_DECODE
 from contract import keys
 from contract.job import Control, Plan
 from contract.settings import Settings
-from stores.live_workers import LiveWorkers
+from stores.live_workers import FIT, LiveWorkers
 
 JOBS = "respool:jobs"
 SUBMITTED = "respool:submitted"
 OPENINGS = "respool:openings"
 EPOCH = "respool:epoch"
 _FRESH_S = 30.0
-Claim = Literal["claimed", "leased", "done", "failed", "paused", "cancelled", "unknown"]
+_COUNTING = ("release", "reconcile")
+"""Scripts that count failed tries, see lua/tries.lua."""
+
+Claim = Literal["claimed", "elsewhere", "leased", "done", "failed", "paused", "cancelled", "unknown"]
 Renewal = Literal["ok", "paused", "cancelled", "done", "lost", "unknown"]
 R = TypeVar("R")
 
@@ -86,8 +89,9 @@ class Ledger(LiveWorkers):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         folder = resources.files("stores") / "lua"
+        tries = (folder / "tries.lua").read_text()
         self._scripts = {
-            name: self._redis.register_script((folder / f"{name}.lua").read_text())
+            name: self._redis.register_script(tries * (name in _COUNTING) + (folder / f"{name}.lua").read_text())
             for name in (
                 "claim",
                 "renew",
@@ -224,10 +228,14 @@ class Ledger(LiveWorkers):
         """Drop an ended job's ledger, unless it was announced again since `announcements` were counted; False then."""
         closed = bool(self._run("close", [_job(job), JOBS, SUBMITTED, OPENINGS], job, announcements))
         if closed:
-            reasons = self._call(lambda: list(self._redis.scan_iter(match=f"{_job(job)}:reasons:*", count=1000)))
-            if reasons:
-                self._call(lambda: self._redis.delete(*reasons))
+            for kind in ("reasons", "blamed"):
+                self._drop(f"{_job(job)}:{kind}:*")
         return closed
+
+    def _drop(self, pattern: str) -> None:
+        names = self._call(lambda: list(self._redis.scan_iter(match=pattern, count=1000)))
+        if names:
+            self._call(lambda: self._redis.delete(*names))
 
     def taken_up(self, job: str) -> None:
         """Drop the announcement of a job that an orchestrator has taken up."""
@@ -259,7 +267,7 @@ class Ledger(LiveWorkers):
     def claim(self, job: str, chunk: int, worker: str) -> tuple[Claim, Lease | None]:
         """Lease a chunk for `lease_ttl_s`; any verdict but ``claimed`` comes without a lease."""
         nonce = secrets.token_hex(4)
-        verdict, number = self._run("claim", [_job(job)], chunk, worker, nonce, self._ttl)
+        verdict, number = self._run("claim", [_job(job), FIT], chunk, worker, nonce, self._ttl)
         if verdict != "claimed":
             return verdict, None
         return verdict, Lease(job, chunk, f"{number}-{nonce}", worker)
@@ -269,17 +277,20 @@ class Ledger(LiveWorkers):
         found = self._run("renew", [_job(lease.job)], lease.chunk, lease.attempt, lease.worker, self._ttl)
         return cast(Renewal, found)
 
-    def release(self, lease: Lease, reason: str, counted: bool) -> Literal["again", "exhausted", "lost", "unknown"]:
+    def release(
+        self, lease: Lease, reason: str, counted: bool, delay_s: float = 0.0
+    ) -> Literal["again", "exhausted", "lost", "unknown"]:
         """Give a chunk back. A `counted` release is a failed try; ``exhausted`` says it was the last one allowed."""
         found = self._run(
             "release",
-            [_job(lease.job)],
+            [_job(lease.job), FIT],
             lease.chunk,
             lease.attempt,
             lease.worker,
             reason[:1000],
             int(counted),
             self._settings.max_attempts,
+            int(delay_s * 1000),
         )
         return cast(Literal["again", "exhausted", "lost", "unknown"], found)
 
@@ -295,7 +306,7 @@ class Ledger(LiveWorkers):
 
     def reconcile(self, job: str, patience_s: float) -> tuple[list[int], list[int]]:
         """End leases that ran out and publications older than `patience_s`; return (tries used up, to be done again)."""
-        exhausted, again = self._run("reconcile", [_job(job)], int(patience_s * 1000), self._settings.max_attempts)
+        exhausted, again = self._run("reconcile", [_job(job), FIT], int(patience_s * 1000), self._settings.max_attempts)
         return [int(c) for c in exhausted], [int(c) for c in again]
 
     def revive(self, job: str, chunks: Iterable[int]) -> int:

@@ -9,6 +9,8 @@ import msgspec
 from stores.redis_client import RedisClient
 
 WORKERS = "respool:workers"
+FIT = "respool:fit"
+"""Those of them that can take work, by the time until which they are known to live."""
 
 
 class LiveWorkers(RedisClient):
@@ -23,6 +25,10 @@ class LiveWorkers(RedisClient):
             pipe = self._redis.pipeline(transaction=True)
             pipe.zadd(WORKERS, {worker: now + self._settings.lease_ttl_s})
             pipe.hset(f"{WORKERS}:info", worker, body)
+            if info.get("problem"):
+                pipe.zrem(FIT, worker)
+            else:
+                pipe.zadd(FIT, {worker: now + self._settings.lease_ttl_s})
             pipe.execute()
 
         self._call(write)
@@ -30,6 +36,7 @@ class LiveWorkers(RedisClient):
     def dismiss_worker(self, worker: str) -> None:
         """Remove a worker from the list."""
         self._call(lambda: self._redis.zrem(WORKERS, worker))
+        self._call(lambda: self._redis.zrem(FIT, worker))
         self._call(lambda: self._redis.hdel(f"{WORKERS}:info", worker))
 
     def workers(self) -> dict[str, dict[str, object]]:
@@ -40,6 +47,7 @@ class LiveWorkers(RedisClient):
             dead = cast(list[str], self._redis.zrangebyscore(WORKERS, "-inf", now))
             if dead:
                 self._redis.zrem(WORKERS, *dead)
+                self._redis.zrem(FIT, *dead)
                 self._redis.hdel(f"{WORKERS}:info", *dead)
             infos = cast(dict[str, str], self._redis.hgetall(f"{WORKERS}:info"))
             return {name: msgspec.json.decode(body) for name, body in sorted(infos.items())}

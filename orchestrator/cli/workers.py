@@ -49,7 +49,7 @@ def _line(info: dict[str, Any]) -> tuple[str, ...]:
         f"{memory / 1e9:.1f} GB" + (f" of {gpu['total'] / 1e9:.0f}" if gpu.get("total") else ""),
         duration(max(0.0, up)),
         f"{info['heartbeat_s']:.0f} s ago",
-        str(info.get("chunk") or "-"),
+        f"out of service: {info['problem']}" if info.get("problem") else str(info.get("chunk") or "-"),
     )
 
 

@@ -279,6 +279,9 @@ class Service:
         for version in sorted({self._plans[job].version for job in ready}):
             self._dispatch_version(version, [job for job in ready if self._plans[job].version == version])
 
+    def _fit_workers(self) -> int:
+        return sum(not info.get("problem") for info in self._ledger.workers().values())
+
     def _dispatch_version(self, version: Version, ready: list[str]) -> None:
         """Share one window among jobs of one version: chunks that wait for newer workers must not keep old ones idle."""
         claimants = []
@@ -294,7 +297,7 @@ class Service:
             outstanding = counts.waiting + counts.running
             free = counts.total - counts.done - counts.failed - outstanding
             claimants.append(Claimant(job, self._jobs[job].priority, max(0, free), outstanding))
-        places = ahead(len(self._ledger.workers()), running, pace, self._settings.window) - announced
+        places = ahead(self._fit_workers(), running, pace, self._settings.window) - announced
         for job, count in share(claimants, max(0, places)).items():
             for chunk in self._ledger.dispatch(job, count):
                 self._announcer.ring(job, chunk, self._plans[job].chunks[chunk].label, version)

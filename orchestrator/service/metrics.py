@@ -48,6 +48,8 @@ class ClusterCollector(Collector):
             return
         yield _gauge("respool_redis_up", "1 when Redis answers.", 1)
         yield _gauge("respool_workers", "Workers whose heartbeat is fresh.", len(workers))
+        broken = sum(bool(info.get("problem")) for info in workers.values())
+        yield _gauge("respool_workers_out_of_service", "Workers that take no work until their own test passes.", broken)
         yield from self._depth(counts)
         yield from _jobs(counts, rates, ingesting)
         yield self._ended_attempts(counts)

@@ -1,5 +1,6 @@
 -- claim: one worker leases a chunk, or gets the reason why it cannot.
--- KEYS job  ARGV chunk worker nonce ttl_ms
+-- KEYS job fit  ARGV chunk worker nonce ttl_ms
+-- A worker that failed at the chunk a minute ago leaves it to one that is fit and has not tried it.
 -- returns {verdict, attempt number}
 local job, chunk, worker, nonce, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 if redis.call('EXISTS', job) == 0 then return {'unknown', 0} end
@@ -15,8 +16,15 @@ if redis.call('HGET', job, 'paused') == '1' then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local failed_at = redis.call('HGET', job .. ':blamed:' .. chunk, worker)
+if failed_at and now - tonumber(failed_at) < 60000
+    and redis.call('ZCOUNT', KEYS[2], now / 1000, '+inf') > redis.call('HLEN', job .. ':blamed:' .. chunk) then
+  redis.call('ZADD', job .. ':later', now + 1000, chunk)
+  return {'elsewhere', 0}
+end
 local number = redis.call('HINCRBY', job .. ':attempts', chunk, 1)
 redis.call('ZREM', job .. ':again', chunk)
+redis.call('ZREM', job .. ':later', chunk)
 redis.call('ZADD', job .. ':leases', now + ttl, chunk)
 redis.call('HSET', job .. ':holders', chunk, number .. '-' .. nonce .. ' ' .. worker)
 return {'claimed', number}

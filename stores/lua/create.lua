@@ -5,7 +5,7 @@
 local job = KEYS[1]
 if redis.call('EXISTS', job) == 1 and (redis.call('HGET', job, 'opening') or '0') == ARGV[12] then return 0 end
 redis.call('DEL', job)
-for _, part in ipairs({':leases', ':holders', ':attempts', ':tries', ':sent', ':again'}) do
+for _, part in ipairs({':leases', ':holders', ':attempts', ':tries', ':sent', ':again', ':later', ':spent'}) do
   redis.call('DEL', job .. part)
 end
 redis.call('SET', job .. ':done', ARGV[10])

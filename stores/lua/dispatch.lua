@@ -6,6 +6,10 @@ local chosen = {}
 if redis.call('EXISTS', job) == 0 then return chosen end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':later', '-inf', now)) do
+  redis.call('ZREM', job .. ':later', chunk)
+  redis.call('ZADD', job .. ':again', chunk, chunk)
+end
 local function open(chunk)
   return redis.call('GETBIT', job .. ':done', chunk) == 0
     and redis.call('GETBIT', job .. ':failed', chunk) == 0

@@ -1,7 +1,7 @@
 -- reconcile: chunks that are neither done nor leased are published again.
 -- Leases that ran out are failed tries; publications older than `patience_ms` count as lost.
 -- A chunk whose tries are used up stays among the published until it is settled: the process that was about to may die.
--- KEYS job  ARGV patience_ms max_tries
+-- KEYS job fit  ARGV patience_ms max_tries
 -- returns {chunks whose tries are used up, chunks to be done again}
 local job, patience, max_tries = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local exhausted, again = {}, {}
@@ -15,9 +15,8 @@ for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':leases', '-inf', now
     'attempt ' .. (attempt or '?') .. ' on ' .. (worker or '?') .. ': its lease ran out; the worker died or was cut off')
   redis.call('ZREM', job .. ':leases', chunk)
   redis.call('HDEL', job .. ':holders', chunk)
-  redis.call('HINCRBY', job, 'retried', 1)
   redis.call('HINCRBY', job, 'lapsed', 1)
-  if redis.call('HINCRBY', job .. ':tries', chunk, 1) >= max_tries then
+  if failed_try(job, KEYS[2], chunk, worker or '?', max_tries, now) then
     exhausted[#exhausted + 1] = chunk
     redis.call('ZADD', job .. ':sent', now, chunk)
   else
@@ -26,7 +25,7 @@ for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':leases', '-inf', now
   end
 end
 for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':sent', '-inf', now - patience)) do
-  if tonumber(redis.call('HGET', job .. ':tries', chunk) or '0') >= max_tries then
+  if redis.call('SISMEMBER', job .. ':spent', chunk) == 1 then
     redis.call('ZADD', job .. ':sent', now, chunk)
     exhausted[#exhausted + 1] = chunk
   else

@@ -1,5 +1,6 @@
 -- release: the holder gives a chunk back. A counted release is a failed try; others cost nothing.
--- KEYS job  ARGV chunk attempt worker reason counted max_tries
+-- KEYS job fit  ARGV chunk attempt worker reason counted max_tries delay_ms
+-- A release that is not counted goes out again after `delay_ms`.
 -- A chunk whose tries are used up stays among the published until it is settled: the process that was about to may die.
 -- returns again | exhausted | lost | unknown
 local job, chunk, reason = KEYS[1], ARGV[1], ARGV[4]
@@ -9,13 +10,16 @@ redis.call('HDEL', job .. ':holders', chunk)
 redis.call('ZREM', job .. ':leases', chunk)
 redis.call('HINCRBY', job, 'handed_back', 1)
 redis.call('RPUSH', job .. ':reasons:' .. chunk, 'attempt ' .. ARGV[2] .. ' on ' .. ARGV[3] .. ': ' .. reason)
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[5] == '1' then
-  redis.call('HINCRBY', job, 'retried', 1)
-  if redis.call('HINCRBY', job .. ':tries', chunk, 1) >= tonumber(ARGV[6]) then
-    local time = redis.call('TIME')
-    redis.call('ZADD', job .. ':sent', time[1] * 1000 + math.floor(time[2] / 1000), chunk)
+  if failed_try(job, KEYS[2], chunk, ARGV[3], tonumber(ARGV[6]), now) then
+    redis.call('ZADD', job .. ':sent', now, chunk)
     return 'exhausted'
   end
+elseif tonumber(ARGV[7]) > 0 then
+  redis.call('ZADD', job .. ':later', now + tonumber(ARGV[7]), chunk)
+  return 'again'
 end
 redis.call('ZADD', job .. ':again', chunk, chunk)
 return 'again'

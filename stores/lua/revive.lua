@@ -6,6 +6,8 @@ for _, chunk in ipairs(ARGV) do
   if redis.call('SETBIT', job .. ':failed', chunk, 0) == 1 then
     redis.call('HINCRBY', job, 'failed', -1)
     redis.call('HDEL', job .. ':tries', chunk)
+    redis.call('SREM', job .. ':spent', chunk)
+    redis.call('DEL', job .. ':blamed:' .. chunk)
     redis.call('ZADD', job .. ':again', chunk, chunk)
     count = count + 1
   end

@@ -5,6 +5,7 @@ local job, chunk, what, frames = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('EXISTS', job) == 0 then return -1 end
 redis.call('ZREM', job .. ':sent', chunk)
 redis.call('ZREM', job .. ':again', chunk)
+redis.call('ZREM', job .. ':later', chunk)
 redis.call('ZREM', job .. ':leases', chunk)
 redis.call('HDEL', job .. ':holders', chunk)
 if redis.call('GETBIT', job .. ':done', chunk) == 1 then return 0 end

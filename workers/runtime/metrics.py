@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -58,10 +59,17 @@ class Meter:
             "respool_chunk_seconds", "Seconds a chunk took, by stage.", ["stage"], buckets=_SECONDS, registry=r
         )
         self._busy = Gauge("respool_worker_busy", "1 while a chunk is at hand.", registry=r)
+        self._out = Gauge(
+            "respool_worker_out_of_service", "1 while the worker takes no work: it is broken.", registry=r
+        )
         for cause in _LABELS:  # start at 0, because a rate shows no rise in a series that begins with its first failure
             self._failures.labels(cause)
         r.register(_Machine(scratch))
         ProcessCollector(registry=r)
+
+    def out_of_service(self, out: bool) -> None:
+        """Note that the worker withdraws, or is back."""
+        self._out.set(int(out))
 
     def begin(self) -> None:
         """Count a claimed chunk."""
@@ -113,9 +121,10 @@ class _Machine(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
-        disk = shutil.disk_usage(self._scratch)
-        yield _gauge("respool_scratch_free_bytes", "Free bytes where chunks are worked on.", disk.free)
-        yield _gauge("respool_scratch_size_bytes", "Size of the disk where chunks are worked on.", disk.total)
+        with suppress(OSError):  # a disk that is gone is what the worker's own test reports
+            disk = shutil.disk_usage(self._scratch)
+            yield _gauge("respool_scratch_free_bytes", "Free bytes where chunks are worked on.", disk.free)
+            yield _gauge("respool_scratch_size_bytes", "Size of the disk where chunks are worked on.", disk.total)
         found = gpu_memory()
         if found:
             family = GaugeMetricFamily("respool_gpu_memory_bytes", "GPU memory of this worker.", labels=["kind"])

@@ -19,7 +19,6 @@ from contract.errors import (
     Newer,
     RespoolError,
     TransientError,
-    Unreachable,
 )
 from contract.job import Chunk, Done
 from contract.settings import Settings
@@ -28,6 +27,8 @@ from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from workers.runtime.attempt_record import peak_memory
 from workers.runtime.enhancement import Enhancement
+from workers.runtime.fitness import Fitness
+from workers.runtime.health import Health
 from workers.runtime.heartbeat import SHUTDOWN, Heartbeat
 from workers.runtime.job_cache import JobCache, JobFile
 from workers.runtime.metrics import Meter, gpu_memory
@@ -49,6 +50,9 @@ class Worker:
         self.heartbeat = Heartbeat(self.ledger, self.name, settings.lease_renew_s, self._info)
         self.meter = Meter(self.cache.scratch)
         self._enhancement = Enhancement(self.storage, self.ledger, self.cache, self.meter, self.heartbeat.checkpoint)
+        health = Health(lambda: self.cache.own, lambda: str(self.cache.held()["device"]))
+        stop = self.heartbeat.interrupted
+        self.fitness = Fitness(health, self.meter, stop, settings.chunk_soft_limit_s / 2)
         self.idle = threading.Event()
         self.idle.set()
         self._lease: Lease | None = None
@@ -85,6 +89,9 @@ class Worker:
 
     def work(self, job: str, chunk: int) -> str:
         """Work on a chunk if it still needs work; return the outcome, such as "done", "failed", "lost" or "handed back"."""
+        self.fitness.recover()
+        if self.fitness.problem:
+            return "out of service"  # nothing is claimed; the chunk goes out again
         try:
             self.cache.job(job)
         except Newer as error:  # nothing is claimed, so nothing is counted
@@ -92,6 +99,8 @@ class Worker:
             return "newer"
         except TransientError as error:
             logger.warning("not claimed: %s", error, extra={"job": job, "chunk": chunk})
+            self.fitness.outage()
+            self.fitness.rest()
             return "unreadable"
         except RespoolError:
             pass  # the attempt meets the same error and counts it
@@ -117,6 +126,8 @@ class Worker:
             self.heartbeat.hold(None)
             self._lease, self._label = None, ""
             self.idle.set()
+            self.fitness.rest()
+            self.fitness.recover()
 
     def _attempt(self, lease: Lease) -> str:
         self._committing = False
@@ -132,8 +143,10 @@ class Worker:
             done = self._enhance(lease, file, chunk)
             self._frames += done.frames
             self._fps = done.frames / max(time.monotonic() - began, 1e-3)
-            return self._commit(lease, chunk, done)
-        except (Interrupted, Cancelled, Unreachable, Newer) as error:
+            outcome = self._commit(lease, chunk, done)
+            self.fitness.succeeded()
+            return outcome
+        except (Interrupted, Cancelled, Newer) as error:
             return self._give_back(lease, str(error), counted=False)
         except LeaseLost as error:
             self._clean(lease)
@@ -141,8 +154,15 @@ class Worker:
             return "lost"
         except Exception as error:
             self.meter.failure(error)
-            logger.exception("attempt failed", extra=lease.about)
-            return self._give_back(lease, f"{type(error).__name__}: {error}", counted=True)
+            fault, delay = self.fitness.judge(error)
+            if fault == "services":
+                logger.warning("attempt ended, not counted: %s", error, extra=lease.about)
+                return self._give_back(lease, str(error), counted=False, delay_s=delay)
+            logger.exception("attempt failed (the fault of the %s)", fault, extra=lease.about)
+            reason = f"{type(error).__name__}: {error}"
+            if fault == "worker":
+                reason = f"not counted, the worker is out of service: {reason}"
+            return self._give_back(lease, reason, counted=fault == "chunk")
 
     def _enhance(self, lease: Lease, file: JobFile, chunk: Chunk) -> Done:
         return self._enhancement.make(lease, file, chunk)
@@ -163,13 +183,13 @@ class Worker:
         self.ledger.settle(lease.job, lease.chunk, "done", frames)
         return "done"
 
-    def _give_back(self, lease: Lease, reason: str, counted: bool) -> str:
+    def _give_back(self, lease: Lease, reason: str, counted: bool, delay_s: float = 0.0) -> str:
         """Hand the chunk back, unless the attempted commit took effect after all."""
         try:
             if self._committing and self._stands(lease):
                 return "done"
             self._clean(lease)
-            verdict = self.ledger.release(lease, reason, counted)
+            verdict = self.ledger.release(lease, reason, counted, delay_s)
             if verdict != "exhausted":
                 return "handed back" if verdict == "again" else verdict
             frames = self.cache.job(lease.job).chunk(lease.chunk).count
@@ -209,5 +229,6 @@ class Worker:
             "memory": peak_memory(),
             "gpu_memory": gpu_memory(),
             "version": VERSION,
+            "problem": self.fitness.problem,
             **self.cache.held(),
         }
