@@ -157,7 +157,7 @@ class Point(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Event(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a run met on its way and reports: a skipped step, a rewind, a smaller micro-batch, saturation, drift, a restart."""
+    """An event that a run reports: a skipped step, a rewind, a smaller micro-batch, saturation, drift or a restart."""
 
     step: Natural
     kind: str
@@ -230,7 +230,7 @@ class Control(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the command line asks of the training program, as JSON on its standard input.
+    """Request from the command line to the training program, as JSON on its standard input.
 
     `model` names the parent; without it, `architecture` and `parameters` describe a network from scratch. `options` are fields of
     the recipe that were given. `resume` is a run's id, beside which nothing else counts but `ranks` and `time_s`.

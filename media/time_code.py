@@ -52,7 +52,7 @@ class TimeCode:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What one packet says: time code, and when it was recorded."""
+    """Time code and recording date of one packet."""
 
     code: TimeCode | None
     recorded: datetime.datetime | None = None

@@ -53,7 +53,7 @@ def step(view: View) -> Step:
     """Return the next step; CLOSE for a job that has ended."""
     now = state(view)
     if now == "cancelled" and view.counts is not None and view.counts.running:
-        return Step.WAIT  # whoever still works on it hears of the end from the ledger
+        return Step.WAIT  # workers that still compute learn of the end from the ledger
     if now in ("done", "failed", "cancelled"):
         return Step.CLOSE
     if not view.planned:

@@ -76,7 +76,7 @@ def _servers() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def redis_server(_servers: Cluster) -> str:
-    """URL, password included, of a real Redis; database 0 is nobody's."""
+    """URL, password included, of a real Redis; tests do not use database 0."""
     return _servers.settings.redis_url
 
 

@@ -32,7 +32,7 @@ _WIDER = 0.1
 
 @dataclass
 class Measured:
-    """What was measured on each source. `pictures` are the sources' own pixels, for spectra and for the sheet."""
+    """Measurements of each source. `pictures` are the sources' own pixels, for spectra and for the sheet."""
 
     qualities: list[Quality] = field(default_factory=list)
     noises: list[float] = field(default_factory=list)

@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float64]
 class Noise:
     """Sigma of the noise of luma in code values of 255, read from `blocks` blocks.
 
-    `chroma` is that of the difference of red and green, by which coloured noise is told from grey; NaN where it was not measured.
+    `chroma` is that of the difference of red and green, which distinguishes coloured noise from grey; NaN where it was not measured.
     """
 
     luma: float

@@ -150,7 +150,7 @@ def cpu(processes: dict[str, list[psutil.Process]]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one simulation took: seconds to the last chunk, to the manifest, and to a small job's first chunk."""
+    """Times of one simulation in seconds: to the last chunk, to the manifest, and to a small job's first chunk."""
 
     state: str
     wall: float

@@ -1,7 +1,7 @@
 """A Matroska file with a finer clock than FFmpeg's muxer writes.
 
 The muxer counts milliseconds. A film with more frames a second is given to it slowed down, so that each of its
-milliseconds stands for one finer tick; afterwards the header is told how long a tick is (RFC 9559 5.1.2.9).
+milliseconds stands for one finer tick; afterwards the length of a tick is written into the header (RFC 9559 5.1.2.9).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What a film's packets carry beside samples: messages, time code, recording dates, encryption. Every packet is read."""
+"""Survey of what a film's packets carry beside samples: messages, time code, recording dates, encryption.
+
+Every packet is read.
+"""
 
 from __future__ import annotations
 

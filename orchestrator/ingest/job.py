@@ -51,7 +51,7 @@ def ingest(
     content, so that neither an interrupted ingest nor one that runs beside this one spoils them.
     An item that cannot be read is a failure of its own. `checkpoint` is called at each packet of a film and between chunks,
     and raises to stop, `begin` at each item.
-    Items in `refused` are not looked at: they killed whoever did before, and fail with the reason given.
+    Items in `refused` are not read, because they killed the process that read them before; they fail with the reason given.
     """
     records = Records(storage)
     control = records.control(job.id)

@@ -1,4 +1,4 @@
-"""What each picture would become and lose, from its header and metadata alone: no pixel of a source is decoded."""
+"""Forecast of each picture's result and losses, from its header and metadata alone: no pixel of a source is decoded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Preflight:
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """What the source has and its result would not have."""
+        """List what the source has and its result would lack."""
         return losses(self.notes)
 
 

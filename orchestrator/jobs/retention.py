@@ -68,7 +68,7 @@ def remove(storage: Storage, sweep: Sweep) -> bool:
     """Remove what `find` found, unless the job was opened, or submitted to its end, since then; False then.
 
     control.json says so first, written only over the one that was found: from then on no command opens the job unseen.
-    The job's own spec goes before all else, so that whoever is interrupted leaves no job that looks whole.
+    The job's own spec is removed first, so that an interrupted removal leaves no job that looks complete.
     """
     records, spec = Records(storage), keys.job_spec(sweep.job)
     if storage.exists(spec):

@@ -113,7 +113,7 @@ class Service:
             self._ended.pop(job, None)
 
     def _open_again(self) -> None:
-        """Look at some jobs that had ended, in turn: whoever opened one again may have died before Redis heard of it."""
+        """Check some ended jobs in turn: a command that reopened one may have died before it wrote to Redis."""
         for job in list(self._ended)[:_ENDED_AT_ONCE]:
             del self._ended[job]
             control = self._records.control(job)

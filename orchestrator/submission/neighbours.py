@@ -192,7 +192,7 @@ def carried_sidecar(place: Path, source: Path, item: Item, spec: Spec, scale: in
 
 
 def sidecar_name(source: str, result: Path, place: str) -> Path:
-    """Where a sidecar goes beside a result: named as it was beside its source."""
+    """Return the path of a sidecar beside a result; it is named as it was beside its source."""
     whole = place.lower() == (PurePosixPath(source).name + SIDECAR).lower()
     return result.with_name(result.name + SIDECAR) if whole else result.with_suffix(SIDECAR)
 

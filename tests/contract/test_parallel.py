@@ -27,7 +27,7 @@ def test_order_and_the_first_failure() -> None:
 
 
 def test_no_more_is_begun_than_is_taken() -> None:
-    """Whoever takes nothing more leaves no thread, and no item beyond twice the threads was begun."""
+    """A caller that stops taking results leaves no thread, and at most twice as many items as threads were begun."""
     begun: list[int] = []
     results = in_order(begun.append, range(1000), 4, "left-alone")
     next(results)

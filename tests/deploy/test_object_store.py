@@ -90,7 +90,7 @@ def test_the_orchestrator_makes_the_bucket_and_nobody_else_can(server: tuple[Pat
 
 
 def test_compose_and_the_chart_start_it_alike() -> None:
-    """What is tested here is what Kubernetes runs too, but for the place of the secret."""
+    """Compose and the Helm chart start the store with the same arguments, but for the place of the secret."""
     command = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]["s3"]["command"]
     chart = (ROOT / "deploy/helm/templates/bundled.yaml").read_text()
     for argument in command:

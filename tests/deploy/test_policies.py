@@ -138,7 +138,7 @@ def test_no_role_can_write_where_another_does(stores: dict[str, Storage], role: 
     ],
 )
 def test_no_role_can_remove_what_it_need_not(stores: dict[str, Storage], role: str, key: str) -> None:
-    """Sources, commits and weights stay, whoever's key was stolen."""
+    """No role's stolen key can remove sources, commits or weights."""
     with pytest.raises((Unreachable, StorageError), match=r"refused|AccessDenied"):
         stores[role].delete(key)
 

@@ -41,7 +41,7 @@ VALUES = {
 
 
 def call(*argv: str | Path, cwd: Path = ROOT) -> str:
-    """What a validator printed; its complaints when it has any."""
+    """Run a validator and return its output; fail with its complaints when it has any."""
     done = subprocess.run([str(a) for a in argv], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -272,7 +272,7 @@ def two_cards(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="flock is of util-linux")
 def test_each_container_of_a_host_takes_a_gpu_of_its_own(two_cards: dict[str, str]) -> None:
-    """Two workers get two cards, a third is told there is none, and a card is free again when its worker ends."""
+    """Two workers get two cards, a third gets an error, and a card is free again when its worker ends."""
     argv = [DEPLOY / "docker/one-gpu.sh", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec cat"]
 
     def begin() -> subprocess.Popen[str]:

@@ -44,8 +44,8 @@ def test_what_goes_in_comes_out(material: Material, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("material", DAMAGED, ids=lambda m: m.name)
-def test_damage_is_said(material: Material, tmp_path: Path) -> None:
-    """What differs from a careful sequential decode of a damaged film is named, and no frame is lost on the way."""
+def test_damage_is_reported(material: Material, tmp_path: Path) -> None:
+    """Differences from a careful sequential decode of a damaged film are reported, and no frame is lost."""
     data = material.make()
     for chunk_frames in (10_000, 20, 7):
         done = _restored(material, data, tmp_path, chunk_frames)
@@ -90,7 +90,7 @@ def test_a_named_container_that_cannot_hold_a_stream_is_refused_with_one_that_ca
 
 
 def test_a_container_that_nobody_asked_for_gives_way(tmp_path: Path) -> None:
-    """Where the result is called as the source, FFV1 that mp4 cannot hold becomes mkv, and a note says why."""
+    """A result that is named as its source becomes mkv when mp4 cannot hold FFV1, and a note says why."""
     (tmp_path / "film.mp4").write_bytes(by_name("h264-closed-gop").make())
     folder = tmp_path / "out"
     folder.mkdir()

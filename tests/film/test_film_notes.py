@@ -1,4 +1,4 @@
-"""What does not arrive is said in a sentence that is true: side data, chapters, formats that change, bytes not read."""
+"""True notes on all that a result lacks: side data, chapters, formats that change, bytes not read."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_captions_inside_the_pictures_are_named(tmp_path: Path) -> None:
     assert not any("not carried" in n or "only" in n for n in _said(lossy))
 
 
-def test_hdr_metadata_and_packed_views_are_said(tmp_path: Path) -> None:
-    """What describes the pictures and is not carried is named."""
+def test_hdr_metadata_and_packed_views_are_reported(tmp_path: Path) -> None:
+    """Descriptions of the pictures that are not carried over are named."""
     options = x265()
     options["x265-params"] += MASTERING
     mastered = write(Film("matroska", "libx265", options, pix_fmt="yuv420p10le", frames=6, colour=(1, 1, 1, 1)))
@@ -103,7 +103,7 @@ def test_chapters_that_begin_together_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["mkv", "ts", "mp4"])
 @pytest.mark.parametrize("kind", ["truncated", "dropped", "scrambled"])
 def test_bytes_that_a_container_cannot_read_are_damage(kind: str, suffix: str, tmp_path: Path) -> None:
-    """Where the demuxer steps over broken bytes, frames may be whole and yet some are gone: that is said, by place."""
+    """Broken bytes that the demuxer skips are reported with their place, because frames may be missing there."""
     format_name = {"mkv": "matroska", "ts": "mpegts", "mp4": "mp4"}[suffix]
     muxer = {"movflags": "faststart"} if suffix == "mp4" else {}
     whole = write(Film(format_name, "libx264", x264(), frames=60, size=(160, 96), sounds=(Sound("mp2"),), muxer=muxer))
@@ -252,7 +252,7 @@ def test_pictures_that_say_which_way_is_up_stay_so(tmp_path: Path) -> None:
 
 
 def test_tracks_keep_their_names_in_mp4(tmp_path: Path) -> None:
-    """What mp4 reads as a name it writes as a title: it arrives, and no note says that it did not."""
+    """A track's name, which mp4 reads as a name and writes as a title, arrives without a note of its loss."""
 
     def dress(container: av.container.OutputContainer, stream: av.VideoStream) -> None:
         stream.metadata["title"] = "The picture"

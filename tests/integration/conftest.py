@@ -106,13 +106,13 @@ def using(folder: Path) -> list[str]:
 
 @pytest.fixture
 def nobody_left(tmp_path: Path) -> Callable[[], list[str]]:
-    """What still runs on a state folder below `tmp_path`."""
+    """Return a function that lists the processes that still run on a state folder below `tmp_path`."""
     return lambda: using(tmp_path)
 
 
 @pytest.fixture
 def state() -> Iterator[Settings]:
-    """Settings with a short state folder, as users have; whatever a failing test left there is ended."""
+    """Settings with a short state folder, as users have; processes that a failing test left there are ended."""
     with tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as folder:
         settings = Settings(state=Path(folder) / "state")
         yield settings

@@ -264,7 +264,7 @@ def test_a_job_runs_over_rabbitmq(settings: Settings, rabbit: str, tmp_path: Pat
 
 
 def test_messages_wait_in_a_quorum_queue(settings: Settings, rabbit: str) -> None:
-    """What is rung is counted before anybody takes it, in a queue that survives the loss of a broker."""
+    """Published messages are counted before a worker takes them, in a queue that survives the loss of a broker."""
     announcer = Announcer(replace(settings, broker_url=rabbit))
     before = announcer.waiting()
     announcer.ring("00000000000000aa", 0, "label")

@@ -112,7 +112,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
 def test_a_strangers_file_at_the_output_is_not_replaced(
     cluster: Cluster, respool: Respool, small_film: Path, tmp_path: Path
 ) -> None:
-    """What stands at OUT and is not this job's own result stays, until --force."""
+    """A file at OUT that is not this job's own result is kept unless --force is given."""
     out = tmp_path / "out.mp4"
     out.write_text("somebody's film")
     args = ("run", small_film, "-o", out, "--model", "lanczos", "-s", "2", "--state", cluster.folder.path)
@@ -247,7 +247,7 @@ def test_without_a_cluster_commands_say_how_to_get_one(respool_here: Respool, sm
 
 @pytest.mark.parametrize("job", ["xyz", "../../etc", "0123456789abcdef", ""])
 def test_an_unknown_job_is_named(job: str, cluster: Cluster, respool_here: Respool) -> None:
-    """Job ids are held against their form before they become part of a key, and unknown ones are said."""
+    """Job ids are checked for their form before they become part of a key, and unknown ones are reported."""
     for command in ("watch", "cancel", "retry"):
         one_sentence(respool_here(command, job, "--state", cluster.folder.path), 2, "job")
 

@@ -150,7 +150,7 @@ def test_other_messages_are_refused(respool_here, tmp_path: Path) -> None:
 
 
 def test_a_damaged_picture_is_on_record(cluster: Cluster, respool, tmp_path: Path) -> None:
-    """What can be read of a broken scan is restored; failures, record, PREMIS and report say that it is damaged; --strict fails it."""
+    """The readable part of a broken scan is restored; failures, record, PREMIS and report name the damage; --strict fails it."""
     tifffile.imwrite(
         tmp_path / "a.tif",
         np.random.default_rng(1).integers(0, 255, (256, 64, 3), np.uint8),

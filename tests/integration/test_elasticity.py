@@ -132,7 +132,7 @@ def test_a_number_out_of_reason_or_a_cluster_that_is_not_there_is_refused(tmp_pa
 
 @pytest.fixture
 def scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Callable[[], list[str]]]:
-    """Puts a program on the PATH that notes its arguments and answers as it is told; returns a reader of the notes."""
+    """Put a program on the PATH that notes its arguments and gives a set answer; return a reader of the notes."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -193,7 +193,7 @@ def test_slurm_grows_by_an_array_and_shrinks_by_the_newest(scheduler: Put, tmp_p
 
 
 def test_a_scheduler_that_refuses_is_quoted(scheduler: Put, tmp_path: Path) -> None:
-    """The scheduler's own last words are part of the error; a scheduler that is not there is said to be absent."""
+    """The scheduler's own last output is part of the error; a scheduler that is not installed is reported as missing."""
     scheduler("docker", "echo no such service >&2; exit 14")
     with pytest.raises(Unreachable, match=r"ended with 14: no such service"):
         scaling.Compose((tmp_path / "c.yaml",)).scale(2)

@@ -76,7 +76,7 @@ def test_no_secret_stands_on_a_command_line(shared: Cluster) -> None:
         assert not any(secret in line for secret in secrets)
 
 
-def test_servers_refuse_whoever_has_no_credentials(shared: Cluster) -> None:
+def test_servers_refuse_clients_without_credentials(shared: Cluster) -> None:
     """Redis without the password, S3 with wrong keys and SeaweedFS' own inner servers without a token are refused."""
     address = shared.credentials.redis_url.rpartition("@")[2]
     with Redis.from_url(f"redis://{address}") as client, pytest.raises(AuthenticationError):
@@ -106,7 +106,7 @@ def test_a_second_start_uses_the_cluster_that_lives_there(shared: Cluster) -> No
 
 
 def test_objects_and_keys_are_there_after_a_restart(state: Settings) -> None:
-    """What was stored before an orderly end is found by the next start, which has new ports and new credentials."""
+    """Objects and keys stored before an orderly end are there after the next start, with new ports and new credentials."""
     with servers(state) as first:
         Storage(first.settings).put("kept", b"whole")
         with Redis.from_url(first.settings.redis_url) as client:

@@ -79,7 +79,7 @@ def test_kill_9_of_the_supervisor_leaves_no_process(state: Settings) -> None:
 
 
 def test_kill_9_of_the_watchdog_costs_nothing(state: Settings) -> None:
-    """A new watchdog is told of everybody, so that a later kill -9 of the supervisor still leaves no process."""
+    """A new watchdog learns of every process, so that a later kill -9 of the supervisor still leaves none."""
     cluster = servers(state, keep=True)
     first = cluster.life.watchdog
     assert first

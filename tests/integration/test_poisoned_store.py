@@ -1,4 +1,4 @@
-"""What lies in the store or the ledger may be anybody's: it costs its own job at most, and retry mends it."""
+"""Hostile content of the store and the ledger costs at most its own job, and retry repairs it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_poisoned_job_costs_no_other(film: Path, folder: Path) -> None:
 
 
 def test_a_ledger_that_counts_too_much_makes_no_result(film: Path, folder: Path) -> None:
-    """Whoever writes into Redis that all is done delays a job; its result has every frame all the same."""
+    """A forged entry in Redis that all is done only delays a job; its result still has every frame."""
     with rig(folder, workers=1, fault="slow-0.2") as r:
         job = r.submit(film)
         r.wait_done(job, 2)

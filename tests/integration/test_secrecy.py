@@ -122,7 +122,7 @@ FORGED: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize(("what", "message"), FORGED, ids=[what for what, _ in FORGED])
 def test_a_forged_message_is_refused_before_anything_is_looked_up(what: str, message: object) -> None:
-    """What is no message of ours is refused in one sentence of a readable length; only a well-formed one goes on to the ledger."""
+    """A malformed message is refused in one sentence of readable length; only a well-formed one reaches the ledger."""
     if what == "a job that is not there":
         assert from_message(message).chunk == 0
         return

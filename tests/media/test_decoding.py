@@ -1,4 +1,4 @@
-"""Every sign of damage is noted at the packet that it belongs to, whoever decodes."""
+"""Every sign of damage is noted at its own packet, by every decoder."""
 
 from __future__ import annotations
 

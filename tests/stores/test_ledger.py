@@ -25,7 +25,7 @@ PLAN = Plan(JOB, tuple(Chunk(n, "video", 0, n * 10, 10, f"film chunk {n}") for n
 
 
 class Model(RuleBasedStateMachine):
-    """What the ledger must do, with sets and dictionaries instead of Redis."""
+    """A model of the ledger, with sets and dictionaries instead of Redis."""
 
     ledger: ClassVar[Ledger]
     raw: ClassVar[Redis]
@@ -98,7 +98,7 @@ class Model(RuleBasedStateMachine):
             self._exhausted(chunk, dies)
 
     def _exhausted(self, chunk: int, dies: bool) -> None:
-        """Whoever is to set a chunk aside does so, or dies before it: then the reconciler says it again."""
+        """Set a chunk aside, or die before that: then the reconciler names it again."""
         if dies:
             self.sent.add(chunk)
         else:
@@ -166,7 +166,7 @@ class Model(RuleBasedStateMachine):
         self.sent.clear()
         self.tries.clear()
         self.dead.clear()
-        for held in self.held.values():  # whoever still works takes its lease up again
+        for held in self.held.values():  # a worker that is still running takes up its lease again
             assert self.ledger.renew(held) == ("paused" if self.paused else "ok")
 
     @precondition(lambda self: self.known and self.failed)

@@ -139,7 +139,7 @@ def test_a_certain_discriminator_is_reported(small_run: Callable[..., Run], sett
 
 
 def test_drifting_colours_are_reported() -> None:
-    """A mean level that leaves that of the start by more than two code values is said, with both figures."""
+    """A mean level that leaves that of the start by more than two code values is reported, with both figures."""
     assert watch_colour(0.5, Validation(30.0, 30.0, 2.0, None)) is None
     sentence = watch_colour(0.5, Validation(30.0, 30.0, 4.5, None))
     assert sentence

@@ -39,7 +39,7 @@ _buckets = itertools.count()
 
 
 class Before:
-    """What the older commit left, and one fresh bucket and database to load it into."""
+    """Objects and keys that an older commit left, and a fresh bucket and database to load them into."""
 
     def __init__(self, settings: Settings, folder: Path, call: Respool) -> None:
         self._settings, self._folder, self._call = settings, folder, call

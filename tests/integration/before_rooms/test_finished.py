@@ -20,7 +20,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def covers(now: Any, then: Any) -> bool:
-    """Whether every field of `then` is in `now` with the same value; fields may have been added."""
+    """Report whether every field of `then` is in `now` with the same value; fields may have been added."""
     if isinstance(then, dict):
         return isinstance(now, dict) and all(key in now and covers(now[key], then[key]) for key in then)
     if isinstance(then, list):

@@ -1,4 +1,4 @@
-"""What an assembly of images does to the store: all of it once, and what stands not again."""
+"""Assembly of images writes each result to the store once and never again."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_servers_that_are_away_are_named(settings: Settings) -> None:
 
 
 def test_an_s3_that_does_not_enforce_conditions_is_bad(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a server that ignores If-None-Match (injected here: every writer is told it won), commits could collide."""
+    """With a server that ignores If-None-Match (injected here: every write succeeds), commits could collide."""
     put = Storage.put
     monkeypatch.setattr(Storage, "put", lambda self, key, data, if_absent=False: put(self, key, data))
     assert verdicts(settings)["s3 conditional put"].verdict == "bad"

@@ -41,7 +41,7 @@ def test_frames_are_placed_by_their_times() -> None:
 
 
 def test_discarded_and_hidden_packets_give_no_frame() -> None:
-    """What an edit list cuts off and what a codec hides takes no position."""
+    """Frames that an edit list cuts off or a codec hides take no position."""
     order = find_order(table([0, 1, 2, 3], flags=[KEY | DISCARD, 0, HIDDEN, 0]), reorder=False, step=1)
     assert order.positions.tolist() == [UNPLACED, 0, UNPLACED, 1]
 
@@ -150,7 +150,7 @@ def test_a_run_with_any_byte_changed_or_missing_is_refused() -> None:
 def test_times_that_rise_stay_and_the_others_go_between(
     times: list[int | None], mended: list[int], made_up: int
 ) -> None:
-    """However many times are wrong, whoever has a good one keeps it, so that nothing drifts."""
+    """Frames with a good time keep it, however many other times are wrong, so that nothing drifts."""
     pts, joins, count = mend_times(times, list(range(len(times))), 40)
     assert (pts.tolist(), joins, count) == (mended, (), made_up)
 

@@ -1,4 +1,4 @@
-"""What `respool gc` takes and what it leaves, on a real store."""
+"""Objects that `respool gc` removes and keeps, on a real store."""
 
 from __future__ import annotations
 

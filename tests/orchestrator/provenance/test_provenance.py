@@ -173,7 +173,7 @@ OTHER = (
 
 
 def test_xmp_is_added_to_and_never_contradicts() -> None:
-    """What a packet said stays, but it no longer claims to be what the camera saw; broken packets are replaced, and said."""
+    """A packet keeps its properties but no longer claims a camera's picture; broken packets are replaced and reported."""
     job = submitted("a & b.png")
     made = provenance.making(job, job.items[0])
     packet, notes = xmp.told(OTHER, made)

@@ -1,4 +1,4 @@
-"""Sources that kill whoever reads them: the one is refused with its reason, the others and the orchestrator live on."""
+"""A source that kills its reader is refused with a reason; the other sources and the orchestrator go on."""
 
 from __future__ import annotations
 
@@ -195,14 +195,14 @@ def test_a_command_survives_what_it_looks_at(settings: Settings, tmp_path: Path)
 
 
 @pytest.mark.parametrize("chosen", [None, "131072"])
-def test_acts_ask_glibc_to_give_memory_back_unless_somebody_chose(
+def test_sandboxed_processes_return_memory_unless_the_operator_chose(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, chosen: str | None
 ) -> None:
-    """What glibc reads when a process starts: ours by default, the operator's where there is one."""
+    """Sandboxed processes start with our glibc tunables, unless the operator has set them."""
     monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     if chosen:
         monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", chosen)
     before = {process.pid for process in psutil.Process().children()}
     with closing(Confined(settings)):
-        (act,) = [process for process in psutil.Process().children() if process.pid not in before]
-        assert act.environ()["MALLOC_MMAP_THRESHOLD_"] == (chosen or HEAP["MALLOC_MMAP_THRESHOLD_"])
+        (sandboxed,) = [process for process in psutil.Process().children() if process.pid not in before]
+        assert sandboxed.environ()["MALLOC_MMAP_THRESHOLD_"] == (chosen or HEAP["MALLOC_MMAP_THRESHOLD_"])

@@ -1,4 +1,4 @@
-"""What an orchestrator tells Prometheus and the autoscaler, against a real ledger."""
+"""Metrics that an orchestrator gives Prometheus and the autoscaler, from a real ledger."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def digest(path: Path, kind: str) -> str:
 
 
 def test_company_is_left_out_and_named(tmp_path: Path) -> None:
-    """What systems, browsers and people leave in folders is no source and no failure."""
+    """Files that systems, browsers and people leave in folders are neither sources nor failures."""
     picture(tmp_path / "a.jpg")
     names = (
         "Thumbs.db",
@@ -101,7 +101,7 @@ def test_sidecars_belong_to_their_source(tmp_path: Path) -> None:
 
 
 def test_a_sidecar_is_about_the_result(tmp_path: Path) -> None:
-    """What a sidecar says of pixels is brought to the result's; the rest stays."""
+    """A sidecar's properties about pixels are updated for the result; the others stay."""
     source = picture(tmp_path / "a.png")
     place = tmp_path / "a.xmp"
     place.write_text(
