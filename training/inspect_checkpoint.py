@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
 from contract.errors import WeightsError
-from workers.generators.community import recognise
+from workers.generators.community import Recognised, recognise
 from workers.generators.network import State
 
 
@@ -59,6 +59,7 @@ def inspect(path: Path) -> dict[str, object]:
     Raises WeightsError when the file cannot be read safely or spandrel does not recognise the network.
     """
     known = recognise(path.name, read_state(path))
+    try_out(path.name, known)
     return {
         "architecture": known.architecture,
         "scale": known.scale,
@@ -69,6 +70,33 @@ def inspect(path: Path) -> dict[str, object]:
         "half": known.half,
         "tiling": known.tiling,
     }
+
+
+_SIDE = 64
+
+
+def try_out(name: str, known: Recognised) -> None:
+    """Run one forward pass on a small picture; raise WeightsError for a network that fails, gives no numbers, or lies about its scale."""
+    side = -(-_SIDE // known.multiple) * known.multiple
+    y, x = torch.meshgrid(torch.linspace(0, 1, side), torch.linspace(0, 1, side), indexing="ij")
+    picture = torch.stack([x, y, (x + y) / 2])[None, : known.input_channels]
+    try:
+        with torch.inference_mode():
+            made = known.descriptor.model.eval()(picture.float())
+    except Exception as error:  # a network of a stranger can fail in any way
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise WeightsError(
+            f"{name} fails on a picture of {side} x {side} ({type(error).__name__}: {reason}); ask its author for an intact file."
+        ) from error
+    made = made[0] if isinstance(made, tuple | list) and made else made
+    wanted = (1, known.output_channels, side * known.scale, side * known.scale)
+    if not isinstance(made, torch.Tensor) or tuple(made.shape) != wanted:
+        shape = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
+        raise WeightsError(
+            f"{name} says that it enlarges {known.scale} times, but makes {shape} of {tuple(picture.shape)}; ask its author for an intact file."
+        )
+    if not bool(torch.isfinite(made).all()):
+        raise WeightsError(f"{name} gives values that are no numbers; ask its author for an intact file.")
 
 
 def main(arguments: list[str]) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from contract.errors import WeightsError
-from contract.job import Natural, Sha256
+from contract.job import Natural, Sha256, Spec
 from contract.settings import Settings
 from weights.architectures import Architecture
 
@@ -157,3 +157,17 @@ def load(settings: Settings) -> Catalog:
 def network_scale(model: str, settings: Settings) -> int:
     """Return the factor by which the generator `model` enlarges; raise WeightsError if there is no such generator."""
     return load(settings).find(model, ("generator",)).scale
+
+
+def job_scale(spec: Spec, settings: Settings) -> int:
+    """Return the factor by which the generator of `spec` enlarges, by the weights that the spec pins, else by the catalog.
+
+    A job's own pin counts: the catalog of another machine may know the model under another scale, or not at all.
+    """
+    for weights in spec.weights:
+        if weights.role == "generator":
+            for key in ("scale", "upscale"):
+                value = weights.parameters.get(key)
+                if isinstance(value, int) and value > 0:
+                    return value
+    return network_scale(spec.model, settings)

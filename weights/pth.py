@@ -25,6 +25,8 @@ _MAX_PICKLE = 64 << 20
 # torch/serialization.py: MAGIC_NUMBER and PROTOCOL_VERSION of the layout before the zip.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+# What trainers put before every name: DataParallel, Lightning modules, BasicSR's and others' networks.
+_PREFIXES = ("module.", "model.module.", "model.", "net_g.", "netG.", "generator.", "network.", "net.")
 # Keys of the state dict in trainers' checkpoints, in spandrel's order; the averaged weights first, as in Real-ESRGAN.
 _WRAPPERS = ("params_ema", "params", "params-ema", "model_state_dict", "state_dict", "model", "net")
 
@@ -155,7 +157,7 @@ def _state(value: Any, name: str) -> dict[str, View]:
 
 
 def _tensors(state: Mapping[str, View], fetch: Fetch, file: str) -> dict[str, Tensor]:
-    prefix = "module." if all(name.startswith("module.") for name in state) else ""  # as DataParallel saves
+    prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), "")
     tensors: dict[str, Tensor] = {}
     for name, view in state.items():
         storage, offset, shape, stride = view

@@ -2,7 +2,8 @@
 
 A pickle is a program. Two checks restrict it here: before any opcode runs, all are checked against the list of those that
 `torch.save` writes; and the only globals it may name are OrderedDict, the two functions that
-rebuild tensors, and the storage classes, each replaced by an inert token. The result describes tensors without reading them: a
+rebuild tensors, the storage classes, and what training leaves beside them (NumPy scalars, optimiser states, settings), each replaced
+by an inert token. The result describes tensors without reading them: a
 tensor is a `View` of a `Storage`, and the caller checks both against the file.
 """
 
@@ -36,7 +37,7 @@ _STORAGES = {
 _OPCODES = re.compile(
     r"PROTO|FRAME|STOP|MARK|POP|POP_MARK|NONE|NEWTRUE|NEWFALSE|(LONG_)?BIN(PUT|GET)|MEMOIZE|BININT[12]?|LONG[14]|BINFLOAT"
     r"|(SHORT_)?BINUNICODE|(SHORT_)?BINBYTES|(EMPTY_)?(LIST|DICT|TUPLE)|TUPLE[123]|APPENDS?|SETITEMS?"
-    r"|(STACK_)?GLOBAL|REDUCE|BUILD|BINPERSID"
+    r"|(STACK_)?GLOBAL|REDUCE|BUILD|BINPERSID|NEWOBJ|EMPTY_SET|ADDITEMS"
 )
 
 
@@ -89,6 +90,40 @@ _GLOBALS: dict[tuple[str, str], Any] = {
 }
 
 
+class _Inert:
+    """A stand-in for an object beside the tensors (a NumPy scalar, an optimiser's state, a trainer's settings): it does nothing."""
+
+    def __init__(self, *_arguments: object, **_named: object) -> None:
+        """Ignore whatever the pickle passes."""
+
+    def __call__(self, *_arguments: object, **_named: object) -> _Inert:
+        return self
+
+    def __setstate__(self, _state: object) -> None:
+        """Ignore the state."""
+
+    def __setitem__(self, _key: object, _value: object) -> None:
+        """Ignore an entry."""
+
+    def append(self, _value: object) -> None:
+        """Ignore an element."""
+
+    def extend(self, _values: object) -> None:
+        """Ignore elements."""
+
+
+_INERT = re.compile(
+    r"numpy(\.(_?core)(\.multiarray|\.numerictypes)?)? (scalar|dtype|ndarray|_reconstruct|(int|uint|float)\d+|bool_?)"
+    r"|_codecs encode"
+    r"|argparse Namespace|pathlib (Pure)?(Posix|Windows)?Path|collections (defaultdict|Counter)|datetime (datetime|timedelta)"
+    r"|(builtins|__builtin__) (set|frozenset|slice|complex|bytearray|int|float|bool|dict|list|tuple)"
+    r"|torch (device|Size|float16|float32|float64|bfloat16|int64|int32|uint8|bool)|torch\.optim\.[a-z_.]+ [A-Za-z]+"
+    r"|torch\._utils _rebuild_device_tensor_from_numpy"
+    r"|(pytorch_lightning|lightning|lightning_fabric|omegaconf|ml_collections|easydict)(\.[a-z_]+)* [A-Za-z_]+"
+)
+"""Globals of training checkpoints that weights do not need: each becomes `_Inert`, and none of them is imported or called."""
+
+
 class _Unpickler(pickle.Unpickler):
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(io.BytesIO(data))
@@ -98,6 +133,8 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _GLOBALS[module, name]
         except KeyError:
+            if _INERT.fullmatch(f"{module} {name}"):
+                return _Inert
             raise _unsafe(self._name, module, name) from None
 
     def persistent_load(self, pid: Any) -> Storage:
@@ -125,7 +162,7 @@ def load(stream: io.BytesIO, name: str) -> Any:
             )
         if opcode.name == "GLOBAL":
             module, _, attribute = str(argument).partition(" ")
-            if (module, attribute) not in _GLOBALS:
+            if (module, attribute) not in _GLOBALS and not _INERT.fullmatch(f"{module} {attribute}"):
                 raise _unsafe(name, module, attribute)
         if opcode.name == "LONG_BINPUT" and int(argument or 0) > _MAX_OPCODES:
             raise WeightsError(f"{name} is an unsafe pickle: it requests {argument} memory slots; do not use it.")

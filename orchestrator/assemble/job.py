@@ -33,7 +33,7 @@ from orchestrator.result_record import to_lines
 from stores.commits import winner
 from stores.scratch import own_folder
 from stores.verified import fetch_output
-from weights.catalog import network_scale
+from weights.catalog import job_scale
 
 logger = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ class Assembly:
             out = folder / f"result{Path(item.result).suffix}"
             bands = [self._fetched(commit, folder / f"band{n}.tif", checkpoint) for n, commit in enumerate(commits)]
             source = self._source(item)
-            scale = network_scale(self._job.spec.model, self._settings)
+            scale = job_scale(self._job.spec, self._settings)
             notes = assemble_image(source, item, self._job.spec, scale, bands, out, self._says(item, commits))
             self._store(item, out)
         for commit in commits:

@@ -18,6 +18,30 @@ FILMS = ("mp4", "m4v", "mov", "qt", "mkv", "webm", "ts", "m2ts", "mts")
 """Suffixes of an OUT that is one film."""
 READ_ONLY = ("avi", "dv", "flv", "mpeg", "mpg", "mxf", "nut", "ogv", "vob", "wmv")
 """Suffixes of films that are read but not written: their containers hold no exact times, or not all streams."""
+_PICTURES_READ_ONLY = frozenset(
+    {
+        "gif",
+        "bmp",
+        "dib",
+        "jp2",
+        "j2k",
+        "jpf",
+        "jpx",
+        "jxl",
+        "heic",
+        "heif",
+        "hif",
+        "psd",
+        "psb",
+        "pbm",
+        "pgm",
+        "ppm",
+        "pnm",
+        "pam",
+    }
+    | {"tga", "exr", "hdr", "pcx", "sgi", "svg", "eps", "pdf", "ico", "dpx", "dng", "cr2", "nef", "arw", "apng"}
+)
+"""Suffixes of an OUT that is one image in a format that is not written."""
 PICTURES = {"png": "png", "tif": "tiff", "tiff": "tiff", "jpg": "jpg", "jpeg": "jpg", "webp": "webp"}
 """Suffixes of an OUT that is one image, and the format each asks for."""
 
@@ -145,6 +169,11 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
         raise UsageError(
             f"{out} cannot be written: .{suffix} holds no exact times; name it {out.with_suffix('.mkv').name}."
         )
+    if out is not None and suffix in _PICTURES_READ_ONLY and not out.is_dir():
+        raise UsageError(
+            f"{out} cannot be written: .{suffix} is no format that Respool writes; name it {out.with_suffix('.png').name} or "
+            f"{out.with_suffix('.tif').name}."
+        )
     if suffix in FILMS:
         asked = values["container"] if given("container") is by_hand else None
         values["container"] = _agree("--container", asked, suffix)
@@ -166,5 +195,5 @@ def one_file(out: Path, sources: tuple[Path, ...], folders: bool = False) -> boo
     A folder is a single source only with `folders`.
     """
     suffix = out.suffix.lower().lstrip(".")
-    media = suffix in FILMS or suffix in READ_ONLY or suffix in PICTURES
+    media = suffix in FILMS or suffix in READ_ONLY or suffix in PICTURES or suffix in _PICTURES_READ_ONLY
     return media and len(sources) == 1 and (folders or not sources[0].is_dir()) and not out.is_dir()

@@ -32,7 +32,13 @@ _ORDER = click.option(
 
 @command()
 @_SOURCES
-@_OUT
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to write to, or a .png or .mp4 file for one source.",
+)
 @_SEED
 @_ORDER
 @click.option(

@@ -24,7 +24,7 @@ from orchestrator.ingest.packet_runs import cut
 from orchestrator.job_store import Records
 from stores.object_reader import Reader
 from stores.storage import Storage
-from weights.catalog import network_scale
+from weights.catalog import job_scale
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def ingest(
     if before is not None and before.opening >= control.replan:
         return before
     away = handed_over_as_refused(job, storage)
-    planning = _Planning(job, storage, network_scale(job.spec.model, settings), checkpoint, before)
+    planning = _Planning(job, storage, job_scale(job.spec, settings), checkpoint, before)
     wanted = None if before is None else {failure.item for failure in before.failures} | set(control.recut)
     twins = dict(before.duplicates) if before else duplicates([item for item in job.items if item.n not in away])
     for item in job.items:

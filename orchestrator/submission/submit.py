@@ -27,7 +27,7 @@ from orchestrator.submission.result_names import apart
 from orchestrator.submission.sources import Found, SourceFile, find
 from stores.ledger import Ledger
 from stores.storage import Storage
-from weights.catalog import network_scale
+from weights.catalog import job_scale, network_scale
 from weights.pin import pin, resolve
 
 Progress = Callable[[str, int, int], None]
@@ -268,7 +268,7 @@ def _upload(
     wanted = [(item, file) for item, file in zip(job.items, files, strict=True) if only is None or item.n in only]
     total = sum(item.size for item, _ in wanted)
     done = 0
-    scale = network_scale(job.spec.model, settings) if any(file.sidecar for _, file in wanted) else 1
+    scale = job_scale(job.spec, settings) if any(file.sidecar for _, file in wanted) else 1
 
     def send(pair: tuple[Item, SourceFile]) -> int:
         item, file = pair

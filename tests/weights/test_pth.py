@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import argparse
 import collections
 import contextlib
 import io
 import os
+import pathlib
 import pickle
 import struct
 import zipfile
@@ -149,8 +151,27 @@ def _hostile(tmp_path: Path) -> dict[str, tuple[object, str]]:
         "getattr": (_Runs(getattr, {}, "__class__"), r"builtin(s|__)\.getattr"),
         "nested": ({"params": collections.OrderedDict(a=torch.rand(1), b=_Runs(os.system, mark))}, r"posix\.system"),
         "module": (torch.nn.Linear(1, 1), r"torch\.nn\.modules\.linear\.Linear"),
-        "numpy": ({"a": np.float64(1.0)}, r"numpy"),
+        "numpy": (_Runs(np.zeros, 3), r"numpy"),
     }
+
+
+def test_what_training_leaves_beside_tensors_is_passed_over(legacy: bool, tmp_path: Path) -> None:
+    """NumPy scalars, an optimiser's state and settings of a Lightning-like checkpoint are neither run nor called unsafe; prefixes go."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    adam = torch.optim.Adam(network.parameters())
+    network(torch.rand(1, 3, 8, 8)).sum().backward()
+    adam.step()
+    checkpoint = {
+        "epoch": 3,
+        "best": np.float64(0.5),
+        "hyper_parameters": argparse.Namespace(rate=np.float32(1e-4), path=pathlib.PurePosixPath("a")),
+        "optimizer_states": [adam.state_dict()],
+        "callbacks": {"when": collections.defaultdict(list), "kinds": {1, 2}},
+        "state_dict": {f"generator.{name}": tensor for name, tensor in network.state_dict().items()},
+    }
+    found = pth.read(_save(tmp_path / "last.ckpt", checkpoint, legacy))
+    assert sorted(found) == ["0.bias", "0.weight"]
+    np.testing.assert_array_equal(found["0.weight"].read(), network[0].weight.detach().numpy())
 
 
 @pytest.mark.parametrize("case", ["system", "eval", "getattr", "nested", "module", "numpy"])

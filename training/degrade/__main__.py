@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -45,6 +46,26 @@ def degrade_file(source: Path, out: Path, seed: int, order: int, scale: float) -
     )
 
 
+_COPIES = (".png", ".mp4")
+"""Formats of copies: an OUT with one of these suffixes is the copy itself."""
+
+
+def degrade_to(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> Entry:
+    """Degrade the only source into the file `out`, with its draw in OUT.json beside it; raise UsageError unless they fit."""
+    if len(sources) != 1 or not sources[0].is_file():
+        raise UsageError(f"{out} is one file, so it takes one source that is a file; name a folder for several.")
+    wanted = ".png" if sources[0].suffix.lower() in picture.SUFFIXES else ".mp4"
+    if out.suffix.lower() != wanted:
+        raise UsageError(f"the copy of {sources[0].name} is a {wanted} file; name it {out.with_suffix(wanted).name}.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".degrade-") as folder:
+        made = degrade_file(sources[0], Path(folder), seed, order, scale)
+        (Path(folder) / made.copy).replace(out)
+    entry = msgspec.structs.replace(made, copy=out.name)
+    out.with_name(out.name + ".json").write_bytes(msgspec.json.format(msgspec.json.encode([entry]), indent=1) + b"\n")
+    return entry
+
+
 def _seed(seed: int, name: str, shot: int) -> int:
     mixed = msgspec.json.encode((seed, name, shot))
     # Python's own hash() differs from process to process.
@@ -54,7 +75,11 @@ def _seed(seed: int, name: str, shot: int) -> int:
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to write to, or a .png or .mp4 file for one source.",
 )
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal copies.")
 @click.option("--order", default=2, show_default=True, help="1: one pass; 2: the paper's two passes and sinc filter.")
@@ -62,7 +87,11 @@ def _seed(seed: int, name: str, shot: int) -> int:
 def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> None:
     """Degrade clean images and films as in the Real-ESRGAN paper, and record every draw in OUT/draws.json."""
     try:
-        entries, failed = run(sources, out, seed, order, scale)
+        if out.suffix.lower() in _COPIES and not out.is_dir():
+            entries, failed = [degrade_to(sources, out, seed, order, scale)], list[str]()
+            out = out.parent
+        else:
+            entries, failed = run(sources, out, seed, order, scale)
     except PermanentError as error:
         click.echo(f"respool degrade: {error}", err=True)
         sys.exit(2)

@@ -66,6 +66,10 @@ class FaceRestorer:
         self._face_record = FaceRecord()
         self.restorer.retries.clear()
 
+    def remark(self, note: str) -> None:
+        """Add a note for the user to the record."""
+        self._face_record.remark(note)
+
     def observe(self, before: torch.Tensor) -> None:
         """Track faces in source frames (N x 3 x H x W, RGB in [0, 1]) that only affect later ones."""
         for n in range(before.shape[0]):

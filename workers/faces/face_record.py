@@ -16,6 +16,7 @@ class FaceRecord:
 
     def __init__(self) -> None:
         self._faces: list[dict[str, object]] = []
+        self._remarks: list[str] = []
         self._restored = self._judgements = self._departed = self._lost = 0
         self._farthest, self._unlikest = 0.0, 1.0
 
@@ -33,6 +34,10 @@ class FaceRecord:
             entry |= self._judged(judgement)
         if len(self._faces) < LISTED:
             self._faces.append(entry)
+
+    def remark(self, note: str) -> None:
+        """Add a note for the user, on faces of a still image."""
+        self._remarks.append(note)
 
     def _judged(self, judgement: Judgement) -> dict[str, object]:
         seen = not math.isinf(judgement.departure)
@@ -61,13 +66,13 @@ class FaceRecord:
         }
 
     def notes(self) -> list[str]:
-        """Return a note if checked faces depart from their source; an empty list otherwise."""
+        """Return the remarks, and a note if checked faces depart from their source."""
         if not self._departed:
-            return []
+            return list(self._remarks)
         reasons = [f"likeness down to {self._unlikest:.2f} (limit {LEAST_LIKENESS})"]
         if self._lost < self._judgements:
             reasons.insert(0, f"points up to {self._farthest:.2f} eye distances off (limit {MOST_DEPARTURE})")
         if self._lost:
             reasons.append(f"{self._lost} no longer detected as faces")
         note = f"{self._departed} of {self._judgements} checked faces depart from their source: {', '.join(reasons)}"
-        return [note + "; look at them, or lower --face-strength."]
+        return [*self._remarks, note + "; look at them, or lower --face-strength."]

@@ -77,7 +77,10 @@ def restore_faces(
     source = Canvas(image.height, image.width, colours, _reader(image), interpretation, device)
     after = Canvas(*shape[:2], bands - target.alpha, lambda b: result[b[0] : b[2], b[1] : b[3]], interpretation, device)
     scale = target.width / image.width, target.height / image.height
-    for face in _found(faces, image, source):
+    wanted = _found(faces, image, source)
+    if wanted:
+        faces.remark(_changed(wanted))
+    for face in wanted:
         checkpoint()
         here = similarity(face.points, faces.restorer.size)
         box = covered(here, faces.restorer.size, source.height, source.width)
@@ -109,9 +112,77 @@ def _found(faces: FaceRestorer, image: pyvips.Image, source: Canvas) -> list[Fol
     )
     pixels = to_pixels(reduced.rgb((0, 0, small.height, small.width)))
     x, y = image.width / small.width, image.height / small.height
-    return faces.select(
-        [_refined(faces, source, each, x, y) for each in faces.detect(pixels, max(x, y))], thumbnail(pixels)
+    found = faces.detect(pixels, max(x, y))
+    if negative := _as_negative(pixels, found):
+        faces.remark(negative)
+        return []
+    refined = [_refined(faces, source, each, x, y) for each in found]
+    wanted = faces.select(refined, thumbnail(pixels))
+    little = sum(each.size < faces.options.min_size for each in refined)
+    if little:
+        faces.remark(
+            f"{little} face{'s' if little > 1 else ''} under {faces.options.min_size} pixels wide left as they are; --face-min-size "
+            "changes that"
+        )
+    drawn = [face for face in wanted if is_drawing(pixels, face.detection.box, (x, y))]
+    if drawn:
+        faces.remark(f"{len(drawn)} of {len(wanted)} faces look like line drawings and were left as they are")
+    return [face for face in wanted if face not in drawn]
+
+
+def _as_negative(pixels: npt.NDArray[np.uint8], found: list[Detection]) -> str:
+    """Return a note for a picture most of whose faces have eyes lighter than their cheeks; empty for a positive."""
+    votes = [eyes_over_cheeks(pixels, face) > _NEGATIVE for face in found]
+    if not votes or sum(votes) * 2 <= len(votes):
+        return ""
+    return (
+        f"the picture looks like a negative ({sum(votes)} of {len(votes)} faces have eyes lighter than their cheeks); no face was restored, "
+        "invert it first"
     )
+
+
+def eyes_over_cheeks(pixels: npt.NDArray[np.uint8], face: Detection) -> float:
+    """Return by how many levels of 255 the eyes are lighter than the cheeks below them: negative in every positive picture."""
+    grey = pixels.astype(np.float32).mean(axis=2)
+    radius = max(1, round(face.size * 0.07))
+    eyes, corners = face.points[:2], face.points[3:5]
+    cheeks = eyes + 0.55 * (corners - eyes)
+
+    def level(points: npt.NDArray[np.float64]) -> float:
+        values = []
+        for x, y in points.round().astype(int):
+            part = grey[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
+            values.append(float(part.mean()) if part.size else 0.0)
+        return sum(values) / len(values)
+
+    return level(eyes) - level(cheeks)
+
+
+_NEGATIVE = 8.0
+"""Levels by which eyes must be lighter than cheeks: shadows and glasses make a few."""
+_TONES = 0.12
+"""Share of a face's pixels between dark and light under which it is a line drawing; photographs have far more."""
+
+
+def is_drawing(pixels: npt.NDArray[np.uint8], box: tuple[float, ...], factors: tuple[float, float]) -> bool:
+    """Return True for a face of black lines on white or the reverse; `box` is in source pixels, `factors` larger than those of `pixels`."""
+    left, top, right, bottom = (round(value / factors[n % 2]) for n, value in enumerate(box))
+    part = pixels[max(0, top) : bottom, max(0, left) : right].astype(np.float32).mean(axis=2) / 255
+    if part.size < 64:
+        return False
+    low, high = np.percentile(part, (2, 98))
+    if high - low < 0.3:
+        return False
+    tones = (part - low) / (high - low)
+    return float(((tones > 0.2) & (tones < 0.8)).mean()) < _TONES
+
+
+def _changed(wanted: list[Followed]) -> str:
+    """Return the note that names the restored faces."""
+    boxes = [face.detection.box for face in wanted]
+    named = ", ".join(f"{b[2] - b[0]:.0f} x {b[3] - b[1]:.0f} at {b[0]:.0f}, {b[1]:.0f}" for b in boxes[:10])
+    more = f" and {len(boxes) - 10} more" if len(boxes) > 10 else ""
+    return f"{len(boxes)} face{'s' if len(boxes) > 1 else ''} restored: {named}{more}"
 
 
 def _refined(faces: FaceRestorer, source: Canvas, found: Detection, x: float, y: float) -> Detection:

@@ -20,7 +20,7 @@ from workers.faces.centerface import CenterFace
 from workers.faces.enhance import FaceRestorer
 from workers.faces.restore import Restorer
 from workers.generators.registry import load
-from workers.images.faces import restore_faces
+from workers.images.faces import is_drawing, restore_faces
 from workers.images.icc_curves import interpret
 from workers.images.image import enhance_image
 
@@ -165,3 +165,39 @@ def test_an_image_file_is_restored_from_end_to_end(detector: CenterFace, tmp_pat
     [record] = made.record["faces"]
     assert record["restored"] == 1
     assert "faces" not in plain.record
+
+
+def restored_notes(detector: CenterFace, picture: np.ndarray, tmp_path: Path, options: Face | None = None) -> list[str]:
+    """Restore the faces of one picture, enlarged twice by repetition; return the notes."""
+    enhanced = picture.repeat(2, 0).repeat(2, 1)
+    raw = tmp_path / "raw"
+    raw.write_bytes(np.ascontiguousarray(enhanced).tobytes())
+    faces = restorer(detector, options)
+    restore_faces(faces, vips(picture), 3, raw, target(enhanced), None, nothing)
+    return faces.notes()
+
+
+def test_notes_name_faces_that_were_changed_and_those_left(detector: CenterFace, tmp_path: Path) -> None:
+    """A restored face is named with its place; one under the smallest size, a negative and a line drawing are left and said."""
+    photograph = np.ascontiguousarray(skimage.data.astronaut())
+    notes = restored_notes(detector, photograph, tmp_path)
+    assert any(note.startswith("1 face restored: ") for note in notes)
+    notes = restored_notes(detector, photograph, tmp_path, Face(min_size=120))
+    assert not any("restored" in note for note in notes)
+    negative = restored_notes(detector, np.ascontiguousarray(255 - photograph), tmp_path)
+    assert not any(" restored:" in note for note in negative)
+    grey = photograph.mean(axis=2)
+    drawing = np.where(grey > 110, 255, 0).astype(np.uint8)[..., None].repeat(3, 2)
+    lines = restored_notes(detector, drawing, tmp_path)
+    assert not any(" restored:" in note for note in lines)
+
+
+def test_a_drawing_has_no_tones_between() -> None:
+    """Black on white is a drawing, a photograph is none, and neither is a flat area."""
+    photograph = np.ascontiguousarray(skimage.data.astronaut())
+    box = (180.0, 60.0, 270.0, 170.0)
+    assert not is_drawing(photograph, box, (1.0, 1.0))
+    assert is_drawing(
+        np.where(photograph > 110, 255, 0).astype(np.uint8).max(axis=2, keepdims=True).repeat(3, 2), box, (1.0, 1.0)
+    )
+    assert not is_drawing(np.full_like(photograph, 90), box, (1.0, 1.0))
