@@ -110,7 +110,16 @@ def plain_name(pix_fmt: str) -> str:
 _READABLE = re.compile(
     r"(yuvj?4(20|22|44|40|11|10)p|gray|gbrp)((9|1[0246])[bl]e)?|nv(12|16|21|24|42)|p[024]1[026][bl]e|(rgb|bgr)(0|24|48[bl]e)"
     r"|0rgb|0bgr|x2(rgb|bgr)10le|(yuyv|uyvy|yvyu)422|vuyx|y21[02]le|xv3[06]le|mono[bw]"
+    r"|pal8|(rgb|bgr)(8|4_byte|(444|555|565)[bl]e)|yuva4(20|22|44)p((9|1[026])[bl]e)?|gbrap(1[0246][bl]e)?|rgba|bgra|argb|abgr|ya8"
 )
+OPAQUE = {"rgba": "rgb0", "bgra": "bgr0", "argb": "0rgb", "abgr": "0bgr", "ya8": "gray"}
+
+
+def opaque_name(pix_fmt: str) -> str:
+    """Return the format with the same colours as `pix_fmt` and without alpha; `pix_fmt` itself where it has none."""
+    if pix_fmt.startswith(("yuva", "gbrap")):
+        return pix_fmt.replace("yuva", "yuv", 1).replace("gbrap", "gbrp", 1)
+    return OPAQUE.get(pix_fmt, pix_fmt)
 
 
 def readable(pix_fmt: str) -> bool:

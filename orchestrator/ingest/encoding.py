@@ -92,8 +92,8 @@ def plan_encoding(
     through_rgb = spec.model != "identity" or pixel_class(given).model != look.model
     if through_rgb and not readable(given):
         raise Unsupported(
-            f"the pixel format {picture.pix_fmt} is not one that can be restored (YUV, RGB or grey of 8 to 16 bits without "
-            "transparency is); convert the film first, or keep its pixels with --model identity --codec ffv1."
+            f"the pixel format {picture.pix_fmt} is not one that can be restored (YUV, RGB or grey of 8 to 16 bits "
+            "is, with alpha or a palette where FFmpeg reads it); convert the film first, or keep its pixels with --model identity --codec ffv1."
         )
     if through_rgb and picture.colour.space not in UNDERSTOOD:
         notes.append(

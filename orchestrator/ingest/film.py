@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span
 from contract.packets import KEY
-from media.codecs import PROGRESSIVE, encoder_options, pixel_class
+from media.alpha import carries_alpha, transparent
+from media.codecs import PROGRESSIVE, encodable, encoder_options, opaque_name, pixel_class
 from media.columns import pack
 from media.container_clock import MILLISECOND, container_tick
+from media.decoding import SequentialDecoder
 from media.frame_changes import FrameChanges
 from media.opening import open_media
 from media.picture_messages import CAPTIONED, CAPTIONS
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from contract.job import Item, Spec
     from orchestrator.ingest.packets import PacketTable
+    from orchestrator.ingest.probe import Picture
 
 Column = npt.NDArray[np.int64]
 
@@ -107,7 +110,9 @@ def plan_film(
         )
     rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
     gap = gaps(cuts.pts, survey.time_base)
-    encoding, notes = plan_encoding(survey.picture, spec, network_scale, rate, survey.field_order, cuts.lossless)
+    picture, opaque = _opaque(source, survey, spec, what, checkpoint)
+    cuts.notes.extend(opaque)
+    encoding, notes = plan_encoding(picture, spec, network_scale, rate, survey.field_order, cuts.lossless)
     index = FilmIndex(
         format=survey.form,
         stream=survey.number,
@@ -136,6 +141,22 @@ def plan_film(
         notes=(*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes),
     )
     return _scanned(source, index, cuts, spec, what, checkpoint) if deinterlacing else index
+
+
+def _opaque(
+    source: BinaryIO, survey: Survey, spec: Spec, what: str, checkpoint: Callable[[], None]
+) -> tuple[Picture, list[str]]:
+    """Return the picture without its alpha where the result's codec takes none and the film is opaque throughout."""
+    picture = survey.picture
+    held = any(pixel_class(name).alpha for name in encodable(spec.codec))
+    if held or spec.pix_fmt is not None or not carries_alpha(picture.pix_fmt):
+        return picture, []
+    with open_media(source, what) as container:
+        decoder = SequentialDecoder(container, stream_of(container, survey.number), checkpoint=checkpoint)
+        if any(carries_alpha(frame.format.name) and transparent(frame) for _, frame in decoder):
+            return picture, []
+    note = f"the alpha of {what} is opaque throughout, and is left out of the result, since {spec.codec} takes none"
+    return replace(picture, pix_fmt=opaque_name(picture.pix_fmt)), [note]
 
 
 def _cut_packets(

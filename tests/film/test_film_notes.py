@@ -149,8 +149,8 @@ def test_formats_that_workers_cannot_read_are_refused_before_work(tmp_path: Path
             return False
 
     assert [n for n in names if taken(n) != readable(n)] == []
-    (tmp_path / "film.mov").write_bytes(write(Film("mov", "png", pix_fmt="rgba", frames=2)))
-    with pytest.raises(Unsupported, match="without transparency"):
+    (tmp_path / "film.mov").write_bytes(write(Film("mov", "png", pix_fmt="rgba64be", frames=2)))
+    with pytest.raises(Unsupported, match="cannot hold the 16 bits"):
         restore(tmp_path / "film.mov", "r.mov", Spec(model="identity", codec="prores"), tmp_path)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.errors import EnhanceError
-from media.codecs import pixel_class, same_samples
+from media.codecs import opaque_name, pixel_class, same_samples
 from media.frame_changes import FrameChanges
 from media.picture_messages import CAPTIONED
 from workers.film.decode import RunDecoder
@@ -166,6 +166,9 @@ class NetworkStages:
         self._enhancer = enhancer
         self._faces = faces
         self._clock = clock
+        from workers.film.transparency import AlphaKeeper
+
+        self._alpha = AlphaKeeper(header.encoding.pix_fmt)
 
     def inputs(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Sent]]:
         """Convert frames to the network's inputs: ordinals, and N x 3 x H x W on the device."""
@@ -178,6 +181,8 @@ class NetworkStages:
                 now = time.perf_counter()
                 rgb = torch.cat([_rgb(frame, self._header, self._enhancer.device) for _, frame in batch])
                 self._clock.spend("to_rgb", now)
+                for ordinal, frame in batch:
+                    self._alpha.take(ordinal, frame)
                 yield [ordinal for ordinal, _ in batch], send(rgb)
 
     def enhanced(self, inputs: Sent) -> Sent:
@@ -207,7 +212,8 @@ class NetworkStages:
                 larger = receive(results)
                 for i, ordinal in enumerate(ordinals):
                     now = time.perf_counter()
-                    frame = colour.from_rgb(larger[i : i + 1], encoding.pix_fmt, encoding.colour)
+                    frame = colour.from_rgb(larger[i : i + 1], opaque_name(encoding.pix_fmt), encoding.colour)
+                    frame = self._alpha.put(ordinal, frame)
                     now = self._clock.spend("from_rgb", now)
                     encoder.write(ordinal, frame)
                     self._clock.spend("encode", now)
@@ -226,8 +232,12 @@ def _conformed(frame: VideoFrame, header: RunHeader) -> VideoFrame:
     encoding = header.encoding
     if pixel_class(frame.format.name).model != pixel_class(encoding.pix_fmt).model:
         from workers.film import colour
+        from workers.film.transparency import AlphaKeeper
 
-        frame = colour.from_rgb(colour.to_rgb(frame, header.colour), encoding.pix_fmt, encoding.colour)
+        alpha = AlphaKeeper(encoding.pix_fmt)
+        alpha.take(0, frame)
+        frame = colour.from_rgb(colour.to_rgb(frame, header.colour), opaque_name(encoding.pix_fmt), encoding.colour)
+        frame = alpha.put(0, frame)
     frame = same_samples(frame, encoding.pix_fmt)
     if (frame.width, frame.height) != (encoding.width, encoding.height):
         frame = frame.reformat(width=encoding.width, height=encoding.height, interpolation="LANCZOS")

@@ -20,7 +20,13 @@ _PACKED = {"rgb24": (8, "RGB"), "bgr24": (8, "BGR"), "rgb48le": (16, "RGB"), "bg
 _REPACKED = {
     "yuyv422": "yuv422p", "uyvy422": "yuv422p", "yvyu422": "yuv422p", "y210le": "yuv422p10le", "y212le": "yuv422p12le",
     "xv30le": "yuv444p10le", "xv36le": "yuv444p12le", "vuyx": "yuv444p", "rgb0": "rgb24", "bgr0": "rgb24", "0rgb": "rgb24",
-    "0bgr": "rgb24", "x2rgb10le": "gbrp10le", "x2bgr10le": "gbrp10le", "monow": "gray", "monob": "gray",
+    "0bgr": "rgb24", "pal8": "rgb24", "rgb8": "rgb24", "bgr8": "rgb24", "rgb4_byte": "rgb24", "bgr4_byte": "rgb24",
+    "rgba": "rgb24", "bgra": "rgb24", "argb": "rgb24", "abgr": "rgb24", "ya8": "gray",
+    **{f"{order}{bits}{end}": "rgb24" for order in ("rgb", "bgr") for bits in (444, 555, 565) for end in ("le", "be")},
+    **{f"yuva{chroma}p": f"yuv{chroma}p" for chroma in (420, 422, 444)},
+    **{f"yuva{c}p{bits}{end}": f"yuv{c}p{bits}le" for c in (420, 422, 444) for bits in (9, 10, 12, 16) for end in ("le", "be")},
+    "gbrap": "gbrp", **{f"gbrap{bits}{end}": f"gbrp{bits}le" for bits in (10, 12, 14, 16) for end in ("le", "be")},
+    "x2rgb10le": "gbrp10le", "x2bgr10le": "gbrp10le", "monow": "gray", "monob": "gray",
 }  # fmt: skip
 """Formats that FFmpeg converts to another arrangement of the same values."""
 
