@@ -47,5 +47,6 @@ def fingerprint(path: Path) -> list[tuple[int, str]]:
         for frame in container.decode(stream):
             assert frame.pts is not None
             digest = hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest()
+            assert stream.time_base is not None
             prints.append((round(frame.pts * stream.time_base * 1_000_000), digest))
     return prints

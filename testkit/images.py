@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -177,7 +177,7 @@ def look(path: Path, form: str) -> Seen:
     """Read pixels and metadata with tifffile (TIFF) or Pillow (everything else)."""
     if form == "TIFF":
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages[0]
+            page = cast("tifffile.TiffPage", tiff.pages[0])
             tags = {tag.code: tag.value for tag in page.tags.values()}
             simple = page.photometric not in (3, 5) and int(page.compression) in (1, 8, 32946)
             pixels = page.asarray() if simple else None
@@ -222,9 +222,9 @@ def _deep_colour(path: Path) -> bool:
 
 def _flat(image: Image.Image) -> np.ndarray[Any, Any]:
     if image.mode == "CMYK":
-        ways = [ImageCms.ImageCmsProfile(io.BytesIO(data)) for data in (image.info["icc_profile"], srgb_profile())]
+        given, plain = (ImageCms.ImageCmsProfile(io.BytesIO(d)) for d in (image.info["icc_profile"], srgb_profile()))
         intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-        image = ImageCms.profileToProfile(image, *ways, renderingIntent=intent, outputMode="RGB") or image
+        image = ImageCms.profileToProfile(image, given, plain, renderingIntent=intent, outputMode="RGB") or image
     wanted = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
     return np.asarray(image.convert(wanted)).astype(float) / 255
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from redis import Redis
 
@@ -83,7 +84,7 @@ class Stepped:
 
     def announced(self, job: str) -> list[int]:
         """Chunks whose messages wait."""
-        return [int(chunk) for chunk in self._redis.zrange(f"respool:{{{job}}}:sent", 0, -1)]
+        return [int(cast(str, chunk)) for chunk in self._redis.zrange(f"respool:{{{job}}}:sent", 0, -1)]
 
     def work(self, job: str) -> list[str]:
         """Let the worker do all that is announced; what became of each."""

@@ -111,8 +111,8 @@ def _through_lanczos(source: Path, drawn: Drawn, folder: Path) -> list[str]:
     return [f"{len(far)} frames are far from the source after lanczos, the first is {far[0]}"] if far else []
 
 
-def _lumas(data: bytes) -> list[np.ndarray]:  # type: ignore[type-arg]
-    with av.open(io.BytesIO(data), metadata_errors="replace") as container:
+def _lumas(data: bytes) -> list[np.ndarray]:
+    with av.open(io.BytesIO(data), "r", metadata_errors="replace") as container:
         frames = container.decode(film_of(container))
         return [frame.reformat(format="gray").to_ndarray().astype(np.float32) for frame in frames]
 

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 from testkit.cluster import rig
-from testkit.materials.catalog import MATERIALS, Material
+from testkit.materials.catalog import MATERIALS
 from testkit.materials.outcomes import CHUNK_FRAMES, Outcome, local, system
+from testkit.materials.recipe import Material
 
 HEAD = """# Fidelity of films
 

@@ -27,10 +27,10 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from benchmarks.fidelity.exiftool import lost_tags
 from contract.errors import RespoolError
 from contract.job import Spec
 from contract.settings import Settings
+from testkit.exiftool import lost_tags
 from workers.generators.registry import load
 from workers.images.image import enhance_image
 

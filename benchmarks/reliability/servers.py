@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from redis import Redis
@@ -21,6 +22,10 @@ Hurt = Callable[[Rig], None]
 
 LINES = ("in-ingest", "in-dispatch", "before-assembly", "in-assembly", "before-manifest", "after-manifest")
 """Where an orchestrator dies, once (testkit/faults)."""
+
+
+def _more_settled(r: Rig, job: str, before: int) -> bool:
+    return len(r.patiently(lambda: r.records.settled(job)[0]) or ()) > before
 
 
 def flush(r: Rig) -> None:
@@ -53,7 +58,7 @@ def hurt_in_mid_job(fault: str, count: int, hurt: Hurt, seed: int) -> Score:
                     since, began = time.time(), time.monotonic()
                     hurt(r)
                     before = len(committed)
-                    until(lambda b=before, j=job: len(r.patiently(lambda: r.records.settled(j)[0]) or ()) > b, 120, "")
+                    until(partial(_more_settled, r, job, before), 120, "")
                     score.recoveries.append(time.monotonic() - began)
                 score.judge(r, job, film, place, batch)
                 again += witness.repeated(place, committed, since)

@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from redis import Redis
@@ -22,6 +23,12 @@ PHASES = ("claimed", "fetched", "enhancing", "storing", "verifying", "committing
 def _holder(raw: Redis, job: str, chunk: int) -> str:
     """Return the attempt and worker that hold a chunk; empty when none does."""
     return str(raw.hget(f"respool:{{{job}}}:holders", str(chunk)) or "")
+
+
+def _held_chunk(r: Rig, job: str, pid: int) -> list[int]:
+    """Return the chunk that a worker holds, in a list that is empty while it holds none."""
+    held = _held(r, job, pid)
+    return [] if held is None else [held]
 
 
 def _held(r: Rig, job: str, child: int) -> int | None:
@@ -66,7 +73,7 @@ def kills(count: int, seed: int) -> Score:
                 if r.records.manifest(job):
                     break
                 parent = r.processes("worker")[n % workers].pid
-                child = until(lambda p=parent: r.pool_process(p), 60, "a pool process")
+                child = until(partial(r.pool_process, parent), 60, "a pool process")
                 held = _held(r, job, child.pid)
                 r.hurt(parent if rng.random() < 0.5 else child.pid, signal.SIGKILL)
                 hurt += 1
@@ -123,7 +130,7 @@ def sleepers(count: int, seed: int) -> Score:
             r.wait_done(job, 3)
             for _ in range(count):
                 child = until(lambda: r.pool_process(rng.choice(r.processes("worker")).pid), 60, "a pool process")
-                chunk = until(lambda c=child: (n := _held(r, job, c.pid)) is not None and [n], 60, "a chunk")[0]
+                chunk = until(partial(_held_chunk, r, job, child.pid), 60, "a chunk")[0]
                 r.hurt(child.pid, signal.SIGSTOP)
                 threading.Event().wait(6)  # the lease is of 4 s
                 r.hurt(child.pid, signal.SIGCONT)

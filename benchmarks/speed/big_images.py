@@ -14,6 +14,7 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyvips
@@ -64,7 +65,7 @@ def main() -> None:
             plan = records.plan(job)
             assert plan is not None
         with tifffile.TiffFile(out) as result:
-            page, kind = result.pages[0], "BigTIFF" if result.is_bigtiff else "TIFF"
+            page, kind = cast("tifffile.TiffPage", result.pages[0]), "BigTIFF" if result.is_bigtiff else "TIFF"
             made = f"{kind} {page.shape} {page.dtype}, {page.tags['XResolution'].value} dpi"
         sizes = f"{source.stat().st_size >> 20} MiB became {out.stat().st_size >> 20} MiB"
     megapixels = width * height / 1e6

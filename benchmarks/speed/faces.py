@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -44,8 +45,8 @@ def timed(what: str, call: Callable[[], object], times: int = 5) -> None:
 def costs(detector: CenterFace, astronaut: np.ndarray) -> None:
     """Print the cost of each step of face restoration."""
     for width, height in ((640, 480), (854, 480), (1920, 1080)):
-        frame = cv2.resize(astronaut, (width, height))
-        timed(f"detection, {width}x{height}", lambda frame=frame: detector(frame, 16))  # type: ignore[misc]
+        resized = cv2.resize(astronaut, (width, height)).astype(np.uint8, copy=False)
+        timed(f"detection, {width}x{height}", partial(detector, resized, 16))
     frame = tensor(astronaut)
     [found] = detector(astronaut, 16)
     timed("points read again, a face", lambda: landmarks.refined(detector, frame, found))
@@ -80,8 +81,8 @@ def limits(detector: CenterFace, astronaut: np.ndarray) -> None:
     print("  likeness: median, 10%, least   ", np.percentile([j.likeness for j in same], [50, 10, 0]).round(3))
     far = sum(j.departure > identity_check.MOST_DEPARTURE for j in same)
     print(f"  {far} departures above the limit of {identity_check.MOST_DEPARTURE}")
-    people = [_aligned(detector, face) for face in np.load(Path(skimage.__file__).parent / "data/lfw_subset.npy")[:60]]
-    people = [crop(clean, affine, 512), *(face for face in people if face is not None)]
+    others = [_aligned(detector, face) for face in np.load(Path(skimage.__file__).parent / "data/lfw_subset.npy")[:60]]
+    people = [crop(clean, affine, 512), *(face for face in others if face is not None)]
     pairs = [identity_check.likeness(a, b) for n, a in enumerate(people) for b in people[n + 1 :]]
     above = sum(likeness >= identity_check.LEAST_LIKENESS for likeness in pairs)
     print(f"{len(pairs)} pairs of different people (Labeled Faces in the Wild, 25 x 25 pixels):")

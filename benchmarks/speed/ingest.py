@@ -55,7 +55,7 @@ def long_film(path: Path, minutes: float, suffix: str, size: tuple[int, int]) ->
                 packet = av.Packet(original.size)
                 packet.update(bytes(original))
                 shift = loop * Fraction(SECONDS) / original.time_base
-                packet.pts = original.pts + int(shift)
+                packet.pts = None if original.pts is None else original.pts + int(shift)
                 packet.dts = None if original.dts is None else original.dts + int(shift)
                 packet.time_base, packet.duration = original.time_base, original.duration
                 packet.is_keyframe = original.is_keyframe

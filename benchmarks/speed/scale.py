@@ -51,7 +51,7 @@ class Vanished(BaseException):
 class Simulated(Worker):
     """A worker whose network is a sleep and that may vanish while it holds a lease."""
 
-    files: ClassVar[OrderedDict[str, JobFile]] = OrderedDict()
+    files: ClassVar[OrderedDict[str, tuple[str, JobFile]]] = OrderedDict()
     """Documents that every worker reads at its start, held once per process: 100,000 chunks are 10 MB to fetch, 28 to hold."""
 
     def __init__(self, settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
@@ -96,11 +96,12 @@ def crowd(options: argparse.Namespace) -> None:
 
     def kept(known: Settings) -> Storage:
         """Return the thread's own connection to S3: boto3's start (0.13 s) belongs to a worker's start, not to orchestration."""
-        if not hasattr(own, "storage"):
-            own.storage = Storage(known)
-        return own.storage
+        found: Storage | None = getattr(own, "storage", None)
+        if found is None:
+            found = own.storage = Storage(known)
+        return found
 
-    worker_module.Storage = kept
+    vars(worker_module)["Storage"] = kept
     for n in range(options.crowd):
         args = (settings, f"sim{options.seed}-{n}", tuple(options.seconds), options.churn, options.seed * 1000 + n)
         threading.Thread(target=work, args=args, daemon=True).start()

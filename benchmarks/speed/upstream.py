@@ -49,7 +49,7 @@ def run_upstream(model: str, film: Path, out: Path, scale: float, began: float) 
     import torch
 
     from benchmarks.speed.models import upstream
-    from workers.film.pipeline import Behind, ahead
+    from workers.film.pipeline import BackgroundConsumer, prefetched
 
     with tempfile.TemporaryDirectory() as folder:
         upsampler: Any = upstream(model, Settings(), Path(folder))
@@ -69,7 +69,7 @@ def run_upstream(model: str, film: Path, out: Path, scale: float, began: float) 
         def encode(result: np.ndarray) -> None:
             target.mux(video.encode(av.VideoFrame.from_ndarray(result, format="bgr24")))
 
-        with ahead(frames(), 4) as images, Behind(encode, 4) as writer:
+        with prefetched(frames(), 4) as images, BackgroundConsumer(encode, 4) as writer:
             for image in images:
                 result, _ = upsampler.enhance(image, outscale=scale)
                 writer.put(result)
@@ -116,7 +116,7 @@ def run_ours(
         for n, run in enumerate(cut(source, index)):
             (folder / "run").write_bytes(run)
             chunk = folder / f"chunk-{n}"
-            made = enhance_film(folder / "run", spec, generator, chunk, lambda *_: None)  # type: ignore[arg-type]
+            made = enhance_film(folder / "run", spec, generator, chunk, lambda *_: None)
             chunks.append(chunk.open("rb"))
             records.append(made.record)
             reorder, count = max(reorder, made.reorder), count + made.frames

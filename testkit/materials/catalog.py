@@ -9,8 +9,10 @@ import io
 import itertools
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import av
+from av.stream import Disposition
 
 from testkit.materials import damage, field_pictures
 from testkit.materials.draw import picture
@@ -62,8 +64,8 @@ def rich() -> bytes:
         )
         container.add_attachment("font.ttf", "application/x-truetype-font", b"\0\1\0\0" + bytes(range(256)) * 8)
         audio = [s for s in container.streams if s.type == "audio"]
-        audio[0].disposition = 1
-        audio[1].disposition = 1 << 3 | 1 << 7
+        audio[0].disposition = Disposition(1)
+        audio[1].disposition = Disposition(1 << 3 | 1 << 7)
         audio[1].metadata["title"] = "Commentary"
 
     return write(
@@ -87,12 +89,12 @@ def cover(form: str) -> bytes:
     plain = write(replace(H264, sounds=STEREO))
     sink = io.BytesIO()
     with (
-        av.open(io.BytesIO(plain)) as source,
-        av.open(io.BytesIO(still), format="mjpeg") as picture_source,
+        av.open(io.BytesIO(plain), "r") as source,
+        av.open(io.BytesIO(still), "r", format="mjpeg") as picture_source,
         av.open(sink, "w", format=form) as container,
     ):
         first = container.add_stream_from_template(picture_source.streams.video[0], opaque=True)
-        first.disposition = 1 << 10
+        first.disposition = Disposition(1 << 10)
         streams = {s.index: container.add_stream_from_template(s, opaque=True) for s in source.streams}
         packet = av.Packet(len(still))
         packet.update(still)
@@ -162,6 +164,10 @@ def spliced() -> bytes:
     """Make a program stream of two recordings, whose sound lags behind the picture in the file."""
     part = Film("mpeg", "mpeg2video", {"g": "12", "bf": "2", "b": "3M"}, frames=24, sounds=(Sound("mp2"),))
     return write(part) + write(replace(part, seed=2))
+
+
+def _damaged(what: str, suffix: str) -> bytes:
+    return damage.APPLY[what](_sound_film(suffix), 7)
 
 
 MATERIALS: tuple[Material, ...] = (
@@ -323,9 +329,7 @@ MATERIALS: tuple[Material, ...] = (
         expect="refused",
     ),
     *(
-        Material(
-            f"{what}-{suffix}", suffix, (lambda s=suffix, w=what: damage.APPLY[w](_sound_film(s), 7)), expect="damaged"
-        )
+        Material(f"{what}-{suffix}", suffix, partial(_damaged, what, suffix), expect="damaged")
         for what in ("scrambled", "dropped", "truncated")
         for suffix in ("mp4", "mkv", "ts")
     ),

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any, cast
 
 import av
 import av.error
@@ -56,7 +57,7 @@ def film_of(container: av.container.InputContainer) -> av.VideoStream:
 
 def pictures(data: bytes, as_format: str | None = None) -> Iterator[Picture]:
     """Decode sequentially with one thread, as a careful player does; an error skips one packet, never the rest."""
-    with av.open(without_sectors(io.BytesIO(data)), metadata_errors="replace") as container:
+    with av.open(without_sectors(io.BytesIO(data)), "r", metadata_errors="replace") as container:
         stream = film_of(container)
         context = stream.codec_context
         context.thread_count = 1
@@ -75,7 +76,7 @@ def pictures(data: bytes, as_format: str | None = None) -> Iterator[Picture]:
             except av.error.FFmpegError:
                 frames = []
             for frame in frames:
-                time = None if frame.pts is None else frame.pts * stream.time_base
+                time = None if frame.pts is None or stream.time_base is None else frame.pts * stream.time_base
                 yield Picture(time, checksum(frame, as_format), (frame.width, frame.height), frame.is_corrupt)
             if last:
                 return
@@ -91,9 +92,9 @@ def checksum(frame: av.VideoFrame, as_format: str | None = None) -> int:
         frame = frame.reformat(format=wanted, src_color_range=spread, dst_color_range=spread)
     crc = 0
     for plane in frame.planes:
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
         width = plane.width * max(1, _bytes_per_sample(frame.format))
-        crc = zlib.crc32(np.ascontiguousarray(rows[:, :width]), crc)
+        crc = zlib.crc32(np.ascontiguousarray(rows[:, :width]).tobytes(), crc)
     return crc
 
 
@@ -105,7 +106,7 @@ def _bytes_per_sample(form: av.VideoFormat) -> int:
 
 def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
     """All other streams, and what belongs to the container."""
-    with av.open(without_sectors(io.BytesIO(data)), metadata_errors="replace") as container:
+    with av.open(without_sectors(io.BytesIO(data)), "r", metadata_errors="replace") as container:
         film = film_of(container)
         found: dict[int, Track] = {}
         programs = programs_of(container)
@@ -115,7 +116,7 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
                 name = s.codec_context.name if s.codec_context else (s.name or "")
                 found[s.index] = Track(s.type, name, s.metadata.get("language", "und"), int(s.disposition))
                 if s.type == "attachment":
-                    found[s.index].crcs.append(zlib.crc32(s.data))
+                    found[s.index].crcs.append(zlib.crc32(cast(Any, s).data))  # the stubs know no attachments
         packets = container.demux()
         while True:
             try:
@@ -127,12 +128,18 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
             if packet.size and packet.stream_index in found and not hidden_sound(packet):
                 track = found[packet.stream_index]
                 track.crcs.append(zlib.crc32(bytes(packet)))
-                track.times.append(None if packet.pts is None else packet.pts * packet.time_base)
+                track.times.append(
+                    None if packet.pts is None or packet.time_base is None else packet.pts * packet.time_base
+                )
         context = film.codec_context
         facts: dict[str, object] = {
             "format": container.format.name,
             "chapters": [
-                (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]), c["metadata"].get("title"))
+                (
+                    float(c["start"] * (c["time_base"] or 1)),
+                    float(c["end"] * (c["time_base"] or 1)),
+                    c["metadata"].get("title"),
+                )
                 for c in container.chapters()
             ],
             "tags": {k.lower(): v for k, v in container.metadata.items()},
@@ -149,7 +156,7 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
 
 
 def _rotation(data: bytes) -> int:
-    with av.open(without_sectors(io.BytesIO(data)), metadata_errors="replace") as container:
+    with av.open(without_sectors(io.BytesIO(data)), "r", metadata_errors="replace") as container:
         try:
             for frame in container.decode(film_of(container)):
                 return frame.rotation
@@ -175,7 +182,7 @@ def compare(source: bytes, result: bytes, lossless: bool, codec: str = "ffv1", j
     picture and sound by the same amount.
     """
     verdict = Verdict()
-    with av.open(io.BytesIO(source), metadata_errors="replace") as container:
+    with av.open(io.BytesIO(source), "r", metadata_errors="replace") as container:
         pix_fmt = film_of(container).codec_context.pix_fmt or ""
     form = choose_pix_fmt(codec, pix_fmt, None)[0] if lossless else None  # type: ignore[arg-type]
     before, after = list(pictures(source, form)), list(pictures(result, form))
@@ -217,17 +224,17 @@ def _alike(name: str, old: object, new: object) -> bool:
         old = (0 if old[0] == 1 else old[0], *old[1:])  # type: ignore[index]  # limited is what nobody says
         return all(a == b or a in (0, 2) for a, b in zip(old, new, strict=True))  # type: ignore[call-overload]
     if name == "fields":  # nobody said, or progressive, are the same to a player
-        return old == new or {old, new} <= {0, 1}
+        return bool(old == new) or {old, new} <= {0, 1}
     if name == "chapters":
         return len(old) == len(new) and all(  # type: ignore[arg-type]
             abs(a[0] - b[0]) < 2e-3 and abs(a[1] - b[1]) < 2e-3 and a[2] == b[2]
             for a, b in zip(old, new, strict=True)  # type: ignore[call-overload]
         )
     if name == "disposition":
-        return int(old) & ~1 == int(new) & ~1  # type: ignore[call-overload]  # mp4 calls its first track the default
+        return bool(int(old) & ~1 == int(new) & ~1)  # type: ignore[call-overload]  # mp4 calls its first track the default
     if name == "language":
-        return old == new or {old, new} == {"und", "eng"}
-    return old == new
+        return bool(old == new) or {old, new} == {"und", "eng"}
+    return bool(old == new)
 
 
 def _times(before: list[Picture], after: list[Picture], form: str, problems: list[str]) -> tuple[str, Fraction]:

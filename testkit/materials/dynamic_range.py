@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from testkit.materials.joined import box, patched, with_box
 from testkit.materials.recipe import Material, film, x265
 from testkit.materials.write import Film, write
 
 TEN_BITS = Film("mp4", "libx265", x265(), pix_fmt="yuv420p10le")
-DISPLAY = {
+DISPLAY: dict[str, Any] = {
     "master-display": "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)",
     "max-cll": "1000,400",
 }

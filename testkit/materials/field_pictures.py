@@ -144,7 +144,7 @@ def make(form: str = "mpegts") -> bytes:
     if form == "h264":
         return stream
     sink = io.BytesIO()
-    with av.open(io.BytesIO(stream), format="h264") as source, av.open(sink, "w", format=form) as container:
+    with av.open(io.BytesIO(stream), "r", format="h264") as source, av.open(sink, "w", format=form) as container:
         target = container.add_stream_from_template(source.streams.video[0], opaque=True)
         for i, packet in enumerate(p for p in source.demux() if p.size):
             packet.stream = target

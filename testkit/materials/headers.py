@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -79,7 +80,8 @@ def indexed(width: int, height: int, i: int, pix_fmt: str, seed: int) -> av.Vide
     colours = np.random.default_rng(seed).integers(0, 256, (256, 4), dtype=np.uint8)
     colours[:, 0] = 255
     y, x = np.mgrid[0:height, 0:width]
-    return av.VideoFrame.from_ndarray([((x * 3 + y * 5 + i * 7) % 256).astype(np.uint8), colours], format="pal8")
+    pixels = ((x * 3 + y * 5 + i * 7) % 256).astype(np.uint8)
+    return av.VideoFrame.from_ndarray(cast(Any, [pixels, colours]), format="pal8")  # the stubs know no palettes
 
 
 HEADERS: tuple[Material, ...] = (

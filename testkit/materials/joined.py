@@ -62,7 +62,7 @@ def joined_mp4(first: bytes, second: bytes) -> bytes:
 
 def _samples(data: bytes) -> tuple[bytes, list[bytes]]:
     """Return all samples of the only track, and their sizes as stored."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         packets = [bytes(p) for p in container.demux(container.streams.video[0]) if p.size]
     return b"".join(packets), [len(p).to_bytes(4, "big") for p in packets]
 
@@ -163,7 +163,7 @@ def without_later(data: bytes, wanted: Callable[[bytes], bool], keep: int = 1) -
 def patched(data: bytes, form: str, change: Callable[[int, bytes], tuple[bytes, dict[str, bytes]]]) -> bytes:
     """Remux a film into `form`; `change` maps each video packet's (number, bytes) to (new bytes, side data)."""
     sink = io.BytesIO()
-    with av.open(io.BytesIO(data)) as source, av.open(sink, "w", format=form) as container:
+    with av.open(io.BytesIO(data), "r") as source, av.open(sink, "w", format=form) as container:
         streams = {s.index: container.add_stream_from_template(s, opaque=True) for s in source.streams}
         number = 0
         for packet in source.demux():
@@ -189,10 +189,10 @@ def patched(data: bytes, form: str, change: Callable[[int, bytes], tuple[bytes, 
 def appended(parts: list[bytes], form: str) -> bytes:
     """Put the packets of several files with the same streams on one clock one after the other into one container."""
     sink = io.BytesIO()
-    with av.open(io.BytesIO(parts[0])) as first, av.open(sink, "w", format=form) as container:
+    with av.open(io.BytesIO(parts[0]), "r") as first, av.open(sink, "w", format=form) as container:
         streams = [container.add_stream_from_template(s, opaque=True) for s in first.streams]
         for data in parts:
-            with av.open(io.BytesIO(data)) as source:
+            with av.open(io.BytesIO(data), "r") as source:
                 for packet in source.demux():
                     if packet.size:
                         packet.stream = streams[packet.stream.index]
@@ -203,7 +203,7 @@ def appended(parts: list[bytes], form: str) -> bytes:
 def timed(data: bytes, form: str) -> bytes:
     """Mux a raw stream without reordered frames into a container of kind `form`, at 25 frames/s."""
     sink = io.BytesIO()
-    with av.open(io.BytesIO(data)) as source, av.open(sink, "w", format=form) as container:
+    with av.open(io.BytesIO(data), "r") as source, av.open(sink, "w", format=form) as container:
         stream = container.add_stream_from_template(source.streams.video[0], opaque=True)
         stream.codec_context.extradata = None  # muxers would put its parameter sets before every key frame
         stream.time_base = Fraction(1, 25)

@@ -35,7 +35,7 @@ def texture(seed: int = 1) -> Grey:
         page += np.kron(cells, np.ones((side, side), dtype=np.float32))
     for axis in (0, 1):
         for _ in range(2):
-            page = (np.roll(page, 1, axis) + 2 * page + np.roll(page, -1, axis)) / 4
+            page = ((np.roll(page, 1, axis) + 2 * page + np.roll(page, -1, axis)) / 4).astype(np.float32)
     return page
 
 

@@ -87,7 +87,9 @@ def two_programs() -> bytes:
 def two_angles() -> bytes:
     """Two pictures of one scene in one Matroska file, the first a small one."""
     sink = io.BytesIO()
-    sources = [av.open(io.BytesIO(write(replace(H264, size=size, sounds=STEREO)))) for size in ((96, 64), (160, 112))]
+    sources = [
+        av.open(io.BytesIO(write(replace(H264, size=size, sounds=STEREO))), "r") for size in ((96, 64), (160, 112))
+    ]
     with av.open(sink, "w", format="matroska") as container:
         streams = [container.add_stream_from_template(s.streams.video[0], opaque=True) for s in sources]
         packets = [(p, streams[n]) for n, s in enumerate(sources) for p in s.demux(s.streams.video[0]) if p.size]

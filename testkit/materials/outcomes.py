@@ -12,9 +12,9 @@ from contract.job import Spec
 from media.frame_changes import merged
 from orchestrator.submission.submit import submit
 from testkit.cluster import Rig
-from testkit.materials.catalog import Material
 from testkit.materials.check import compare
 from testkit.materials.in_process import restore
+from testkit.materials.recipe import Material
 
 CHUNK_FRAMES = (10_000, 16, 4)
 """One chunk, about three, and many: the materials have about 48 frames."""

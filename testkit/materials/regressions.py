@@ -57,7 +57,7 @@ def untimed_twice() -> bytes:
     """Make a film in which two frames carry the time of the one before; the clock then continues normally."""
     data = write(Film("matroska", "mjpeg", pix_fmt="yuvj420p", sounds=STEREO))
     sink = io.BytesIO()
-    with av.open(io.BytesIO(data)) as source, av.open(sink, "w", format="matroska") as container:
+    with av.open(io.BytesIO(data), "r") as source, av.open(sink, "w", format="matroska") as container:
         streams = {s.index: container.add_stream_from_template(s, opaque=True) for s in source.streams}
         number = 0
         for packet in source.demux():
@@ -65,7 +65,7 @@ def untimed_twice() -> bytes:
                 continue
             if packet.stream_index == 0:
                 number += 1
-                if number in (11, 31):
+                if number in (11, 31) and packet.pts is not None:
                     packet.pts = packet.dts = packet.pts - 40
             packet.stream = streams[packet.stream_index]
             container.mux(packet)

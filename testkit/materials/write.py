@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -55,7 +56,7 @@ class Film:
     picture: Callable[[int, int, int, str, int], av.VideoFrame] | None = None
     """Draws frame number i of (width, height, i, pix_fmt, seed) instead of the usual."""
     seed: int = 1
-    extra: tuple[Callable[[av.container.OutputContainer], Iterable[av.Packet]], ...] = ()
+    extra: tuple[Callable[[av.container.OutputContainer], Iterable[av.Packet[Any]]], ...] = ()
     """More streams: each adds itself and returns its packets."""
 
 
@@ -71,7 +72,7 @@ def _write(film: Film, path: Path) -> None:
     with av.open(
         str(path), "w", format=film.format, container_options={"fflags": "+bitexact", **film.muxer}
     ) as container:
-        stream = container.add_stream(film.codec, rate=film.rate, options=dict(film.options))
+        stream = cast("av.VideoStream", container.add_stream(film.codec, rate=film.rate, options=dict(film.options)))
         context = stream.codec_context
         context.width, context.height = film.size
         context.pix_fmt = film.pix_fmt
@@ -95,18 +96,17 @@ def _write(film: Film, path: Path) -> None:
             packets += _audio(track, sound, sound.length or length)
         for extra in extras:
             packets += extra
-        packets.sort(
-            key=lambda p: (
-                -1e9
-                if p.dts is None and p.pts is None
-                else float((p.dts if p.dts is not None else p.pts) * p.time_base)
-            )
-        )
+        packets.sort(key=_moment)
         for packet in packets:
             container.mux(packet)
 
 
-def _video(film: Film, stream: av.VideoStream, base: Fraction) -> Iterable[av.Packet]:
+def _moment(packet: av.Packet[Any]) -> float:
+    ticks = packet.dts if packet.dts is not None else packet.pts
+    return -1e9 if ticks is None else float(ticks * packet.time_base)
+
+
+def _video(film: Film, stream: av.VideoStream, base: Fraction) -> Iterable[av.Packet[Any]]:
     graph = None
     if film.interlaced:
         graph = av.filter.Graph()
@@ -132,7 +132,7 @@ def _video(film: Film, stream: av.VideoStream, base: Fraction) -> Iterable[av.Pa
     yield from _patched(film, stream.encode(None))
 
 
-def _patched(film: Film, packets: list[av.Packet]) -> Iterable[av.Packet]:
+def _patched(film: Film, packets: list[av.Packet[Any]]) -> Iterable[av.Packet[Any]]:
     for packet in packets:
         if film.patch is not None:
             data = film.patch(bytes(packet))
@@ -146,7 +146,7 @@ def _patched(film: Film, packets: list[av.Packet]) -> Iterable[av.Packet]:
 
 
 def _sound_stream(container: av.container.OutputContainer, sound: Sound) -> av.AudioStream:
-    stream = container.add_stream(sound.codec, rate=sound.rate)
+    stream = cast("av.AudioStream", container.add_stream(sound.codec, rate=sound.rate))
     stream.codec_context.layout = sound.layout
     if sound.codec.startswith("wma"):
         stream.codec_context.bit_rate = 128_000  # its encoder has no default
@@ -155,7 +155,7 @@ def _sound_stream(container: av.container.OutputContainer, sound: Sound) -> av.A
     return stream
 
 
-def _audio(stream: av.AudioStream, sound: Sound, length: float) -> Iterable[av.Packet]:
+def _audio(stream: av.AudioStream, sound: Sound, length: float) -> Iterable[av.Packet[Any]]:
     context = stream.codec_context
     context.open(strict=False)
     size = context.frame_size or 1024
@@ -183,7 +183,7 @@ def remux(
     """Put the same packets into another container; `shift` delays streams by seconds."""
     sink = io.BytesIO()
     with (
-        av.open(io.BytesIO(data)) as source,
+        av.open(io.BytesIO(data), "r") as source,
         av.open(sink, "w", format=target, container_options=dict(muxer or {})) as container,
     ):
         streams = {s.index: container.add_stream_from_template(s, opaque=True) for s in source.streams}
@@ -200,11 +200,13 @@ def remux(
     return sink.getvalue()
 
 
-def text_stream(text: str, form: str, language: str = "") -> Callable[[av.container.OutputContainer], list[av.Packet]]:
+def text_stream(
+    text: str, form: str, language: str = ""
+) -> Callable[[av.container.OutputContainer], list[av.Packet[Any]]]:
     """Return a function that adds a subtitle stream from the text of an .srt or .ass file."""
 
-    def add(container: av.container.OutputContainer) -> list[av.Packet]:
-        source = av.open(io.BytesIO(text.encode()), format=form)
+    def add(container: av.container.OutputContainer) -> list[av.Packet[Any]]:
+        source = av.open(io.BytesIO(text.encode()), "r", format=form)
         template = source.streams[0]
         stream = container.add_stream_from_template(template, opaque=True)
         if language:
