@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
@@ -104,10 +105,7 @@ def plan_film(
         places = np.minimum(np.arange(len(survey.table)), len(cuts.pts) - 1)
     cuts.notes.extend(survey.said_of_contents(places, cuts.pts, what))
     tick = container_tick(survey.container, cuts.pts, survey.time_base)
-    if survey.container in ("matroska", "webm") and tick != MILLISECOND:
-        cuts.notes.append(
-            f"frames of {what} are under a millisecond apart; the result's clock has ticks of {float(tick):g} s"
-        )
+    cuts.notes.extend(_clock_notes(survey.container, tick, what))
     rate = frame_rate(cuts.pts, survey.time_base, survey.rates)
     gap = gaps(cuts.pts, survey.time_base)
     picture, opaque = _opaque(source, survey, spec, what, checkpoint)
@@ -141,6 +139,12 @@ def plan_film(
         notes=(*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes),
     )
     return _scanned(source, index, cuts, spec, what, checkpoint) if deinterlacing else index
+
+
+def _clock_notes(container: str, tick: Fraction, what: str) -> list[str]:
+    if container not in ("matroska", "webm") or tick == MILLISECOND:
+        return []
+    return [f"frames of {what} are under a millisecond apart; the result's clock has ticks of {float(tick):g} s"]
 
 
 def _opaque(

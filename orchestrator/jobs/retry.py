@@ -15,6 +15,7 @@ from contract.errors import IntegrityError, StorageError, UsageError
 from contract.job import Chunk, Control, Done, Job, Manifest, Plan
 from contract.parallel import AHEAD, in_order
 from orchestrator.job_store import AT_ONCE, Records
+from orchestrator.missing_sources import missing_sources
 from stores.ledger import Ledger
 
 
@@ -67,17 +68,6 @@ def reopen(records: Records, ledger: Ledger, job: str) -> int:
     ledger.forget(job)
     ledger.announce_job(job)
     return len(again.aside) + len(again.undone)
-
-
-def missing_sources(records: Records, job: Job) -> list[int]:
-    """Return the items whose sources are missing in the store or have another size, except those never uploaded."""
-    prefix = keys.items_prefix(job.id)
-    sizes = dict(records.storage.list(prefix))
-    return [
-        item.n
-        for item in job.items
-        if keys.refused(job.id, item.n) not in sizes and sizes.get(keys.source(job.id, item.n)) != item.size
-    ]
 
 
 def _check_sources(records: Records, job: Job) -> None:

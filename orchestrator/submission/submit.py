@@ -20,7 +20,7 @@ from contract.settings import Settings
 from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.job_store import Records
-from orchestrator.jobs.retry import missing_sources
+from orchestrator.missing_sources import missing_sources
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.neighbours import carried_sidecar, clashes
 from orchestrator.submission.result_names import apart
