@@ -11,17 +11,23 @@ from msgspec import Struct
 
 from contract.job import Item, Job, JobId, Natural, Sha256, Spec
 
+TRAINED = "training run "
+"""What the origin of weights that Respool trained begins with."""
 CLASSICAL = ("identity", "lanczos")
 """Generators that resample and invent nothing."""
 
 
-class Ingredient(Struct, frozen=True, forbid_unknown_fields=True):
-    """Weights that took part: role, name, SHA-256 of their bytes and licence (SPDX)."""
+class Ingredient(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Weights that took part: role, name, SHA-256 of their bytes and licence (SPDX).
+
+    `origin` leads to the training run and its record; it is empty, and left out, for weights that were not trained by Respool.
+    """
 
     role: str
     name: str
     sha256: Sha256
     licence: str
+    origin: str = ""
 
 
 class Making(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +77,10 @@ def software() -> str:
 
 def ingredients(spec: Spec) -> tuple[Ingredient, ...]:
     """List the weights of a spec for a provenance record."""
-    return tuple(Ingredient(w.role, w.name, w.sha256, w.licence) for w in spec.weights)
+    return tuple(
+        Ingredient(w.role, w.name, w.sha256, w.licence, w.origin if w.origin.startswith(TRAINED) else "")
+        for w in spec.weights
+    )
 
 
 def making(job: Job, item: Item, device: str = "", precision: str = "", backend: str = "") -> Making:

@@ -77,7 +77,11 @@ def _planned(ask: Ask, storage: Storage, settings: Settings, show: Display) -> R
     from weights import catalog
 
     scale = catalog.load(settings).find(ask.model).scale if ask.model else ask.scale
-    options: dict[str, Any] = {"threads": plan.threads_for(ask.ranks or 1), "slots": max(1, ask.ranks), **ask.options}
+    options: dict[str, Any] = {
+        "threads": settings.threads or plan.threads_for(ask.ranks or 1),
+        "slots": max(1, ask.ranks),
+        **ask.options,
+    }
     request = Request(
         name=ask.name,
         recipe=recipe(options, fine=weights is not None),

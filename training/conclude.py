@@ -14,7 +14,7 @@ import msgspec
 from contract import keys
 from contract.errors import RespoolError, UsageError
 from contract.job import Spec, Weights
-from contract.provenance import software
+from contract.provenance import TRAINED, software
 from contract.settings import Settings, load
 from contract.training import Commit, Gate, Progress, Record, Run
 from stores.storage import Storage
@@ -88,7 +88,7 @@ def _weights(run: Run, commit: Commit, checkpoints: Checkpoints) -> tuple[Weight
             architecture=run.architecture,
             parameters=run.parameters,
             licence=licence_of(run),
-            origin=f"training run {run.id}, {base}",
+            origin=f"{TRAINED}{run.id}, {base}",
         ),
         data,
     )

@@ -9,7 +9,7 @@ import msgspec
 from contract.errors import UsageError
 from contract.training import Recipe
 
-FINE: dict[str, Any] = {"steps": 400, "batch": 4, "patch": 32, "rate": 1e-4}
+FINE: dict[str, Any] = {"steps": 400, "batch": 4, "patch": 32, "rate": 1e-4, "generic": 0.25}
 PAPER_NET: dict[str, Any] = {
     "steps": 1_000_000,
     "batch": 12,

@@ -30,6 +30,13 @@ _ORDER = click.option(
 )
 
 
+_DAMAGE = click.option(
+    "--damage",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Damage file to draw from, instead of the paper's ranges (`respool damage measure` writes one).",
+)
+
+
 @command()
 @_SOURCES
 @click.option(
@@ -41,6 +48,7 @@ _ORDER = click.option(
 )
 @_SEED
 @_ORDER
+@_DAMAGE
 @click.option(
     "-s",
     "--scale",
@@ -49,21 +57,30 @@ _ORDER = click.option(
     show_default=True,
     help="How many times smaller copies are.",
 )
-def degrade(settings: Settings, sources: tuple[Path, ...], out: Path, seed: int, order: str, scale: float) -> int:
+def degrade(
+    settings: Settings, sources: tuple[Path, ...], out: Path, seed: int, order: str, damage: Path | None, scale: float
+) -> int:
     """Degrade clean pictures and films as in the paper.
 
     SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw.
     """
-    return run_program(
-        settings, Program.DEGRADE, [*_paths(sources, out), "--seed", seed, "--order", order, "--scale", scale]
-    )
+    options: list[object] = ["--seed", seed, "--order", order, "--scale", scale, *_damage(damage)]
+    return run_program(settings, Program.DEGRADE, [*_paths(sources, out), *options])
 
 
 @command()
-@_SOURCES
+@click.argument("sources", nargs=-1, type=click.Path(path_type=Path))
 @_OUT
 @_SEED
 @_ORDER
+@_DAMAGE
+@click.option(
+    "--pairs",
+    nargs=2,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="LOW HIGH",
+    help="Folders with degraded and clean pictures of equal names, instead of SOURCES.",
+)
 @click.option(
     "-m", "--model", "models", multiple=True, help="Generator; repeatable (default: those that come in a wheel)."
 )
@@ -76,6 +93,8 @@ def evaluate(
     out: Path,
     seed: int,
     order: str,
+    damage: Path | None,
+    pairs: tuple[Path, Path] | None,
     models: tuple[str, ...],
     scale: int,
 ) -> int:
@@ -85,8 +104,14 @@ def evaluate(
     OUT/sheet.png shows them.
     """
     chosen = [part for model in models for part in ("--model", model)]
-    options = ["--seed", seed, "--order", order, "--scale", scale, *chosen]
+    options: list[object] = ["--seed", seed, "--order", order, "--scale", scale, *_damage(damage), *chosen]
+    if pairs:
+        options += ["--pairs", pairs[0].absolute(), pairs[1].absolute()]
     return run_program(settings, Program.EVALUATE, [*_paths(sources, out), *options])
+
+
+def _damage(file: Path | None) -> list[object]:
+    return ["--damage", file.absolute()] if file else []
 
 
 def _paths(sources: tuple[Path, ...], out: Path) -> list[object]:

@@ -65,7 +65,7 @@ def _recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--patch", type=click.IntRange(16, 512), help="Side of a patch in input pixels (default 32)."),
         click.option("--rate", type=click.FloatRange(0, 1, min_open=True), help="Learning rate (default 1e-4)."),
         click.option(
-            "--generic", type=click.FloatRange(0, 1), help="Share of patches with the paper's damage (default 0)."
+            "--generic", type=click.FloatRange(0, 1), help="Share of patches with the paper's damage (default 0.25)."
         ),
         click.option("--features", type=click.Choice(["vgg19", "laplacian"]), help="Perceptual distance of stage gan."),
         click.option(

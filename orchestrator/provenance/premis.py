@@ -143,3 +143,5 @@ def _weights(root: Element, ingredient: Ingredient) -> None:
     _add(agent, "agentName", ingredient.name)
     _add(agent, "agentType", "software")
     _add(agent, "agentNote", f"weights used as {ingredient.role}; licence {ingredient.licence}")
+    if ingredient.origin:
+        _add(agent, "agentNote", f"made by {ingredient.origin}")

@@ -79,3 +79,28 @@ def test_the_commands_run_their_programs(picture: Path, tmp_path: Path, capfd: p
     assert len(json.loads((tmp_path / "eval" / "report.json").read_text())["scores"]) == 2
     assert call(["evaluate", str(tmp_path / "nothing.png"), "-o", str(tmp_path / "none")]) == 2
     assert "does not exist" in capfd.readouterr().err
+
+
+def test_pairs_and_damage_files_take_the_place_of_the_papers_draws(tmp_path: Path) -> None:
+    """With a damage file every copy has its damage; pairs are measured as they are, and a shifted one is left out by name."""
+    from training.degrade import degrade
+    from training.degrade.damage_file import Damage
+    from training.degrade.ranges import Ranges, RoundRanges
+
+    mild = RoundRanges(blur_probability=0.0, gaussian_noise=(0.0, 0.0), gaussian_probability=1.0, jpeg_probability=0.0)
+    damage = Damage(order=1, ranges=Ranges(first=mild))
+    high, low = tmp_path / "high", tmp_path / "low"
+    high.mkdir()
+    low.mkdir()
+    scenes = {"a": skimage.data.astronaut()[:240, 100:340], "b": skimage.data.coffee()[100:340, 200:440]}
+    for name, pixels in scenes.items():
+        pyvips.Image.new_from_array(np.ascontiguousarray(pixels)).write_to_file(str(high / f"{name}.png"))
+        copy = degrade(np.ascontiguousarray(pixels), damage.draw(1), 4)
+        copy = np.roll(copy, 2, 1) if name == "b" else copy
+        pyvips.Image.new_from_array(copy).write_to_file(str(low / f"{name}.png"))
+    pictures = sorted(high.iterdir())
+    drawn, _ = evaluate(pictures, (), 4, 0, 2, Settings(device="cpu"), damage)
+    assert all(len(one.rounds) == 1 and one.rounds[0].jpeg == 0 for one in drawn.draws.values())
+    paired, _ = evaluate(pictures, (), 4, 0, 2, Settings(device="cpu"), low=low)
+    assert {score.picture for score in paired.scores} == {"a.png"}
+    assert any("b.png is left out: shifted" in note for note in paired.notes)

@@ -95,13 +95,20 @@ class Feed:
         rng = rng_of("patches", recipe.seed, step, slot, rewinds)
         crops = [self._crop(rng, recipe) for _ in range(recipe.batch)]
         clean = _tensor([high for high, _ in crops], self._device)
-        if self._damage is None:
-            return Batch(_tensor([low for _, low in crops if low is not None], self._device), clean)
-        damages = [GENERIC if rng.random() < recipe.generic else self._damage for _ in crops]
-        if recipe.pool:  # one path of resizes a micro-batch
-            damages = [damages[0]] * len(crops)
-        draws = [damage.draw(int(rng.integers(2**48))) for damage in damages]
-        return Batch(degrade_batch(clean, shared(draws) if recipe.pool else draws, self._run.scale), clean)
+        generic = [rng.random() < recipe.generic for _ in crops]
+        if self._damage is not None:
+            damages = [GENERIC if other else self._damage for other in generic]
+            return Batch(self._degraded(clean, damages, rng), clean)
+        low = _tensor([low for _, low in crops if low is not None], self._device)
+        others = [n for n, other in enumerate(generic) if other]
+        if others:
+            low[others] = self._degraded(clean[others], [GENERIC] * len(others), rng)
+        return Batch(low, clean)
+
+    def _degraded(self, clean: torch.Tensor, damages: list[Damage], rng: np.random.Generator) -> torch.Tensor:
+        pooled = bool(self._run.recipe.pool)  # then one path of resizes a micro-batch
+        draws = [(damages[0] if pooled else damage).draw(int(rng.integers(2**48))) for damage in damages]
+        return degrade_batch(clean, shared(draws) if pooled else draws, self._run.scale)
 
     def _crop(self, rng: np.random.Generator, recipe: Recipe) -> tuple[Pixels, Pixels | None]:
         """Cut a patch at a random place, mirrored and turned at random, and its degraded partner where there are pairs."""

@@ -12,6 +12,7 @@ import msgspec
 
 from contract.errors import BadInput, PermanentError, UsageError
 from training.degrade import film, picture
+from training.degrade.damage_file import Damage, read_damage
 from training.degrade.draw import Draw, draw
 
 
@@ -25,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def degrade_file(source: Path, out: Path, seed: int, order: int, scale: float) -> Entry:
+def degrade_file(source: Path, out: Path, seed: int, damage: Damage, scale: float) -> Entry:
     """Degrade one image or film into the folder `out`; raise BadInput when it is neither.
 
     Every image, and every shot of a film, has its own seed, which is derived from `seed` and the file's name.
@@ -33,12 +34,12 @@ def degrade_file(source: Path, out: Path, seed: int, order: int, scale: float) -
     suffix = source.suffix.lower()
     if suffix in picture.SUFFIXES:
         copy = out / f"{source.stem}.png"
-        drawn = draw(_seed(seed, source.name, 0), order)
+        drawn = damage.draw(_seed(seed, source.name, 0))
         notes = picture.degrade_picture(source, copy, drawn, scale)
         return Entry(source.name, copy.name, scale, (drawn,), notes)
     if suffix in film.SUFFIXES:
         copy = out / f"{source.stem}.mp4"
-        draws, left = film.degrade_film(source, copy, lambda n: draw(_seed(seed, source.name, n), order), scale)
+        draws, left = film.degrade_film(source, copy, lambda n: damage.draw(_seed(seed, source.name, n)), scale)
         return Entry(source.name, copy.name, scale, tuple(draws), tuple(left))
     raise BadInput(
         f"{source.name} is neither an image ({', '.join(picture.SUFFIXES)}) nor a film ({', '.join(film.SUFFIXES)}); "
@@ -50,7 +51,7 @@ _COPIES = (".png", ".mp4")
 """Formats of copies: an OUT with one of these suffixes is the copy itself."""
 
 
-def degrade_to(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> Entry:
+def degrade_to(sources: tuple[Path, ...], out: Path, seed: int, damage: Damage, scale: float) -> Entry:
     """Degrade the only source into the file `out`, with its draw in OUT.json beside it; raise UsageError unless they fit."""
     if len(sources) != 1 or not sources[0].is_file():
         raise UsageError(f"{out} is one file, so it takes one source that is a file; name a folder for several.")
@@ -59,11 +60,16 @@ def degrade_to(sources: tuple[Path, ...], out: Path, seed: int, order: int, scal
         raise UsageError(f"the copy of {sources[0].name} is a {wanted} file; name it {out.with_suffix(wanted).name}.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".degrade-") as folder:
-        made = degrade_file(sources[0], Path(folder), seed, order, scale)
+        made = degrade_file(sources[0], Path(folder), seed, damage, scale)
         (Path(folder) / made.copy).replace(out)
     entry = msgspec.structs.replace(made, copy=out.name)
     out.with_name(out.name + ".json").write_bytes(msgspec.json.format(msgspec.json.encode([entry]), indent=1) + b"\n")
     return entry
+
+
+def paper(order: int) -> Damage:
+    """Return the paper's damage in one pass or two."""
+    return Damage(order=2 if order == 2 else 1)
 
 
 def _seed(seed: int, name: str, shot: int) -> int:
@@ -83,15 +89,19 @@ def _seed(seed: int, name: str, shot: int) -> int:
 )
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal copies.")
 @click.option("--order", default=2, show_default=True, help="1: one pass; 2: the paper's two passes and sinc filter.")
+@click.option(
+    "--damage", "file", type=click.Path(path_type=Path), help="Damage file to draw from, instead of the paper's."
+)
 @click.option("-s", "--scale", default=4.0, show_default=True, help="Factor by which the copies are smaller.")
-def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> None:
+def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, file: Path | None, scale: float) -> None:
     """Degrade clean images and films as in the Real-ESRGAN paper, and record every draw in OUT/draws.json."""
     try:
+        damage = read_damage(file) if file else None
         if out.suffix.lower() in _COPIES and not out.is_dir():
-            entries, failed = [degrade_to(sources, out, seed, order, scale)], list[str]()
+            entries, failed = [degrade_to(sources, out, seed, damage or paper(order), scale)], list[str]()
             out = out.parent
         else:
-            entries, failed = run(sources, out, seed, order, scale)
+            entries, failed = run(sources, out, seed, order, scale, damage)
     except PermanentError as error:
         click.echo(f"respool degrade: {error}", err=True)
         sys.exit(2)
@@ -104,9 +114,15 @@ def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: flo
     sys.exit(1 if failed else 0)
 
 
-def run(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float) -> tuple[list[Entry], list[str]]:
-    """Degrade every source (folders recursively, by name); return the entries written and the reasons of failures."""
+def run(
+    sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: float, damage: Damage | None = None
+) -> tuple[list[Entry], list[str]]:
+    """Degrade every source (folders recursively, by name); return the entries written and the reasons of failures.
+
+    `damage` is drawn from, by default the paper's of that order.
+    """
     draw(seed, order)
+    damage = damage or paper(order)
     files: list[Path] = []
     for source in sources:
         if not source.exists():
@@ -124,7 +140,7 @@ def run(sources: tuple[Path, ...], out: Path, seed: int, order: int, scale: floa
     entries, failed = [], []
     for file in files:
         try:
-            entries.append(degrade_file(file, out, seed, order, scale))
+            entries.append(degrade_file(file, out, seed, damage, scale))
         except BadInput as error:
             failed.append(str(error))
     (out / "draws.json").write_bytes(msgspec.json.format(msgspec.json.encode(entries), indent=1) + b"\n")

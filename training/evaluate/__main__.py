@@ -14,8 +14,10 @@ import numpy as np
 
 from contract.errors import BadInput, PermanentError, UsageError
 from contract.settings import Settings, load
-from training.degrade import Draw, degrade, draw
+from training.data.registration import register
+from training.degrade import Draw, degrade
 from training.degrade.apply import SMALLEST
+from training.degrade.damage_file import Damage, read_damage
 from training.degrade.picture import SUFFIXES, read_picture
 from training.evaluate import metrics
 from training.evaluate.methods import AT_HAND, BASELINES, method
@@ -47,20 +49,32 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def evaluate(
-    pictures: list[Path], models: tuple[str, ...], scale: int, seed: int, order: int, settings: Settings
+    pictures: list[Path],
+    models: tuple[str, ...],
+    scale: int,
+    seed: int,
+    order: int,
+    settings: Settings,
+    damage: Damage | None = None,
+    low: Path | None = None,
 ) -> tuple[Report, Pixels]:
     """Measure `models` and the baselines on degraded copies of `pictures`; return the report and the contact sheet.
 
-    Image n is degraded with seed `seed` + n. Raises UsageError for a scale outside 1 .. 8, BadInput for
+    Image n is degraded with seed `seed` + n, by `damage` where given; with `low`, its partner in that folder is its degraded copy. Raises UsageError for a scale outside 1 .. 8, BadInput for
     an image that cannot be read or is too small, WeightsError for models that are not available.
     """
     if not 1 <= scale <= 8:
         raise UsageError(f"scale is {scale}; give an integer factor from 1 to 8.")
     perceptual, missing = metrics.lpips()
     notes = [missing] if missing else []
-    clean = {path.name: _whole(read_picture(path), scale, path.name) for path in pictures}
-    draws = {name: draw(seed + n, order) for n, name in enumerate(clean)}
-    worse = {name: degrade(pixels, draws[name], scale) for name, pixels in clean.items()}
+    if low is not None:
+        clean, worse = _pairs(pictures, low, scale, notes)
+        draws = {}
+    else:
+        clean = {path.name: _whole(read_picture(path), scale, path.name) for path in pictures}
+        own = damage or Damage(order=2 if order == 2 else 1)
+        draws = {name: own.draw(seed + n) for n, name in enumerate(clean)}
+        worse = {name: degrade(pixels, draws[name], scale) for name, pixels in clean.items()}
     shown: dict[str, list[tuple[str, Pixels]]] = {name: [] for name in clean}
     scores = []
     for wanted in dict.fromkeys((*BASELINES, *models)):
@@ -83,6 +97,30 @@ def evaluate(
             )
     rows = [(picture, [*results, ("clean", clean[picture])]) for picture, results in shown.items()]
     return Report(scale, order, seed, draws, scores, notes), sheet(rows)
+
+
+def _pairs(
+    pictures: list[Path], low: Path, scale: int, notes: list[str]
+) -> tuple[dict[str, Pixels], dict[str, Pixels]]:
+    """Read the pairs that fit together; what does not is noted. Raises BadInput when none does."""
+    partners = {path.stem: path for path in sorted(low.rglob("*")) if path.suffix.lower() in SUFFIXES}
+    clean: dict[str, Pixels] = {}
+    worse: dict[str, Pixels] = {}
+    for path in pictures:
+        try:
+            if path.stem not in partners:
+                raise BadInput(f"no partner of the name {path.stem!r} in {low}.")
+            high, degraded = read_picture(path), read_picture(partners[path.stem])
+            register(degraded, high, scale)
+        except BadInput as error:
+            notes.append(f"{path.name} is left out: {error}")
+            continue
+        rows, columns = (min(a, b // scale) for a, b in zip(degraded.shape[:2], high.shape[:2], strict=True))
+        worse[path.name] = np.ascontiguousarray(degraded[:rows, :columns])
+        clean[path.name] = np.ascontiguousarray(high[: rows * scale, : columns * scale])
+    if not clean:
+        raise BadInput(f"none of {len(pictures)} pairs fit together: {notes[-1] if notes else 'no pictures'}")
+    return clean, worse
 
 
 def _whole(pixels: Pixels, scale: int, name: str) -> Pixels:
@@ -140,7 +178,7 @@ def _found(sources: tuple[Path, ...]) -> list[Path]:
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to."
 )
@@ -150,10 +188,25 @@ def _found(sources: tuple[Path, ...]) -> list[Path]:
 @click.option("-s", "--scale", default=4, show_default=True, help="Factor by which the degraded copies are smaller.")
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal copies.")
 @click.option("--order", default=2, show_default=True, help="1: one pass of degradation; 2: the paper's two passes.")
-def main(sources: tuple[Path, ...], out: Path, models: tuple[str, ...], scale: int, seed: int, order: int) -> None:
+@click.option("--damage", type=click.Path(path_type=Path), help="Damage file to draw from, instead of the paper's.")
+@click.option("--pairs", nargs=2, type=click.Path(path_type=Path), help="Folders with degraded and clean pictures.")
+def main(
+    sources: tuple[Path, ...],
+    out: Path,
+    models: tuple[str, ...],
+    scale: int,
+    seed: int,
+    order: int,
+    damage: Path | None,
+    pairs: tuple[Path, Path] | None,
+) -> None:
     """Measure generators on degraded copies of clean images, with bicubic and Lanczos as baselines."""
     try:
-        report, page = evaluate(_found(sources), models, scale, seed, order, load())
+        if bool(sources) == bool(pairs) or (pairs and damage):
+            raise UsageError("name clean images, with --damage where wanted, or give --pairs LOW HIGH.")
+        low, found = (pairs[0], _found((pairs[1],))) if pairs else (None, _found(sources))
+        own = read_damage(damage) if damage else None
+        report, page = evaluate(found, models, scale, seed, order, load(), own, low)
         out.mkdir(parents=True, exist_ok=True)
     except PermanentError as error:
         click.echo(f"respool evaluate: {error}", err=True)
