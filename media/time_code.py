@@ -15,6 +15,9 @@ DV_SEQUENCE, DV_BLOCK = 12000, 80
 """Bytes of a DIF sequence and of a DIF block."""
 TOLERANCE = 2
 """Frames by which time code may differ from the film's times before it counts as broken (rounded times, telecine)."""
+FIRST_YEAR, FIRST_LATE_YEAR = 90, 70
+"""Two digits of the first year that a DV camera can have set, and of the first that is of the 20th century: cameras whose
+clock is not set count from 1970 or 1980."""
 PAUSE_S = 3
 """Seconds between recording times beyond which the camera was stopped."""
 
@@ -98,11 +101,13 @@ def _dv(data: bytes) -> Stamp | None:
 
 
 def _date(pack: bytes, clock: TimeCode) -> datetime.datetime | None:
-    """Return the recording time, which knows no time zone; None where it is not set (all bits are one)."""
+    """Return the recording time, which knows no time zone; None where it is not set."""
     year = _bcd(pack[3], 15)
+    if year > 99 or FIRST_LATE_YEAR <= year < FIRST_YEAR:
+        return None
     try:
         return datetime.datetime(  # noqa: DTZ001 - a camera's clock
-            (2000 if year < 75 else 1900) + year, _bcd(pack[2], 1), _bcd(pack[1], 3),
+            (2000 if year < FIRST_LATE_YEAR else 1900) + year, _bcd(pack[2], 1), _bcd(pack[1], 3),
             clock.hours, clock.minutes, clock.seconds,
         )  # fmt: skip
     except ValueError:

@@ -127,7 +127,7 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
                 break
             if packet.size and packet.stream_index in found and not hidden_sound(packet):
                 track = found[packet.stream_index]
-                track.crcs.append(zlib.crc32(bytes(packet)))
+                track.crcs.append(zlib.crc32(_without_adts(track.codec, bytes(packet))))
                 track.times.append(
                     None if packet.pts is None or packet.time_base is None else packet.pts * packet.time_base
                 )
@@ -153,6 +153,13 @@ def tracks(data: bytes) -> tuple[list[Track], dict[str, object]]:
             "rotation": _rotation(data),
         }
     return list(found.values()), facts
+
+
+def _without_adts(codec: str, data: bytes) -> bytes:
+    """Return an AAC frame without the header that transport streams add and other containers take off."""
+    if codec != "aac" or len(data) < 7 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0:
+        return data
+    return data[7 if data[1] & 1 else 9 :]
 
 
 def _rotation(data: bytes) -> int:
@@ -207,7 +214,7 @@ def compare(source: bytes, result: bytes, lossless: bool, codec: str = "ffv1", j
             track.times.clear()
     else:
         verdict.timing, late = _times(before, after, str(new["format"]), verdict.problems)
-    _streams(others, copies, late, str(new["format"]).startswith("mov"), verdict)
+    _streams(others, copies, late, str(new["format"]).startswith(("mov", "mpegts")), verdict)
     for name in ("chapters", "sar", "colour", "fields", "language", "disposition", "rotation"):
         if not _alike(name, facts[name], new[name]):
             verdict.problems.append(f"{name} was {facts[name]} and is {new[name]}")
@@ -289,7 +296,9 @@ def _streams(old: list[Track], new: list[Track], late: Fraction, first_is_defaul
             )
         if a.language != b.language and a.language != "und":
             verdict.problems.append(f"stream {i} was {a.language} and is {b.language}")
-        ignored = 1 if first_is_default else 0  # mp4 and mov call the first track of a kind the default
+        ignored = (
+            1 if first_is_default else 0
+        )  # mp4 and mov call the first track of a kind the default, transport streams none
         if a.disposition & ~ignored != b.disposition & ~ignored:
             verdict.problems.append(f"stream {i} had disposition {a.disposition} and has {b.disposition}")
         pairs = [(x, y - late) for x, y in zip(a.times, b.times, strict=False) if x is not None and y is not None]

@@ -13,8 +13,9 @@ from testkit.materials.recipe import H264, Material, film, x264, x265
 from testkit.materials.write import Film, write
 
 CABAC = replace(H264, frames=36)
+CAVLC = replace(H264, frames=36, seed=2, options=x264(cabac=0, ref=2, **{"8x8dct": 0}))
 PLAIN = replace(H264, frames=36, options=x264(6, bframes=0))
-CAVLC = replace(H264, frames=36, seed=2, options=x264(6, bframes=0, cabac=0, ref=1, **{"8x8dct": 0}))
+PLAIN_CAVLC = replace(H264, frames=36, seed=2, options=x264(6, bframes=0, cabac=0, ref=1, **{"8x8dct": 0}))
 HEVC = Film("mp4", "libx265", x265(), frames=36)
 HEVC_OTHER = replace(HEVC, seed=2, options=x265(ctu=16, ref=1, sao=0, **{"max-tu-size": 16}))
 MPEG4 = Film("m4v", "mpeg4", {"g": "6", "bf": "0"}, frames=36)
@@ -94,7 +95,7 @@ HEADERS: tuple[Material, ...] = (
         lambda: joined_flv(write(replace(CABAC, format="flv")), write(replace(CAVLC, format="flv"))),
     ),
     Material("h264-parameter-sets-once", "h264", lambda: sets_once(CABAC, CAVLC, h264_set, 2)),
-    Material("h264-parameter-sets-once-ts", "ts", lambda: timed(sets_once(PLAIN, CAVLC, h264_set, 2), "mpegts")),
+    Material("h264-parameter-sets-once-ts", "ts", lambda: timed(sets_once(PLAIN, PLAIN_CAVLC, h264_set, 2), "mpegts")),
     Material("hevc-parameter-sets-once", "hevc", lambda: sets_once(HEVC, HEVC_OTHER, hevc_set, 3)),
     Material("mpeg4-headers-once", "avi", volumes_once),
     Material("mpeg2-sequence-headers-once", "m2v", sequences_once),

@@ -47,7 +47,7 @@ def joined_mp4(first: bytes, second: bytes) -> bytes:
     counts = [len(sizes) for _, sizes in payloads]
     merged = [
         (b"stsd", b"\0\0\0\0\0\0\0\2" + tables[0][b"stsd"][8:] + tables[1][b"stsd"][8:]),
-        *[(kind, _appended(tables, kind)) for kind in (b"stts", b"ctts") if kind in tables[0]],
+        *[(k, _appended(tables, k, counts)) for k in (b"stts", b"ctts") if any(k in t for t in tables)],
         (b"stss", _keys(tables, counts)),
         (b"stsz", struct.pack(">III", 0, 0, sum(counts)) + b"".join(s for _, sizes in payloads for s in sizes)),
         (b"stsc", struct.pack(">II6I", 0, 2, 1, counts[0], 1, 2, counts[1], 2)),
@@ -67,9 +67,11 @@ def _samples(data: bytes) -> tuple[bytes, list[bytes]]:
     return b"".join(packets), [len(p).to_bytes(4, "big") for p in packets]
 
 
-def _appended(tables: list[dict[bytes, bytes]], kind: bytes) -> bytes:
-    counts = sum(int.from_bytes(t[kind][4:8], "big") for t in tables)
-    return tables[0][kind][:4] + counts.to_bytes(4, "big") + b"".join(t[kind][8:] for t in tables)
+def _appended(tables: list[dict[bytes, bytes]], kind: bytes, counts: list[int]) -> bytes:
+    """Both files' entries; a file without any has one for all its samples that says nothing."""
+    entries = [t[kind][8:] if kind in t else struct.pack(">II", n, 0) for t, n in zip(tables, counts, strict=True)]
+    head = next(t[kind][:4] for t in tables if kind in t)
+    return head + (sum(map(len, entries)) // 8).to_bytes(4, "big") + b"".join(entries)
 
 
 def _keys(tables: list[dict[bytes, bytes]], counts: list[int]) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.time_code import TimeCode, runs
+from media.time_code import TimeCode, runs, stamp_of
 
 
 @given(st.integers(0, 24 * 3600 * 24 - 1), st.sampled_from([24, 25, 30, 50, 60]))
@@ -40,3 +40,17 @@ def test_breaks_are_found(rate: int, fps: float) -> None:
 def test_code_that_stands_still_tells_nothing() -> None:
     """Encoders write 00:00:00:00 into every group of pictures; that is no break at each."""
     assert not runs([(n, n / 25, TimeCode(0, 0, 0, 0)) for n in range(0, 300, 12)])
+
+
+@pytest.mark.parametrize(
+    ("year", "recorded"), [(0x99, 1999), (0x05, 2005), (0x90, 1990), (0x70, None), (0x80, None), (0xFF, None)]
+)
+def test_a_camera_s_year_has_two_digits(year: int, recorded: int | None) -> None:
+    """Years before 1990 mean that the clock was not set; the others fall between 1990 and 2069."""
+    block = bytearray(80 * 3)
+    block[80] = 0x20
+    for place, pack in ((86, bytes((0x62, 0xFF, 0x04, 0x05, year))), (94, bytes((0x63, 0, 0, 0, 0)))):
+        block[place : place + 5] = pack
+    stamp = stamp_of("dvvideo", bytes(block) + bytes(240))
+    found = stamp.recorded.year if stamp and stamp.recorded else None
+    assert found == recorded
