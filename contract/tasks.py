@@ -19,8 +19,8 @@ QUEUE = "respool"
 ENHANCE = "respool.enhance"
 
 
-class Ring(Struct, frozen=True, forbid_unknown_fields=True):
-    """The only message: chunk `chunk` of job `job` may be worked on. Everything else is looked up in S3.
+class ChunkMessage(Struct, frozen=True, forbid_unknown_fields=True):
+    """The only message: chunk `chunk` of job `job` waits for a worker. Workers read everything else from S3.
 
     `version` is the plan's, so that the receiver knows whether it can read the plan.
     """
@@ -39,13 +39,13 @@ def queue(version: int) -> str:
     return QUEUE if version == 1 else f"{QUEUE}.{version}"
 
 
-def to_message(ring: Ring) -> dict[str, object]:
+def to_message(chunk: ChunkMessage) -> dict[str, object]:
     """Return the message's body as plain values for Celery."""
-    message: dict[str, object] = msgspec.to_builtins(ring)
+    message: dict[str, object] = msgspec.to_builtins(chunk)
     return message
 
 
-def from_message(message: object) -> Ring:
+def from_message(message: object) -> ChunkMessage:
     """Read a message from an untrusted sender.
 
     Raises:
@@ -53,7 +53,7 @@ def from_message(message: object) -> Ring:
         UsageError: it is not a message of Respool.
     """
     try:
-        return msgspec.convert(message, Ring)
+        return msgspec.convert(message, ChunkMessage)
     except msgspec.ValidationError as error:
         try:
             found = msgspec.convert(message, _Versioned).version

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.reliability import witness
+from benchmarks.reliability import observations
 from benchmarks.reliability.score import Score, folder
 from contract.programs import Program, command_line
 from testkit.clips import make_film
@@ -29,8 +29,8 @@ def doubled(count: int, seed: int) -> Score:
             with rig(place, workers=3, fault="twice-0.5") as r:
                 job = r.submit(film)
                 score.judge(r, job, film, place, 1)
-                more, rings, seconds, all_seconds = witness.surplus(place)
-                computed, surplus, cost, whole = computed + more, surplus + rings, cost + seconds, whole + all_seconds
+                more, extra, seconds, all_seconds = observations.surplus(place)
+                computed, surplus, cost, whole = computed + more, surplus + extra, cost + seconds, whole + all_seconds
     score.remarks.append(
         f"{surplus} messages too many cost {cost:.2f} s of {whole:.0f} s at work: {100 * cost / whole:.2f}% extra; "
         f"{computed} chunks computed twice"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from benchmarks.reliability import witness
+from benchmarks.reliability import observations
 from benchmarks.reliability.score import Score, batches, folder
 from testkit.clips import make_film
 from testkit.cluster import Rig, rig, through, until
@@ -61,7 +61,7 @@ def hurt_in_mid_job(fault: str, count: int, hurt: Hurt, seed: int) -> Score:
                     until(partial(_more_settled, r, job, before), 120, "")
                     score.recoveries.append(time.monotonic() - began)
                 score.judge(r, job, film, place, batch)
-                again += witness.repeated(place, committed, since)
+                again += observations.repeated(place, committed, since)
     score.remarks.append(f"{again} committed chunks computed again")
     return score
 
@@ -118,7 +118,7 @@ def everything(count: int, seed: int) -> Score:
                 r.wait_done(job, len(committed) + 1)
                 score.recoveries.append(time.monotonic() - began)
                 score.judge(r, job, film, place, 1)
-                again += witness.repeated(place, committed, since)
+                again += observations.repeated(place, committed, since)
     score.remarks.append(f"{again} committed chunks computed again, {flying} were in flight")
     return score
 

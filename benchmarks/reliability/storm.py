@@ -14,7 +14,7 @@ import time
 
 from benchmarks.reliability.score import Score, folder
 from benchmarks.reliability.servers import flush, killer
-from orchestrator.service.publisher import Announcer
+from orchestrator.service.publisher import Publisher
 from testkit.clips import make_film
 from testkit.cluster import Rig, rig, through, until
 from testkit.faulty_s3 import Proxy
@@ -38,10 +38,10 @@ def terminate(r: Rig, _job: str, rng: random.Random) -> None:
 
 def duplicate(r: Rig, job: str, _rng: random.Random) -> None:
     """Publish every chunk of the job again."""
-    plan, announcer = r.records.plan(job), Announcer(r.settings)
+    plan, publisher = r.records.plan(job), Publisher(r.settings)
     assert plan is not None
     for chunk in plan.chunks:
-        announcer.ring(job, chunk.n, chunk.label)
+        publisher.publish(job, chunk.n, chunk.label)
 
 
 def storm(seed: int, seconds: float) -> Score:

@@ -81,8 +81,8 @@ def work(settings: Settings, name: str, seconds: tuple[float, float], churn: flo
                 while True:
                     message = queue.get(block=True)
                     message.ack()
-                    ring = tasks.from_message(message.payload[0][0])
-                    worker.work(ring.job, ring.chunk)
+                    chunk = tasks.from_message(message.payload[0][0])
+                    worker.work(chunk.job, chunk.chunk)
             except Vanished:
                 worker.heartbeat._ended = True
             except OperationalError:

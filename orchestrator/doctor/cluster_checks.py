@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from contract.errors import IntegrityError, RespoolError
 from contract.settings import Settings
-from orchestrator.service.publisher import Announcer
+from orchestrator.service.publisher import Publisher
 from stores import addresses
 from stores.ledger import Ledger
 from stores.storage import Storage
@@ -183,7 +183,7 @@ def _promises(storage: Storage, key: str) -> Finding:
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:
-    waiting = Announcer(settings).waiting()
+    waiting = Publisher(settings).waiting()
     kind = settings.broker.partition("://")[0]
     yield Finding("broker", "ok", f"{kind}, {waiting} messages wait")
 

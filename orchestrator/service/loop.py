@@ -34,7 +34,7 @@ from orchestrator.service import rebuild
 from orchestrator.service.fair_share import Claimant, ahead, share
 from orchestrator.service.job_views import LOOK_AGAIN_S, JobViews
 from orchestrator.service.metrics import registry
-from orchestrator.service.publisher import Announcer
+from orchestrator.service.publisher import Publisher
 from stores import commits
 from stores.ledger import Ledger
 from stores.metrics_server import Heartbeat, served
@@ -66,7 +66,7 @@ class Service:
         self._storage = Storage(settings)
         self._ledger = Ledger(settings)
         self._records = Records(self._storage)
-        self._announcer = Announcer(settings)
+        self._publisher = Publisher(settings)
         self._confined = Confined(settings)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="act")
         self._acts: dict[str, Future[None]] = {}
@@ -264,7 +264,7 @@ class Service:
     def _reconcile(self, job: str) -> None:
         if job not in self._plans:
             return  # paused before it was planned
-        queued = self._announcer.waiting(self._plans[job].version)
+        queued = self._publisher.waiting(self._plans[job].version)
         patience = self._settings.resend_s if queued else _LOST_MESSAGE_S
         exhausted, again = self._ledger.reconcile(job, patience)
         for chunk in again:
@@ -300,7 +300,7 @@ class Service:
         places = ahead(self._fit_workers(), running, pace, self._settings.window) - announced
         for job, count in share(claimants, max(0, places)).items():
             for chunk in self._ledger.dispatch(job, count):
-                self._announcer.ring(job, chunk, self._plans[job].chunks[chunk].label, version)
+                self._publisher.publish(job, chunk, self._plans[job].chunks[chunk].label, version)
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:

@@ -9,11 +9,11 @@ from contract import tasks
 from contract.documents import VERSION, Version
 from contract.errors import Unreachable
 from contract.settings import Settings
-from contract.tasks import Ring
+from contract.tasks import ChunkMessage
 from stores import addresses
 
 
-class Announcer:
+class Publisher:
     """Publisher of chunks to one broker. Not thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
@@ -30,12 +30,12 @@ class Announcer:
             task_publish_retry=False,
         )
 
-    def ring(self, job: str, chunk: int, label: str, version: Version = VERSION) -> None:
+    def publish(self, job: str, chunk: int, label: str, version: Version = VERSION) -> None:
         """Publish a chunk of a plan of `version` to workers that read it; Flower shows `label`.
 
         Raises Unreachable when the broker does not answer.
         """
-        message = tasks.to_message(Ring(job, chunk, version))
+        message = tasks.to_message(ChunkMessage(job, chunk, version))
         try:
             self._app.send_task(tasks.ENHANCE, args=[message], queue=self._queues[version], argsrepr=label)
         except (OperationalError, KombuError, OSError) as error:

@@ -6,7 +6,8 @@ longer, `storm-0.3` does so with jumping clocks and full disks, `twice-0.5` with
 makes a process the next version of Respool: its messages and documents are of version 3, with a field that version 2 has
 not, and it reads both. `armed-0.5` hurts a worker whenever <folder>/arm says how and where, such as "term storing".
 
-Workers also note in <folder>/starts and <folder>/rings what they computed and heard (benchmarks/reliability/witness.py).
+Workers also note in <folder>/starts and <folder>/messages the computations that they began and the messages that they
+took (benchmarks/reliability/observations.py).
 """
 
 from __future__ import annotations
@@ -78,14 +79,14 @@ def _wrap(owner: Any, method: str, before: Any = None, after: Any = None) -> Non
     setattr(owner, method, wrapped)
 
 
-def _witness_messages(worker: Any) -> None:
-    """Note each message with what became of it."""
+def _observe_messages(worker: Any) -> None:
+    """Note each message with its outcome."""
     work = worker.work
 
     def timed(self: Any, job: str, chunk: int) -> Any:
         began = time.monotonic()
         verdict = work(self, job, chunk)
-        _note("rings", chunk, verdict, time.monotonic() - began)
+        _note("messages", chunk, verdict, time.monotonic() - began)
         return verdict
 
     worker.work = timed
@@ -140,7 +141,7 @@ def _die_at(ending: str) -> Any:
 def _patch_worker(module: ModuleType, name: str) -> None:
     """Faults between the claim of a chunk and its end."""
     worker = module.Worker
-    _witness_messages(worker)
+    _observe_messages(worker)
     if name == "after-upload":
         _wrap(worker, "_commit", before=_die_once)
     elif name == "after-commit":
@@ -196,12 +197,12 @@ def _patch_film(module: ModuleType, name: str) -> None:
 def _patch_service(module: ModuleType, name: str) -> None:
     """Faults of the orchestrator itself."""
     if name == "in-dispatch":
-        _wrap(module.Announcer, "ring", before=_die_once)
+        _wrap(module.Publisher, "publish", before=_die_once)
     elif name == "before-assembly":
         _wrap(module.Service, "_assemble", before=_die_once)
     elif name.startswith("twice-"):
-        ring = module.Announcer.ring
-        _wrap(module.Announcer, "ring", after=ring)
+        publish = module.Publisher.publish
+        _wrap(module.Publisher, "publish", after=publish)
 
 
 def _patch_storage(module: ModuleType, name: str) -> None:

@@ -28,7 +28,7 @@ from contract.settings import Settings
 from contract.tasks import QUEUE
 from orchestrator.jobs.client import Jobs
 from orchestrator.local.servers import free_ports, redis
-from orchestrator.service.publisher import Announcer
+from orchestrator.service.publisher import Publisher
 from orchestrator.submission.submit import submit
 from stores.addresses import parse
 from stores.ledger import Ledger
@@ -168,7 +168,7 @@ def test_a_certificate_nobody_vouches_for_is_refused(secure: Settings) -> None:
         with pytest.raises(Unreachable):
             Ledger(wrong).ping()
         with pytest.raises(Unreachable) as refused:
-            Announcer(wrong).waiting()
+            Publisher(wrong).waiting()
         assert str(parse(url).password) not in str(refused.value)
 
 
@@ -202,17 +202,17 @@ def test_the_ledger_follows_the_sentinels_to_a_new_master(settings: Settings, tm
         with Redis(port=port, decode_responses=True) as client:
             until(lambda: _answers(port) and client.sentinel_master("archive")["num-slaves"] == 1, "the sentinel")
         watched = replace(settings, redis_url=f"sentinel://:pw@127.0.0.1:{port}/archive/0", broker_url="")
-        ledger, announcer = Ledger(watched), Announcer(watched)
+        ledger, publisher = Ledger(watched), Publisher(watched)
         ledger.announce_job("00000000000000aa")
-        announcer.ring("00000000000000aa", 0, "label")
-        assert announcer.waiting() == 1
+        publisher.publish("00000000000000aa", 0, "label")
+        assert publisher.waiting() == 1
         with Redis(port=one.port, password="pw") as client:
             client.wait(1, 5000)
         os.killpg(master.pid, signal.SIGKILL)
 
         def back() -> bool:
             with suppress(Unreachable):
-                return ledger.submitted() == {"00000000000000aa"} and announcer.waiting() == 1
+                return ledger.submitted() == {"00000000000000aa"} and publisher.waiting() == 1
             return False
 
         until(back, "the new master")
@@ -265,9 +265,9 @@ def test_a_job_runs_over_rabbitmq(settings: Settings, rabbit: str, tmp_path: Pat
 
 def test_messages_wait_in_a_quorum_queue(settings: Settings, rabbit: str) -> None:
     """Published messages are counted before a worker takes them, in a queue that survives the loss of a broker."""
-    announcer = Announcer(replace(settings, broker_url=rabbit))
-    before = announcer.waiting()
-    announcer.ring("00000000000000aa", 0, "label")
-    until(lambda: announcer.waiting() == before + 1, "the message")
+    publisher = Publisher(replace(settings, broker_url=rabbit))
+    before = publisher.waiting()
+    publisher.publish("00000000000000aa", 0, "label")
+    until(lambda: publisher.waiting() == before + 1, "the message")
     with Connection(rabbit) as connection, pytest.raises(PreconditionFailed, match="x-queue-type"):
         Queue(QUEUE, channel=connection.default_channel).declare()

@@ -12,7 +12,7 @@ from redis import Redis
 
 from contract import keys
 from contract.job import Control
-from orchestrator.service.publisher import Announcer
+from orchestrator.service.publisher import Publisher
 from testkit import cluster as rigs
 from testkit.cluster import Rig, rig, until
 from testkit.faulty_s3 import Proxy
@@ -111,9 +111,9 @@ def test_every_message_twice(film: Path, folder: Path) -> None:
     with rig(folder, workers=2) as r:
         job = r.submit(film)
         plan = until(lambda: r.records.plan(job), 60, "a plan")
-        announcer = Announcer(r.settings)
+        publisher = Publisher(r.settings)
         for chunk in plan.chunks * 2:
-            announcer.ring(job, chunk.n, chunk.label)
+            publisher.publish(job, chunk.n, chunk.label)
         check(r, job, film, folder)
         assert r.attempts(job) == len(plan.chunks)
 

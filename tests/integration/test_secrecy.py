@@ -164,10 +164,10 @@ def test_forged_messages_in_the_broker_do_no_harm(watched: Cluster, tmp_path: Pa
         pickled = pickle.dumps([[Bomb(tmp_path / "exploded")], {}, {}])
         send(pickled, "pickle", content_type="application/x-python-serialize", content_encoding="binary")
         send("{not json", "broken", content_type="application/json", content_encoding="utf-8")
-        ring = {"job": "0" * 16, "chunk": 0, "version": 1}
+        message = {"job": "0" * 16, "chunk": 0, "version": 1}
         for n, believed in enumerate(({"timelimit": ["a", "b"]}, {"eta": "2999-01-01T00:00:00"}, {"expires": "never"})):
             send(
-                json.dumps([[ring], {}, {}]),
+                json.dumps([[message], {}, {}]),
                 f"believed-{n}",
                 headers=believed,
                 content_type="application/json",

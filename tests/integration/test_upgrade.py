@@ -18,7 +18,7 @@ from contract.documents import decode, encode, raw
 from contract.errors import Newer, UsageError
 from contract.job import Control, Done, Plan
 from contract.programs import Program, command_line
-from orchestrator.service.publisher import Announcer
+from orchestrator.service.publisher import Publisher
 from testkit import cluster as rigs
 from testkit.clips import fingerprint
 from testkit.cluster import FAULTS, Rig, rig, until
@@ -142,7 +142,7 @@ def test_a_rolling_upgrade_in_mid_job(servers: Rig, folder: Path) -> None:
 def test_work_for_newer_workers_is_left_to_them(servers: Rig, folder: Path) -> None:
     """A plan of the next version: old workers and orchestrators leave it untouched, do their own jobs, and new ones do it.
 
-    Old workers are rung for it all the same, by mistake: they say one sentence, claim nothing and count nothing.
+    Old workers get messages about it by mistake: they report one sentence, claim nothing and count nothing.
     """
     film, other = rigs.film(folder, 5 * CHUNKS), rigs.film(folder, 5 * CHUNKS + 5)
     with joining(servers, folder) as join:
@@ -153,7 +153,7 @@ def test_work_for_newer_workers_is_left_to_them(servers: Rig, folder: Path) -> N
         until(lambda: (c := servers.ledger.counts(job)) and c.waiting, _PATIENCE_S, "the first announcements")
         ahead.end()
         for chunk in range(3):
-            Announcer(servers.settings).ring(job, chunk, "by mistake")
+            Publisher(servers.settings).publish(job, chunk, "by mistake")
         beside, worker = join("orchestrator", "this"), join("worker", "this")
         own = servers.submit(other)
         assert servers.finish(own, _PATIENCE_S).state == "done"

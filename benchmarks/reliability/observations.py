@@ -31,7 +31,7 @@ def starts(folder: Path) -> list[Start]:
 
 def messages(folder: Path) -> list[Message]:
     """List every message that was worked on to its end so far."""
-    return [Message(int(chunk), verdict, float(s)) for chunk, verdict, s in _lines(folder / "rings")]
+    return [Message(int(chunk), verdict, float(s)) for chunk, verdict, s in _lines(folder / "messages")]
 
 
 def repeated(folder: Path, chunks: set[int], since: float) -> int:
