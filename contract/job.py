@@ -29,6 +29,9 @@ MaybeSha256 = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
 JobId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 Natural = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(pattern=r"^(?!(.*/)?\.{0,2}(/|\Z))[^\x00-\x1f\\]+\Z")]
+"""A relative path without empty, `.` or `..` parts, backslashes and control characters: names become paths on a user's
+disk, and documents come from a store that others can write to. `contract.keys.check_name` says the same in a sentence."""
 
 Kind = Literal["video", "image"]
 State = Literal["ingesting", "running", "paused", "assembling", "done", "failed", "cancelled"]
@@ -115,8 +118,8 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True):
 
     n: Natural
     kind: Kind
-    name: str
-    result: str
+    name: Name
+    result: Name
     sha256: Sha256
     size: Natural
     pixels: Natural = 0
@@ -310,7 +313,7 @@ class ResultFile(Struct, frozen=True, forbid_unknown_fields=True):
     """One finished file of the job."""
 
     item: Natural
-    name: str
+    name: Name
     key: str
     sha256: Sha256
     size: Natural

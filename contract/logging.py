@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from copy import copy
 from typing import Any
 
 import msgspec
 
+from contract.printable import printable
 from contract.settings import Settings
 
 FIELDS = ("job", "chunk", "attempt", "worker")
@@ -21,8 +23,10 @@ class _Utc(logging.Formatter):
 
 class _Text(_Utc):
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        event = copy(record)
+        event.msg, event.args = printable(record.getMessage()).replace("\n", "\\n"), ()
+        line = super().format(event)
+        fields = " ".join(f"{name}={printable(str(value))}" for name, value in _fields(record).items())
         return f"{line} {fields}" if fields else line
 
 
@@ -37,7 +41,7 @@ class _Json(_Utc):
         }
         if record.exc_info:
             body["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(body).decode()
+        return printable(msgspec.json.encode(body).decode())
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

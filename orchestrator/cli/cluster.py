@@ -6,6 +6,7 @@ import click
 
 from contract.settings import Settings
 from orchestrator.cli.common import command
+from orchestrator.cli.terminal import echo
 
 
 @command()
@@ -18,14 +19,14 @@ def up(settings: Settings, workers: int | None, flower: bool) -> None:
     running = attach(settings)
     with running or start(settings, workers, flower, keep=True) as cluster:
         if running:
-            click.echo(f"a cluster runs in {settings.state} already; `respool down` ends it.", err=True)
+            echo(f"a cluster runs in {settings.state} already; `respool down` ends it.", err=True)
         for process in cluster.processes:
-            click.echo(f"{process.role:<13} pid {process.pid}" + (f"  port {process.port}" if process.port else ""))
+            echo(f"{process.role:<13} pid {process.pid}" + (f"  port {process.port}" if process.port else ""))
         login = cluster.credentials
         if login.flower_url:
-            click.echo(f"Flower: {login.flower_url}  user {login.flower_user}  password {login.flower_password}")
+            echo(f"Flower: {login.flower_url}  user {login.flower_user}  password {login.flower_password}")
         elif flower:
-            click.echo("this cluster was started without Flower; end it with `respool down` first.", err=True)
+            echo("this cluster was started without Flower; end it with `respool down` first.", err=True)
 
 
 @command()
@@ -36,4 +37,4 @@ def down(settings: Settings) -> None:
     """
     from orchestrator.local import stop
 
-    click.echo("the cluster has ended." if stop(settings) else f"no cluster runs in {settings.state}.", err=True)
+    echo("the cluster has ended." if stop(settings) else f"no cluster runs in {settings.state}.", err=True)

@@ -6,6 +6,7 @@ import click
 
 from contract.settings import Settings
 from orchestrator.cli.common import command, connected
+from orchestrator.cli.terminal import echo
 
 
 @command()
@@ -55,4 +56,4 @@ def retry(settings: Settings, job: str) -> None:
 
     with connected(settings) as wired:
         chunks = Jobs(wired).retry(job)
-    click.echo(f"{chunks} chunks of job {job} will be done again.", err=True)
+    echo(f"{chunks} chunks of job {job} will be done again.", err=True)

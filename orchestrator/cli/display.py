@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-import click
+from contract.printable import printable
+from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -110,7 +111,7 @@ class Live:
 
     def say(self, sentence: str) -> None:
         """Print a sentence that stays on the screen."""
-        self._bar.console.print(sentence, markup=False, highlight=False)
+        self._bar.console.print(printable(sentence), markup=False, highlight=False)
 
 
 class Lines:
@@ -129,9 +130,9 @@ class Lines:
 
     def say(self, sentence: str) -> None:
         """Print a sentence that stays on the screen."""
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
 
     def _line(self, what: str, text: str, now: bool) -> None:
         if now or what != self._last or time.monotonic() - self._at > _LINE_EVERY_S:
-            click.echo(f"{what}: {text}", err=True)
+            echo(f"{what}: {text}", err=True)
             self._last, self._at = what, time.monotonic()

@@ -7,6 +7,7 @@ import click
 from contract.settings import Settings
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.terminal import echo
 
 
 @command()
@@ -23,9 +24,9 @@ def doctor(settings: Settings, as_json: bool) -> int:
 
     findings = examine(settings)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2))
+        echo(msgspec.json.format(msgspec.json.encode(findings), indent=2))
     else:
         width = max(len(finding.what) for finding in findings)
         for finding in findings:
-            click.echo(f"{finding.verdict:<5} {finding.what:<{width}}  {finding.detail}")
+            echo(f"{finding.verdict:<5} {finding.what:<{width}}  {finding.detail}")
     return Exit.FAILED if any(finding.verdict == "bad" for finding in findings) else Exit.DONE

@@ -12,6 +12,7 @@ from contract.errors import RespoolError, UsageError
 from contract.settings import Settings
 from orchestrator.cli.common import command, connected
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
     from orchestrator.provenance.verify import Finding
@@ -38,13 +39,13 @@ def verify(settings: Settings, paths: tuple[Path, ...], source: Path | None, as_
 
     findings = [finding for path in paths for finding in check(path, _recorded(settings), source)]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode([_facts(finding) for finding in findings]), indent=2))
+        echo(msgspec.json.format(msgspec.json.encode([_facts(finding) for finding in findings]), indent=2))
     else:
         for finding in findings:
             said = f"NOT VERIFIED: {finding.fault}" if finding.fault else f"verified by {finding.how}"
-            click.echo(f"{finding.path}: {said}")
+            echo(f"{finding.path}: {said}")
             if finding.made is not None and not finding.fault:
-                click.echo(f"  {finding.made.statement} Source {finding.made.source_sha256}.")
+                echo(f"  {finding.made.statement} Source {finding.made.source_sha256}.")
     return Exit.FAILED if any(finding.fault for finding in findings) else Exit.DONE
 
 
@@ -96,7 +97,7 @@ def compare(settings: Settings, before: Path, after: Path, out: Path, frames: in
         raise UsageError(f"{out} is not a PNG; give -o a name that ends in .png.")
     _free(out, force)
     write_sheet(list(pairs(before, after, frames)), out)
-    click.echo(out)
+    echo(out)
     return Exit.DONE
 
 
@@ -120,7 +121,7 @@ def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> 
     with connected(settings) as wired:
         page = Trail(wired).report(job, pairs)
     write_atomically(out, page)
-    click.echo(out)
+    echo(out)
     return Exit.DONE
 
 

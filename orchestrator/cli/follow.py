@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import click
-
 from contract.errors import Unreachable
 from contract.severity import ORDER, Severity, grouped, losses, severity, worst
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
     from orchestrator.cli.display import Display
@@ -56,27 +55,27 @@ def conclude(status: JobStatus, fail_on: Severity = "failure") -> Exit:
     """
     _some([f"note: {note}" for note in grouped(n for n in status.notes if severity(n) == "note")])
     for loss in grouped(losses(status.notes)):
-        click.echo(f"loss: {loss}", err=True)
+        echo(f"loss: {loss}", err=True)
     _some(
         [f"damaged: item {d.item}, {d.where}: {d.reason}" for d in status.damaged],
     )
     _some([f"failed item: {f.name}: {f.reason}" for f in status.failures])
     if status.state == "cancelled":
-        click.echo(f"job {status.id} was cancelled; `respool retry {status.id}` opens it again.", err=True)
+        echo(f"job {status.id} was cancelled; `respool retry {status.id}` opens it again.", err=True)
         return Exit.CANCELLED
     if status.state == "failed":
         count = len({f.item for f in status.failures})
-        click.echo(f"{count} of {status.items} items failed; `respool retry {status.id}` tries them again.", err=True)
+        echo(f"{count} of {status.items} items failed; `respool retry {status.id}` tries them again.", err=True)
         return Exit.FAILED
     found = worst(status.notes, bool(status.damaged), bool(status.failures))
     if found is not None and ORDER.index(found) >= ORDER.index(fail_on):
-        click.echo(f"the worst of job {status.id} is a {found}, and --fail-on {fail_on} was given.", err=True)
+        echo(f"the worst of job {status.id} is a {found}, and --fail-on {fail_on} was given.", err=True)
         return Exit.FAILED
     return Exit.DONE
 
 
 def _some(lines: list[str]) -> None:
     for line in lines[:_SHOWN]:
-        click.echo(line, err=True)
+        echo(line, err=True)
     if len(lines) > _SHOWN:
-        click.echo(f"... and {len(lines) - _SHOWN} more of these; `respool status JOB --json` has all.", err=True)
+        echo(f"... and {len(lines) - _SHOWN} more of these; `respool status JOB --json` has all.", err=True)

@@ -6,6 +6,7 @@ import click
 
 from contract.settings import Settings
 from orchestrator.cli.common import command, connected
+from orchestrator.cli.terminal import echo
 
 
 @command()
@@ -26,10 +27,10 @@ def gc(settings: Settings, days: float, results: bool, delete: bool) -> None:
         storage = Storage(wired)
         count = size = 0
         for sweep in retention.find(storage, timedelta(days=days), results, datetime.now(UTC)):
-            click.echo(f"{sweep.job}  {len(sweep.objects):6} objects  {sweep.size / 1e6:10.1f} MB  {sweep.reason}")
+            echo(f"{sweep.job}  {len(sweep.objects):6} objects  {sweep.size / 1e6:10.1f} MB  {sweep.reason}")
             if delete and not retention.remove(storage, sweep):
-                click.echo(f"job {sweep.job} was opened again in this moment; all of it stays.", err=True)
+                echo(f"job {sweep.job} was opened again in this moment; all of it stays.", err=True)
                 continue
             count, size = count + len(sweep.objects), size + sweep.size
     verb = "removed" if delete else "would go; --delete removes them"
-    click.echo(f"{count} objects, {size / 1e6:.1f} MB {verb}.", err=True)
+    echo(f"{count} objects, {size / 1e6:.1f} MB {verb}.", err=True)

@@ -13,6 +13,7 @@ from contract.severity import Severity
 from orchestrator.cli.common import command, connected
 from orchestrator.cli.options import fail_on_option
 from orchestrator.cli.output import Output
+from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
     from orchestrator.jobs.status import JobStatus
@@ -31,7 +32,7 @@ def status(settings: Settings, job: str | None, as_json: bool) -> None:
         jobs = Jobs(wired)
         found = [jobs.status(job)] if job else jobs.all_jobs()
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found[0] if job else found), indent=2))
+        echo(msgspec.json.format(msgspec.json.encode(found[0] if job else found), indent=2))
     elif job:
         _details(found[0])
     else:
@@ -84,7 +85,7 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
         if bag:
             if change_map:
                 raise UsageError("--change-map does not go with --bag: a bag holds the results alone; fetch twice.")
-            click.echo(Trail(wired).bag(job, out))
+            echo(Trail(wired).bag(job, out))
             return conclude(jobs.status(job))
         submitted, manifest = jobs.job(job), jobs.manifest(job)
         if manifest is None:
@@ -97,9 +98,9 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
         last = jobs.status(job)
         paths += write_beside(output, paths, last.failures, Trail(wired) if change_map else None, job)
     for path in paths:
-        click.echo(path)
+        echo(path)
     for note in output.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     return conclude(last)
 
 
@@ -120,14 +121,14 @@ def _table(found: list[JobStatus]) -> None:
     ]
     widths = [max(len(line[n]) for line in lines) for n in range(5)]
     for line in lines:
-        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[5]]))
+        echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[5]]))
 
 
 def _details(s: JobStatus) -> None:
     from orchestrator.cli.display import describe
     from orchestrator.cli.follow import conclude
 
-    click.echo(f"{s.id}  {s.state}  {s.name}")
-    click.echo(f"created {s.created}, {s.items} items, {s.chunks.done}/{s.chunks.total} chunks")
-    click.echo(describe(s))
+    echo(f"{s.id}  {s.state}  {s.name}")
+    echo(f"created {s.created}, {s.items} items, {s.chunks.done}/{s.chunks.total} chunks")
+    echo(describe(s))
     conclude(s)

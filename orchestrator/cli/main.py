@@ -16,6 +16,7 @@ import click
 from contract.errors import RespoolError
 from orchestrator.cli.common import remember
 from orchestrator.cli.exits import Exit, exit_of
+from orchestrator.cli.terminal import echo
 
 _COMMANDS = {
     "run": "run",
@@ -102,7 +103,7 @@ def call(argv: list[str]) -> int:
         sys.stdout.flush()
         return int(result or Exit.DONE)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
+        echo(error.format_message())
         return Exit.USAGE
     except click.ClickException as error:
         return _say(error.format_message(), Exit.USAGE)
@@ -123,7 +124,7 @@ def call(argv: list[str]) -> int:
 
 
 def _say(sentence: str, code: Exit) -> int:
-    click.echo(f"respool: {' '.join(sentence.split())}", err=True)
+    echo(f"respool: {' '.join(sentence.split())}", err=True)
     return code
 
 

@@ -11,6 +11,7 @@ import click
 from contract.settings import Settings
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.terminal import echo
 
 
 @click.group()
@@ -39,7 +40,7 @@ def list_(settings: Settings, as_json: bool) -> None:
 
     found = list_models(settings)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
         return
     lines = [("MODEL", "ROLE", "SCALE", "WEIGHTS", "MB", "LICENCE")]
     for m in found:
@@ -47,7 +48,7 @@ def list_(settings: Settings, as_json: bool) -> None:
         lines.append((m.name, m.role, scale, m.state, f"{m.size / 1e6:.0f}" if m.size else "-", m.licence))
     widths = [max(len(line[n]) for line in lines) for n in range(5)]
     for line in lines:
-        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[5]]))
+        echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[5]]))
 
 
 @_model_command()
@@ -58,7 +59,7 @@ def show(settings: Settings, name: str) -> None:
 
     from weights.models import show_model
 
-    click.echo(msgspec.json.format(msgspec.json.encode(show_model(name, settings)), indent=2))
+    echo(msgspec.json.format(msgspec.json.encode(show_model(name, settings)), indent=2))
 
 
 @_model_command()
@@ -83,8 +84,8 @@ def fetch(settings: Settings, names: tuple[str, ...], location: str | None, sha2
         )
     for name, file in found:
         for note in file.notes:
-            click.echo(f"note: {note}", err=True)
-        click.echo(f"{name}  {file.sha256}  {file.path}")
+            echo(f"note: {note}", err=True)
+        echo(f"{name}  {file.sha256}  {file.path}")
 
 
 @_model_command()
@@ -98,7 +99,7 @@ def verify(settings: Settings, names: tuple[str, ...]) -> int:
 
     found = verify_models(names, settings)
     for result in found:
-        click.echo(result.message, err=result.state == "damaged")
+        echo(result.message, err=result.state == "damaged")
     bad = any(r.state == "damaged" or (names and r.state == "absent") for r in found)
     return Exit.FAILED if bad else Exit.DONE
 
@@ -115,4 +116,4 @@ def add(settings: Settings, file: Path, name: str | None, licence: str) -> None:
     from weights.models import add as add_model
 
     entry = add_model(file, settings, name=name, licence=licence)
-    click.echo(f"{entry.name}: {entry.architecture}, x{entry.scale}")
+    echo(f"{entry.name}: {entry.architecture}, x{entry.scale}")

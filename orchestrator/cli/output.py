@@ -23,6 +23,7 @@ SIDECARS = re.compile(r"\.(scc|timecode\.json|stream\d+\.\w+)$")
 """Endings of files that belong beside the result of a film."""
 FAILURES = "failures.csv"
 _HEAD = ("file", "reason")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass
@@ -100,6 +101,11 @@ class Output:
         return self.path.with_suffix(suffix)
 
 
+def _cell(text: str) -> str:
+    """Return a cell that a spreadsheet does not take for a formula (OWASP, CSV injection): an apostrophe goes first."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 def write_failures(folder: Path, failures: Sequence[ItemFailure]) -> Path | None:
     """Write `folder`/failures.csv (UTF-8, RFC 4180) and return it; without failures, remove the one of an earlier run.
 
@@ -109,7 +115,7 @@ def write_failures(folder: Path, failures: Sequence[ItemFailure]) -> Path | None
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(_HEAD)
-    rows.writerows((f.name, f.reason) for f in sorted(failures, key=lambda f: f.item))
+    rows.writerows((_cell(f.name), _cell(f.reason)) for f in sorted(failures, key=lambda f: f.item))
     if path.exists() and not path.read_bytes().startswith(",".join(_HEAD).encode()):
         return None
     if not failures:

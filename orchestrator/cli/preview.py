@@ -15,6 +15,7 @@ from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.options import job_options, spec_of
 from orchestrator.cli.output import Output
+from orchestrator.cli.terminal import echo
 
 
 @command()
@@ -63,5 +64,5 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
                 pairs = [(path, made[n]) for n, path in enumerate(sorted(picked)) if n in made]
                 if pairs:
                     sheet(pairs, out)
-                    click.echo(out)
+                    echo(out)
     return Exit(conclude(status))

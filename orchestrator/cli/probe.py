@@ -16,6 +16,7 @@ from contract.settings import Settings
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.options import job_options, sequence_option, spec_of
+from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
     from contract.film import FilmIndex
@@ -52,12 +53,12 @@ def probe(
         with closing(Confined(settings, ahead=False)) as confined:
             seen = [_look(file, spec, scale, confined, looked.checksums) for file in files]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
+        echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
     else:
         for note in notes:
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
         many = len(seen) > 1 or any(source.is_dir() for source in sources)
-        click.echo("\n".join(_table(seen)) if many else "\n".join(_lines(seen[0])))
+        echo("\n".join(_table(seen)) if many else "\n".join(_lines(seen[0])))
     return Exit.USAGE if any("error" in facts for facts in seen) else Exit.DONE
 
 

@@ -19,6 +19,7 @@ from orchestrator.cli.common import check_reachable, command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.options import fail_on_option, job_options, sequence_option, spec_of
 from orchestrator.cli.output import Output
+from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
     from contract.job import Job, Spec
@@ -87,7 +88,7 @@ def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManag
 
     cluster = start(settings, workers)
     if workers is not None and not cluster.owned:
-        click.echo(f"note: using the cluster that runs in {settings.state}, with its present workers.", err=True)
+        echo(f"note: using the cluster that runs in {settings.state}, with its present workers.", err=True)
     return cluster
 
 
@@ -141,7 +142,7 @@ class Restoration:
         submission = submit(self.sources, self.spec, settings, self.priority, hooks)
         job = submission.job.id
         if submission.kept:
-            click.echo(f"{submission.kept} files in {output.path} exist from an earlier run and were kept")
+            echo(f"{submission.kept} files in {output.path} exist from an earlier run and were kept")
             if submission.kept == len(self.sources.items):
                 return Exit.DONE
         try:
@@ -152,14 +153,14 @@ class Restoration:
                 paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
                 beside = write_beside(output, paths, status.failures, Trail(settings) if self.change_map else None, job)
                 for path in [*paths, *beside] if output.single else beside:
-                    click.echo(path)
+                    echo(path)
                 if not output.single:
-                    click.echo(f"{len(paths)} of {status.items} files in {output.path}")
+                    echo(f"{len(paths)} of {status.items} files in {output.path}")
         except KeyboardInterrupt:
             show.say(f"stopped; finished chunks of job {job} are kept; the same command resumes it.")
             return Exit.CANCELLED
         for note in output.notes:
-            click.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
         return conclude(status, self.fail_on)
 
 

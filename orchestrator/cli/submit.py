@@ -11,6 +11,7 @@ import click
 from contract.settings import Settings
 from orchestrator.cli.common import command, connected
 from orchestrator.cli.options import job_options, sequence_option, spec_of
+from orchestrator.cli.terminal import echo
 
 
 @command()
@@ -33,5 +34,5 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
         with connected(settings) as wired:
             submission = send(checked, spec, wired, options["priority"], Hooks(show.transfer))
     for note in submission.job.notes:
-        click.echo(f"note: {note}", err=True)
-    click.echo(submission.job.id)
+        echo(f"note: {note}", err=True)
+    echo(submission.job.id)

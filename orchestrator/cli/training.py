@@ -16,6 +16,7 @@ import click
 from contract.errors import UsageError
 from contract.settings import Settings
 from orchestrator.cli.common import check_reachable, command
+from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
     from contract.training import Progress
@@ -225,10 +226,10 @@ def status(settings: Settings, run: str | None, as_json: bool) -> None:
         runs = [run] if run else list(storage.folders("train/"))
         found = {name: _progress(storage, name) for name in runs}
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
         return
     for name, (title, progress) in found.items():
-        click.echo(f"{name}  {title}  {_told(progress)}")
+        echo(f"{name}  {title}  {_told(progress)}")
 
 
 def _progress(storage: Storage, run: str) -> tuple[str, Progress]:
@@ -290,7 +291,7 @@ def stop(settings: Settings, run: str) -> None:
         storage = Storage(wired)
         _progress(storage, run)
         storage.put(keys.train_document(run, "control.json"), msgspec.json.encode(Control(stop=True)))
-    click.echo(f"training run {run} stops at its next report; `respool training resume {run}` goes on with it")
+    echo(f"training run {run} stops at its next report; `respool training resume {run}` goes on with it")
 
 
 @_training_command()
@@ -308,4 +309,4 @@ def report(settings: Settings, run: str, out: Path) -> None:
     if data is None:
         raise UsageError(f"training run {run} has no report yet; it is written when the run is finished.")
     out.write_bytes(data)
-    click.echo(out)
+    echo(out)

@@ -10,6 +10,7 @@ import click
 from contract.errors import UsageError
 from contract.settings import Settings
 from orchestrator.cli.common import command, connected
+from orchestrator.cli.terminal import echo
 
 _PLATFORMS = ("embedded", "compose", "kubernetes", "slurm")
 
@@ -27,12 +28,12 @@ def workers(settings: Settings, as_json: bool) -> None:
         infos, beats = ledger.workers(), ledger.heartbeats()
     found = [{"name": name, **info, "heartbeat_s": round(beats.get(name, 0.0), 1)} for name, info in infos.items()]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
         return
     lines = [("WORKER", "DEVICE", "MODEL", "FPS", "MEMORY", "UP", "BEAT", "CHUNK"), *(_line(info) for info in found)]
     widths = [max(len(line[n]) for line in lines) for n in range(7)]
     for line in lines:
-        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[7]]))
+        echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[7]]))
 
 
 def _line(info: dict[str, Any]) -> tuple[str, ...]:
@@ -79,16 +80,16 @@ def scale(
         raise UsageError(f"{number!r} is not a number of workers; give a number, or `auto` on Kubernetes.")
     count = None if number == "auto" else scaling.check(int(number))
     if platform == "kubernetes":
-        click.echo(scaling.Kubernetes(namespace, release).scale(count), err=True)
+        echo(scaling.Kubernetes(namespace, release).scale(count), err=True)
         return
     if count is None:
         raise UsageError("`auto` is for --on kubernetes; give a number.")
     if platform in ("compose", "slurm") and not files:
         raise UsageError(f"--on {platform} needs --file; deploy/{platform} has one.")
     if platform == "compose":
-        click.echo(scaling.Compose(files).scale(count), err=True)
+        echo(scaling.Compose(files).scale(count), err=True)
     elif platform == "slurm":
-        click.echo(scaling.Slurm(files[-1]).scale(count), err=True)
+        echo(scaling.Slurm(files[-1]).scale(count), err=True)
     else:
         _embedded(settings, count, platform)
 
@@ -99,4 +100,4 @@ def _embedded(settings: Settings, count: int, platform: str | None) -> None:
     if not settings.embedded and platform is None:
         raise UsageError("RESPOOL_* names a real cluster; say which kind it is with --on compose, kubernetes or slurm.")
     local.scale(settings, count)
-    click.echo(f"{count} workers run in {settings.state}.", err=True)
+    echo(f"{count} workers run in {settings.state}.", err=True)

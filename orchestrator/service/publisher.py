@@ -8,6 +8,7 @@ from kombu.exceptions import KombuError, OperationalError
 from contract import tasks
 from contract.documents import VERSION, Version
 from contract.errors import Unreachable
+from contract.printable import printable
 from contract.settings import Settings
 from contract.tasks import ChunkMessage
 from stores import addresses
@@ -37,7 +38,7 @@ class Publisher:
         """
         message = tasks.to_message(ChunkMessage(job, chunk, version))
         try:
-            self._app.send_task(tasks.ENHANCE, args=[message], queue=self._queues[version], argsrepr=label)
+            self._app.send_task(tasks.ENHANCE, args=[message], queue=self._queues[version], argsrepr=printable(label))
         except (OperationalError, KombuError, OSError) as error:
             raise Unreachable(f"the broker does not take messages ({error}); check RESPOOL_BROKER_URL.") from error
 

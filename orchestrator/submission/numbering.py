@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from contract.errors import BadInput, UsageError
+from orchestrator.submission.links import leads_out
 from orchestrator.submission.neighbours import described
 
 _NAME = re.compile(r"(.*?)([0-9]{1,18})(\.[^.]*)?", re.DOTALL)
@@ -32,6 +33,10 @@ def numbered(folder: Path, notes: list[str]) -> list[Path]:
             continue
         if path.is_dir():
             raise BadInput(f"{path} is a folder within a sequence; name the folders that hold the images themselves.")
+        if leads_out(path, folder):
+            raise BadInput(
+                f"{path} is a link that leads out of {folder}; put the image itself into the sequence's folder."
+            )
         if not path.is_file():
             raise BadInput(f"{path} is not a regular file; take it out of the sequence's folder.")
         match = _NAME.fullmatch(path.name)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from contract import keys
 from contract.errors import BadInput, UsageError
 from contract.film import ImageSequence
+from orchestrator.submission.links import leads_out
 from orchestrator.submission.neighbours import SIDECAR, Checksums, algorithm, beside, described, sidecar, stray
 
 
@@ -103,7 +104,7 @@ def _own(file: SourceFile) -> bool:
 
 
 def _walk(folder: Path, notes: list[str], lists: list[Path], sidecars: list[Path]) -> Iterator[tuple[Path, str]]:
-    """(path, relative name) of the regular files below a folder; links to files are followed, links to folders are not.
+    """(path, relative name) of the regular files below a folder; links are followed to files within it alone.
 
     What cannot be looked at, a file or a folder, is among them: it fails by itself when it is read.
     """
@@ -123,6 +124,8 @@ def _walk(folder: Path, notes: list[str], lists: list[Path], sidecars: list[Path
             path = Path(base, name)
             if name.startswith("."):
                 notes.append(f"{path} is hidden and was left out")
+            elif leads_out(path, folder):
+                notes.append(f"{path} is a link that leads out of {folder} and was left out")
             elif (what := described(name)) is not None:
                 if algorithm(name) is not None:
                     lists.append(path)

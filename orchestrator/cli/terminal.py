@@ -1,0 +1,12 @@
+"""Output of the command line: every line goes through here, so that no control character of a source reaches a terminal."""
+
+from __future__ import annotations
+
+import click
+
+from contract.printable import printable
+
+
+def echo(text: object = "", err: bool = False) -> None:
+    """Print `text` and a newline on stdout, or stderr with `err`; control characters are shown as escapes."""
+    click.echo(printable(str(text)), err=err)
