@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from testkit.materials.changing_sound import CHANGING_SOUND
+from testkit.materials.drawn import DRAWN
 from testkit.materials.dynamic_range import DYNAMIC_RANGE
 from testkit.materials.edges import EDGES
 from testkit.materials.fast import FAST
@@ -11,4 +12,4 @@ from testkit.materials.messages import MESSAGES
 from testkit.materials.not_broken import NOT_BROKEN
 from testkit.materials.recipe import Material
 
-KINDS: tuple[Material, ...] = (*HEADERS, *CHANGING_SOUND, *MESSAGES, *DYNAMIC_RANGE, *FAST, *NOT_BROKEN, *EDGES)
+KINDS: tuple[Material, ...] = (*HEADERS, *CHANGING_SOUND, *MESSAGES, *DYNAMIC_RANGE, *FAST, *NOT_BROKEN, *EDGES, *DRAWN)

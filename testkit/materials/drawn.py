@@ -1,0 +1,11 @@
+"""Materials of the grammar whose numbers once failed in `benchmarks.fidelity.differential`."""
+
+from __future__ import annotations
+
+from testkit.materials.grammar import draw
+from testkit.materials.recipe import Material
+
+DRAWN: tuple[Material, ...] = (
+    Material("drawn-60-grey-animation", "mov", lambda: draw(60).data),
+    Material("drawn-708-aac-in-ts", "ts", lambda: draw(708).data),
+)
