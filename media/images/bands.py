@@ -1,4 +1,4 @@
-"""How a large image is shared out between workers: bands of rows of the result, equal on every side. Pure."""
+"""Plan that shares out a large image between workers: bands of rows of the result, equal on every side. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a still image is, read from its header alone."""
+"""Header of a still image, read without decoding pixels."""
 
 from __future__ import annotations
 

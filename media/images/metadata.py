@@ -1,4 +1,4 @@
-"""What a picture carries beside its pixels, in one form for every file format."""
+"""Metadata of a picture, in one form for every file format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a source's papers goes into the result, told of the new size; whatever cannot is said."""
+"""Transfer of a source's metadata to the result: update the dimensions, list what could not be carried over."""
 
 from __future__ import annotations
 

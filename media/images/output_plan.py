@@ -1,4 +1,4 @@
-"""What becomes of an image: size, format, depth, and every change that the user must hear of. Pure."""
+"""Plan of an image's result: size, format, depth, and notes on every change. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ASKED: dict[str, Format] = {"png": "png", "tiff": "tiff", "jpg": "jpeg", "webp"
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is written: `depth` bits a sample (32 is IEEE float), `mode` and `alpha` as stored, sentences for the user.
+    """The result to write: `depth` bits a sample (32 is IEEE float), `mode` and `alpha` as stored, sentences for the user.
 
     `extra` is what the band beyond the colours means, where there is one.
     """

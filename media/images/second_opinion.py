@@ -13,7 +13,7 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a second decoder made of a picture.
+    """Result of reading a picture with a second decoder.
 
     `means` cover `rows` rows. `complaint` is the decoder's, empty when it had none. `lossy`
     tells that decoders may differ by a few levels.

@@ -72,7 +72,7 @@ def rational(numerator: int, denominator: int) -> Tag:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a TIFF writes numbers: byte order (``<`` or ``>``), 64-bit offsets or not."""
+    """Number format of a TIFF: byte order (``<`` or ``>``), 64-bit offsets or not."""
 
     order: str
     big: bool

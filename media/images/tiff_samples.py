@@ -1,4 +1,4 @@
-"""What a TIFF directory says its samples mean, and the meanings that libvips reads as another without a word.
+"""Meaning of a TIFF's samples, and the meanings that libvips silently misreads.
 
 TIFF 6.0 (Adobe, 1992) sections 4 to 6, 16 (inks), 18 (extra samples), 19 (sample formats), 21 (YCbCr), 23 (CIELab).
 """
@@ -64,7 +64,7 @@ def extra_meaning(page: Directory) -> Extra:
 
 
 def decoder(page: Directory, name: str) -> Literal["libvips", "tifffile"]:
-    """Who decodes the page's compression; raises Unsupported, naming it and `name`, when nobody does."""
+    """Return the decoder of the page's compression; raise Unsupported, naming it and `name`, when there is none."""
     code = page.number(COMPRESSION, 1)
     known = _DECODERS.get(code)
     if known is None:

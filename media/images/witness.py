@@ -25,7 +25,7 @@ _TOLERANCE = {True: 8.0, False: 1.5}
 
 @dataclass(frozen=True)
 class Verdict:
-    """What two readers make of a page. `readable` is the file to decode: the source, or a copy with a repaired structure.
+    """Verdict of two readers on a page. `readable` is the file to decode: the source, or a copy with a repaired structure.
 
     `rows` of `height` rows are decoded. `damage` is one sentence, empty for a page that is not damaged; `readers` are the decoders that took part;
     `lenient` says that libvips must be asked to read on past its complaints.
@@ -58,7 +58,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What libvips made of a page: block means, rows before its first complaint, and the complaint."""
+    """Result of reading a page with libvips: block means, rows before its first complaint, and the complaint."""
 
     means: Means
     rows: int

@@ -26,7 +26,7 @@ def assemble_image(
     out: Path,
     made: Making | None = None,
 ) -> list[str]:
-    """Put `bands` (from the top, as workers made them) together into `out`, with the papers of `source`; returns notes.
+    """Put `bands` (from the top, as workers made them) together into `out`, with the metadata of `source`; returns notes.
 
     `made` is what the result says about itself in XMP.
     Memory is bounded. Raises BadInput, Unsupported or IntegrityError for what cannot be put together, VerifyError when the
