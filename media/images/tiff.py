@@ -120,8 +120,8 @@ def directories(file: BinaryIO, what: str, notes: list[str] | None = None) -> It
         except BadInput:
             if notes is None or not seen:
                 raise
-            pages = "page" if len(seen) == 1 else f"{len(seen)} pages"
-            notes.append(f"the TIFF points to a further page that cannot be read; the first {pages} were read")
+            pages = "page was" if len(seen) == 1 else f"{len(seen)} pages were"
+            notes.append(f"the TIFF points to a further page that cannot be read; the first {pages} read")
             return
         seen.add(offset)
         yield Directory(tags, dict(_children(file, form, tags, what, notes)))

@@ -1,0 +1,472 @@
+"""Odd pictures, one a kind: formats, compressions, damage, metadata about pixels and unknown parts, each checked by another library.
+
+Rows of docs/fidelity-images.md. A row has bytes that another library wrote, what must become of them (exact, noted, refused), words that
+must be said, and a check of the result by a library that is not Respool's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image
+
+from contract.errors import RespoolError
+from contract.job import Spec
+from contract.settings import Settings
+from workers.generators.registry import load
+from workers.images.image import enhance_image
+
+HEIGHT, WIDTH = 80, 112
+Samples = np.ndarray[Any, Any]
+Check = Callable[[bytes], str]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """One odd picture: `expect` is exact, noted or refused; `says` must stand in what is said; `reader` made the check."""
+
+    name: str
+    suffix: str
+    make: Callable[[], bytes]
+    expect: str
+    says: str = ""
+    reader: str = "Pillow"
+    check: Check = lambda _: ""
+    out: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def rgb() -> Samples:
+    """Return a textured colour picture of 8 bits."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    plain = np.stack([(np.sin(x / 9) * np.cos(y / 7) + 1) * 110, x * 2, y * 3], -1)
+    return (plain + np.random.default_rng(1).integers(0, 15, plain.shape)).clip(0, 255).astype(np.uint8)
+
+
+GREY = rgb()[..., 0].copy()
+DEEP = rgb().astype(np.uint16) * 257
+
+
+def saved(form: str, image: Image.Image | None = None, **options: Any) -> bytes:
+    """Return a picture as Pillow writes it."""
+    file = io.BytesIO()
+    (image or Image.fromarray(rgb())).save(file, form, **options)
+    return file.getvalue()
+
+
+def tagged(samples: Samples, **options: Any) -> bytes:
+    """Return samples as a TIFF that tifffile writes."""
+    file = io.BytesIO()
+    options.setdefault("photometric", "rgb" if samples.ndim == 3 else "minisblack")
+    tifffile.imwrite(file, samples, metadata=None, **options)
+    return file.getvalue()
+
+
+def by_pillow(expected: Samples) -> Check:
+    """Check that Pillow reads exactly these samples."""
+
+    def check(data: bytes) -> str:
+        with Image.open(io.BytesIO(data)) as image:
+            found = np.asarray(image)
+        found = found.reshape(expected.shape) if found.size == expected.size else found
+        return (
+            ""
+            if found.shape == expected.shape and (found == expected).all()
+            else f"Pillow reads other pixels ({found.shape})"
+        )
+
+    return check
+
+
+def by_tifffile(expected: Samples) -> Check:
+    """Check that tifffile reads these samples."""
+
+    def check(data: bytes) -> str:
+        found = tifffile.imread(io.BytesIO(data))
+        same = found.shape == expected.shape and np.abs(found.astype(float) - expected).max() < 1e-4
+        return "" if same else f"tifffile reads other pixels ({found.shape} {found.dtype})"
+
+    return check
+
+
+def by_libpng(expected: Samples) -> Check:
+    """Check that libpng reads exactly these samples."""
+
+    def check(data: bytes) -> str:
+        found = np.asarray(imagecodecs.png_decode(data))
+        return (
+            ""
+            if found.shape == expected.shape and (found == expected).all()
+            else f"libpng reads other pixels ({found.shape} {found.dtype})"
+        )
+
+    return check
+
+
+def near(expected: Samples, allowed: float = 4.0) -> Check:
+    """Check that the mean error is small, by Pillow."""
+
+    def check(data: bytes) -> str:
+        with Image.open(io.BytesIO(data)) as image:
+            found = np.asarray(image.convert("RGB")).astype(float)
+        error = float(np.abs(found - expected).mean()) if found.shape == expected.shape else 255.0
+        return "" if error < allowed else f"mean error {error:.1f} levels by Pillow"
+
+    return check
+
+
+def has(*parts: bytes, gone: tuple[bytes, ...] = ()) -> Check:
+    """Check for bytes that the result must have, and must not have."""
+
+    def check(data: bytes) -> str:
+        wrong = [f"lacks {p!r}" for p in parts if p not in data] + [f"still has {p!r}" for p in gone if p in data]
+        return "; ".join(wrong)
+
+    return check
+
+
+def exiftool(data: bytes) -> dict[str, Any]:
+    """Return what exiftool reads in a result; empty where it is missing."""
+    program = shutil.which("exiftool")
+    if program is None:
+        return {}
+    answer = subprocess.run([program, "-j", "-n", "-struct", "-G1", "-"], input=data, capture_output=True, check=True)
+    found: dict[str, Any] = json.loads(answer.stdout)[0]
+    return found
+
+
+def formats() -> Iterator[Odd]:
+    """Yield formats and compressions that are read by other libraries than libvips."""
+    yield Odd(
+        "BMP", ".bmp", lambda: saved("BMP"), "exact", "BMP is read and not written", check=by_pillow(rgb()), out=".png"
+    )
+    yield Odd(
+        "BMP, palette", ".bmp", lambda: saved("BMP", Image.fromarray(GREY)), "exact", check=by_pillow(GREY), out=".png"
+    )
+    yield Odd(
+        "GIF",
+        ".gif",
+        lambda: saved("GIF", Image.fromarray(GREY)),
+        "exact",
+        check=by_pillow(np.dstack([GREY] * 3)),
+        out=".png",
+    )
+    yield Odd(
+        "GIF, animated",
+        ".gif",
+        lambda: saved("GIF", save_all=True, append_images=[Image.new("RGB", (WIDTH, HEIGHT))]),
+        "refused",
+        "animated",
+    )
+    yield Odd("PPM", ".ppm", lambda: saved("PPM"), "exact", check=by_pillow(rgb()), out=".png")
+    yield Odd(
+        "PPM of 16 bits",
+        ".ppm",
+        lambda: b"P6 %d %d 65535\n" % (WIDTH, HEIGHT) + DEEP.astype(">u2").tobytes(),
+        "exact",
+        reader="libpng",
+        check=by_libpng(DEEP),
+        out=".png",
+    )
+    yield Odd(
+        "PGM in text",
+        ".pgm",
+        lambda: b"P2\n# a\n%d %d 255\n" % (WIDTH, HEIGHT) + b" ".join(b"%d" % v for v in GREY.ravel()),
+        "exact",
+        check=by_pillow(GREY),
+        out=".png",
+    )
+    yield Odd(
+        "PBM",
+        ".pbm",
+        lambda: saved("PPM", Image.fromarray(GREY > 99)),
+        "exact",
+        check=by_pillow(np.where(GREY > 99, 255, 0).astype(np.uint8)),
+        out=".png",
+    )
+    yield Odd(
+        "JPEG 2000",
+        ".jp2",
+        lambda: bytes(imagecodecs.jpeg2k_encode(rgb(), reversible=True, codecformat="jp2")),
+        "exact",
+        check=by_pillow(rgb()),
+        out=".png",
+    )
+    yield Odd(
+        "JPEG 2000 of 16 bits",
+        ".jp2",
+        lambda: bytes(imagecodecs.jpeg2k_encode(DEEP, reversible=True, codecformat="jp2")),
+        "exact",
+        reader="libpng",
+        check=by_libpng(DEEP),
+        out=".png",
+    )
+    yield Odd(
+        "JPEG 2000 codestream",
+        ".j2k",
+        lambda: bytes(imagecodecs.jpeg2k_encode(rgb(), reversible=True, codecformat="j2k")),
+        "exact",
+        check=by_pillow(rgb()),
+        out=".png",
+    )
+    yield Odd(
+        "JPEG XL",
+        ".jxl",
+        lambda: bytes(imagecodecs.jpegxl_encode(rgb(), lossless=True)),
+        "exact",
+        check=by_pillow(rgb()),
+        out=".png",
+    )
+    yield Odd(
+        "JPEG XL of 16 bits",
+        ".jxl",
+        lambda: bytes(imagecodecs.jpegxl_encode(DEEP, lossless=True)),
+        "exact",
+        reader="libpng",
+        check=by_libpng(DEEP),
+        out=".png",
+    )
+    for name in ("zstd", "lzma", "lerc", "jpeg2000", "jpegxl", "jpegxr", "png", "webp"):
+        yield Odd(
+            f"TIFF, {name}",
+            ".tif",
+            lambda name=name: tagged(rgb(), compression=name),
+            "exact",
+            reader="tifffile",
+            check=by_tifffile(rgb()),
+        )  # type: ignore[misc]
+    yield Odd(
+        "TIFF, zstd, tiles of 16 bits",
+        ".tif",
+        lambda: tagged(DEEP, compression="zstd", predictor=True, tile=(32, 32)),
+        "exact",
+        reader="tifffile",
+        check=by_tifffile(DEEP),
+    )
+    yield Odd(
+        "TIFF, zstd, float",
+        ".tif",
+        lambda: tagged((rgb() / 255).astype(np.float32), compression="zstd"),
+        "exact",
+        reader="tifffile",
+        check=by_tifffile((rgb() / 255).astype(np.float32)),
+    )
+    yield Odd(
+        "TIFF, zstd, white is zero",
+        ".tif",
+        lambda: tagged(255 - GREY, photometric="miniswhite", compression="zstd"),
+        "exact",
+        reader="tifffile",
+        check=by_tifffile(GREY),
+    )
+    for code, name in (
+        (34661, "JBIG"),
+        (6, "old-style JPEG"),
+        (32809, "ThunderScan"),
+        (32909, "PixarLog"),
+        (34676, "SGI LogLuv"),
+        (34715, "JBIG2"),
+        (65000, "65000"),
+    ):
+        yield Odd(f"TIFF, {name}", ".tif", lambda code=code: _compression(code), "refused", name)  # type: ignore[misc]
+    for head, name in (
+        (b"v/1\1", "OpenEXR"),
+        (b"SIMPLE  =", "FITS"),
+        (b"\x0a\5\1\x08", "PCX"),
+        (b"\1\xda\1\1", "SGI"),
+        (b"8BPS\0\2", "PSB"),
+    ):
+        yield Odd(name, ".img", lambda head=head: head + bytes(600), "refused", name)  # type: ignore[misc]
+
+
+def _compression(code: int) -> bytes:
+    data = bytearray(tagged(rgb()))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        tag = file.pages[0].tags[259]
+    data[tag.offset + 8 : tag.offset + 10] = code.to_bytes(2, "little")
+    return bytes(data)
+
+
+def damage() -> Iterator[Odd]:
+    """Yield damaged files: harmless, damaged, refused."""
+    plain, progressive, png = (
+        lambda: saved("JPEG", quality=92),
+        lambda: saved("JPEG", quality=92, progressive=True),
+        lambda: saved("PNG"),
+    )
+    yield Odd(
+        "JPEG without its last two bytes",
+        ".jpg",
+        lambda: plain()[:-2],
+        "noted",
+        "every row is there",
+        check=near(rgb()),
+    )
+    yield Odd(
+        "progressive JPEG without its last two bytes",
+        ".jpg",
+        lambda: progressive()[:-2],
+        "noted",
+        "every row is there",
+        check=near(rgb()),
+    )
+    yield Odd(
+        "JPEG of which two thirds are missing", ".jpg", lambda: plain()[: len(plain()) // 3], "refused", "--salvage"
+    )
+    yield Odd(
+        "the same, with an end marker",
+        ".jpg",
+        lambda: plain()[: len(plain()) // 3] + b"\xff\xd9",
+        "refused",
+        "--salvage",
+    )
+    yield Odd(
+        "the same, with --salvage 10",
+        ".jpg",
+        lambda: plain()[: len(plain()) // 3],
+        "damaged",
+        "rows were decoded",
+        options={"salvage": 10},
+    )
+    yield Odd("JPEG cut at 97%", ".jpg", lambda: plain()[: len(plain()) * 97 // 100], "damaged", "rows were decoded")
+    yield Odd(
+        "progressive JPEG without its last scan", ".jpg", lambda: _scans(progressive(), -1), "damaged", "scans stop"
+    )
+    yield Odd(
+        "progressive JPEG with its first scan alone", ".jpg", lambda: _scans(progressive(), 1), "refused", "--salvage"
+    )
+    yield Odd(
+        "PNG without an end chunk", ".png", lambda: png()[:-12], "noted", "end chunk is missing", check=by_pillow(rgb())
+    )
+    yield Odd(
+        "PNG with a wrong checksum",
+        ".png",
+        lambda: _wrong_crc(png()),
+        "noted",
+        "own checksum holds",
+        check=by_pillow(rgb()),
+    )
+    yield Odd("PNG cut at a half", ".png", lambda: png()[: len(png()) // 2], "refused", "--salvage")
+    yield Odd("TIFF with a damaged strip", ".tif", _damaged_strip, "damaged", "rows were decoded")
+    yield Odd(
+        "TIFF, zstd, with a damaged strip",
+        ".tif",
+        lambda: _damaged_strip("zstd"),
+        "damaged",
+        "rows were decoded",
+        options={"salvage": 50},
+    )
+    yield Odd(
+        "TIFF with a link to a page past its end",
+        ".tif",
+        lambda: _pointer("next"),
+        "noted",
+        "further page",
+        reader="tifffile",
+        check=by_tifffile(rgb()),
+    )
+    yield Odd(
+        "TIFF with a value past its end",
+        ".tif",
+        lambda: _pointer("270"),
+        "noted",
+        "tag 270",
+        reader="tifffile",
+        check=by_tifffile(rgb()),
+    )
+    yield Odd(
+        "TIFF with a thumbnail first",
+        ".tif",
+        _thumbnail_first,
+        "noted",
+        "reduced pages",
+        reader="tifffile",
+        check=by_tifffile(rgb()),
+    )
+    yield Odd(
+        "TIFF with a lone page marked as reduced",
+        ".tif",
+        lambda: tagged(rgb(), subfiletype=1),
+        "noted",
+        "marked as a reduced",
+        reader="tifffile",
+        check=by_tifffile(rgb()),
+    )
+    yield Odd("WebP cut at a half", ".webp", lambda: saved("WebP")[: len(saved("WebP")) // 2], "refused", "cannot be")
+    yield Odd(
+        "JPEG 2000 cut at a half",
+        ".jp2",
+        lambda: bytes(imagecodecs.jpeg2k_encode(rgb(), reversible=True, codecformat="jp2"))[:4000],
+        "refused",
+        "cannot be decoded",
+    )
+
+
+def _scans(data: bytes, keep: int) -> bytes:
+    starts = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
+    return data[: starts[keep]] + b"\xff\xd9"
+
+
+def _wrong_crc(data: bytes) -> bytes:
+    damaged = bytearray(data)
+    at = damaged.index(b"IDAT")
+    damaged[at + 4 + int.from_bytes(damaged[at - 4 : at], "big")] ^= 0xFF
+    return bytes(damaged)
+
+
+def _damaged_strip(compression: str = "zlib") -> bytes:
+    data = bytearray(tagged(rgb(), rowsperstrip=8, compression=compression))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        offset = file.pages[0].dataoffsets[4]
+    data[offset + 4 : offset + 60] = bytes(56)
+    return bytes(data)
+
+
+def _pointer(which: str) -> bytes:
+    data = bytearray(tagged(rgb(), description="x" * 40))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        tag, start = page.tags[270], page.offset
+    place = tag.offset + 8 if which == "270" else start + 2 + 12 * int.from_bytes(data[start : start + 2], "little")
+    data[place : place + 4] = (len(data) - 4 if which == "270" else len(data) + 99).to_bytes(4, "little")
+    return bytes(data)
+
+
+def _thumbnail_first() -> bytes:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(rgb()[::4, ::4].copy(), photometric="rgb", subfiletype=1, metadata=None)
+        writer.write(rgb(), photometric="rgb", metadata=None)
+    return file.getvalue()
+
+
+def examine_odd(odd: Odd, folder: Path) -> tuple[list[str], list[str]]:
+    """Restore one odd picture; return the cells of its row and what is wrong."""
+    source = folder / f"source{odd.suffix}"
+    source.write_bytes(odd.make())
+    out = folder / f"out{odd.out or odd.suffix}"
+    spec = Spec(model="lanczos", scale=1.0, **odd.options)
+    try:
+        made = enhance_image(source, out.name, spec, load(spec, {}, Settings(device="cpu")), out, lambda: None)
+    except RespoolError as error:
+        outcome, said, wrong = "refused", str(error), ""
+    else:
+        outcome = "damaged" if made.damage else "noted" if made.notes else "exact"
+        said = "; ".join([*made.damage, *(n for n in made.notes if not n.startswith("the density"))])
+        wrong = odd.check(out.read_bytes())
+        if odd.expect == "exact" and outcome == "noted":
+            outcome = "exact"
+    faults = [f"{outcome} instead of {odd.expect}: {said}"] if outcome != odd.expect else []
+    faults += [f"{odd.says!r} is not said: {said}"] if odd.says not in said else []
+    faults += [wrong] if wrong else []
+    return [odd.name, outcome, odd.reader if outcome != "refused" else "-", said.replace("|", "/")[:160] or "-"], faults
