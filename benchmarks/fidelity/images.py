@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.fidelity.odd_images import damage, examine_odd, formats
+from benchmarks.fidelity.odd_damage import damage
+from benchmarks.fidelity.odd_images import examine_odd, formats
 from benchmarks.fidelity.odd_metadata import metadata
 from contract.errors import RespoolError
 from testkit.images import cases, examine

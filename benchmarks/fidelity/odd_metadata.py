@@ -6,12 +6,13 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import tifffile
 from PIL import Image
 
-from benchmarks.fidelity.odd_images import HEIGHT, WIDTH, Check, Odd, exiftool, has, rgb, saved, tagged
+from benchmarks.fidelity.odd_images import HEIGHT, WIDTH, Check, Odd, exiftool, first_page, has, rgb, saved, tagged
 
 _BOX = (16, 8, 32, 24)
 """Left, top, width and height of the marked region in stored pixels."""
@@ -73,11 +74,11 @@ def metadata() -> Iterator[Odd]:
         yield Odd(
             f"named face region, subject area, orientation {orientation}",
             ".jpg",
-            lambda o=orientation: _regions(o),
+            partial(_regions, orientation),
             "noted" if orientation > 1 else "exact",
             reader="exiftool, Pillow",
             check=_on_the_pixels,
-        )  # type: ignore[misc]
+        )
     thumbnail = packet("<xmp:Thumbnails><rdf:Alt><rdf:li>x</rdf:li></rdf:Alt></xmp:Thumbnails>")
     yield Odd(
         "thumbnail in XMP",
@@ -310,7 +311,7 @@ def _has_profile(data: bytes) -> str:
 def _tiff_tag(number: int, value: object) -> Check:
     def check(data: bytes) -> str:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            found = file.pages[0].tags.get(number)  # type: ignore[union-attr]  # a full page
+            found = first_page(file).tags.get(number)
         return "" if found is not None and found.value == value else f"tifffile reads {found and found.value!r}"
 
     return check
