@@ -5,6 +5,7 @@ jobs/<job>/plan.json                   the chunks, written by ingest; replaced o
 jobs/<job>/control.json                pause, cancel and retry, as last asked for
 jobs/<job>/items/<n>/source            original bytes
 jobs/<job>/items/<n>/indexes/<sha256>  streams, frame index, colour, plan (of version 1: index.json)
+jobs/<job>/items/<n>/witness/<sha256>  a plain decode's reading of a film whose index has that SHA-256
 jobs/<job>/items/<n>/runs/<sha256>     packet run of a chunk (of version 1: chunks/<n>/input)
 jobs/<job>/items/<n>/refused.txt       why the submitter could not upload this source
 jobs/<job>/items/<n>/sequence.json     of numbered images that became a film: their names and hashes
@@ -88,6 +89,11 @@ def index(job: str, item: int, sha256: str = "") -> str:
     """Return the key of a film's index by its content, so that two ingests never overwrite each other's; of version 1 without one."""
     folder = f"{job_prefix(job)}items/{_number(item)}/"
     return f"{folder}indexes/{check_sha256(sha256)}" if sha256 else f"{folder}index.json"
+
+
+def witness(job: str, item: int, index: str) -> str:
+    """Return the key of a plain decode's reading of a film; `index` is the SHA-256 of the film's index."""
+    return f"{job_prefix(job)}items/{_number(item)}/witness/{check_sha256(index)}"
 
 
 def run(job: str, item: int, sha256: str) -> str:

@@ -24,6 +24,7 @@ from orchestrator.job_store import Records
 from orchestrator.jobs.client import Jobs
 from orchestrator.service.loop import Service
 from orchestrator.submission.submit import submit
+from orchestrator.witness.source_reading import read_sources
 from stores.ledger import Ledger
 from stores.storage import Storage
 from workers.runtime.worker import Worker
@@ -45,6 +46,10 @@ class InThisProcess:
             ingest(records.job(job), records.storage, self._settings, checkpoint, self.refusals)
             return
         plan = records.planned(job, records.control(job))
+        if act == "witness":
+            if plan is not None:
+                read_sources(records.job(job), plan, records.storage, checkpoint)
+            return
         if plan is not None and records.manifest(job) is None:
             Assembly(records.job(job), plan, records, self._settings).run(checkpoint)
 
@@ -80,7 +85,7 @@ class Stepped:
         """One look of orchestrator `n`, and the end of the acts that it began."""
         service = self.services[n]
         service.tick()
-        wait(service._acts.values())
+        wait([*service._acts.values(), *service._film_witness._running.values()])
 
     def announced(self, job: str) -> list[int]:
         """Chunks whose messages wait."""

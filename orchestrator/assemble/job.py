@@ -30,6 +30,7 @@ from orchestrator.ingest.job import open_source
 from orchestrator.job_store import AT_ONCE, Records
 from orchestrator.provenance.record import records
 from orchestrator.result_record import to_lines
+from orchestrator.witness.film_check import witness_decoding
 from stores.commits import winner
 from stores.scratch import own_folder
 from stores.verified import fetch_output
@@ -56,6 +57,7 @@ class Assembly:
         self._notes = list(job.notes)
         self._named: set[str] = set()
         self._opening = 0
+        self._witness: dict[int, dict[str, object]] = {}
         self._commits: dict[int, Done] = {}
         """All that were read, by chunk: the records at the end tell of them."""
         self._stands: dict[str, int] = {}
@@ -249,7 +251,8 @@ class Assembly:
         self._sidecars.append(ResultFile(item.n, name, key, hashlib.sha256(content).hexdigest(), len(content)))
 
     def _film(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
-        index_key = keys.index(self._job.id, item.n, dict(self._plan.indexes).get(item.n, ""))
+        indexed = dict(self._plan.indexes).get(item.n, "")
+        index_key = keys.index(self._job.id, item.n, indexed)
         index = decode(self._storage.get(index_key), FilmIndex, index_key)
         commits = list(self._read(chunks))
         check_frames(index, [self._plan.chunks[n] for n in chunks], commits)
@@ -269,6 +272,8 @@ class Assembly:
             damage = [Damage(item.n, span.first, span.count, span.reason) for span in index.damage]
             damage += [span for commit in commits for span in commit.damage]
             damage = list(dict.fromkeys(damage))  # a worker reports the container's marks too
+            film = (index, indexed)
+            checked = witness_decoding(self._job, item, film, commits, damage, self._storage, checkpoint)
             captions = read_captions(stream, index) if index.captions else {}
             notes = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said, captions)
             verify_film(out, index, self._job.spec, self._source(item), delivered)
@@ -276,13 +281,15 @@ class Assembly:
             for name, content in sidecars(self._source(item), index, captions, item.result):
                 self._store_beside(item, name, content)
         self._damage += damage
+        self._witness[item.n] = checked.record
+        notes += checked.notes
         notes += merged(note for commit in commits for note in commit.notes)
         whose = f"{item.name}: " if len(self._job.items) > 1 else ""
         self._notes += dict.fromkeys(whose + note for note in notes)
 
     def _write_records(self, manifest: Manifest) -> None:
         """Write the record of each result before the manifest: an ended job has its records."""
-        lines = to_lines(records(self._job, self._plan, self._commits, manifest, self._sequences()))
+        lines = to_lines(records(self._job, self._plan, self._commits, manifest, self._sequences(), self._witness))
         self._storage.put(keys.records(self._job.id), b"".join(lines))
 
     def _sequences(self) -> dict[int, ImageSequence]:

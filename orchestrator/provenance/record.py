@@ -21,10 +21,12 @@ def records(
     dones: Mapping[int, Done],
     manifest: Manifest,
     sequences: Mapping[int, ImageSequence] = MappingProxyType({}),
+    witness: Mapping[int, dict[str, object]] = MappingProxyType({}),
 ) -> Iterator[Record]:
     """Yield a record for each file of `manifest`, in its order.
 
-    `dones` are the commits by chunk; `sequences` holds, by item, the numbered images that a film was packed from.
+    `dones` are the commits by chunk; `sequences` holds, by item, the numbered images that a film was packed from,
+    `witness` what a second decode of a film came to.
     """
     first = dict(plan.duplicates)
     by_item = _twins(plan, _chunks_by_item(job, plan))
@@ -58,7 +60,8 @@ def records(
             submitted=job.created,
             finished=manifest.finished,
             details=(packed or _details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones))
-            | ({"sidecars": beside[item.n]} if item.n in beside else {}),
+            | ({"sidecars": beside[item.n]} if item.n in beside else {})
+            | ({"witness": witness[first.get(item.n, item.n)]} if first.get(item.n, item.n) in witness else {}),
         )
 
 

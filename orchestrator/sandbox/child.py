@@ -28,8 +28,12 @@ from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.job import ingest
 from orchestrator.job_store import Records
 from orchestrator.sandbox.limits import Allowance
+from orchestrator.witness.source_reading import read_sources
 from stores.processes import die_with_parent
 from stores.storage import Storage
+
+_WITNESS_NICE = 10
+"""The witness yields the processors to workers on the same machine, which it runs beside."""
 
 
 class Film(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +96,11 @@ def _do(order: Order, known: Settings, answer: BinaryIO) -> dict[str, object]:
         ingest(job, records.storage, known, allowance.step, order.refused, begin)
         return {}
     plan = records.planned(order.job, records.control(order.job))
+    if order.act == "witness":
+        if plan is not None:
+            os.nice(_WITNESS_NICE)
+            read_sources(job, plan, records.storage, allowance.step, order.refused, begin)
+        return {}
     if plan is not None and records.manifest(order.job) is None:
         Assembly(job, plan, records, known).run(_nothing)
     return {}

@@ -27,7 +27,7 @@ from contract.job import Item, Spec
 from contract.programs import Program, command_line
 from contract.settings import Settings
 
-Act = Literal["ingest", "assemble"]
+Act = Literal["ingest", "witness", "assemble"]
 
 HEAP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 """glibc's settings of each process, unless the environment has others: freed blocks of 1 MiB and more return to the system.
@@ -103,7 +103,7 @@ class Confined:
             try:
                 return self._once(act, job, refused, checkpoint)
             except Crashed as crash:
-                if act != "ingest" or crash.item is None or crash.item in refused or len(refused) >= _CRASHES:
+                if act == "assemble" or crash.item is None or crash.item in refused or len(refused) >= _CRASHES:
                     raise
                 if crash.sure or crash.item in unlucky:
                     refused[crash.item] = str(crash)

@@ -32,15 +32,20 @@ from orchestrator.job_store import Records
 from orchestrator.sandbox.parent import Confined
 from orchestrator.service import rebuild
 from orchestrator.service.fair_share import Claimant, ahead, share
+from orchestrator.service.film_witness import FilmWitness
 from orchestrator.service.job_views import LOOK_AGAIN_S, JobViews
 from orchestrator.service.metrics import registry
 from orchestrator.service.publisher import Publisher
+from orchestrator.witness.source_reading import unread
 from stores import commits
 from stores.ledger import Ledger
 from stores.metrics_server import Heartbeat, served
 from stores.storage import Storage
 
 logger = logging.getLogger(__name__)
+
+Act = Callable[[str, Callable[[], None]], None]
+"""A long step of a job; it calls its checkpoint, which raises to stop it."""
 
 _LOST_MESSAGE_S = 3.0
 """Seconds. With an empty queue, a chunk published longer ago and not leased was lost with the worker that popped it."""
@@ -70,6 +75,7 @@ class Service:
         self._confined = Confined(settings)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="act")
         self._acts: dict[str, Future[None]] = {}
+        self._film_witness = FilmWitness(lambda job: self._locked(job, "witness", self._witness))
         self._views = JobViews(self._records, self._ledger)
         self._plans = self._views.plans
         self._jobs: dict[str, Job] = {}
@@ -90,6 +96,7 @@ class Service:
         self._stop.set()
         self._confined.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._film_witness.close()
 
     def tick(self) -> None:
         """Look at every open job once."""
@@ -168,15 +175,22 @@ class Service:
         elif todo is Step.CREATE_LEDGER:
             self._create_ledger(job)
         elif todo is Step.ASSEMBLE:
-            self._act(job, "assemble", self._assemble)
+            if self._film_witness.rests(job):
+                self._act(job, "assemble", self._assemble)
         else:
             self._reconcile(job)
+            if job in self._plans and self._plans[job].indexes and todo is Step.RUN:
+                self._film_witness.start(job)
             return todo is Step.RUN
         return False
 
     # Long steps, in the background, under a lock that ends with the process
 
-    def _act(self, job: str, name: str, act: Callable[[str, Callable[[], None]], None]) -> None:
+    def _act(self, job: str, name: str, act: Act) -> None:
+        self._acts[job] = self._pool.submit(self._locked(job, name, act))
+
+    def _locked(self, job: str, name: str, act: Act) -> Callable[[], None]:
+        """Return a function that does `act` under the lock of `name`, with a checkpoint that keeps the lock."""
         lease = self._settings.lease_ttl_s
 
         def run() -> None:
@@ -198,7 +212,7 @@ class Service:
 
                 act(job, checkpoint)
 
-        self._acts[job] = self._pool.submit(run)
+        return run
 
     def _finish_act(self, job: str) -> bool:
         """Take in what an act in the background came to; False when the job is left alone for a while."""
@@ -240,7 +254,13 @@ class Service:
             logger.warning("the ledger counts chunks that S3 does not have; it is rebuilt", extra={"job": job})
             self._ledger.forget(job)
             return
+        self._witness(job, checkpoint)  # done before, unless the orchestrator that did died
         self._confined.run("assemble", job, checkpoint)
+
+    def _witness(self, job: str, checkpoint: Callable[[], None]) -> None:
+        plan = self._records.plan(job)
+        if plan is not None and unread(self._jobs[job], plan, self._storage):
+            self._confined.run("witness", job, checkpoint)
 
     # Short steps
 
@@ -260,6 +280,7 @@ class Service:
         self._open.discard(job)
         self._views.forget(job)
         self._jobs.pop(job, None)
+        self._film_witness.forget(job)
 
     def _reconcile(self, job: str) -> None:
         if job not in self._plans:

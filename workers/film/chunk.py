@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from contract.errors import EnhanceError
 from media.codecs import opaque_name, pixel_class, same_samples
+from media.fingerprints import ABSENT, Prints, fingerprint, pack_prints
 from media.frame_changes import FrameChanges
 from media.picture_messages import CAPTIONED
 from workers.film.decode import RunDecoder
@@ -36,7 +39,10 @@ DEPTH = 2
 
 @dataclass(frozen=True)
 class FilmResult:
-    """The result of a chunk. `damage` is in positions of the film; `record` has the seconds of each stage and the enhancer's record."""
+    """The result of a chunk. `damage` is in positions of the film; `record` has the seconds of each stage and the enhancer's record.
+
+    `prints` are the fingerprints of the owned frames as decoded (see `media.fingerprints`); None without a witness.
+    """
 
     frames: int
     reorder: int
@@ -45,6 +51,7 @@ class FilmResult:
     damage: list[tuple[int, int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     record: dict[str, object] = field(default_factory=dict)
+    prints: bytes | None = None
 
 
 @dataclass
@@ -58,6 +65,27 @@ class Clock:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
         return now
+
+
+class OwnedPrints:
+    """The fingerprints of the frames that a chunk owns, made where the frames are handed to the filter or the network."""
+
+    def __init__(self, header: RunHeader, clock: Clock) -> None:
+        self._first, self._clock = header.first, clock
+        self.values: Prints = np.full(header.count, ABSENT, np.uint32)
+
+    def see(self, position: int, frame: VideoFrame) -> None:
+        """Note the frame at `position` of the film, if the chunk owns it."""
+        if 0 <= position - self._first < len(self.values):
+            now = time.perf_counter()
+            self.values[position - self._first] = fingerprint(frame)
+            self._clock.spend("fingerprint", now)
+
+    def past(self, frames: Iterable[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield `frames` on."""
+        for position, frame in frames:
+            self.see(position, frame)
+            yield position, frame
 
 
 def enhance_film(
@@ -83,17 +111,19 @@ def enhance_film(
     turns = FrameChanges((header.width, header.height), header.pix_fmt, header.colour, keeps)
     if faces is not None:
         faces.start(header.first)
+    prints = None if spec.witness == "off" else OwnedPrints(header, clock)
+    frames = _filtered(decoder, prints)
     began = time.perf_counter()
     with ChunkEncoder(out, header.encoding) as encoder:
         if enhancer is None or (enhancer.identity and faces is None):
-            for batch in _batches(decoder, clock, turns, None, BATCH):
+            for batch in _batches(frames, header, clock, turns, None, BATCH):
                 checkpoint(encoder.frames)
                 for ordinal, frame in batch:
                     encoder.write(ordinal, _conformed(frame, header))
         else:
             network = NetworkStages(header, enhancer, faces, clock)
             size, depth = (1, 1) if enhancer.device == "cpu" else (BATCH, DEPTH)
-            batches = network.inputs(_batches(decoder, clock, turns, faces, size))
+            batches = network.inputs(_batches(frames, header, clock, turns, faces, size))
             with prefetched(batches, depth) as inputs, BackgroundConsumer(network.encoded(encoder), depth) as outputs:
                 for ordinals, rgb in inputs:
                     checkpoint(encoder.frames)
@@ -104,13 +134,6 @@ def enhance_film(
     if spec.strict and damage:
         span = damage[0]
         raise EnhanceError(f"frame {span.first} is damaged ({span.reason}); run without --strict to restore the rest.")
-    record: dict[str, object] = {
-        "seconds": {k: round(v, 4) for k, v in clock.seconds.items()},
-        "wall": round(ended - began, 4),
-        "network_busy": round(clock.seconds.get("network", 0.0) / max(ended - began, 1e-9), 4),
-        **(enhancer.record() if enhancer else {}),
-        **({"faces": faces.record()} if faces else {}),
-    }
     return FilmResult(
         frames=encoder.frames,
         reorder=encoder.reorder,
@@ -118,21 +141,42 @@ def enhance_film(
         height=header.encoding.height,
         damage=[(s.first, s.count, s.reason) for s in damage],
         notes=turns.notes + (faces.notes() if faces else []),
-        record=record,
+        record=_record(clock, ended - began, enhancer, faces),
+        prints=pack_prints(prints.values) if prints else None,
     )
 
 
+def _record(clock: Clock, wall: float, enhancer: Enhancer | None, faces: FaceRestorer | None) -> dict[str, object]:
+    """Return the seconds of each stage, and the records of the networks."""
+    return {
+        "seconds": {k: round(v, 4) for k, v in clock.seconds.items()},
+        "wall": round(wall, 4),
+        "network_busy": round(clock.seconds.get("network", 0.0) / max(wall, 1e-9), 4),
+        **(enhancer.record() if enhancer else {}),
+        **({"faces": faces.record()} if faces else {}),
+    }
+
+
+def _filtered(decoder: RunDecoder, prints: OwnedPrints | None) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield the frames of a run as they go to enhancement; `prints` sees them as they were decoded."""
+    frames = iter(decoder) if prints is None else prints.past(decoder)
+    return deinterlaced(frames, decoder.header.scanning) if decoder.header.deinterlace else frames
+
+
 def _batches(
-    decoder: RunDecoder, clock: Clock, turns: FrameChanges, faces: FaceRestorer | None, most: int
+    frames: Iterator[tuple[int, VideoFrame]],
+    header: RunHeader,
+    clock: Clock,
+    turns: FrameChanges,
+    faces: FaceRestorer | None,
+    most: int,
 ) -> Iterator[list[tuple[int, VideoFrame]]]:
     """Yield owned frames with their ordinals, at most `most` in a batch; all frames of a batch have the same size and format.
 
     `turns` receives all owned frames, and `faces` the frames before them that affect their faces.
     """
-    header = decoder.header
     batch: list[tuple[int, VideoFrame]] = []
     shape: tuple[int, int, str] | None = None
-    frames = deinterlaced(decoder, header.scanning) if header.deinterlace else iter(decoder)
     while True:
         now = time.perf_counter()
         item = next(frames, None)

@@ -65,7 +65,10 @@ class FilmAttempt:
             missing=_missing(chunk, result),
         )
         stages = {"fetch": fetched - began, "enhance": enhanced - fetched, "store": stored - enhanced}
-        return StoredAttempt(done, stages, {"film": result.record})
+        record: dict[str, object] = {"film": result.record}
+        if result.prints is not None:
+            record["fingerprints"] = result.prints
+        return StoredAttempt(done, stages, record)
 
     def _fetch(self, job: str, chunk: Chunk, path: Path) -> None:
         """Fetch the packets of a chunk; raise IntegrityError if they are not those of the plan."""

@@ -1,0 +1,166 @@
+"""A plain decode of a file from its start to its end, independent of the way that films are cut and restored.
+
+The witnesses of sources and results read with it. It shares nothing with cutting, runs or `media.decoding`: FFmpeg's
+demuxer gives packets, the decoder that FFmpeg chooses gives frames, and everything that either complains of is kept.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import av.error
+from av.audio.frame import AudioFrame
+from av.codec.context import Flags2, ThreadType
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+
+from media.demuxing import hidden_sound
+from media.opening import DecoderLog, reason
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
+
+DECODED = ("video", "audio")
+MOST_COMPLAINTS = 100
+"""Complaints of one stream that are kept in words; all are counted."""
+PATIENCE = 10_000
+"""How often in a row a demuxer may report that it has found nothing yet."""
+NO_TIME = -(1 << 63)
+
+
+@dataclass
+class StreamReading:
+    """One stream as it was read: what it is, what came out of it, and what the decoder complained of."""
+
+    index: int
+    kind: str
+    codec: str
+    packets: int = 0
+    frames: int = 0
+    samples: int = 0
+    """Of sound, per channel, without the trimming that containers ask for."""
+    times: array[int] = field(default_factory=lambda: array("q"))
+    prints: array[int] = field(default_factory=lambda: array("I"))
+    sizes: set[tuple[int, int]] = field(default_factory=set)
+    complaints: list[tuple[int, str]] = field(default_factory=list)
+    """Each with the number of frames that had come out before."""
+    complained: int = 0
+
+    def complain(self, words: str) -> None:
+        """Note a complaint."""
+        self.complained += 1
+        if len(self.complaints) < MOST_COMPLAINTS:
+            self.complaints.append((self.frames, words))
+
+    @property
+    def repeated_times(self) -> int:
+        """Count frames that are shown at the time of another."""
+        timed = [time for time in self.times if time != NO_TIME]
+        return len(timed) - len(set(timed))
+
+
+@dataclass
+class FileReading:
+    """All streams of a file by index. `broken` is why the demuxer stopped before the end, `whole` is False after a limit."""
+
+    format: str
+    streams: dict[int, StreamReading]
+    broken: str = ""
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a reading does beside counting: `prints` maps streams of pictures to the function that makes fingerprints.
+
+    Only streams in `decoded` are demuxed and decoded, all pictures and sound where it is None. After `limit` frames of
+    one stream the reading ends. `threads` is the decoder's; with others than 1 its messages are not looked at.
+    """
+
+    prints: dict[int, Callable[[VideoFrame], int]] = field(default_factory=dict)
+    decoded: frozenset[int] | None = None
+    limit: int | None = None
+    threads: int = 1
+    checkpoint: Callable[[], None] = lambda: None
+
+
+def read_file(container: InputContainer, look: Look) -> FileReading:
+    """Demux and decode `container` from its start. Streams that are not decoded are listed."""
+    reading = FileReading(container.format.name, {s.index: _described(s) for s in container.streams})
+    wanted = [
+        s
+        for s in container.streams
+        if s.type in DECODED and s.codec_context is not None and (look.decoded is None or s.index in look.decoded)
+    ]
+    for stream in wanted:
+        stream.codec_context.thread_count = look.threads
+        stream.codec_context.thread_type = ThreadType.NONE if look.threads == 1 else ThreadType.AUTO
+        if stream.type == "audio":
+            stream.codec_context.flags2 |= Flags2.skip_manual
+    with DecoderLog("") as log:
+        packets = container.demux(wanted) if wanted else iter(())
+        while (packet := _next(packets, reading)) is not None:
+            look.checkpoint()
+            own = reading.streams[packet.stream_index]
+            _decode(packet, own, look, log)
+            if look.limit is not None and own.frames >= look.limit and own.kind == "video":
+                reading.whole = False
+                break
+    return reading
+
+
+def _described(stream: Stream) -> StreamReading:
+    context = stream.codec_context
+    attached = stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
+    return StreamReading(stream.index, "cover" if attached else stream.type, context.name if context else "")
+
+
+def _next(packets: object, reading: FileReading) -> Packet[Stream] | None:
+    """Return the next packet; None at the end, which `reading.broken` explains where it is not the file's."""
+    for _ in range(PATIENCE):
+        try:
+            return next(packets, None)  # type: ignore[call-overload,no-any-return]
+        except av.error.BlockingIOError:
+            continue
+        except av.error.FFmpegError as error:
+            reading.broken = reason(error)
+            return None
+    reading.broken = "nothing more in it can be recognised"
+    return None
+
+
+def _decode(packet: Packet[Stream], own: StreamReading, look: Look, log: DecoderLog) -> None:
+    ends = not packet.size and packet.pts is None and packet.dts is None
+    if (not packet.size and not ends) or hidden_sound(packet):
+        return  # a decoder would take a held frame's empty packet for the end
+    own.packets += not ends
+    if packet.is_corrupt:
+        own.complain("bytes of it are missing in the container")
+    try:
+        frames = packet.decode()
+    except av.error.EOFError:
+        frames = []
+    except av.error.FFmpegError as error:
+        own.complain(f"the decoder refuses its data ({reason(error)})")
+        frames = []
+    log.name = own.codec
+    for message in log.take() if look.threads == 1 else ():
+        own.complain(f"the decoder says: {message}")
+    for frame in frames:
+        if not isinstance(frame, AudioFrame | VideoFrame):
+            continue
+        if frame.is_corrupt:
+            own.complain("the decoder had to guess parts of it")
+        own.frames += 1
+        own.times.append(NO_TIME if frame.pts is None else frame.pts)
+        if isinstance(frame, AudioFrame):
+            own.samples += frame.samples
+        else:
+            own.sizes.add((frame.width, frame.height))
+            if own.index in look.prints:
+                own.prints.append(look.prints[own.index](frame))

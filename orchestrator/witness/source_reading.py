@@ -1,0 +1,121 @@
+"""The witness of decoding: one plain sequential decode of a film's source, whose fingerprints are kept in the store.
+
+It runs beside the enhancing. Its reading is an object of its own, so that a crash costs no more than another decode.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import BinaryIO, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from contract import keys
+from contract.documents import decode, encode
+from contract.film import FilmIndex
+from contract.job import Item, Job, Natural, Plan
+from media.fingerprints import ffv1_fingerprint, fingerprint, pack_prints
+from media.opening import open_media
+from media.plain_decode import Look, read_file
+from orchestrator.ingest.job import open_source
+from stores.storage import Storage
+
+LEAST_SAMPLE = 500
+"""Frames that `--witness sample` decodes at least; of longer films it is the first tenth."""
+
+
+class SoundReading(Struct, frozen=True, forbid_unknown_fields=True):
+    """Sound of a source: samples a channel, and how often the decoder complained."""
+
+    stream: Natural
+    codec: str
+    samples: Natural
+    complained: Natural
+
+
+class SourceReading(Struct, frozen=True, forbid_unknown_fields=True):
+    """Fingerprints of a film's frames in output order, and the decoder's complaints, each with the frames before it.
+
+    `whole` is False where only the beginning was decoded. `failed` is the reason why there is no reading.
+    """
+
+    prints: bytes = b""
+    trouble: tuple[tuple[int, str], ...] = ()
+    sound: tuple[SoundReading, ...] = ()
+    whole: bool = True
+    frames: Natural = 0
+    cpu_s: float = 0.0
+    failed: str = ""
+    version: Literal[1] = 1
+
+
+def read_source(
+    source: BinaryIO, index: FilmIndex, choice: str, what: str, checkpoint: Callable[[], None], threads: int = 1
+) -> SourceReading:
+    """Decode `source` from its start, all of it or what `choice` (``full`` or ``sample``) asks for."""
+    began = time.process_time()
+    make = ffv1_fingerprint if index.lossless else fingerprint
+    sound = {s.index for s in index.streams if s.kind == "audio" and s.copied} if threads == 1 else set()
+    limit = None if choice == "full" else max(LEAST_SAMPLE, index.frames // 10)
+    look = Look({index.stream: make}, frozenset((index.stream, *sound)), limit, threads, checkpoint)
+    with open_media(source, what) as container:
+        reading = read_file(container, look)
+    film = reading.streams[index.stream]
+    trouble = list(film.complaints)
+    if reading.broken:
+        trouble.append((film.frames, f"the file breaks off here ({reading.broken})"))
+    heard = [reading.streams[n] for n in sorted(sound)] if reading.whole else []
+    return SourceReading(
+        prints=pack_prints(np.array(film.prints, np.uint32)),
+        trouble=tuple(trouble),
+        sound=tuple(SoundReading(s.index, s.codec, s.samples, s.complained) for s in heard),
+        whole=reading.whole,
+        frames=film.frames,
+        cpu_s=round(time.process_time() - began, 3),
+    )
+
+
+def read_sources(
+    job: Job,
+    plan: Plan,
+    storage: Storage,
+    checkpoint: Callable[[], None],
+    refused: Mapping[int, str] = MappingProxyType({}),
+    begin: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Read all films of a job that have no reading yet; those in `refused` crashed an earlier process, and get the reason."""
+    for number, sha256 in unread(job, plan, storage):
+        if number in refused:
+            storage.put(keys.witness(job.id, number, sha256), encode(SourceReading(failed=refused[number])))
+            continue
+        begin(number)
+        stored_reading(job, job.items[number], sha256, storage, checkpoint)
+
+
+def unread(job: Job, plan: Plan, storage: Storage) -> list[tuple[int, str]]:
+    """Return the films that are still to be read: items and the SHA-256 of their indexes."""
+    if job.spec.witness == "off":
+        return []
+    return [(n, sha256) for n, sha256 in plan.indexes if not storage.exists(keys.witness(job.id, n, sha256))]
+
+
+def stored_reading(
+    job: Job, item: Item, sha256: str, storage: Storage, checkpoint: Callable[[], None], index: FilmIndex | None = None
+) -> SourceReading:
+    """Return the reading of a film whose index has `sha256`, made now where there is none yet."""
+    key = keys.witness(job.id, item.n, sha256) if sha256 else ""
+    found = storage.find(key) if key else None
+    if found is not None:
+        return decode(found, SourceReading, key)
+    if index is None:
+        index_key = keys.index(job.id, item.n, sha256)
+        index = decode(storage.get(index_key), FilmIndex, index_key)
+    source = io.BufferedReader(open_source(storage, job, item), 1 << 20)
+    reading = read_source(source, index, job.spec.witness, item.name, checkpoint)
+    if key:
+        storage.put(key, encode(reading))
+    return reading
