@@ -6,9 +6,34 @@ import resource
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from contract.settings import Settings
+
+_SHARE = 0.8
+"""Of the container's memory, for the process that reads media: the rest is for the orchestrator itself."""
+
+_LEAST = 2 << 30
+"""Address space that the libraries need before they read anything; less would refuse every film."""
+
+_CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def memory_limit(settings: Settings, files: Sequence[Path] = _CGROUPS) -> int:
+    """Return the bytes that a process may map: `media_memory`, and no more than the container's share; 0 for no limit.
+
+    Beyond the container's memory the kernel kills, and nobody learns why; within it the source is refused by name.
+    """
+    limits = [settings.media_memory] if settings.media_memory else []
+    for file in files:
+        try:
+            text = file.read_text().strip()
+        except OSError:
+            continue
+        if text.isdecimal() and int(text) < 1 << 60:  # "max", or cgroup v1's largest number: no limit
+            limits.append(max(_LEAST, int(int(text) * _SHARE)))
+    return min(limits, default=0)
 
 
 class Allowance:
@@ -21,8 +46,9 @@ class Allowance:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._end = float("inf")
-        if settings.media_memory and sys.platform == "linux":  # on other systems address space does not measure memory
-            resource.setrlimit(resource.RLIMIT_AS, (settings.media_memory, settings.media_memory))
+        limit = memory_limit(settings)
+        if limit and sys.platform == "linux":  # on other systems address space does not measure memory
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         folder = settings.scratch if settings.scratch != Path() else Path(tempfile.gettempdir())
         free = shutil.disk_usage(folder).free if folder.exists() else resource.RLIM_INFINITY
         resource.setrlimit(resource.RLIMIT_FSIZE, (free, resource.RLIM_INFINITY))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import selectors
 import signal
 import subprocess
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +29,8 @@ from contract.film import FilmIndex
 from contract.job import Item, Spec
 from contract.programs import Program, command_line
 from contract.settings import Settings
+from orchestrator.sandbox.limits import memory_limit
+from stores.item_kills import ItemKills
 
 Act = Literal["ingest", "witness", "assemble"]
 
@@ -38,6 +43,10 @@ with this setting 101."""
 _LOOK_S = 0.25
 _KILLED = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 """Signals that another process sent; they say nothing about the source."""
+
+_FIRST_WAIT_S = 1.0
+_KILLS = 3
+"""Times that a process may be killed over one item before the item is refused."""
 
 _CRASHES = 20
 """Sources of one job that may each kill a process before the job is given up."""
@@ -52,6 +61,17 @@ class Crashed(PermanentError):
     def __init__(self, message: str, item: int | None = None, *, sure: bool = True) -> None:
         super().__init__(message, item)
         self.message, self.item, self.sure = message, item, sure
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Killed(Interrupted):
+    """Raised when another process, most often the kernel for want of memory, killed the one that read `item`."""
+
+    def __init__(self, message: str, item: int | None = None) -> None:
+        super().__init__(message, item)
+        self.message, self.item = message, item
 
     def __str__(self) -> str:
         return self.message
@@ -74,9 +94,9 @@ class _Child:
 class Confined:
     """Executor of orders, each in a process of its own. Safe to share between threads. `close` it at the end."""
 
-    def __init__(self, settings: Settings, ahead: bool = True) -> None:
-        """With `ahead` the next process is started before it is needed."""
-        self._settings, self._ahead = settings, ahead
+    def __init__(self, settings: Settings, ahead: bool = True, kills: ItemKills | None = None) -> None:
+        """With `ahead` the next process is started before it is needed; `kills` counts across orchestrators."""
+        self._settings, self._ahead, self._kills = settings, ahead, kills
         self._lock = threading.Lock()
         self._spare: _Child | None = None
         self._closed = False
@@ -95,13 +115,24 @@ class Confined:
 
         Raises what the act raised, Interrupted when somebody killed its process, and PermanentError when the process
         could not bear the sources one after the other; a single source that kills it is refused with the reason, after
-        a second try where the first may have been bad luck.
+        a second try where the first may have been bad luck. One over which processes are killed is refused after _KILLS
+        of them, with a pause between them, also when this process is killed with them.
         """
         refused: dict[int, str] = {}
         unlucky: set[int] = set()
+        killed: Counter[int] = Counter()
         while True:
+            if act == "ingest":
+                before = killed if self._kills is None else Counter(self._kills.counts(job)) | killed
+                refused |= {item: self._killed(times) for item, times in before.items() if times >= _KILLS}
             try:
                 return self._once(act, job, refused, checkpoint)
+            except Killed as kill:
+                if act != "ingest" or kill.item is None or kill.item in refused:
+                    raise
+                killed[kill.item] += 1
+                if killed[kill.item] < _KILLS:
+                    _pause(_FIRST_WAIT_S * 2 ** killed[kill.item], checkpoint)
             except Crashed as crash:
                 if act == "assemble" or crash.item is None or crash.item in refused or len(refused) >= _CRASHES:
                     raise
@@ -123,16 +154,42 @@ class Confined:
         return decode(str(last["index"]).encode(), FilmIndex, item.name)
 
     def _once(self, act: Act, job: str, refused: dict[int, str], checkpoint: Callable[[], None]) -> None:
-        self._order(msgspec.json.encode({"act": act, "job": job, "refused": refused}), checkpoint)
+        begun: list[int] = []
 
-    def _order(self, order: bytes, checkpoint: Callable[[], None]) -> dict[str, object]:
-        """Execute one order in a process of its own; return its last message."""
+        def begin(item: int) -> None:
+            if self._kills is not None and act == "ingest":
+                for earlier in begun:
+                    self._kills.end(job, earlier)
+                self._kills.begin(job, item)
+            begun[:] = [item]
+
+        try:
+            self._order(msgspec.json.encode({"act": act, "job": job, "refused": refused}), checkpoint, begin)
+        except Killed:
+            begun.clear()
+            raise
+        finally:  # also when it was told to stop; a process that is killed itself leaves the count
+            if self._kills is not None:
+                for item in begun:
+                    self._kills.end(job, item)
+
+    @staticmethod
+    def _killed(times: int) -> str:
+        return (
+            f"the process that reads it was killed {times} times, most likely because memory ran out; give the "
+            "orchestrator more memory, or lower RESPOOL_MEDIA_MEMORY to learn what it needs."
+        )
+
+    def _order(
+        self, order: bytes, checkpoint: Callable[[], None], begin: Callable[[int], None] = lambda _: None
+    ) -> dict[str, object]:
+        """Execute one order in a process of its own; return its last message. `begin` hears of each item."""
         child = self._take()
         try:
             assert child.process.stdin is not None
             child.process.stdin.write(order + b"\n")
             child.process.stdin.flush()
-            return self._conclude(child, self._listen(child, checkpoint))
+            return self._conclude(child, self._listen(child, checkpoint, begin))
         except BrokenPipeError as error:  # it ended before it got the order
             raise Interrupted(
                 "The process that reads the sources ended before it had begun; it is started again."
@@ -140,9 +197,12 @@ class Confined:
         finally:
             child.end()
 
-    def _listen(self, child: _Child, checkpoint: Callable[[], None]) -> list[dict[str, object]]:
+    def _listen(
+        self, child: _Child, checkpoint: Callable[[], None], begin: Callable[[int], None]
+    ) -> list[dict[str, object]]:
         """Collect the messages of the process until it closes its end; `checkpoint` is called meanwhile."""
         said = bytearray()
+        last = -1
         with selectors.DefaultSelector() as selector:
             selector.register(child.answers, selectors.EVENT_READ)
             while True:
@@ -151,6 +211,10 @@ class Confined:
                     if not part:
                         break
                     said += part
+                    item = _item(bytes(said))
+                    if item is not None and item != last:
+                        last = item
+                        begin(item)
                 checkpoint()
         return [json.loads(line) for line in said.splitlines()]
 
@@ -159,17 +223,17 @@ class Confined:
         last = said[-1] if said else {}
         if last.get("ended"):
             return last
-        items = [message["item"] for message in said if "item" in message]
-        item = items[-1] if items and isinstance(items[-1], int) else None
+        items = [number for message in said if isinstance(number := message.get("item"), int)]
+        item = items[-1] if items else None
         if "error" in last:
             kind = getattr(errors, str(last["error"]), None)
             if isinstance(kind, type) and issubclass(kind, RespoolError):
                 raise kind(str(last["message"]))
-            limit = self._settings.media_memory / (1 << 30)
+            limit = memory_limit(self._settings) / (1 << 30)
             raise Crashed(f"it needs more than {limit:.1f} GB of memory to be read; raise RESPOOL_MEDIA_MEMORY.", item)
         code = child.process.wait()
         if -code in _KILLED:
-            raise Interrupted("The process that reads the sources was killed from outside; it is started again.")
+            raise Killed("The process that reads the sources was killed from outside; it is started again.", item)
         if -code == signal.SIGXCPU:
             limits = self._settings
             raise Crashed(
@@ -215,3 +279,21 @@ class Confined:
         finally:
             os.close(writer)
         return _Child(process, open(reader, "rb", buffering=0))  # noqa: PTH123 - a pipe; `end` closes it
+
+
+def _item(said: bytes) -> int | None:
+    """Return the last item that whole lines of `said` name."""
+    for line in reversed(said[: said.rfind(b"\n") + 1].splitlines()):
+        item = json.loads(line).get("item")
+        if isinstance(item, int):
+            return item
+    return None
+
+
+def _pause(seconds: float, checkpoint: Callable[[], None]) -> None:
+    """Wait with jitter, and stop as `checkpoint` says."""
+    until = time.monotonic() + random.uniform(seconds / 2, seconds)  # noqa: S311 - jitter, not a secret
+    wait = threading.Event()
+    while time.monotonic() < until:
+        checkpoint()
+        wait.wait(min(_LOOK_S, max(0.0, until - time.monotonic())))

@@ -38,6 +38,7 @@ from orchestrator.service.metrics import registry
 from orchestrator.service.publisher import Publisher
 from orchestrator.witness.source_reading import unread
 from stores import commits
+from stores.item_kills import ItemKills
 from stores.ledger import Ledger
 from stores.metrics_server import Heartbeat, served
 from stores.storage import Storage
@@ -72,7 +73,7 @@ class Service:
         self._ledger = Ledger(settings)
         self._records = Records(self._storage)
         self._publisher = Publisher(settings)
-        self._confined = Confined(settings)
+        self._confined = Confined(settings, kills=ItemKills(settings))
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="act")
         self._acts: dict[str, Future[None]] = {}
         self._film_witness = FilmWitness(lambda job: self._locked(job, "witness", self._witness))

@@ -21,12 +21,13 @@ def apart(drafts: Sequence[Item], notes: list[str]) -> list[Item]:
     wanted = Counter(draft.result for draft in drafts)
     taken = {draft.result for draft in drafts if wanted[draft.result] == 1 or draft.result == draft.name}
     found = []
+    numbers: dict[tuple[str, str], int] = {}
     for draft in drafts:
         alone = wanted[draft.result] == 1 or draft.result == draft.name
         if alone and _fits(draft.result):
             found.append(draft)
             continue
-        name = next(name for name in _candidates(draft, alone) if name not in taken and _fits(name))
+        name = next(name for name in _candidates(draft, alone, numbers) if name not in taken and _fits(name))
         taken.add(name)
         why = "its name would be too long" if alone else f"another source's result is {draft.result}"
         notes.append(f"the result of {draft.name} is called {name}: {why}")
@@ -34,14 +35,22 @@ def apart(drafts: Sequence[Item], notes: list[str]) -> list[Item]:
     return found
 
 
-def _candidates(draft: Item, alone: bool) -> Iterator[str]:
-    """Yield names for a result, the best first."""
+def _candidates(draft: Item, alone: bool, numbers: dict[tuple[str, str], int]) -> Iterator[str]:
+    """Yield names for a result, the best first; `numbers` remembers which were tried for names that are cut alike.
+
+    Without it each of a thousand files whose long names begin alike would try all numbers of those before it.
+    """
     suffix = PurePosixPath(draft.result).suffix
     yield draft.result if alone else draft.name + suffix
     stem = PurePosixPath(draft.name)
-    for number in itertools.count(1):
+    alike = str(stem.with_name(ended(stem.name, " " * _NUMBER + suffix))), suffix
+    for number in itertools.count(numbers.get(alike, 1)):
+        numbers[alike] = number + 1
         end = suffix if number == 1 else f" ({number}){suffix}"
         yield str(stem.with_name(ended(stem.name, end)))
+
+
+_NUMBER = len(" (1000000000)")
 
 
 def _fits(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -82,13 +81,14 @@ def apart(files: Sequence[SourceFile], notes: list[str] | None = None) -> list[S
     """
     seen: dict[str, Path] = {}
     given = {file.name for file in files if _own(file)}
+    numbers: dict[str, int] = {}
     for n, file in enumerate(files := list(files)):
         name = file.name
         if notes is not None and not _own(file):
             path = PurePosixPath(name)
-            numbered = (str(path.with_name(f"{path.stem} ({k}){path.suffix}")) for k in itertools.count(2))
             while name in seen or name in given:
-                name = next(numbered)
+                numbers[file.name] = number = numbers.get(file.name, 1) + 1
+                name = str(path.with_name(f"{path.stem} ({number}){path.suffix}"))
             if name != file.name:
                 notes.append(f"{name!r} is the result's name of another file that would be called {file.name!r} too")
                 files[n] = replace(file, name=keys.check_name(name))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contract.errors import Cancelled, PermanentError, RespoolError
+from contract.errors import Cancelled, EnhanceError, PermanentError, RespoolError
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job
 from contract.provenance import making
 from stores.ledger import Lease, Ledger
@@ -100,6 +100,8 @@ class ImageAttempt:
 
     def _item_failure(self, lease: Lease, error: Exception) -> str | None:
         """Return the reason to give up one image while the others continue; None if `error` does not concern the image."""
+        if isinstance(error, EnhanceError) and not self._ledger.tries(lease.job, lease.chunk):
+            return None  # what one device cannot do, another worker's may
         if isinstance(error, PermanentError):
             return None if isinstance(error, Cancelled) else str(error)
         if isinstance(error, (RespoolError, OSError, MemoryError)):

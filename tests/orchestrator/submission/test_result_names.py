@@ -9,6 +9,7 @@ import pytest
 
 from contract.errors import UsageError
 from contract.job import Item
+from orchestrator.submission import result_names
 from orchestrator.submission.result_names import apart
 from orchestrator.submission.sources import find
 from stores.atomic_files import LONGEST, unfinished
@@ -80,3 +81,20 @@ def test_two_sources_of_one_name_are_for_the_user_to_part(tmp_path: Path) -> Non
         (tmp_path / folder / "x.png").write_bytes(b"x")
     with pytest.raises(UsageError, match="submit them separately"):
         find([tmp_path / "a" / "x.png", tmp_path / "b" / "x.png"])
+
+
+def test_colliding_long_names_cost_each_a_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand sources whose long names are cut alike: no source tries the numbers of those before it again."""
+    tried = 0
+    whole = result_names._fits
+
+    def fits(name: str) -> bool:
+        nonlocal tried
+        tried += 1
+        return whole(name)
+
+    monkeypatch.setattr(result_names, "_fits", fits)
+    long = "n" * LONGEST
+    found = apart(items(*((f"{long}{n}.jpg", f"{long}{n}.png") for n in range(2000))), [])
+    assert len({item.result for item in found}) == 2000
+    assert tried < 5 * 2000

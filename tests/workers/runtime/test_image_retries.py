@@ -12,6 +12,7 @@ from PIL import Image
 
 from contract import keys
 from contract.documents import decode, encode
+from contract.errors import EnhanceError
 from contract.job import Chunk, Control, Done, Item, Job, Plan, Spec
 from contract.settings import Settings
 from stores.ledger import Ledger
@@ -21,6 +22,7 @@ from workers.runtime.heartbeat import SHUTDOWN
 from workers.runtime.worker import Worker
 
 JOB = "00000000000000c1"
+WHOLE = image.enhance_image
 
 
 @pytest.fixture
@@ -37,14 +39,14 @@ def worker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Worker:
     storage.put(keys.plan(JOB), encode(plan))
     for item in items:
         storage.put(keys.source(JOB, item.n), png)
+    storage.delete(keys.done(JOB, 0))
     ledger.forget(JOB)
     ledger.create(plan, 4, Control(), {}, [])
-    plain = image.enhance_image
 
     def fragile(source: Any, result: str, *rest: Any) -> Any:
         if result == "1.png":
             raise RuntimeError("a library's message")
-        return plain(source, result, *rest)
+        return WHOLE(source, result, *rest)
 
     monkeypatch.setattr(image, "enhance_image", fragile)
     return Worker(settings)
@@ -61,3 +63,19 @@ def test_an_image_fails_alone_after_its_second_failure(worker: Worker) -> None:
     done = decode(storage.get(keys.done(JOB, 0)), Done, "done.json")
     assert [(f.item, f.name, f.reason) for f in done.failures] == [(1, "1.png", "RuntimeError: a library's message")]
     assert [output.item for output in done.outputs] == [0]
+
+
+def test_what_one_device_cannot_do_is_tried_by_another(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image's EnhanceError is no final failure at the first worker: the chunk goes out again, and is done elsewhere."""
+    broken = [EnhanceError("only black comes out of this device")]
+
+    def black(*args: Any) -> Any:
+        if broken:
+            raise broken.pop()
+        return WHOLE(*args)
+
+    monkeypatch.setattr(image, "enhance_image", black)
+    assert (worker.work(JOB, 0), worker.ledger.tries(JOB, 0)) == ("handed back", 1)
+    assert worker.work(JOB, 0) == "done"
+    done = decode(worker.storage.get(keys.done(JOB, 0)), Done, "done.json")
+    assert (done.failures, len(done.outputs)) == ((), 2)
