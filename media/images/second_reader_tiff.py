@@ -10,6 +10,7 @@ import tifffile
 from tifffile import PHOTOMETRIC
 
 from media.images.block_means import BlockMeans
+from media.images.foreign.picture import BROKEN_TAGS
 from media.images.header import Page
 from media.images.second_opinion import Opinion, Undecodable, first_line
 
@@ -26,7 +27,7 @@ def read_tiff(file: Path, page: Page) -> Opinion:
             series = found.pages[page.index]
             assert isinstance(series, tifffile.TiffPage)
             return _segments(found, series, page, name)
-    except (tifffile.TiffFileError, IndexError, KeyError, AssertionError, TypeError) as error:
+    except (tifffile.TiffFileError, *BROKEN_TAGS) as error:
         raise Undecodable(f"tifffile does not open it ({first_line(error)})") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +32,12 @@ class Foreign:
     papers: Papers = field(default_factory=Papers)
     notes: tuple[str, ...] = ()
     samples: npt.NDArray[Any] | None = None
+
+
+BROKEN_TAGS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, struct.error, TypeError, ValueError,
+)  # fmt: skip
+"""What tifffile raises over tags that contradict each other: it takes a directory at its word. TiffFileError is a ValueError or an Exception by version."""
 
 
 def widened(samples: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:

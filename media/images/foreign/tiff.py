@@ -13,7 +13,7 @@ import tifffile
 from tifffile import PHOTOMETRIC
 
 from contract.errors import BadInput, Unsupported
-from media.images.foreign.picture import widened
+from media.images.foreign.picture import BROKEN_TAGS, widened
 
 MAPPED = 128 << 20
 """Bytes of samples above which they lie in a temporary file that is mapped, so that memory stays bounded."""
@@ -25,6 +25,22 @@ def load(file: Path, index: int, name: str, grey: bool, lenient: bool = False) -
 
     With `lenient`, strips that cannot be decoded stay black. Raises BadInput naming `name` for damage, Unsupported for a kind of samples.
     """
+    try:
+        return _loaded(file, index, name, grey, lenient)
+    except (BadInput, NotImplementedError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise Unsupported(
+            f"{name} is a TIFF in a form that tifffile does not decode ({error}); rewrite it with LZW first."
+        ) from error
+    except (tifffile.TiffFileError, *BROKEN_TAGS) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:150]
+        raise BadInput(
+            f"{name} has TIFF tags that contradict each other ({said}); restore it from another copy."
+        ) from error
+
+
+def _loaded(file: Path, index: int, name: str, grey: bool, lenient: bool) -> pyvips.Image:
     with tifffile.TiffFile(file, is_ome=False, is_shaped=False) as found:
         page = found.pages[index]
         if not isinstance(page, tifffile.TiffPage) or page.dtype is None or page.photometric not in _KNOWN:
