@@ -19,10 +19,31 @@ from contract.documents import Version, raw
 _IDENTITY = 1
 """Goes into job ids. It never rises: the same submission is the same job under every version."""
 
-_LATER: dict[str, object] = {"witness": "full", "salvage": 90, "video_stream": None, "program": None}
-"""Fields of `Spec` that its first version lacked, each with the value that older specs are read with.
-
-Such a value stays out of the job id, so that a command repeated after an upgrade finds the job that it began."""
+_FIRST = frozenset(
+    [
+        "model",
+        "scale",
+        "denoise",
+        "face",
+        "weights",
+        "precision",
+        "tile",
+        "codec",
+        "crf",
+        "preset",
+        "pix_fmt",
+        "container",
+        "faststart",
+        "image_format",
+        "alpha",
+        "deinterlace",
+        "chunk_frames",
+        "hdr",
+        "strict",
+    ]
+)
+"""Fields of the first version's `Spec`. A field that came later stays out of the job id while it has its default, the value
+that older specs are read with: a command repeated after an upgrade then finds the job that it began."""
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 MaybeSha256 = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
@@ -341,7 +362,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
 
 def job_id(spec: Spec, items: tuple[Item, ...]) -> str:
     """Derive 16 hex digits from the spec and the items' names and SHA-256: the same submission is the same job."""
-    known = {name: getattr(spec, name) for name in spec.__struct_fields__}
-    meant = {name: raw(value) for name, value in known.items() if name not in _LATER or value != _LATER[name]}
+    known = {known.name: (getattr(spec, known.name), known.default) for known in msgspec.structs.fields(spec)}
+    meant = {name: raw(value) for name, (value, default) in known.items() if name in _FIRST or value != default}
     body = msgspec.json.encode((_IDENTITY, meant, raw(items)))
     return hashlib.sha256(body).hexdigest()[:16]

@@ -17,6 +17,7 @@ from PIL import Image
 from redis import Redis
 
 from contract import keys
+from contract.documents import KNOWN
 from contract.errors import RespoolError
 from contract.job import Spec
 from contract.settings import Settings
@@ -111,7 +112,7 @@ FORGED: list[tuple[str, object]] = [
     ("a job that is not there", {"job": "f" * 16, "chunk": 0, "version": 1}),
     ("a negative chunk", {"job": "f" * 16, "chunk": -1, "version": 1}),
     ("a huge chunk", {"job": "f" * 16, "chunk": 10**30, "version": 1}),
-    ("a newer version", {"job": "f" * 16, "chunk": 0, "version": 2}),
+    ("a newer version", {"job": "f" * 16, "chunk": 0, "version": max(KNOWN) + 1}),
     ("a field of somebody's own", {"job": "f" * 16, "chunk": 0, "version": 1, "endpoint": "http://evil.example"}),
     ("a text for a number", {"job": "f" * 16, "chunk": "0", "version": 1}),
     ("no object at all", ["rm", "-rf"]),
