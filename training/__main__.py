@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,8 @@ def _line(check: Check) -> str:
 
 
 def main() -> int:
-    """Run the program; gives the exit code, and one sentence on stderr for what went wrong."""
+    """Run the program; return the exit code, and print one sentence on stderr for what went wrong."""
+    ArgumentParser(prog="python -m training", description="Read an Ask as JSON from stdin and train.").parse_args()
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

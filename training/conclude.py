@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import tempfile
+from argparse import ArgumentParser
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,11 +168,14 @@ def _notes(run: Run, found: Gate) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program; gives the exit code: 0 registered, 1 refused by the gate or failed, 2 when another try would end alike."""
+    """Run the program; return 0 if registered, 1 if the gate refused or it failed, 2 if another try would end alike."""
+    parser = ArgumentParser(prog="python -m training.conclude", description="Gate and register a finished run.")
+    parser.add_argument("run")
+    name = parser.parse_args(arguments).run
     settings = load()
     try:
         storage = Storage(settings)
-        run = msgspec.json.decode(storage.get(keys.train_document(arguments[0], "run.json")), type=Run)
+        run = msgspec.json.decode(storage.get(keys.train_document(name, "run.json")), type=Run)
         found = conclude(run, settings)
     except RespoolError as error:
         say({"error": str(error), "permanent": True})

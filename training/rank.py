@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from argparse import ArgumentParser
 from datetime import UTC, datetime
 
 import msgspec
@@ -147,10 +148,13 @@ def _device(settings: Settings) -> torch.device:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program; gives the exit code."""
-    run, attempt = arguments
+    """Run the program; return the exit code."""
+    parser = ArgumentParser(prog="python -m training.rank", description="Train one rank of a run.")
+    parser.add_argument("run")
+    parser.add_argument("attempt")
+    asked = parser.parse_args(arguments)
     try:
-        return work(keys.check_job(run), attempt, load())
+        return work(keys.check_job(asked.run), asked.attempt, load())
     except RespoolError as error:
         ends = isinstance(error, PermanentError | LeaseLost)
         say({"error": str(error), "permanent": ends})

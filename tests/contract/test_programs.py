@@ -53,6 +53,7 @@ def test_no_launch_names_a_module_itself() -> None:
         str(path.relative_to(ROOT)): modules
         for folder in (*OURS, "tests", "samples", "deploy")
         for path in (ROOT / folder).rglob("*.py")
+        if "before_rooms" not in path.parts  # starts old versions too, so it takes no name from the present one
         if (modules := list(launches(path)))
     }
     assert found == {}
