@@ -28,6 +28,13 @@ def png() -> bytes:
 
 def damage() -> Iterator[Odd]:
     """Yield damaged files: harmless, damaged, refused."""
+    yield from _damaged_jpeg()
+    yield from _damaged_png_and_strips()
+    yield from _damaged_structure()
+
+
+def _damaged_jpeg() -> Iterator[Odd]:
+    """Yield damaged JPEGs."""
     yield Odd(
         "JPEG without its last two bytes",
         ".jpg",
@@ -69,6 +76,10 @@ def damage() -> Iterator[Odd]:
     yield Odd(
         "progressive JPEG with its first scan alone", ".jpg", lambda: _scans(progressive(), 1), "refused", "--salvage"
     )
+
+
+def _damaged_png_and_strips() -> Iterator[Odd]:
+    """Yield damaged PNGs and TIFF strips."""
     yield Odd(
         "PNG without an end chunk", ".png", lambda: png()[:-12], "noted", "end chunk is missing", check=by_pillow(rgb())
     )
@@ -90,6 +101,10 @@ def damage() -> Iterator[Odd]:
         "rows were decoded",
         options={"salvage": 50},
     )
+
+
+def _damaged_structure() -> Iterator[Odd]:
+    """Yield TIFFs with pointers past their end, and other formats cut."""
     yield Odd(
         "TIFF with a link to a page past its end",
         ".tif",

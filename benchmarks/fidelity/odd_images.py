@@ -155,6 +155,12 @@ def exiftool(data: bytes) -> dict[str, Any]:
 
 def formats() -> Iterator[Odd]:
     """Yield formats and compressions that are read by other libraries than libvips."""
+    for rows in (_simple, _wavelets, _rare_tiff, _refused):
+        yield from rows()
+
+
+def _simple() -> Iterator[Odd]:
+    """Yield BMP, GIF and PNM."""
     yield Odd(
         "BMP", ".bmp", lambda: saved("BMP"), "exact", "BMP is read and not written", check=by_pillow(rgb()), out=".png"
     )
@@ -202,6 +208,10 @@ def formats() -> Iterator[Odd]:
         check=by_pillow(np.where(GREY > 99, 255, 0).astype(np.uint8)),
         out=".png",
     )
+
+
+def _wavelets() -> Iterator[Odd]:
+    """Yield JPEG 2000 and JPEG XL."""
     yield Odd(
         "JPEG 2000",
         ".jp2",
@@ -244,6 +254,10 @@ def formats() -> Iterator[Odd]:
         check=by_libpng(DEEP),
         out=".png",
     )
+
+
+def _rare_tiff() -> Iterator[Odd]:
+    """Yield TIFFs with rare compressions."""
     for name in ("zstd", "lzma", "lerc", "jpeg2000", "jpegxl", "jpegxr", "png", "webp"):
         yield Odd(
             f"TIFF, {name}",
@@ -277,6 +291,10 @@ def formats() -> Iterator[Odd]:
         reader="tifffile",
         check=by_tifffile(GREY),
     )
+
+
+def _refused() -> Iterator[Odd]:
+    """Yield formats and compressions that are refused by name."""
     for code, name in (
         (34661, "JBIG"),
         (6, "old-style JPEG"),

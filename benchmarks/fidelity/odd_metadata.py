@@ -70,6 +70,14 @@ def _on_the_pixels(data: bytes) -> str:
 
 def metadata() -> Iterator[Odd]:
     """Yield metadata about pixels, and what Respool does not know."""
+    yield from _about_pixels()
+    yield from _about_segments()
+    yield from _about_chunks()
+    yield from _about_tiff()
+
+
+def _about_pixels() -> Iterator[Odd]:
+    """Yield metadata about pixels, and what follows the end of a JPEG."""
     for orientation in range(1, 9):
         yield Odd(
             f"named face region, subject area, orientation {orientation}",
@@ -119,6 +127,10 @@ def metadata() -> Iterator[Odd]:
         has(gone=(b"SEFT",)),
     )
     yield Odd("second JPEG after the first", ".jpg", lambda: saved("JPEG") * 2, "noted", "another JPEG", "bytes")
+
+
+def _about_segments() -> Iterator[Odd]:
+    """Yield segments and chunks of manifests, thermal data and gain maps."""
     yield Odd(
         "C2PA manifest in a JPEG",
         ".jpg",
@@ -168,6 +180,10 @@ def metadata() -> Iterator[Odd]:
         f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{"y" * 90_000}</rdf:li></rdf:Alt></dc:description>'
     )
     yield Odd("XMP of 90,000 bytes", ".png", lambda: _xmp_png(long), "exact", "", "exiftool", _long, ".jpg")
+
+
+def _about_chunks() -> Iterator[Odd]:
+    """Yield PNG chunks and AVIF properties."""
     yield Odd(
         "PNG: sBIT, oFFs",
         ".png",
@@ -217,6 +233,10 @@ def metadata() -> Iterator[Odd]:
     )
     yield Odd("AVIF: nclx, PQ", ".avif", lambda: _nclx(9, 16), "refused", "--hdr")
     yield Odd("AVIF: nclx, Display P3", ".avif", lambda: _nclx(12, 13), "noted", "ICC profile", "Pillow", _has_profile)
+
+
+def _about_tiff() -> Iterator[Odd]:
+    """Yield private and sample tags of TIFF."""
     yield Odd(
         "TIFF: private tag",
         ".tif",
