@@ -38,6 +38,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m benchmarks.pages.rooms --check
+	$(BIN)/pytest -q -p no:cacheprovider tests/test_rooms.py
 
 # The rooms and their imports, drawn from the code for docs/architecture.md.
 picture: install

@@ -76,7 +76,7 @@ class FileReading:
 
 @dataclass(frozen=True)
 class Look:
-    """What a reading does beside counting: `prints` maps streams of pictures to the function that makes fingerprints.
+    """Tasks of a reading beside counting: `prints` maps streams of pictures to the function that makes fingerprints.
 
     Only streams in `decoded` are demuxed and decoded, all pictures and sound where it is None. After `limit` frames of
     one stream the reading ends. `threads` is the decoder's; with others than 1 its messages are not looked at.

@@ -1,4 +1,4 @@
-"""How often a process was killed while it read an item, in Redis: the orchestrator may be killed with it."""
+"""Counts in Redis of processes that were killed while they read an item: the orchestrator may be killed with them."""
 
 from __future__ import annotations
 

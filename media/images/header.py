@@ -165,7 +165,7 @@ def _foreign(file: Path | BinaryIO, form: Format, name: str) -> tuple[list[Page]
         floating=found.depth == 32,
         palette=found.palette,
         lossless=found.lossless,
-        profile=bool(found.papers.icc) if found.mode != "cmyk" else (found.papers.icc or b"")[16:20] == b"CMYK",
+        profile=bool(found.metadata.icc) if found.mode != "cmyk" else (found.metadata.icc or b"")[16:20] == b"CMYK",
         signal=found.signal,
         decoder="foreign",
     )

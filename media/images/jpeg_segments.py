@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 
 _OF_THE_PIXELS: tuple[tuple[int, bytes, str], ...] = (
     (0xE0, b"JFXX", "the JFIF thumbnail was left out: it shows the picture before"),
@@ -28,7 +28,7 @@ _CARRIED = 1 << 20
 """Bytes of unknown segments that are carried."""
 
 
-def other_segment(found: Papers, marker: int, data: bytes) -> Papers:
+def other_segment(found: Metadata, marker: int, data: bytes) -> Metadata:
     """Add an application segment that no reader of metadata knows, or a note on why it is left out."""
     if any(marker == m and data.startswith(start) for m, start in _OF_THE_ENCODER):
         return found
@@ -57,10 +57,10 @@ def _has_c2pa(data: bytes) -> bool:
     return b"c2pa" in data[:4096]
 
 
-def _announced(found: Papers) -> bool:
+def _announced(found: Metadata) -> bool:
     """Return True when a manifest's first segment was met before: the following ones continue it."""
     return any("C2PA" in note or "JUMBF" in note for note in found.notes)
 
 
-def _noted(found: Papers, note: str) -> Papers:
+def _noted(found: Metadata, note: str) -> Metadata:
     return replace(found, notes=(*found.notes, note)) if note and note not in found.notes else found

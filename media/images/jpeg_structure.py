@@ -37,6 +37,7 @@ class JpegStructure:
 
     @property
     def progressive(self) -> bool:
+        """True for a progressive JPEG."""
         return self.frame in _PROGRESSIVE
 
     @property

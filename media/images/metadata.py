@@ -20,6 +20,7 @@ class Density:
     """inch, cm, or none."""
 
     def per_inch(self) -> tuple[Fraction, Fraction]:
+        """Return the density in pixels per inch."""
         factor = CENTIMETRES_PER_INCH if self.unit == "cm" else Fraction(1)
         return self.x * factor, self.y * factor
 
@@ -28,11 +29,12 @@ class Density:
         return Density(self.x * x, self.y * y, self.unit)
 
     def turned(self) -> Density:
+        """Return the density of a picture turned by 90 degrees."""
         return Density(self.y, self.x, self.unit)
 
 
 @dataclass(frozen=True)
-class Papers:
+class Metadata:
     """Metadata blocks as raw bytes, without any container's framing. None and empty mean that the source has none.
 
     `exif` is a TIFF structure ("II*" or "MM*" first), `xmp` a packet, `iptc` IIM records, `photoshop` image

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from media.images import jpeg_structure
 from media.images.jpeg_segments import other_segment
-from media.images.metadata import CENTIMETRES_PER_INCH, Density, Papers, join_photoshop, split_photoshop
+from media.images.metadata import CENTIMETRES_PER_INCH, Density, Metadata, join_photoshop, split_photoshop
 from media.images.xmp_split import PLACEHOLDER, join, split
 
 EXIF = b"Exif\0\0"
@@ -46,9 +46,9 @@ def segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield head[1], payload
 
 
-def read(file: BinaryIO) -> Papers:
+def read(file: BinaryIO) -> Metadata:
     """Everything that the segments hold beside pixels."""
-    found = Papers()
+    found = Metadata()
     profile: dict[int, bytes] = {}
     extended: dict[bytes, dict[int, bytes]] = {}
     photoshop = b""
@@ -105,18 +105,18 @@ def _joined(xmp: bytes | None, extended: dict[bytes, dict[int, bytes]]) -> tuple
     return xmp, []
 
 
-def write(plain: Path, papers: Papers, out: Path) -> list[str]:
-    """Copy the JPEG `plain`, which carries no metadata, to `out` with `papers`; returns what could not be carried."""
+def write(plain: Path, metadata: Metadata, out: Path) -> list[str]:
+    """Copy the JPEG `plain`, which carries no metadata, to `out` with `metadata`; returns what could not be carried."""
     notes: list[str] = []
-    parts = [_segment(0xE0, JFIF + b"\x01\x02" + _density(papers.density, notes) + b"\0\0")]
-    if papers.exif is not None:
-        parts += _single(0xE1, EXIF + papers.exif, "EXIF block", notes)
-    if papers.xmp is not None:
-        parts += _xmp(papers.xmp, notes)
-    parts += _split(0xED, PHOTOSHOP, join_photoshop(papers.iptc, papers.photoshop) or b"")
-    parts += _profile(papers.icc or b"")
-    parts += [_segment(0xFE, comment) for comment in papers.comments]
-    parts += [_segment(marker, data) for marker, data in papers.others if isinstance(marker, int)]
+    parts = [_segment(0xE0, JFIF + b"\x01\x02" + _density(metadata.density, notes) + b"\0\0")]
+    if metadata.exif is not None:
+        parts += _single(0xE1, EXIF + metadata.exif, "EXIF block", notes)
+    if metadata.xmp is not None:
+        parts += _xmp(metadata.xmp, notes)
+    parts += _split(0xED, PHOTOSHOP, join_photoshop(metadata.iptc, metadata.photoshop) or b"")
+    parts += _profile(metadata.icc or b"")
+    parts += [_segment(0xFE, comment) for comment in metadata.comments]
+    parts += [_segment(marker, data) for marker, data in metadata.others if isinstance(marker, int)]
     with plain.open("rb") as source, out.open("wb") as target:
         target.write(b"\xff\xd8" + b"".join(parts))
         at = 2

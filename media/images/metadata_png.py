@@ -13,7 +13,7 @@ from typing import BinaryIO
 from contract.errors import BadInput
 from media.images import tiff
 from media.images.colour_signal import png_profile
-from media.images.metadata import Density, Papers, join_photoshop, split_photoshop
+from media.images.metadata import Density, Metadata, join_photoshop, split_photoshop
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
@@ -54,9 +54,9 @@ def chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, int]]:
             return
 
 
-def read(file: BinaryIO, grey: bool = False) -> Papers:
+def read(file: BinaryIO, grey: bool = False) -> Metadata:
     """Everything that the chunks hold beside pixels; `grey` says which kind of profile gamma becomes."""
-    found = Papers()
+    found = Metadata()
     room = MOST
     for kind, data, length in chunks(file):
         room -= len(data)
@@ -94,7 +94,7 @@ def read(file: BinaryIO, grey: bool = False) -> Papers:
     return found
 
 
-def _other(found: Papers, kind: bytes, data: bytes) -> Papers:
+def _other(found: Metadata, kind: bytes, data: bytes) -> Metadata:
     """Carry what stays true, and private chunks that say they may be copied (lower-case fourth letter); name the others."""
     if kind in _LEFT:
         return _note(found, _LEFT[kind])
@@ -122,7 +122,7 @@ def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
 
 def legacy_orientation(file: BinaryIO) -> int:
     """Return the orientation in an EXIF block that an old program wrote as text; 1 where there is none."""
-    found = Papers()
+    found = Metadata()
     for kind, data, _ in chunks(file):
         if kind == b"eXIf":
             return 1  # read by the decoder
@@ -137,11 +137,11 @@ def legacy_orientation(file: BinaryIO) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _note(found: Papers, note: str) -> Papers:
+def _note(found: Metadata, note: str) -> Metadata:
     return replace(found, notes=(*found.notes, note))
 
 
-def _text(found: Papers, kind: bytes, data: bytes) -> Papers:
+def _text(found: Metadata, kind: bytes, data: bytes) -> Metadata:
     keyword, _, rest = data.partition(b"\0")
     if kind == b"iTXt" and keyword == XMP_KEYWORD and len(rest) > 2:
         packet = rest[2:].split(b"\0", 2)[-1]
@@ -155,7 +155,7 @@ def _text(found: Papers, kind: bytes, data: bytes) -> Papers:
     return replace(found, texts=(*found.texts, (kind, data)))
 
 
-def _block(found: Papers, block: bytes) -> Papers:
+def _block(found: Metadata, block: bytes) -> Metadata:
     """Put one block of an old program where its first bytes say that it belongs."""
     if block.startswith(b"Exif\0\0"):
         return replace(found, exif=found.exif or block[6:])
@@ -191,8 +191,8 @@ def _unpack(data: bytes) -> bytes | None:
     return whole if machine.eof else None
 
 
-def write(plain: Path, papers: Papers, out: Path) -> list[str]:
-    """Copy the PNG `plain` to `out` with `papers` instead of its own metadata; returns what could not be carried."""
+def write(plain: Path, metadata: Metadata, out: Path) -> list[str]:
+    """Copy the PNG `plain` to `out` with `metadata` instead of its own metadata; returns what could not be carried."""
     notes: list[str] = []
     with plain.open("rb") as source, out.open("wb") as target:
         target.write(SIGNATURE)
@@ -209,37 +209,37 @@ def write(plain: Path, papers: Papers, out: Path) -> list[str]:
                 for at in range(0, length + 4, 1 << 20):
                     target.write(source.read(min(1 << 20, length + 4 - at)))
             if kind == b"IHDR":
-                target.write(b"".join(_ours(papers, notes)))
+                target.write(b"".join(_ours(metadata, notes)))
             if kind == b"IEND":
                 break
     return notes
 
 
-def _ours(papers: Papers, notes: list[str]) -> Iterator[bytes]:
-    if papers.icc:
-        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(papers.icc, 9))
-    for kind, data in papers.colour:
-        if not (papers.icc and kind == b"sRGB"):
+def _ours(metadata: Metadata, notes: list[str]) -> Iterator[bytes]:
+    if metadata.icc:
+        yield _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc, 9))
+    for kind, data in metadata.colour:
+        if not (metadata.icc and kind == b"sRGB"):
             yield _chunk(kind, data)
-    if papers.density:
-        yield _chunk(b"pHYs", _density(papers.density, notes))
-    if papers.exif:
-        yield _chunk(b"eXIf", papers.exif)
-    if papers.xmp:
-        yield _chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + papers.xmp)
-    block = join_photoshop(papers.iptc, papers.photoshop)
+    if metadata.density:
+        yield _chunk(b"pHYs", _density(metadata.density, notes))
+    if metadata.exif:
+        yield _chunk(b"eXIf", metadata.exif)
+    if metadata.xmp:
+        yield _chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp)
+    block = join_photoshop(metadata.iptc, metadata.photoshop)
     if block:
-        label = b"8bim" if papers.photoshop else b"iptc"
+        label = b"8bim" if metadata.photoshop else b"iptc"
         digits = block.hex().encode()
         lines = b"\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
         text = b"\n%s\n%8d\n%s\n" % (label, len(block), lines)
         yield _chunk(b"zTXt", b"Raw profile type " + label + b"\0\0" + zlib.compress(text, 9))
-    for kind, data in papers.texts:
+    for kind, data in metadata.texts:
         yield _chunk(kind, data)
-    for name, data in papers.others:
+    for name, data in metadata.others:
         if isinstance(name, bytes):
             yield _chunk(name, data)
-    for comment in papers.comments:
+    for comment in metadata.comments:
         yield _chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b" "))
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from contract.errors import IntegrityError
 from media.images import tiff
 from media.images.exif import GEO, LAYERS, descriptive, resized
-from media.images.metadata import Density, Papers, join_photoshop, split_photoshop
+from media.images.metadata import Density, Metadata, join_photoshop, split_photoshop
 from media.images.tiff import Directory, Tag
 
 ICC, XMP, IPTC, PHOTOSHOP, DNG_VERSION, PHOTOMETRIC = 34675, 700, 33723, 34377, 50706, 262
@@ -24,7 +24,7 @@ BIG = 0xF000_0000
 _UNITS = {1: "none", 2: "inch", 3: "cm"}
 
 
-def read(page: Directory) -> Papers:
+def read(page: Directory) -> Metadata:
     """Everything that one page's directory holds beside pixels."""
     tags = page.tags
     notes: list[str] = []
@@ -41,7 +41,7 @@ def read(page: Directory) -> Papers:
         notes.append("smaller versions of the picture inside the TIFF were left out")
     page, said = _without_stale(page)
     notes += said
-    return Papers(
+    return Metadata(
         icc=tags[ICC].data if ICC in tags else None,
         xmp=tags[XMP].data.rstrip(b"\0") if XMP in tags else None,
         iptc=iptc,
@@ -109,9 +109,9 @@ def density_tags(density: Density) -> dict[int, Tag]:
 
 
 def write(
-    pages: Sequence[Sequence[Path]], papers: Sequence[Papers], sizes: Sequence[tuple[int, int]], out: Path
+    pages: Sequence[Sequence[Path]], metadata: Sequence[Metadata], sizes: Sequence[tuple[int, int]], out: Path
 ) -> None:
-    """Put pages into `out`, each with its papers; 64-bit offsets past 4 GB. Pixels are copied as they are encoded.
+    """Put pages into `out`, each with its metadata; 64-bit offsets past 4 GB. Pixels are copied as they are encoded.
 
     A page is one or more bands, from the top, each a little-endian TIFF of one page in strips; all but the last end with a whole
     strip. `sizes` are (width, height) of the pages.
@@ -120,7 +120,7 @@ def write(
     with out.open("w+b") as target:
         target.write(b"II+\0\x08\0\0\0\0\0\0\0\0\0\0\0" if big else b"II*\0\0\0\0\0")
         link = 8 if big else 4
-        for bands, carried, size in zip(pages, papers, sizes, strict=True):
+        for bands, carried, size in zip(pages, metadata, sizes, strict=True):
             page = _joined([_moved(path, target) for path in bands], size[1], big)
             at = tiff.append(target, _with(page, carried, size), big)
             target.seek(link)
@@ -163,19 +163,19 @@ def _joined(bands: Sequence[tuple[Directory, int]], height: int, big: bool) -> D
     )
 
 
-def _with(page: Directory, papers: Papers, size: tuple[int, int]) -> Directory:
+def _with(page: Directory, metadata: Metadata, size: tuple[int, int]) -> Directory:
     """Return the encoder's directory with the source's descriptive tags and blocks; what says how pixels are stored stays the encoder's."""
     tags = {t: v for t, v in page.tags.items() if t not in (tiff.X_RESOLUTION, tiff.Y_RESOLUTION, tiff.RESOLUTION_UNIT)}
     children: dict[int, Directory] = {}
-    if papers.page is not None:
-        said = resized(descriptive(papers.page), size)
+    if metadata.page is not None:
+        said = resized(descriptive(metadata.page), size)
         tags = {**said.tags, **tags}
         children = said.children
-    if papers.density:
-        tags |= density_tags(papers.density)
-    blocks = ((ICC, papers.icc, 7), (XMP, papers.xmp, 1), (IPTC, papers.iptc, 7))
+    if metadata.density:
+        tags |= density_tags(metadata.density)
+    blocks = ((ICC, metadata.icc, 7), (XMP, metadata.xmp, 1), (IPTC, metadata.iptc, 7))
     tags |= {tag: Tag(kind, len(data), data) for tag, data, kind in blocks if data}
-    photoshop = join_photoshop(None, papers.photoshop)
+    photoshop = join_photoshop(None, metadata.photoshop)
     if photoshop:
         tags[PHOTOSHOP] = Tag(1, len(photoshop), photoshop)
     return Directory(tags, children)

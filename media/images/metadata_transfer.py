@@ -30,53 +30,53 @@ from media.images.colour_signal import described, heif_properties, is_plain, pro
 from media.images.encoded_payload import content_sha256
 from media.images.geometry import Geometry
 from media.images.header import Page, Picture, opened, stored_size
-from media.images.metadata import Density, Papers
+from media.images.metadata import Density, Metadata
 from media.images.output_plan import Target
 from media.images.pixels import srgb_profile
 from media.images.sniff import FOREIGN, Format
 from media.images.tiff import Directory, Tag
 
 
-def told(papers: Papers, made: Making | None, plain: Sequence[Path]) -> tuple[Papers, list[str]]:
-    """`papers` that say how the result was made, and notes; as they are for a `made` of None.
+def told(metadata: Metadata, made: Making | None, plain: Sequence[Path]) -> tuple[Metadata, list[str]]:
+    """`metadata` that say how the result was made, and notes; as they are for a `made` of None.
 
     `plain` are the encoded pixels of all pages, whose hash is said too; none where they are not encoded yet (AVIF).
     """
     if made is None:
-        return papers, []
+        return metadata, []
     made = structs.replace(made, content=content_sha256(plain) if plain else "")
-    packet, notes = xmp.told(papers.xmp, made)
-    return replace(papers, xmp=packet), notes
+    packet, notes = xmp.told(metadata.xmp, made)
+    return replace(metadata, xmp=packet), notes
 
 
-def read_papers(file: Path | BinaryIO, page: Page, name: str) -> Papers:
+def read_metadata(file: Path | BinaryIO, page: Page, name: str) -> Metadata:
     """Return the metadata of one page of a source. AVIF's comes from libvips' own fields."""
     picture = page.picture
     if picture.format in FOREIGN:
-        papers = foreign.header(file, picture.format, name).papers
+        metadata = foreign.header(file, picture.format, name).metadata
     elif picture.format == "tiff":
         return metadata_tiff.read(page.directory or Directory({}))
     elif picture.format == "avif":
-        papers = _avif(file, vips.load(file, picture.format, name))
+        metadata = _avif(file, vips.load(file, picture.format, name))
     else:
         with opened(file) as stream:
             if picture.format == "png":
-                papers = metadata_png.read(stream, picture.mode == "grey")
+                metadata = metadata_png.read(stream, picture.mode == "grey")
             else:
-                papers = {"jpeg": metadata_jpeg.read, "webp": metadata_webp.read}[picture.format](stream)
-    if papers.exif is not None and papers.density is None:
-        papers = replace(papers, density=_exif_density(papers.exif))
-    return _signalled(papers, picture)
+                metadata = {"jpeg": metadata_jpeg.read, "webp": metadata_webp.read}[picture.format](stream)
+    if metadata.exif is not None and metadata.density is None:
+        metadata = replace(metadata, density=_exif_density(metadata.exif))
+    return _signalled(metadata, picture)
 
 
-def _avif(file: Path | BinaryIO, image: pyvips.Image) -> Papers:
+def _avif(file: Path | BinaryIO, image: pyvips.Image) -> Metadata:
     """AVIF's blocks, and notes on properties that a result does not carry."""
     with opened(file) as stream:
         found = heif_properties(stream)
     notes = [said for kind, said in _HEIF_LEFT.items() if kind in found]
     if b"auxC" in found and not image.hasalpha():
         notes.append("an auxiliary picture of the AVIF (a depth or gain map) was left out: it is of the picture before")
-    return Papers(
+    return Metadata(
         icc=_field(image, "icc-profile-data"),
         exif=_bare(_field(image, "exif-data")),
         xmp=_field(image, "xmp-data"),
@@ -92,26 +92,26 @@ _HEIF_LEFT = {
 }
 
 
-def _signalled(papers: Papers, picture: Picture) -> Papers:
-    """Papers with the profile that the file's code points stand for, where there is no ICC profile."""
+def _signalled(metadata: Metadata, picture: Picture) -> Metadata:
+    """Metadata with the profile that the file's code points stand for, where there is no ICC profile."""
     signal = picture.signal
-    if signal is None or papers.icc is not None or picture.hdr or is_plain(signal):
-        return papers
+    if signal is None or metadata.icc is not None or picture.hdr or is_plain(signal):
+        return metadata
     made = profile(signal, picture.mode == "grey")
     if made is None:
         return replace(
-            papers,
+            metadata,
             notes=(
-                *papers.notes,
+                *metadata.notes,
                 f"the colours ({described(signal)}) were taken for sRGB: their code points are unknown",
             ),
         )
-    return replace(papers, meaning=made)
+    return replace(metadata, meaning=made)
 
 
-def papers_for(file: Path | BinaryIO, page: Page, target: Target, name: str) -> tuple[Papers, list[str]]:
-    """Papers for the result of one page of `file`, and notes; raises BadInput naming `name`."""
-    return carried(read_papers(file, page, name), page.picture, target, srgb_profile())
+def metadata_for(file: Path | BinaryIO, page: Page, target: Target, name: str) -> tuple[Metadata, list[str]]:
+    """Metadata for the result of one page of `file`, and notes; raises BadInput naming `name`."""
+    return carried(read_metadata(file, page, name), page.picture, target, srgb_profile())
 
 
 def _field(image: pyvips.Image, name: str) -> bytes | None:
@@ -129,71 +129,71 @@ def _exif_density(block: bytes) -> Density | None:
         return None  # `updated` says that the block is broken
 
 
-def carried(papers: Papers, picture: Picture, target: Target, srgb: bytes) -> tuple[Papers, list[str]]:
-    """Papers for the result of `picture`, and notes. `srgb` is the profile for pixels that had to become sRGB."""
-    notes = list(papers.notes)
+def carried(metadata: Metadata, picture: Picture, target: Target, srgb: bytes) -> tuple[Metadata, list[str]]:
+    """Metadata for the result of `picture`, and notes. `srgb` is the profile for pixels that had to become sRGB."""
+    notes = list(metadata.notes)
     size = (target.width, target.height)
     scale = (Fraction(target.width, picture.width), Fraction(target.height, picture.height))
     turned = picture.orientation in (5, 6, 7, 8)
-    density = papers.density.turned() if papers.density and turned else papers.density
+    density = metadata.density.turned() if metadata.density and turned else metadata.density
     density = density.scaled(*scale) if density else None
     if density and density.unit != "none":
         x, y = density.per_inch()
         notes.append(f"the density became {float(x):.6g} x {float(y):.6g} dpi, so that the physical size stays")
     resolution = metadata_tiff.density_tags(density) if density else {}
     geometry = Geometry(picture.orientation, stored_size(picture), size)
-    block, page, said = _exif(papers, picture.format, target, scale, geometry, resolution)
+    block, page, said = _exif(metadata, picture.format, target, scale, geometry, resolution)
     notes += said
     if target.format == "webp" and resolution and block is None:
         block = tiff.block(Directory(resolution))
-    icc = srgb if picture.mode == "cmyk" else papers.icc
-    packet, photoshop, said = _about_pixels(papers, geometry)
+    icc = srgb if picture.mode == "cmyk" else metadata.icc
+    packet, photoshop, said = _about_pixels(metadata, geometry)
     notes += said
-    kept = replace(papers, icc=icc, exif=block, xmp=packet, photoshop=photoshop, density=density, page=page, notes=())
+    kept = replace(metadata, icc=icc, exif=block, xmp=packet, photoshop=photoshop, density=density, page=page, notes=())
     kept, said = _colours(kept, picture, target)
     notes += said
     kept, said = _others(kept, picture, target)
     notes += said
     if target.format != "png":
-        if papers.texts:
-            notes.append(f"{len(papers.texts)} PNG text chunks were left out: the result's format cannot hold them")
+        if metadata.texts:
+            notes.append(f"{len(metadata.texts)} PNG text chunks were left out: the result's format cannot hold them")
         kept = replace(kept, colour=(), texts=())
-    if target.format == "tiff" and papers.comments:
+    if target.format == "tiff" and metadata.comments:
         notes.append("JPEG comments were left out: TIFF has no place for them")
-    if target.format == "avif" and (papers.iptc or papers.photoshop or papers.comments):
+    if target.format == "avif" and (metadata.iptc or metadata.photoshop or metadata.comments):
         notes.append("IPTC, Photoshop blocks and comments were left out: AVIF cannot hold them")
     return kept, notes
 
 
-def _colours(papers: Papers, picture: Picture, target: Target) -> tuple[Papers, list[str]]:
+def _colours(metadata: Metadata, picture: Picture, target: Target) -> tuple[Metadata, list[str]]:
     """Code points and gamma as the result's format says them: chunks of a PNG, else an ICC profile."""
     if picture.hdr and picture.signal is not None:
         chunk = (b"cICP", bytes((*picture.signal, 0, 1)))
-        others = tuple(part for part in papers.colour if part[0] != b"cICP")
-        return replace(papers, colour=(*others, chunk)), [
+        others = tuple(part for part in metadata.colour if part[0] != b"cICP")
+        return replace(metadata, colour=(*others, chunk)), [
             f"HDR ({described(picture.signal)}): code values were processed as they are"
         ]
-    stated = any(kind in (b"cICP", b"gAMA") for kind, _ in papers.colour)
-    if papers.meaning is None or papers.icc is not None or (target.format == "png" and stated):
-        return papers, []
-    return replace(papers, icc=papers.meaning), [
+    stated = any(kind in (b"cICP", b"gAMA") for kind, _ in metadata.colour)
+    if metadata.meaning is None or metadata.icc is not None or (target.format == "png" and stated):
+        return metadata, []
+    return replace(metadata, icc=metadata.meaning), [
         "the colours that the file states by numbers are stated by an ICC profile now"
     ]
 
 
-def _others(papers: Papers, picture: Picture, target: Target) -> tuple[Papers, list[str]]:
+def _others(metadata: Metadata, picture: Picture, target: Target) -> tuple[Metadata, list[str]]:
     """Keep what is carried as it is only where source and result have the same format."""
-    if target.format == picture.format or not papers.others:
-        return papers, []
+    if target.format == picture.format or not metadata.others:
+        return metadata, []
     names = ", ".join(
-        f"APP{kind - 0xE0}" if isinstance(kind, int) else kind.decode("latin-1") for kind, _ in papers.others
+        f"APP{kind - 0xE0}" if isinstance(kind, int) else kind.decode("latin-1") for kind, _ in metadata.others
     )
-    return replace(papers, others=()), [f"{names} left out: the result's format cannot hold them"]
+    return replace(metadata, others=()), [f"{names} left out: the result's format cannot hold them"]
 
 
-def _about_pixels(papers: Papers, geometry: Geometry) -> tuple[bytes | None, bytes | None, list[str]]:
+def _about_pixels(metadata: Metadata, geometry: Geometry) -> tuple[bytes | None, bytes | None, list[str]]:
     """(XMP packet, Photoshop resources) with what is about pixels brought to the result, and notes."""
-    packet, photoshop = papers.xmp, papers.photoshop
+    packet, photoshop = metadata.xmp, metadata.photoshop
     notes: list[str] = []
     if packet is not None:
         try:
@@ -207,7 +207,7 @@ def _about_pixels(papers: Papers, geometry: Geometry) -> tuple[bytes | None, byt
 
 
 def _exif(
-    papers: Papers,
+    metadata: Metadata,
     source: Format,
     target: Target,
     scale: tuple[Fraction, Fraction],
@@ -216,20 +216,20 @@ def _exif(
 ) -> tuple[bytes | None, Directory | None, list[str]]:
     """EXIF block and TIFF directory for the result: one of them at most is set."""
     size = (target.width, target.height)
-    if source == "tiff" and papers.page is not None:
+    if source == "tiff" and metadata.page is not None:
         if target.format == "tiff":
-            page, notes = exif.moved_page(papers.page, geometry)
+            page, notes = exif.moved_page(metadata.page, geometry)
             return None, page, notes + _maker(page)
-        page, notes = exif.moved_page(papers.page, geometry)
+        page, notes = exif.moved_page(metadata.page, geometry)
         return exif.from_page(page, size, resolution), None, notes + _maker(page)
-    if papers.exif is None:
+    if metadata.exif is None:
         return None, None, []
     if target.format != "tiff":
-        block, notes = exif.updated(papers.exif, size, scale, geometry)
+        block, notes = exif.updated(metadata.exif, size, scale, geometry)
         return block, None, notes
     said: list[str] = []
     try:
-        page, notes = exif.moved_page(tiff.parse(papers.exif, "the EXIF block", said), geometry)
+        page, notes = exif.moved_page(tiff.parse(metadata.exif, "the EXIF block", said), geometry)
     except BadInput as error:
         return None, None, [f"EXIF was left out: {error}"]
     return None, page, said + notes + _maker(page)
@@ -242,13 +242,13 @@ def _maker(page: Directory) -> list[str]:
     return ["the camera's maker note was carried as bytes; offsets inside it may not resolve at its new place"]
 
 
-def attach(plain: Path, papers: Papers, target: Target, out: Path) -> list[str]:
-    """Make `out` from the encoded pixels `plain` and `papers`; returns what the format could not take."""
+def attach(plain: Path, metadata: Metadata, target: Target, out: Path) -> list[str]:
+    """Make `out` from the encoded pixels `plain` and `metadata`; returns what the format could not take."""
     if target.format == "tiff":
-        metadata_tiff.write([[plain]], [papers], [(target.width, target.height)], out)
+        metadata_tiff.write([[plain]], [metadata], [(target.width, target.height)], out)
         return []
     if target.format == "avif":
         plain.rename(out)
         return []
     writer = {"jpeg": metadata_jpeg.write, "png": metadata_png.write, "webp": metadata_webp.write}[target.format]
-    return writer(plain, papers, out)
+    return writer(plain, metadata, out)

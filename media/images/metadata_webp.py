@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 
 MOST_CHUNKS = 4096
 _ICC, _ALPHA, _EXIF, _XMP = 0x20, 0x10, 0x08, 0x04
@@ -28,9 +28,9 @@ def chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         at += 8 + length + length % 2
 
 
-def read(file: BinaryIO) -> Papers:
+def read(file: BinaryIO) -> Metadata:
     """Everything that the chunks hold beside pixels. WebP knows neither density nor IPTC of its own."""
-    found = Papers()
+    found = Metadata()
     for kind, at, length in chunks(file):
         if kind not in (b"ICCP", b"EXIF", b"XMP "):
             continue
@@ -48,14 +48,14 @@ def read(file: BinaryIO) -> Papers:
     return found
 
 
-def write(plain: Path, papers: Papers, out: Path) -> list[str]:
-    """Copy the WebP `plain`, which carries no metadata, to `out` with `papers`; returns what could not be carried."""
+def write(plain: Path, metadata: Metadata, out: Path) -> list[str]:
+    """Copy the WebP `plain`, which carries no metadata, to `out` with `metadata`; returns what could not be carried."""
     notes = []
-    if papers.iptc or papers.photoshop:
+    if metadata.iptc or metadata.photoshop:
         notes.append("IPTC and Photoshop blocks were left out: WebP cannot hold them")
-    if papers.density and not papers.exif:
+    if metadata.density and not metadata.exif:
         notes.append("the density was left out: WebP cannot hold it outside EXIF")
-    if papers.comments or papers.texts:
+    if metadata.comments or metadata.texts:
         notes.append("comments were left out: WebP cannot hold them")
     with plain.open("rb") as source:
         body = b""
@@ -69,10 +69,10 @@ def write(plain: Path, papers: Papers, out: Path) -> list[str]:
                 body += _chunk(kind, data)
                 canvas = canvas or _canvas(kind, data)
                 flags |= _ALPHA if kind == b"ALPH" or (kind == b"VP8L" and data[4] & 0x10) else 0
-    blocks = ((b"ICCP", papers.icc, _ICC), (b"EXIF", papers.exif, _EXIF), (b"XMP ", papers.xmp, _XMP))
+    blocks = ((b"ICCP", metadata.icc, _ICC), (b"EXIF", metadata.exif, _EXIF), (b"XMP ", metadata.xmp, _XMP))
     flags |= sum(flag for _, block, flag in blocks if block)
     parts = [_chunk(b"VP8X", bytes((flags, 0, 0, 0)) + canvas)] if flags else []
-    parts += [_chunk(b"ICCP", papers.icc)] if papers.icc else []
+    parts += [_chunk(b"ICCP", metadata.icc)] if metadata.icc else []
     parts += [body]
     parts += [_chunk(kind, block) for kind, block, _ in blocks[1:] if block]
     riff = b"WEBP" + b"".join(parts)

@@ -21,7 +21,7 @@ from media.images.bands import STRIP
 from media.images.deflate_writer import Strip, write_png, write_tiff
 from media.images.foreign.tiff import load as load_tiff
 from media.images.header import Picture
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 from media.images.output_plan import Target
 
 FailOn = Literal["warning", "none"]
@@ -139,6 +139,7 @@ class JoinedBands:
             yield data.reshape(height, image.width, image.bands)
 
     def image(self) -> pyvips.Image:
+        """Join the bands from top to bottom."""
         parts = [pyvips.Image.tiffload(str(band), access="sequential") for band in self._bands]
         return reduce(lambda above, below: above.join(below, "vertical"), parts)
 
@@ -154,8 +155,8 @@ def _exactly(file: RawIOBase, size: int) -> bytes:
     return bytes(data)
 
 
-def encode(pixels: RawPixels | JoinedBands, target: Target, papers: Papers | None, out: Path, name: str) -> None:
-    """Encode `pixels` as `out`, without metadata but for AVIF, which gets the blocks of `papers`.
+def encode(pixels: RawPixels | JoinedBands, target: Target, metadata: Metadata | None, out: Path, name: str) -> None:
+    """Encode `pixels` as `out`, without metadata but for AVIF, which gets the blocks of `metadata`.
 
     Raises Unsupported when the encoder refuses; memory is bounded, the file is streamed.
     """
@@ -166,10 +167,10 @@ def encode(pixels: RawPixels | JoinedBands, target: Target, papers: Papers | Non
         write_png(pixels.strips(STRIP), target, out)
         return
     image = pixels.image()
-    if target.format == "avif" and papers is not None:
+    if target.format == "avif" and metadata is not None:
         image = image.copy()
-        exif = b"Exif\0\0" + papers.exif if papers.exif else None
-        for field, block in (("exif-data", exif), ("icc-profile-data", papers.icc), ("xmp-data", papers.xmp)):
+        exif = b"Exif\0\0" + metadata.exif if metadata.exif else None
+        for field, block in (("exif-data", exif), ("icc-profile-data", metadata.icc), ("xmp-data", metadata.xmp)):
             if block:
                 image.set_type(pyvips.GValue.blob_type, field, block)
     try:
@@ -182,7 +183,7 @@ def encode(pixels: RawPixels | JoinedBands, target: Target, papers: Papers | Non
 
 
 def srgb_profile() -> bytes:
-    """libvips' built-in sRGB profile: what pixels are in that came from CMYK."""
+    """Return libvips' built-in sRGB profile, in which pixels are that came from CMYK."""
     profile: bytes = pyvips.Operation.call("profile_load", "srgb")
     return profile
 

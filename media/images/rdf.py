@@ -14,6 +14,7 @@ _RESERVED = re.compile(r"ns\d+$")
 
 
 def name(namespace: str, local: str) -> str:
+    """Return a qualified name as ElementTree writes it."""
     return f"{{{namespace}}}{local}"
 
 

@@ -53,20 +53,24 @@ class Directory:
     children: dict[int, Directory] = field(default_factory=dict)
 
     def number(self, tag: int, default: int) -> int:
+        """Return the first number of a tag, or `default` where it is absent."""
         found = self.tags.get(tag)
         values = found.numbers() if found else ()
         return values[0] if values else default
 
 
 def short(value: int) -> Tag:
+    """Make a tag with one 16-bit number."""
     return Tag(3, 1, struct.pack("<H", value))
 
 
 def long(value: int) -> Tag:
+    """Make a tag with one 32-bit number."""
     return Tag(4, 1, struct.pack("<I", value))
 
 
 def rational(numerator: int, denominator: int) -> Tag:
+    """Make a tag with one fraction."""
     return Tag(5, 1, struct.pack("<II", numerator, denominator))
 
 
@@ -79,10 +83,12 @@ class Layout:
 
     @property
     def pointer(self) -> str:
+        """Format of an offset for `struct`."""
         return self.order + ("Q" if self.big else "I")
 
     @property
     def entry(self) -> int:
+        """Bytes of a directory entry."""
         return 20 if self.big else 12
 
 

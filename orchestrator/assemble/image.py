@@ -35,22 +35,22 @@ def assemble_image(
     pages, notes = read_pages(source, item.name)
     picture = pages[0].picture
     target = choose_for(picture, item.result, spec, network_scale)
-    papers, said = metadata_transfer.papers_for(source, pages[0], target, item.name)
+    metadata, said = metadata_transfer.metadata_for(source, pages[0], target, item.name)
     notes += [*target.notes, *said]
     size = (target.width, target.height)
     if target.format == "tiff":
-        papers, said = metadata_transfer.told(papers, made, bands)
+        metadata, said = metadata_transfer.told(metadata, made, bands)
         notes += said
-        write_tiff([bands], [papers], [size], out)
+        write_tiff([bands], [metadata], [size], out)
     else:
         plain = out.with_name(out.name + ".plain")
         try:
-            inside = metadata_transfer.told(papers, made, [])[0] if target.format == "avif" else None
+            inside = metadata_transfer.told(metadata, made, [])[0] if target.format == "avif" else None
             encode(JoinedBands(bands, target), target, inside, plain, item.name)
             if target.format != "avif":
-                papers, said = metadata_transfer.told(papers, made, [plain])
+                metadata, said = metadata_transfer.told(metadata, made, [plain])
                 notes += said
-            notes += metadata_transfer.attach(plain, papers, target, out)
+            notes += metadata_transfer.attach(plain, metadata, target, out)
         finally:
             plain.unlink(missing_ok=True)
     result = read_pages(out, item.result)[0][0].picture

@@ -13,7 +13,7 @@ from contract.job import Spec
 from contract.severity import losses
 from media.images import metadata_transfer
 from media.images.header import Picture, read_pages
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 from media.images.output_plan import Target, choose, choose_for, result_name
 
 _WRITERS = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
@@ -39,14 +39,14 @@ def preflight(file: Path, name: str, spec: Spec, network_scale: int) -> Prefligh
     result = result_name(name, choose(pages[0].picture, name, spec, network_scale))
     for page in pages:
         target = choose_for(page.picture, result, spec, network_scale)
-        metadata, said = metadata_transfer.papers_for(file, page, target, name)
+        metadata, said = metadata_transfer.metadata_for(file, page, target, name)
         notes += [*target.notes, *said]
         if len(pages) == 1:
             notes += _unwritable(metadata, target)
     return Preflight(result, pages[0].picture, tuple(dict.fromkeys(notes)))
 
 
-def _unwritable(metadata: Papers, target: Target) -> list[str]:
+def _unwritable(metadata: Metadata, target: Target) -> list[str]:
     """Return what the result's format cannot hold, by writing the metadata around a picture of one pixel."""
     form = _WRITERS.get(target.format)
     if form is None:

@@ -21,7 +21,7 @@ FINGERPRINTS = "fingerprints"
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check of decoding came to when it passed: `record` is for the result's record, `notes` are for the user."""
+    """Result of a check of decoding that passed: `record` is for the result's record, `notes` are for the user."""
 
     record: dict[str, object]
     notes: list[str]

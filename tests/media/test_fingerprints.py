@@ -66,7 +66,7 @@ def test_the_unused_byte_does_not_count() -> None:
 
 
 def test_fingerprints_survive_packing() -> None:
-    """What a commit carries is what was packed."""
+    """A commit holds exactly the fingerprints that were packed."""
     values = np.array([0, 1, 2**32 - 1], np.uint32)
     assert unpack_prints(pack_prints(values)).tolist() == values.tolist()
 

@@ -23,7 +23,7 @@ from contract.severity import losses
 from media.images import metadata_transfer
 from media.images.bands import band_rows
 from media.images.header import Page, Picture, read_pages
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 from media.images.metadata_tiff import write as write_tiff
 from media.images.output_plan import Target, choose_for
 from media.images.pixels import RawPixels, encode, sample_type
@@ -115,7 +115,7 @@ def enhance_band(
     target = choose_for(pages[0].picture, name, spec, enhancer.scale)
     rows = band_rows(target.height, *band)
     work = _Work(source, name, spec, enhancer, out, checkpoint)
-    metadata, _ = metadata_transfer.papers_for(source, pages[0], target, name)
+    metadata, _ = metadata_transfer.metadata_for(source, pages[0], target, name)
     notes += _painted(work, pages[0], target, rows, metadata, out)
     enhancer.forget()
     return _result(work, pages, [target], rows[1] - rows[0], notes)
@@ -148,11 +148,11 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
     """Enhance every page and join them; return notes, which start with the page's number if there are several pages."""
     notes: list[str] = []
     plain: list[Path] = []
-    metadata: list[Papers] = []
+    metadata: list[Metadata] = []
     try:
         for number, (page, target) in enumerate(zip(pages, targets, strict=True), 1):
             plain.append(work.out.with_name(f"{work.out.name}.page{number}"))
-            kept, added = metadata_transfer.papers_for(work.source, page, target, work.name)
+            kept, added = metadata_transfer.metadata_for(work.source, page, target, work.name)
             page_notes = [*target.notes, *_painted(work, page, target, (0, target.height), kept, plain[-1]), *added]
             metadata.append(kept)
             notes += [f"page {number}: {note}" for note in page_notes] if len(pages) > 1 else page_notes
@@ -170,7 +170,7 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
 
 
 def _painted(
-    work: _Work, page: Page, target: Target, rows: tuple[int, int], metadata: Papers, plain: Path
+    work: _Work, page: Page, target: Target, rows: tuple[int, int], metadata: Metadata, plain: Path
 ) -> list[str]:
     """Enhance the result's rows [top, bottom) of one page into `plain` and return notes; the ICC profile is in the metadata.
 

@@ -19,7 +19,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 
 class Fitness:
-    """What a worker process has learned about itself from its last attempts. `stop` is set when the process is to end."""
+    """Fitness of a worker process, judged by its last attempts. `stop` is set when the process is to end."""
 
     def __init__(self, health: Health, meter: Meter, stop: threading.Event, longest_s: float) -> None:
         """Let no withdrawal last longer than `longest_s`: Celery ends a task that takes too long."""

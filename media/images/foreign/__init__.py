@@ -55,8 +55,8 @@ def load(file: Path, form: Format, name: str) -> pyvips.Image:
     image = image_of(np.ascontiguousarray(found.samples))
     if found.mode == "cmyk":
         image = image.copy(interpretation="cmyk")
-        if found.papers.icc:
-            image.set_type(pyvips.GValue.blob_type, "icc-profile-data", found.papers.icc)
+        if found.metadata.icc:
+            image.set_type(pyvips.GValue.blob_type, "icc-profile-data", found.metadata.icc)
     return image
 
 

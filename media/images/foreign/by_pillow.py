@@ -11,7 +11,7 @@ from PIL import Image
 
 from contract.errors import Unsupported
 from media.images.foreign.picture import Foreign
-from media.images.metadata import Density, Papers, split_photoshop
+from media.images.metadata import Density, Metadata, split_photoshop
 from media.images.sniff import Format
 
 _NAMES: dict[str, str] = {"bmp": "BMP", "gif": "GIF", "psd": "PSD"}
@@ -38,13 +38,15 @@ def reader(form: Format) -> Callable[[BinaryIO, str, bool], Foreign]:
         image = Image.open(stream, formats=[_NAMES[form]])
         if form == "gif" and getattr(image, "n_frames", 1) > 1:
             raise Unsupported(f"{name} is an animated GIF; extract the picture to restore first.")
-        papers, notes = _photoshop(image, name) if form == "psd" else (_plain(image), [])
-        return _described(image, name, form, pixels, papers, notes)
+        metadata, notes = _photoshop(image, name) if form == "psd" else (_plain(image), [])
+        return _described(image, name, form, pixels, metadata, notes)
 
     return read
 
 
-def _described(image: Image.Image, name: str, form: Format, pixels: bool, papers: Papers, notes: list[str]) -> Foreign:
+def _described(
+    image: Image.Image, name: str, form: Format, pixels: bool, metadata: Metadata, notes: list[str]
+) -> Foreign:
     transparent = "transparency" in image.info
     wanted = "RGBA" if transparent and image.mode in ("P", "RGB") else _WANTED.get(image.mode)
     if wanted is None:
@@ -62,13 +64,13 @@ def _described(image: Image.Image, name: str, form: Format, pixels: bool, papers
         depth=1 if image.mode == "1" else 8,
         lossless=True,
         palette=image.mode in ("P", "PA"),
-        papers=papers,
+        metadata=metadata,
         notes=tuple(notes),
         samples=samples,
     )
 
 
-def _plain(image: Image.Image) -> Papers:
+def _plain(image: Image.Image) -> Metadata:
     dpi = image.info.get("dpi")
     density = None
     if dpi and dpi[0] > 0 and dpi[1] > 0:
@@ -76,10 +78,10 @@ def _plain(image: Image.Image) -> Papers:
         density = Density(x, y, "inch")
     comment = image.info.get("comment")
     comments = (comment,) if isinstance(comment, bytes) and comment else ()
-    return Papers(icc=image.info.get("icc_profile"), density=density, comments=comments)
+    return Metadata(icc=image.info.get("icc_profile"), density=density, comments=comments)
 
 
-def _photoshop(image: Any, name: str) -> tuple[Papers, list[str]]:
+def _photoshop(image: Any, name: str) -> tuple[Metadata, list[str]]:
     """Metadata from the document's image resources; raises Unsupported where it holds no flattened picture."""
     found = {code: data for code, _, data in image.resources}
     merged = found.get(_MERGED, b"")
@@ -100,5 +102,5 @@ def _photoshop(image: Any, name: str) -> tuple[Papers, list[str]]:
         density = Density(Fraction(x, 65536), Fraction(y, 65536), "inch") if x and y else None
     notes.append("the flattened picture of the Photoshop document was restored; its layers were left out")
     exif = found.get(_EXIF)
-    papers = Papers(icc=found.get(_ICC), exif=exif, xmp=found.get(_XMP), iptc=iptc, photoshop=rest, density=density)
-    return papers, notes
+    metadata = Metadata(icc=found.get(_ICC), exif=exif, xmp=found.get(_XMP), iptc=iptc, photoshop=rest, density=density)
+    return metadata, notes

@@ -9,7 +9,7 @@ import numpy as np
 from contract.errors import Unsupported
 from media.images.colour_signal import heif_properties, nclx_signal
 from media.images.foreign.picture import Foreign
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 
 
 def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
@@ -42,17 +42,17 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
         notes.append(
             "auxiliary pictures of the HEIC (a gain map, a matte) were left out: they are of the picture before"
         )
-    papers = _papers(info)
+    metadata = _metadata(info)
     return Foreign(
         picture.size[0], picture.size[1], mode, base.endswith("A"), depth if deep else 8, False,
-        signal=signal, papers=papers, notes=tuple(notes), samples=samples,
+        signal=signal, metadata=metadata, notes=tuple(notes), samples=samples,
     )  # fmt: skip
 
 
-def _papers(info: dict[str, object]) -> Papers:
+def _metadata(info: dict[str, object]) -> Metadata:
     """Metadata; the container turned the picture, so that the orientation in EXIF no longer counts."""
     exif, xmp, icc = info.get("exif"), info.get("xmp"), info.get("icc_profile")
-    return Papers(
+    return Metadata(
         icc=icc if isinstance(icc, bytes) and icc else None,
         exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) and exif else None,
         xmp=xmp if isinstance(xmp, bytes) and xmp else None,

@@ -12,7 +12,7 @@ import numpy as np
 
 from contract.errors import BadInput, Unsupported
 from media.images.foreign.picture import Foreign, widened
-from media.images.metadata import Density, Papers
+from media.images.metadata import Density, Metadata
 
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF = b"JpgTiffExif->JP2"
@@ -29,7 +29,7 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
     if stream_box is None:
         raise BadInput(f"{name} is a JPEG 2000 file without a picture; copy it again from where it came.")
     width, height, depths, reversible = _codestream(stream_box, name)
-    papers, palette, alpha, space = _papers(boxes)
+    metadata, palette, alpha, space = _metadata(boxes)
     count = 3 if palette else len(depths)
     if count not in (1, 2, 3, 4) or len(set(depths)) > 1 or depths[0] > 16:
         raise Unsupported(
@@ -47,7 +47,7 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
         )
     mode = "grey" if count < 3 else "rgb"
     depth = 8 if palette else max(depths)
-    return Foreign(width, height, mode, alpha, depth, reversible, palette, papers=papers, samples=samples)  # type: ignore[arg-type]  # one of the two literals
+    return Foreign(width, height, mode, alpha, depth, reversible, palette, metadata=metadata, samples=samples)  # type: ignore[arg-type]  # one of the two literals
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, bytes]]:
@@ -80,7 +80,7 @@ def _codestream(data: bytes, name: str) -> tuple[int, int, list[int], bool]:
     return right - left, bottom - top, [(part[0] & 0x7F) + 1 for part in parts], reversible
 
 
-def _papers(boxes: list[tuple[bytes, bytes]]) -> tuple[Papers, bool, bool, str]:
+def _metadata(boxes: list[tuple[bytes, bytes]]) -> tuple[Metadata, bool, bool, str]:
     """(metadata, palette, alpha, colour space) of a JP2 file's boxes."""
     inner = [pair for kind, data in boxes if kind == b"jp2h" for pair in _boxes(data, 0, len(data))]
     icc = xmp = exif = iptc = density = None
@@ -108,7 +108,7 @@ def _papers(boxes: list[tuple[bytes, bytes]]) -> tuple[Papers, bool, bool, str]:
                 notes.append(f"a box of an unknown kind ({data[:16].hex()}) was left out")
         elif kind not in (b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"uuid", b"free"):
             notes.append(f"the {kind.decode('latin-1')!r} box of the JPEG 2000 file was left out")
-    return Papers(icc=icc, exif=exif, xmp=xmp, iptc=iptc, density=density, notes=tuple(notes)), palette, alpha, space
+    return Metadata(icc=icc, exif=exif, xmp=xmp, iptc=iptc, density=density, notes=tuple(notes)), palette, alpha, space
 
 
 def _density(data: bytes) -> Density | None:

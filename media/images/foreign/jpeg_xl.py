@@ -11,7 +11,7 @@ from PIL import Image
 
 from contract.errors import Unsupported
 from media.images.foreign.picture import Foreign
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 
 _SELECTED = (9, 13, 18, 30)
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
@@ -43,13 +43,13 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
     mode: Literal["grey", "rgb"] = "grey" if bands < 3 else "rgb"
     depth = {"uint8": 8, "uint16": 16, "float32": 32}[samples.dtype.name]
     exif = image.info.get("exif")
-    papers = Papers(
+    metadata = Metadata(
         icc=image.info.get("icc_profile"),
         exif=exif.removeprefix(b"Exif\0\0") if exif else None,
         xmp=image.info.get("xmp"),
     )
     return Foreign(
-        samples.shape[1], samples.shape[0], mode, bands in (2, 4), depth, False, papers=papers, samples=samples
+        samples.shape[1], samples.shape[0], mode, bands in (2, 4), depth, False, metadata=metadata, samples=samples
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Foreign:
     palette: bool = False
     orientation: int = 1
     signal: tuple[int, int] | None = None
-    papers: Papers = field(default_factory=Papers)
+    metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
     samples: npt.NDArray[Any] | None = None
 

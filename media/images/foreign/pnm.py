@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from contract.errors import BadInput, Unsupported
 from media.images.foreign.picture import Foreign, widened
-from media.images.metadata import Papers
+from media.images.metadata import Metadata
 
 _MODES = {1: ("grey", False), 2: ("grey", True), 3: ("rgb", False), 4: ("rgb", True)}
 
@@ -32,8 +32,8 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
     depth = 1 if top == 1 else 8 if top < 256 else 16
     samples = _samples(stream, kind, (height, width, channels), top, name) if pixels else None
     notes = () if top in (1, 255, 65535) else (f"samples up to {top} were scaled to {depth} bits",)
-    papers = Papers(comments=tuple(comments))
-    return Foreign(width, height, mode, alpha, depth, True, papers=papers, notes=notes, samples=samples)  # type: ignore[arg-type]  # one of the two literals
+    metadata = Metadata(comments=tuple(comments))
+    return Foreign(width, height, mode, alpha, depth, True, metadata=metadata, notes=notes, samples=samples)  # type: ignore[arg-type]  # one of the two literals
 
 
 def _number(stream: BinaryIO, comments: list[bytes]) -> int:

@@ -136,7 +136,7 @@ def test_a_chunk_goes_to_another_worker_before_it_is_given_up(
     ],
 )
 def test_whose_fault_a_failure_is(error: BaseException, fault: str) -> None:
-    """Disk, device, memory and libraries are the worker's; Redis and S3 nobody's; all else the chunk's."""
+    """Disk, device, memory and libraries are the worker's; those of Redis and S3 count against neither; all others are the chunk's."""
     assert blame(error) == fault
 
 
