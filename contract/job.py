@@ -19,29 +19,10 @@ from contract.documents import Version, raw
 _IDENTITY = 1
 """Goes into job ids. It never rises: the same submission is the same job under every version."""
 
-_FIRST = frozenset(
-    [
-        "model",
-        "scale",
-        "denoise",
-        "face",
-        "weights",
-        "precision",
-        "tile",
-        "codec",
-        "crf",
-        "preset",
-        "pix_fmt",
-        "container",
-        "faststart",
-        "image_format",
-        "alpha",
-        "deinterlace",
-        "chunk_frames",
-        "hdr",
-        "strict",
-    ]
-)
+_FIRST = frozenset((
+    "model", "scale", "denoise", "face", "weights", "precision", "tile", "codec", "crf", "preset", "pix_fmt", "container",
+    "faststart", "image_format", "alpha", "deinterlace", "chunk_frames", "hdr", "strict",
+))  # fmt: skip
 """Fields of the first version's `Spec`. A field that came later stays out of the job id while it has its default, the value
 that older specs are read with: a command repeated after an upgrade then finds the job that it began."""
 
