@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from contract.errors import BadInput, Cancelled, Interrupted
+from contract.errors import BadInput, Cancelled
 from contract.film import FilmIndex
 from contract.job import Item, Plan, Spec
 from contract.settings import Settings
@@ -132,10 +132,8 @@ def test_a_source_that_wants_all_memory_is_refused_alone(settings: Settings, tmp
 
 @pytest.mark.usefixtures("faults")
 def test_a_killed_process_says_nothing_about_the_source(settings: Settings, tmp_path: Path) -> None:
-    """Somebody else's SIGKILL interrupts the act, and the same act again succeeds."""
+    """A single SIGKILL from outside is no evidence: the order is repeated, and succeeds."""
     job = job_of(settings, tmp_path / "killed", "once")
-    with pytest.raises(Interrupted, match="tried again"):
-        ingested(settings, job)
     assert ingested(settings, job).failures == ()
 
 

@@ -220,9 +220,9 @@ def test_rearranged_formats_hold_the_same_values(pix_fmt: str, photo: torch.Tens
     assert torch.equal(to_rgb(frame.reformat(format=pix_fmt), colour), to_rgb(frame, colour))
 
 
-@pytest.mark.parametrize("pix_fmt", ["yuva420p", "rgba", "gbrap", "grayf32le", "gbrpf32le", "xyz12le", "pal8"])
+@pytest.mark.parametrize("pix_fmt", ["grayf32le", "gbrpf32le", "xyz12le"])
 def test_unsupported_formats_are_refused(pix_fmt: str) -> None:
-    """Formats with alpha, floating point or other colour spaces are refused by name."""
+    """Formats of floating point or other colour spaces are refused by name."""
     with pytest.raises(Unsupported, match=f"pixel format {pix_fmt} is not supported"):
         layout(pix_fmt)
 

@@ -101,4 +101,4 @@ def test_a_large_source_is_fetched_once_for_all_of_its_bands(settings: Settings)
     assert path.read_bytes() == b"pixels"
     storage.put(keys.source(job, 1), b"others")
     with pytest.raises(BadInput, match="as submitted"):
-        cache.banded_source(job, msgspec.structs.replace(good, n=1))
+        cache.banded_source(job, msgspec.structs.replace(good, n=1, sha256=hashlib.sha256(b"wanted").hexdigest()))
