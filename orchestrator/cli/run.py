@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from orchestrator.jobs.client import Jobs
     from orchestrator.local import Cluster
     from orchestrator.submission.submit import Draft
+
+
+_UNFIT_S = 15.0
+"""Seconds after which a machine whose every worker has withdrawn itself is reported: a worker tests itself again before."""
 
 
 class WorkersGone(RespoolError):
@@ -97,11 +102,21 @@ def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:
     if cluster is None:
         return None
 
+    from stores.ledger import Ledger
+
+    ledger, fit_at = Ledger(cluster.settings), time.monotonic()
+
     def look() -> None:
+        nonlocal fit_at
         life = cluster.life
         roles = {process.role for process in life.processes}
         if life.problems and not {"worker", "orchestrator", "redis", "s3"} <= roles:
             raise WorkersGone(life.problems[-1])
+        problems = [str(info.get("problem") or "") for info in ledger.workers().values()]
+        if not problems or not all(problems):
+            fit_at = time.monotonic()
+        elif time.monotonic() - fit_at > _UNFIT_S:
+            raise WorkersGone(f"no worker can work: {problems[0]} Mend that; the same command resumes the job.")
 
     return look
 

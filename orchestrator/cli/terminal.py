@@ -8,5 +8,5 @@ from contract.printable import printable
 
 
 def echo(text: object = "", err: bool = False) -> None:
-    """Print `text` and a newline on stdout, or stderr with `err`; control characters are shown as escapes."""
-    click.echo(printable(str(text)), err=err)
+    """Print `text` (bytes are UTF-8) and a newline on stdout, or stderr with `err`; control characters become escapes."""
+    click.echo(printable(text.decode() if isinstance(text, bytes) else str(text)), err=err)

@@ -36,7 +36,7 @@ def test_up_keeps_a_cluster_that_run_uses_and_down_ends(
         out = tmp_path / "out.mp4"
         run = respool("run", small_film, "-o", out, "--model", "identity", "--workers", "3", *state)
         assert run.returncode == 0, run.stderr
-        assert "with the workers it has" in run.stderr
+        assert "with its present workers" in run.stderr
         again = respool("up", *state)
         assert again.stdout == up.stdout
         assert "already" in again.stderr
