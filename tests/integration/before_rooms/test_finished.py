@@ -76,11 +76,9 @@ def test_results_against_their_records(before: Any, tmp_path: Path, name: str) -
     assert len(found) == len(tree(before.delivered / name))
     assert {(finding["verified"], finding["by"]) for finding in found} == {(True, "its record's SHA-256")}
     if name == "images":
-        then = [
-            {**finding, "path": str(before.delivered / name / finding["made"]["source"])}
-            for finding in before.printed("verify")
-        ]
-        assert covers(found, then)
+        # A duplicate names the first source of its bytes, so paths are compared by the file's own name.
+        then = [{**finding, "path": Path(finding["path"]).name} for finding in before.printed("verify")]
+        assert covers([{**finding, "path": Path(finding["path"]).name} for finding in found], then)
     changed = shutil.copytree(before.delivered / name, tmp_path / "changed")
     last = max(path for path in changed.rglob("*") if path.is_file())
     last.write_bytes(last.read_bytes() + b"\0")
