@@ -5,11 +5,14 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from testkit.cluster import rig
 from testkit.materials.catalog import MATERIALS
 from testkit.materials.outcomes import system
 
 
+@pytest.mark.timeout(1500)  # some 140 films through one worker
 def test_every_material_through_the_system() -> None:
     """Samples, times, streams and tags agree with the source, or the difference was said, or the source refused."""
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
