@@ -12,7 +12,7 @@ from msgspec import Struct
 from contract.job import Item, Job, JobId, Natural, Sha256, Spec
 
 TRAINED = "training run "
-"""What the origin of weights that Respool trained begins with."""
+"""Beginning of the origin of weights that Respool trained."""
 CLASSICAL = ("identity", "lanczos")
 """Generators that resample and invent nothing."""
 

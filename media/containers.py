@@ -66,7 +66,7 @@ _FILM: dict[str, tuple[Codec, ...]] = {
 _CHOICES = ("matroska", "mov", "mp4", "mpegts")
 """Containers that are proposed, in this order."""
 WAYS: tuple[OnUnheld, ...] = ("convert", "sidecar", "drop")
-"""What --on-unheld offers beside refusing, the gentlest first."""
+"""Values of --on-unheld beside refuse, the one that loses least first."""
 _STAND_IN = {"webm": "vp9"}
 """Film codec for a trial header by container, by default mpeg4: it needs no headers of its own."""
 

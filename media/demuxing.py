@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PRIMING = Fraction(3, 20)
 """Seconds that sound may begin before 0: an encoder's priming (128 ms of AAC at 8 kHz, 80 of Opus), which is not audible."""
 PATIENCE = 10_000
-"""How often in a row a demuxer may report that it has found nothing yet."""
+"""Consecutive reports of a demuxer that it has found nothing yet, after which reading ends."""
 
 
 def only(container: InputContainer, wanted: set[int]) -> None:

@@ -24,7 +24,7 @@ CAPTIONED = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video", "av1", "libda
 """Codecs in whose packets captions are found."""
 REGISTERED, TIME_CODE = 4, 136
 RPU = b"\x7c\1\x19\x08"
-"""How a NAL unit with Dolby Vision's metadata for a picture begins (ETSI GS CCM 001 5.1)."""
+"""First bytes of a NAL unit with Dolby Vision's metadata for a picture (ETSI GS CCM 001 5.1)."""
 LOOKED_AT = 16
 """Packets at the start in which Dolby Vision's metadata are looked for."""
 

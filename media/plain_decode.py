@@ -29,7 +29,7 @@ DECODED = ("video", "audio")
 MOST_COMPLAINTS = 100
 """Complaints of one stream that are kept in words; all are counted."""
 PATIENCE = 10_000
-"""How often in a row a demuxer may report that it has found nothing yet."""
+"""Consecutive reports of a demuxer that it has found nothing yet, after which reading ends."""
 NO_TIME = -(1 << 63)
 
 

@@ -68,7 +68,7 @@ tags, with a note.
 all metadata that is checked are those of the source; *noted*: restored, with a note; *damaged*: restored and listed as damaged; *refused*: fails with one sentence.
 *checked by* is the library that read the result.
 
-| picture | outcome | checked by | what is said |
+| picture | outcome | checked by | note or message |
 | --- | --- | --- | --- |
 {odd}
 

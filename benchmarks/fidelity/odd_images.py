@@ -34,7 +34,7 @@ Check = Callable[[bytes], str]
 
 @dataclass(frozen=True)
 class Odd:
-    """One odd picture: `expect` is exact, noted or refused; `says` must stand in what is said; `reader` made the check."""
+    """One odd picture: `expect` is exact, noted or refused; `says` must be part of a note or message; `reader` made the check."""
 
     name: str
     suffix: str

@@ -21,7 +21,7 @@ from testkit.faulty_s3 import Proxy
 Hurt = Callable[[Rig], None]
 
 LINES = ("in-ingest", "in-dispatch", "before-assembly", "in-assembly", "before-manifest", "after-manifest")
-"""Where an orchestrator dies, once (testkit/faults)."""
+"""Places at which an orchestrator dies once (testkit/faults)."""
 
 
 def _more_settled(r: Rig, job: str, before: int) -> bool:

@@ -57,7 +57,7 @@ class Metadata:
     others: tuple[tuple[int | bytes, bytes], ...] = ()
     meaning: bytes | None = None
     notes: tuple[str, ...] = field(default=())
-    """What could not be read, as sentences for the user."""
+    """Sentences for the user about metadata that could not be read."""
 
 
 IPTC_RESOURCE = 0x0404

@@ -40,7 +40,7 @@ from media.images.tiff import Directory, Tag
 def told(metadata: Metadata, made: Making | None, plain: Sequence[Path]) -> tuple[Metadata, list[str]]:
     """`metadata` that say how the result was made, and notes; as they are for a `made` of None.
 
-    `plain` are the encoded pixels of all pages, whose hash is said too; none where they are not encoded yet (AVIF).
+    `plain` are the encoded pixels of all pages, whose hash is recorded too; none where they are not encoded yet (AVIF).
     """
     if made is None:
         return metadata, []

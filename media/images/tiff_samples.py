@@ -21,7 +21,7 @@ _DECODERS: dict[int, Literal["libvips", "tifffile"]] = {
     34925: "tifffile", 34926: "tifffile", 50000: "tifffile", 34887: "tifffile", 33004: "tifffile", 33005: "tifffile",
     34712: "tifffile", 34927: "tifffile", 34933: "tifffile", 34934: "tifffile", 22610: "tifffile", 50002: "tifffile", 52546: "tifffile",
 }  # fmt: skip
-"""Who decodes each compression of a TIFF: libvips' libtiff, or tifffile with imagecodecs."""
+"""Decoder of each compression of a TIFF: libvips' libtiff, or tifffile with imagecodecs."""
 _NAMES = {
     6: "old-style JPEG", 9: "JBIG (T.85)", 10: "JBIG (T.43)", 32766: "NeXT", 32771: "CCITT RLE with word alignment", 32809: "ThunderScan",
     32895: "RasterPadding", 32896: "RLE line work", 32897: "RLE high-contrast", 32898: "RLE binary line work", 32908: "Pixar film",

@@ -21,7 +21,7 @@ _END = b"</rdf:RDF>"
 def told(packet: bytes | None, made: Making) -> tuple[bytes, list[str]]:
     """`packet` (None for none) with a description of the enhancement, and notes.
 
-    A packet that is not well-formed XML, or declares entities, is replaced, which is said.
+    A packet that is not well-formed XML, or declares entities, is replaced, with a note.
     """
     notes: list[str] = []
     if packet is not None and not _sound(packet):

@@ -20,7 +20,7 @@ SCALE = b"\x2a\xd7\xb1\x83"
 DURATION = re.compile(rb"(\x45\xa3\x88DURATION\x44\x87\x9e)(\d\d):(\d\d):(\d\d)\.(\d{9})\0\0")
 """The muxer's tag that says how long a track lasts."""
 HEAD = 8 << 20
-"""How far into a file the header and the tags before its first cluster may reach."""
+"""Bytes from a file's start within which its header and the tags before its first cluster must lie."""
 
 
 def slowdown(tick: Fraction) -> int:

@@ -55,7 +55,7 @@ _ENDED_AT_ONCE = 20
 """Ended jobs that S3 is asked about at each look: one request each."""
 
 _LONGEST_WAIT_S = 60.0
-"""How long a job rests at most whose ingest or assembly fails for a reason that may pass."""
+"""Longest rest, in seconds, of a job whose ingest or assembly fails for a transient reason."""
 
 _HICCUP_S = 2.0
 """Seconds for which a job is skipped after a read of one of its objects failed."""

@@ -21,7 +21,7 @@ _MOST_LIST = 64 << 20
 _SYSTEM = frozenset(
     {"thumbs.db", "desktop.ini", "picasa.ini", "ehthumbs.db", "zbthumbnail.info", "pspbrwse.jbf", "albumart.pamp"}
 )
-"""What operating systems and picture browsers leave in folders, in lower case."""
+"""Files that operating systems and picture browsers leave in folders, in lower case."""
 _BROWSERS = frozenset(
     {
         ".jbf",

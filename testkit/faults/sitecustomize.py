@@ -253,7 +253,7 @@ _NEXT = {
     },
     "workers.runtime.worker": {'metadata.version("respool")': '"2.0.next"'},
 }
-"""What the next version writes otherwise: module -> (text, the text in its place)."""
+"""Changes of a made-up next version: module -> (text, the text in its place)."""
 
 
 class _NextLoader(SourceFileLoader):

@@ -30,7 +30,7 @@ _LOCAL = frozenset(
         errno.ESTALE,
     )
 )
-"""What the operating system says of a disk, a device or memory: the chunk's data do not reach that far."""
+"""Errors of the operating system about a disk, a device or memory, which a chunk's data cannot cause."""
 
 _NEEDED = ("av", "numpy", "pyvips")
 """Packages without which no chunk can be done; networks need more, which the attempt itself names."""

@@ -37,7 +37,7 @@ class Foreign:
 BROKEN_TAGS = (
     ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, struct.error, TypeError, ValueError,
 )  # fmt: skip
-"""What tifffile raises over tags that contradict each other: it takes a directory at its word. TiffFileError is a ValueError or an Exception by version."""
+"""Errors of tifffile for contradictory tags, which it does not check. TiffFileError is a ValueError or an Exception by version."""
 
 
 def widened(samples: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
