@@ -106,7 +106,7 @@ def read_file(container: InputContainer, look: Look) -> FileReading:
         packets = container.demux(wanted) if wanted else iter(())
         while (packet := _next(packets, reading)) is not None:
             look.checkpoint()
-            own = reading.streams[packet.stream_index]
+            own = reading.streams[packet.stream.index]  # the packet that drains a decoder has no stream_index
             _decode(packet, own, look, log)
             if look.limit is not None and own.frames >= look.limit and own.kind == "video":
                 reading.whole = False
