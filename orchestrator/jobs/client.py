@@ -172,7 +172,8 @@ class Jobs:
             done += size
             if progress is not None:
                 progress(done, total)
-        self._deliver_sidecars(job, dict(zip((file.item for file in manifest.files), paths, strict=True)))
+        results = paths[: len(manifest.files)]  # what follows are files beside them
+        self._deliver_sidecars(job, {file.item: path for file, path in zip(manifest.files, results, strict=True)})
         return paths
 
     def _deliver_sidecars(self, job: str, paths: dict[int, Path]) -> None:

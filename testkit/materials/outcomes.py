@@ -78,7 +78,8 @@ def system(r: Rig, materials: Sequence[Material], folder: Path) -> dict[str, Out
         spec = Spec(model="identity", codec=codec, chunk_frames=16, container=target)
         job = submit([sources], spec, r.settings).job
         manifest = r.finish(job.id, 600)
-        paths = {p.stem: p for p in r.jobs.fetch(job.id, lambda file: folder / "results" / file.name)}
+        fetched = r.jobs.fetch(job.id, lambda file: folder / "results" / file.name)
+        paths = {p.stem: p for p in fetched[: len(manifest.files)]}  # captions and time code follow, by the same stem
         failures = {Path(f.name).stem: f.reason for f in manifest.failures}
         plan = r.records.plan(job.id)
         assert plan is not None
