@@ -108,7 +108,7 @@ NOT_BROKEN: tuple[Material, ...] = (
         expect="refused",
         says="encrypted",
     ),
-    Material("scrambled-ts", "ts", scrambled, expect="refused", says="encrypted"),
+    Material("encrypted-ts", "ts", scrambled, expect="refused", says="encrypted"),
     Material(
         "two-programs", "ts", two_programs, says="stream 2 is restored, choose with --video-stream N or --program N"
     ),

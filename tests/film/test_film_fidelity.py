@@ -25,6 +25,11 @@ def _restored(material: Material, data: bytes, folder: Path, chunk_frames: int):
     return restore(source, f"result.{material.target}", spec, folder)
 
 
+def test_every_material_has_a_name_of_its_own() -> None:
+    """Tests that look materials up by name judge each by its own expectation."""
+    assert len({material.name for material in MATERIALS}) == len(MATERIALS)
+
+
 @pytest.mark.parametrize("material", EXACT, ids=lambda m: m.name)
 def test_what_goes_in_comes_out(material: Material, tmp_path: Path) -> None:
     """With the identity every frame, time, stream, tag and shape of a sound film is in its result, however it is cut."""
