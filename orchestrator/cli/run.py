@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contract.errors import RespoolError, UsageError
+from contract.errors import RespoolError, Unreachable, UsageError
 from contract.settings import Settings
 from contract.severity import Severity
 from orchestrator.cli.common import check_reachable, command
@@ -112,11 +112,16 @@ def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:
         roles = {process.role for process in life.processes}
         if life.problems and not {"worker", "orchestrator", "redis", "s3"} <= roles:
             raise WorkersGone(life.problems[-1])
-        problems = [str(info.get("problem") or "") for info in ledger.workers().values()]
+        try:
+            problems = [str(info.get("problem") or "") for info in ledger.workers().values()]
+        except Unreachable:  # Redis is restarting; who follows the job waits for it
+            return
         if not problems or not all(problems):
             fit_at = time.monotonic()
         elif time.monotonic() - fit_at > _UNFIT_S:
-            raise WorkersGone(f"no worker can work: {problems[0]} Mend that; the same command resumes the job.")
+            raise WorkersGone(
+                f"no worker can work ({problems[0]}); mend that, and repeat the command, which resumes the job."
+            )
 
     return look
 
