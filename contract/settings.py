@@ -52,7 +52,7 @@ class Settings:
     """Time that Redis or S3 may take to answer at start before it counts as unreachable."""
     lease_ttl_s: float = 30.0
     """A worker loses its lease after this time without renewal."""
-    lease_renew_s: float = 2.0
+    lease_renew_s: float = 1.0
     """Interval at which a worker renews its lease, reports progress, and checks for pause and cancel."""
     max_attempts: int = 4
     """Attempts of a chunk before it is set aside."""

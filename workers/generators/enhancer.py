@@ -96,6 +96,12 @@ class Enhancer:
             **events,
         }
 
+    def stop_by(self, checkpoint: Callable[[], None]) -> None:
+        """Call `checkpoint` before each tile and between the layers of the network from now on; it raises to stop."""
+        for network in (self._network, self._exact):
+            if network is not None:
+                network.checkpoint = checkpoint
+
     def forget(self) -> None:
         """Drop the last frame, so that the next frame is not compared with it."""
         self._last = None
@@ -237,6 +243,7 @@ class Enhancer:
         """Return the network's result for the part that `tile` owns: N x 3 x h x w, checked, not yet clipped."""
         t, le, b, r = tile.outer
         part = inputs[..., t:b, le:r]
+        self._network.checkpoint()
         in_fp32 = self._exact_mode and self.precision != "fp32" and self._make_exact is not None
         result = (self._fp32_network() if in_fp32 else self._network)(part)
         self._count("network_calls")
@@ -259,6 +266,7 @@ class Enhancer:
         """Return the same network in fp32, built at the first call and kept."""
         if self._exact is None:
             self._exact = self._make_exact() if self._make_exact is not None else self._network
+            self._exact.checkpoint = self._network.checkpoint
         return self._exact
 
 

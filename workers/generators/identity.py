@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from workers.generators.network import Architecture
+from workers.generators.network import Architecture, go_on
 
 ARCHITECTURE = Architecture("identity", 1, 0, True, 1, 3, 0)
 
@@ -20,6 +20,7 @@ class Identity:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.checkpoint = go_on
 
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
         """Return `rgb` itself."""

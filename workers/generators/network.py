@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,16 +40,22 @@ class Network(Protocol):
 
     The call takes N x 3 x H x W float32 in [0, 1], H and W multiples of the architecture's `multiple`, on
     `device`, and returns N x 3 x H*scale x W*scale float32 on `device`, neither clamped nor checked. It raises
-    MemoryError when the device has not enough memory for the size.
+    MemoryError when the device has not enough memory for the size. `checkpoint` is called between layers where the
+    backend has a place between layers, and raises to leave the frame unfinished; the next call starts anew.
     """
 
     backend: str
+    checkpoint: Callable[[], None]
     device: torch.device
     precision: str
 
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
         """Enlarge `rgb`; see the class for shapes, range and errors."""
         ...
+
+
+def go_on() -> None:
+    """Stop nothing: the checkpoint of a network that no job uses."""
 
 
 Parameters = Mapping[str, int | float | str | bool]

@@ -13,17 +13,21 @@ import os
 import platform
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import openvino
 import torch
 
 from stores.atomic_files import write_atomically
+from workers.generators.network import go_on
 
 _KEPT = 4
 """Compiled shapes held in memory at once: the tile sizes of one frame (inner, last row, last column, corner)."""
 _KEPT_ON_DISK = 24
 """Compiled networks kept on disk; the largest, RealESRGAN_x4plus, takes 65 MB."""
+_LOOK_S = 0.2
+"""Seconds between two checkpoints during an inference."""
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 _CHECK = 16
@@ -60,6 +64,7 @@ class OpenvinoNetwork:
         self, graph: Graph, scale: int, identity: str, precision: str, threads: int, cache: Path, any_shape: bool
     ) -> None:
         self.precision = precision
+        self.checkpoint: Callable[[], None] = go_on
         self._graph = graph
         self._scale = scale
         self._identity = identity
@@ -71,6 +76,7 @@ class OpenvinoNetwork:
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
         }
+        self._runner = ThreadPoolExecutor(1, thread_name_prefix="openvino")
         self._requests: OrderedDict[tuple[int, int], openvino.InferRequest] = OrderedDict()
 
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
@@ -91,7 +97,17 @@ class OpenvinoNetwork:
         # The request writes into the returned tensor: its own output memory is used again by the next call.
         result = torch.empty((1, 3, height * self._scale, width * self._scale))
         request.set_output_tensor(openvino.Tensor(result.numpy(), shared_memory=True))
-        request.infer([openvino.Tensor(rgb.numpy(), shared_memory=True)], share_inputs=True)
+        inference = self._runner.submit(
+            request.infer, [openvino.Tensor(rgb.numpy(), shared_memory=True)], share_inputs=True
+        )
+        try:
+            while not wait([inference], _LOOK_S).done:
+                self.checkpoint()
+        except BaseException:
+            request.cancel()  # it ends between two layers
+            wait([inference])
+            raise
+        inference.result()
         return result
 
     def _request(self, height: int, width: int) -> openvino.InferRequest:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ import torch
 from contract.errors import UsageError
 from workers.generators.cuda_graphs import Fuser, Recorder, Run, record_cuda_graph
 from workers.generators.memory import memory_errors
+from workers.generators.network import go_on
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ class TorchNetwork:
     ) -> None:
         self.device = device
         self.precision = precision
+        self.checkpoint: Callable[[], None] = go_on
         self._dtype = _DTYPES[precision]
         module.eval().requires_grad_(False)
         self._module = module.to(device, self._dtype).to(memory_format=torch.channels_last)
@@ -84,6 +87,10 @@ class TorchNetwork:
             torch.backends.cudnn.benchmark = True  # shapes recur, so trying all algorithms once pays
             # By default fp32 convolutions are computed in TF32, whose ten-bit mantissa is no better than fp16's.
             torch.backends.cudnn.allow_tf32 = False
+        elif device.type == "cpu":  # elsewhere a frame is short, and a recorded or compiled network runs no hooks
+            for layer in self._module.modules():
+                if isinstance(layer, torch.nn.Conv2d):
+                    layer.register_forward_pre_hook(lambda *_: self.checkpoint())
         self._seen: tuple[int, ...] | None = None
         self._recorded: OrderedDict[tuple[int, ...], _Recorded] = OrderedDict()
 

@@ -20,7 +20,7 @@ class Enhancement:
     """The part of a worker process that handles frames and images."""
 
     def __init__(self, storage: Storage, ledger: Ledger, cache: JobCache, meter: Meter, checkpoint: Checkpoint) -> None:
-        self._ledger, self._cache, self._meter = ledger, cache, meter
+        self._ledger, self._cache, self._meter, self._checkpoint = ledger, cache, meter, checkpoint
         self._film = FilmAttempt(storage, checkpoint)
         self._images = ImageAttempt(storage, ledger, cache, checkpoint)
 
@@ -31,6 +31,8 @@ class Enhancement:
         self._meter.start_attempt(spec.model)
         unchanged = chunk.kind == "video" and spec.model == "identity" and spec.faces is None
         enhancer = None if unchanged else self._cache.enhancer(spec)  # copying frames needs no generator
+        if enhancer is not None:
+            enhancer.stop_by(self._checkpoint)
         faces = self._cache.faces(spec)
         record.loaded()
         with tempfile.TemporaryDirectory(prefix="attempt-", dir=self._cache.own) as folder:

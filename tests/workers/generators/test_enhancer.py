@@ -15,6 +15,7 @@ from contract.job import Weights
 from workers.generators.enhancer import Enhancer
 from workers.generators.frame_diff import changed_boxes
 from workers.generators.lanczos import Lanczos, architecture
+from workers.generators.network import go_on
 
 Pinned = tuple[Weights, Path]
 CPU = torch.device("cpu")
@@ -30,6 +31,7 @@ class Doubling:
 
     def __init__(self, largest: int = 1 << 30, spoil: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
         self.largest = largest
+        self.checkpoint = go_on
         self.spoil = spoil
         self.shapes: list[tuple[int, int]] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,8 +124,11 @@ class MatrixLayers:
             if len(target) > 1:  # a single plane's other channels stay zero, as nothing writes to them
                 plane[..., len(part) :] = 0
 
-    def run(self, convolutions: tuple[Convolution, ...], views: dict[str, View]) -> None:
-        """Run `convolutions` in order."""
+    def run(
+        self, convolutions: tuple[Convolution, ...], views: dict[str, View], checkpoint: Callable[[], None]
+    ) -> None:
+        """Run `convolutions` in order, after one `checkpoint`: all of them are one call of machine code."""
+        checkpoint()
         names = {s.buffer for c in convolutions for s in (*c.inputs, c.output, *(r for r, _ in c.residuals))}
         names |= {"frame"} if self.spreads else set()
         key = (convolutions, *(_whole(views[name]) for name in sorted(names)))

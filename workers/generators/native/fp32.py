@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,9 +66,12 @@ class WinogradLayers:
         view.border(0, view.memory.shape[-1])
         torch.from_numpy(view.pixels[0])[..., : frame.shape[0]].copy_(frame.permute(1, 2, 0))
 
-    def run(self, convolutions: tuple[Convolution, ...], views: dict[str, View]) -> None:
-        """Run `convolutions` in order."""
+    def run(
+        self, convolutions: tuple[Convolution, ...], views: dict[str, View], checkpoint: Callable[[], None]
+    ) -> None:
+        """Run `convolutions` in order, with a `checkpoint` before each."""
         for convolution in convolutions:
+            checkpoint()
             self._run(self._steps[convolution], views)
 
     # Preparation

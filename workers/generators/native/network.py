@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from workers.generators.native.bf16 import MatrixLayers
 from workers.generators.native.fp32 import WinogradLayers
 from workers.generators.native.memory import BufferPool, Memory, ThreadTeam, View
 from workers.generators.native.program import Convolution, Program
+from workers.generators.network import go_on
 
 _STRIP = 32
 """Rows, at the body's size, in one strip of the tail; each strip adds 2 * reach rows that are computed twice."""
@@ -34,8 +36,10 @@ class Layers(Protocol):
     def load_input(self, view: View, frame: torch.Tensor) -> None:
         """Put `frame`, C x H x W, into the buffer ``in``."""
 
-    def run(self, convolutions: tuple[Convolution, ...], views: dict[str, View]) -> None:
-        """Run `convolutions`, the body or tail of the program, in order; ``out`` is in fp32."""
+    def run(
+        self, convolutions: tuple[Convolution, ...], views: dict[str, View], checkpoint: Callable[[], None]
+    ) -> None:
+        """Run `convolutions`, the body or tail of the program, in order; ``out`` is in fp32. `checkpoint` may raise."""
 
 
 class NativeNetwork:
@@ -47,6 +51,7 @@ class NativeNetwork:
     def __init__(self, program: Program, precision: str, threads: int, cache: Path) -> None:
         """Compile for this processor (machine code is kept below `cache`); `threads` 0 means all cores."""
         self.precision = precision
+        self.checkpoint: Callable[[], None] = go_on
         self._program = program
         self._buffers = BufferPool()
         self._team = ThreadTeam(threads)
@@ -73,7 +78,7 @@ class NativeNetwork:
         views = {"out": _picture(result), "frame": _picture(rgb)} if self._layers.spreads else {}
         views |= {n: self._layers.view(n, height, width) for n in self._body_buffers if n not in views}
         self._layers.load_input(views["in"], inputs[0])
-        self._layers.run(program.body, views)
+        self._layers.run(program.body, views, self.checkpoint)
         if self._layers.spreads:
             return result
         if not program.tail:
@@ -92,7 +97,7 @@ class NativeNetwork:
             source, name = views[convolution.inputs[0].buffer], convolution.output.buffer
             size = 2 if convolution.double else 1
             views[name] = self._layers.view(name, source.height * size, source.width * size)
-        self._layers.run(self._program.tail, views)
+        self._layers.run(self._program.tail, views, self.checkpoint)
         grown = views["out"].height // (high - low)
         strip = torch.from_numpy(views["out"].pixels[0, (first - low) * grown : (last - low) * grown, :, :3])
         result[0, :, first * grown : last * grown].copy_(strip.permute(2, 0, 1))
