@@ -73,6 +73,8 @@ def describe(status: JobStatus) -> str:
     if status.eta_s is not None:
         parts.append(f"{duration(status.eta_s)} left")
     parts.append(f"{status.workers} worker{'' if status.workers == 1 else 's'}")
+    if status.behind:
+        parts.append(f"waiting behind job {', '.join(status.behind)}")
     if status.retried:
         parts.append(f"{status.retried} retried")
     if status.chunks.failed:

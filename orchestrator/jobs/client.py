@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,16 @@ from contract.severity import losses
 from orchestrator.job_state import View, state
 from orchestrator.job_store import Records
 from orchestrator.jobs import retry
-from orchestrator.jobs.status import ChunkProgress, ImageProgress, JobStatus, Progress, image_progress, rate
+from orchestrator.jobs.pace import Pace
+from orchestrator.jobs.status import (
+    ChunkProgress,
+    ImageProgress,
+    JobStatus,
+    Progress,
+    image_progress,
+    rate,
+    waits_behind,
+)
 from orchestrator.submission.neighbours import sidecar_name
 from stores.atomic_files import replacing
 from stores.ledger import Counts, Ledger
@@ -40,6 +50,8 @@ class Jobs:
         self._ledger = Ledger(settings)
         self._ledger.ping()
         self._records = Records(self._storage)
+        self._paces: dict[str, Pace] = {}
+        """The pace of each job whose status was asked for, as seen between the calls."""
 
     def all_jobs(self) -> list[JobStatus]:
         """List every job in the store, newest first; one whose documents cannot be read is logged and left out."""
@@ -84,7 +96,14 @@ class Jobs:
         workers = self._ledger.workers()
         busy = [w for w in workers.values() if w.get("job") == job and not manifest]
         in_hand = sum(int(str(w["in_hand"])) for w in busy)
-        fps = self._fps(job) or sum(int(str(w["in_hand"])) / max(float(str(w["chunk_s"])), 1e-3) for w in busy)
+        pace = self._paces.setdefault(job, Pace())
+        if counts is not None:
+            pace.look(time.monotonic(), counts.frames_done + in_hand, bool(busy))
+        fps = (
+            pace.frames_a_second
+            or self._fps(job)
+            or sum(int(str(w["in_hand"])) / max(float(str(w["chunk_s"])), 1e-3) for w in busy)
+        )
         left = counts.frames - counts.frames_done - in_hand if counts else 0
         failures = manifest.failures if manifest else plan.failures if plan else ()
         notes = manifest.notes if manifest else known.notes
@@ -115,6 +134,7 @@ class Jobs:
             losses=losses(notes),
             films=sum(item.kind == "video" for item in known.items),
             images=images,
+            behind=() if manifest or busy else waits_behind(workers.values()),
         )
 
     def _fps(self, job: str) -> float | None:

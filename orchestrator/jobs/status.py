@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -39,10 +39,11 @@ class ImageProgress(Struct, frozen=True):
 class JobStatus(Struct, frozen=True):
     """A job as `respool status --json` shows it; fields are only ever added.
 
-    `frames.done` includes those of running chunks. `fps` is over the last two minutes and `eta_s` is derived from it; both
-    are None while unknown. `damaged` lists spans of frames that the source does not hold intact. `films` counts items, and
+    `frames.done` includes those of running chunks. `fps` is the pace that this client has seen, else that of the last two
+    minutes, and `eta_s` is derived from it; both are None while unknown. `damaged` lists spans of frames that the source does not hold intact. `films` counts items, and
     `images` is None while there is no plan or no image in it. `severities` counts notes, losses, damages and failures; `losses` are those
-    of the notes that tell of something that a result does not carry.
+    of the notes that tell of something that a result does not carry. `behind` names the jobs that all workers are at while none is
+    at this one.
     """
 
     id: str
@@ -64,6 +65,7 @@ class JobStatus(Struct, frozen=True):
     severities: dict[str, int] = {}
     losses: tuple[str, ...] = ()
     images: ImageProgress | None = None
+    behind: tuple[str, ...] = ()
 
 
 def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImageProgress | None:
@@ -86,6 +88,12 @@ def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImagePr
     if not total and not bands:
         return None
     return ImageProgress(total + len(bands), count + sum(bands.values()), round(pixels / 1e6, 3), round(ready / 1e6, 3))
+
+
+def waits_behind(workers: Iterable[Mapping[str, object]]) -> tuple[str, ...]:
+    """Return the jobs that keep all `workers` (their heartbeats) busy; nothing while one is free or there is none."""
+    at = [str(worker.get("job") or "") for worker in workers]
+    return tuple(sorted(set(at))) if at and all(at) else ()
 
 
 def rate(now: float, commits: list[tuple[float, int]]) -> float | None:
