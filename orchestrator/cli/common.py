@@ -84,6 +84,19 @@ def connected(settings: Settings) -> Iterator[Settings]:
         yield cluster.settings
 
 
+@contextmanager
+def started(settings: Settings) -> Iterator[Settings]:
+    """Connect as `connected` does; an embedded cluster that is down has its servers started meanwhile, without workers."""
+    if settings.embedded and (settings.state / "s3").is_dir():
+        from orchestrator.local import start
+
+        with start(settings, workers=0, orchestrator=False) as cluster:
+            yield cluster.settings
+        return
+    with connected(settings) as wired:
+        yield wired
+
+
 def check_reachable(settings: Settings) -> Settings:
     """Return `settings` once Redis and S3 have answered; raise Unreachable after ANSWER_S otherwise.
 

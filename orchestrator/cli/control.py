@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from contract.settings import Settings
-from orchestrator.cli.common import command, connected
+from orchestrator.cli.common import command, connected, started
 from orchestrator.cli.terminal import echo
 
 
@@ -18,7 +18,7 @@ def cancel(settings: Settings, job: str) -> None:
     """
     from orchestrator.jobs.client import Jobs
 
-    with connected(settings) as wired:
+    with started(settings) as wired:
         Jobs(wired).control(job, cancelled=True)
 
 

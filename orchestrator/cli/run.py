@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from contract.job import Job, Spec
     from orchestrator.cli.display import Display
     from orchestrator.jobs.client import Jobs
+    from orchestrator.jobs.status import JobStatus
     from orchestrator.local import Cluster
     from orchestrator.submission.submit import Draft
 
@@ -71,13 +72,25 @@ def run(
     output = Output.of(out, sources, force, folders=sequence is not None)
     spec = spec_of(options, out if output.single else None)
     output.check(sources)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
+    with _signals(), display() as show, gathered(sources, sequence, settings, show.transfer) as found:
         checked = draft(found, spec, settings)  # errors of a source are reported before any server starts
         with cluster_for(settings, workers) as cluster:
             wired = cluster.settings if cluster else settings
-            restoration = Restoration(checked, spec, options["priority"], output, change_map, fail_on)
+            state = cluster.folder.path if cluster else None
+            restoration = Restoration(checked, spec, options["priority"], output, change_map, fail_on, state)
             return restoration.run(wired, show, watch_over(cluster))
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does; the handlers are as before at the end."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def cluster_for(settings: Settings, workers: int | None) -> AbstractContextManager[Cluster | None]:
@@ -128,7 +141,10 @@ def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:
 
 @dataclass(frozen=True)
 class Restoration:
-    """Request of one `respool run`: checked sources, their spec, and the place of results."""
+    """Request of one `respool run`: checked sources, their spec, and the place of results.
+
+    `state` is the folder of the embedded cluster, None for a real one.
+    """
 
     sources: Draft
     spec: Spec
@@ -136,14 +152,17 @@ class Restoration:
     output: Output
     change_map: bool
     fail_on: Severity
+    state: Path | None = None
 
     def run(self, settings: Settings, show: Display, look: Callable[[], None] | None) -> int:
-        """Submit, follow and fetch; return the exit code. `look` is called meanwhile and raises when no worker is left."""
-        from orchestrator.cli.follow import conclude, follow
-        from orchestrator.cli.output import write_beside
+        """Submit, follow and fetch; return the exit code. `look` is called meanwhile and raises when no worker is left.
+
+        A job that has not ended when the command does is parked, and so are those of commands that were killed before.
+        """
+        from orchestrator.cli.follow import conclude
         from orchestrator.job_store import Records
         from orchestrator.jobs.client import Jobs
-        from orchestrator.jobs.job_record import Trail
+        from orchestrator.local.attended import attending, park_abandoned
         from orchestrator.submission.previous_results import standing
         from orchestrator.submission.submit import Hooks, submit
         from stores.storage import Storage
@@ -158,6 +177,9 @@ class Restoration:
                 set() if output.single or output.force else standing(job, Records(Storage(settings)), output.expected)
             )
 
+        if self.state is not None:
+            for abandoned in park_abandoned(jobs, self.state):
+                show.say(f"job {abandoned} of a command that was killed is parked; its own command goes on with it.")
         hooks = Hooks(show.transfer, approve, finished)
         submission = submit(self.sources, self.spec, settings, self.priority, hooks)
         job = submission.job.id
@@ -166,22 +188,44 @@ class Restoration:
             if submission.kept == len(self.sources.items):
                 return Exit.DONE
         try:
-            if submission.known:
-                _resume(jobs, job)
-            status = follow(jobs, job, show, look)
-            if status.state != "cancelled":
-                paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
-                beside = write_beside(output, paths, status.failures, Trail(settings) if self.change_map else None, job)
-                for path in [*paths, *beside] if output.single else beside:
-                    echo(path)
-                if not output.single:
-                    echo(f"{len(paths)} of {status.items} files in {output.path}")
+            with attending(jobs, job, self.state):
+                try:
+                    if submission.known:
+                        _resume(jobs, job)
+                    status = self._deliver(jobs, job, settings, show, look)
+                except KeyboardInterrupt:
+                    show.say("stopping; the chunk at hand is handed back.")
+                    raise
         except KeyboardInterrupt:
-            show.say(f"stopped; finished chunks of job {job} are kept; the same command resumes it.")
+            show.say(
+                f"stopped; job {job} is parked with its finished chunks: the same command goes on with it, and "
+                f"`respool cancel {job}` gives it up."
+            )
             return Exit.CANCELLED
         for note in output.notes:
             echo(f"note: {note}", err=True)
         return conclude(status, self.fail_on)
+
+    def _deliver(
+        self, jobs: Jobs, job: str, settings: Settings, show: Display, look: Callable[[], None] | None
+    ) -> JobStatus:
+        """Follow the job and write its results; Ctrl-C has no effect from then on, as only the cluster is left to end."""
+        from orchestrator.cli.follow import follow
+        from orchestrator.cli.output import write_beside
+        from orchestrator.jobs.job_record import Trail
+
+        output = self.output
+        status = follow(jobs, job, show, look)
+        if status.state != "cancelled":
+            paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
+            beside = write_beside(output, paths, status.failures, Trail(settings) if self.change_map else None, job)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            for path in [*paths, *beside] if output.single else beside:
+                echo(path)
+            if not output.single:
+                echo(f"{len(paths)} of {status.items} files in {output.path}")
+        return status
 
 
 def _resume(jobs: Jobs, job: str) -> None:

@@ -8,6 +8,7 @@ wanted.json        the number of workers that `respool scale` asked for; the sup
 redis/ s3/         the servers' data, which the next run finds again
 scratch/           the workers' current chunks; emptied at every start
 logs/              one file a process
+attended/          one file a job that a `respool run` follows, locked by it (attended.py)
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def test_run_resumes_after_any_interruption(
         assert code == -signal.SIGKILL
     else:
         assert code == 4, rest
-        assert "the same command resumes it" in rest
+        assert "stopping; the chunk at hand is handed back" in rest
+        assert "the same command goes on with it" in rest
         assert "Traceback" not in rest
         assert nobody_left() == []
     deadline = time.monotonic() + 120
