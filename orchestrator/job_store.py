@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -24,6 +25,8 @@ _ROUNDS = 8
 MAX_DOCUMENT = 256 << 20
 """Largest document in bytes: job.json of a million images. Respool writes none that is larger."""
 
+_BEGINNING = re.compile(r"[0-9a-f]{4,15}")
+
 T = TypeVar("T", bound=Struct)
 
 
@@ -44,6 +47,17 @@ class Records:
                 yield keys.check_job(name)
             except UsageError:
                 continue  # not a job of Respool: another program's folder in the bucket
+
+    def full_id(self, text: str) -> str:
+        """Return the id of the job that `text`, an id or its first digits (four at least), names; raise UsageError otherwise."""
+        if not _BEGINNING.fullmatch(text):
+            return keys.check_job(text)
+        found = sorted(text + rest for rest in self.storage.folders(f"jobs/{text}"))
+        if not found:
+            raise UsageError(f"there is no job {text}... in this store; `respool status` lists all jobs.")
+        if len(found) > 1:
+            raise UsageError(f"{text} begins the ids of {len(found)} jobs ({', '.join(found[:4])}); give more digits.")
+        return keys.check_job(found[0])
 
     def job(self, job: str) -> Job:
         """Read a job; raise UsageError when there is none of that id."""

@@ -19,7 +19,8 @@ def cancel(settings: Settings, job: str) -> None:
     from orchestrator.jobs.client import Jobs
 
     with started(settings) as wired:
-        Jobs(wired).control(job, cancelled=True)
+        jobs = Jobs(wired)
+        jobs.control(jobs.full_id(job), cancelled=True)
 
 
 @command()
@@ -32,7 +33,8 @@ def pause(settings: Settings, job: str) -> None:
     from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
-        Jobs(wired).control(job, paused=True)
+        jobs = Jobs(wired)
+        jobs.control(jobs.full_id(job), paused=True)
 
 
 @command()
@@ -42,7 +44,8 @@ def resume(settings: Settings, job: str) -> None:
     from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
-        Jobs(wired).control(job, paused=False)
+        jobs = Jobs(wired)
+        jobs.control(jobs.full_id(job), paused=False)
 
 
 @command()
@@ -55,5 +58,7 @@ def retry(settings: Settings, job: str) -> None:
     from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired:
-        chunks = Jobs(wired).retry(job)
+        jobs = Jobs(wired)
+        job = jobs.full_id(job)
+        chunks = jobs.retry(job)
     echo(f"{chunks} chunks of job {job} will be done again.", err=True)

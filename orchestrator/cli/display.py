@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
 
 from contract.printable import printable
 from orchestrator.cli.terminal import echo
@@ -32,10 +34,22 @@ class Display(Protocol):
     def say(self, sentence: str) -> None:
         """Print a sentence that stays on the screen."""
 
+    def result(self, line: object) -> None:
+        """Print the path of a file that was written, or their number."""
+
+
+Mode = Literal["shown", "quiet", "json"]
+
 
 @contextmanager
-def display() -> Iterator[Display]:
-    """Choose the display that suits stderr."""
+def display(mode: Mode = "shown") -> Iterator[Display]:
+    """Choose the display that suits stderr; ``quiet`` shows no progress, ``json`` writes one event a line on stdout."""
+    if mode == "json":
+        yield Events()
+        return
+    if mode == "quiet":
+        yield Quiet()
+        return
     if not sys.stderr.isatty():
         yield Lines()
         return
@@ -115,6 +129,11 @@ class Live:
         """Print a sentence that stays on the screen."""
         self._bar.console.print(printable(sentence), markup=False, highlight=False)
 
+    def result(self, line: object) -> None:
+        """Print the line on stdout, above the bar."""
+        self._bar.stop()
+        echo(line)
+
 
 class Lines:
     """Lines of text: one at each change, else one every few seconds."""
@@ -134,7 +153,54 @@ class Lines:
         """Print a sentence that stays on the screen."""
         echo(sentence, err=True)
 
+    def result(self, line: object) -> None:
+        """Print the line on stdout."""
+        echo(line)
+
     def _line(self, what: str, text: str, now: bool) -> None:
         if now or what != self._last or time.monotonic() - self._at > _LINE_EVERY_S:
             echo(f"{what}: {text}", err=True)
             self._last, self._at = what, time.monotonic()
+
+
+class Quiet(Lines):
+    """No progress: only results, and sentences that ask for something."""
+
+    def transfer(self, what: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def job(self, status: JobStatus) -> None:
+        """Show nothing."""
+
+
+class Events:
+    """One JSON object a line on stdout, for programs: `event` is transfer, job, say or result; fields are only ever added."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, ...] = ()
+        self._at = 0.0
+
+    def transfer(self, what: str, done: int, total: int) -> None:
+        """Write the bytes that were transferred, at most once a second and at the end."""
+        if done == total or what not in self._last or time.monotonic() - self._at >= 1:
+            self._last, self._at = (what,), time.monotonic()
+            self._write(event="transfer", what=what, done=done, total=total)
+
+    def job(self, status: JobStatus) -> None:
+        """Write a job's status when frames, chunks or the state have changed."""
+        now = (status.state, status.frames.done, status.chunks, status.behind)
+        if now != self._last:
+            self._last = now
+            self._write(event="job", **msgspec.to_builtins(status))
+
+    def say(self, sentence: str) -> None:
+        """Write a sentence for the user."""
+        self._write(event="say", text=sentence)
+
+    def result(self, line: object) -> None:
+        """Write the path of a file."""
+        self._write(event="result", text=str(line))
+
+    def _write(self, **fields: object) -> None:
+        echo(msgspec.json.encode(fields))
+        sys.stdout.flush()

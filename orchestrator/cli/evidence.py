@@ -114,12 +114,13 @@ def report(settings: Settings, job: str, out: Path, pairs: int, force: bool) -> 
     Before and after with sliders and change maps, time by chunk and worker, damage, failures and provenance; it opens
     from disk without a network.
     """
+    from orchestrator.jobs.client import Jobs
     from orchestrator.jobs.job_record import Trail
     from stores.atomic_files import write_atomically
 
     _free(out, force)
     with connected(settings) as wired:
-        page = Trail(wired).report(job, pairs)
+        page = Trail(wired).report(Jobs(wired).full_id(job), pairs)
     write_atomically(out, page)
     echo(out)
     return Exit.DONE

@@ -30,7 +30,7 @@ def status(settings: Settings, job: str | None, as_json: bool) -> None:
 
     with connected(settings) as wired:
         jobs = Jobs(wired)
-        found = [jobs.status(job)] if job else jobs.all_jobs()
+        found = [jobs.status(jobs.full_id(job))] if job else jobs.all_jobs()
     if as_json:
         echo(msgspec.json.format(msgspec.json.encode(found[0] if job else found), indent=2))
     elif job:
@@ -52,7 +52,8 @@ def watch(settings: Settings, job: str, fail_on: Severity) -> int:
     from orchestrator.jobs.client import Jobs
 
     with connected(settings) as wired, display() as show:
-        last = follow(Jobs(wired), job, show)
+        jobs = Jobs(wired)
+        last = follow(jobs, jobs.full_id(job), show)
     return conclude(last, fail_on)
 
 
@@ -77,11 +78,12 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
     from orchestrator.cli.display import display
     from orchestrator.cli.follow import conclude
     from orchestrator.cli.output import write_beside
-    from orchestrator.jobs.client import Jobs
+    from orchestrator.jobs.client import Jobs, unfinished
     from orchestrator.jobs.job_record import Trail
 
     with connected(settings) as wired, display() as show:
         jobs = Jobs(wired)
+        job = jobs.full_id(job)
         if bag:
             if change_map:
                 raise UsageError("--change-map does not go with --bag: a bag holds the results alone; fetch twice.")
@@ -89,7 +91,7 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
             return conclude(jobs.status(job))
         submitted, manifest = jobs.job(job), jobs.manifest(job)
         if manifest is None:
-            raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
+            raise unfinished(job, jobs.status(job).state)
         single = len(submitted.items) == 1 and submitted.items[0].name.count("/") == 0
         output = Output.of(out, [Path(submitted.items[0].name)] if single else [], force, folders=True)
         output.check([])

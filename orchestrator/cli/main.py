@@ -12,6 +12,7 @@ import traceback
 from importlib import import_module
 
 import click
+from click_didyoumean import DYMGroup
 
 from contract.errors import RespoolError
 from orchestrator.cli.common import remember
@@ -49,11 +50,12 @@ _COMMANDS = {
     "flower": "flower",
     "doctor": "doctor",
     "gc": "gc",
+    "completion": "completion",
 }
 """Subcommand -> its module in this package, in the order of `respool --help`."""
 
 
-class Commands(click.Group):
+class Commands(DYMGroup):  # type: ignore[misc]
     """Group of the subcommands, each imported on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

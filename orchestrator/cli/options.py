@@ -45,11 +45,28 @@ _PICTURES_READ_ONLY = frozenset(
 PICTURES = {"png": "png", "tif": "tiff", "tiff": "tiff", "jpg": "jpg", "jpeg": "jpg", "webp": "webp"}
 """Suffixes of an OUT that is one image, and the format each asks for."""
 
+_ENCODERS = {
+    "h264": "x264", "h.264": "x264", "avc": "x264", "x264": "x264", "h265": "x265", "h.265": "x265", "hevc": "x265", "x265": "x265",
+    "av1": "svtav1", "svt-av1": "svtav1", "aom-av1": "svtav1", "vpx-vp9": "vp9", "ffv1": "ffv1", "prores_ks": "prores",
+    "prores_aw": "prores", "apple prores": "prores", "vp9": "vp9", "svtav1": "svtav1", "prores": "prores",
+}  # fmt: skip
+"""Names that users give to codecs, without FFmpeg's prefix ``lib`` and in lower case, and the encoder that makes each."""
+
 _PROFILES: dict[str, dict[str, Any]] = {
     "preservation": {"codec": "ffv1", "container": "mkv", "image_format": "tiff"},
     "access": {"codec": "x264", "container": "mp4", "image_format": "jpg", "faststart": True},
 }
 """Options that a profile sets; an option on the command line goes before it."""
+
+
+class _Codec(click.Choice[str]):
+    """An encoder's name; a codec's or FFmpeg's name is refused with ours beside it."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return `value` if it is one of the choices; fail with the one that was meant."""
+        if value not in self.choices and (meant := _ENCODERS.get(value.lower().removeprefix("lib"))):
+            self.fail(f"{value!r} is {meant} here; give --codec {meant}.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _tile(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -84,7 +101,7 @@ _OPTIONS = (
     click.option("--face-exclude", multiple=True, callback=_exclude, metavar="X,Y,W,H", help="Leave faces in this rectangle of the source alone; may be repeated."),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True, help="Arithmetic of the network."),
     click.option("--tile", default="auto", show_default=True, callback=_tile, metavar="auto|N", help="Side of the tiles that large pictures are cut into."),
-    click.option("--codec", type=click.Choice(["x264", "x265", "svtav1", "vp9", "ffv1", "prores"]), default="x264", show_default=True, help="Encoder of films."),
+    click.option("--codec", type=_Codec(["x264", "x265", "svtav1", "vp9", "ffv1", "prores"]), default="x264", show_default=True, help="Encoder of films."),
     click.option("--crf", type=click.FloatRange(0, 63), help="Quality of the encoder: lower is better and larger."),
     click.option("--preset", help="Speed of the encoder, in its own words."),
     click.option("--pix-fmt", help="Pixel format of films (default: the source's)."),
@@ -145,8 +162,8 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     profile = values.pop("profile")
     values.pop("priority", None)
     given = click.get_current_context().get_parameter_source
-    by_hand = click.core.ParameterSource.COMMANDLINE
-    values |= {name: value for name, value in _PROFILES.get(profile, {}).items() if given(name) is not by_hand}
+    by_hand = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
+    values |= {name: value for name, value in _PROFILES.get(profile, {}).items() if given(name) not in by_hand}
     face = Face(
         model=values.pop("face_model"),
         strength=values.pop("face_strength"),
@@ -156,7 +173,7 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     )
     if not values.pop("face_enhance"):
         for name in ("face_model", "face_strength", "face_min_size", "face_only_largest", "face_exclude"):
-            if given(name) is by_hand:
+            if given(name) in by_hand:
                 raise UsageError(f"--{name.replace('_', '-')} does nothing without --face-enhance; add it.")
         values["face"] = None
     else:
@@ -175,10 +192,10 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
             f"{out.with_suffix('.tif').name}."
         )
     if suffix in FILMS:
-        asked = values["container"] if given("container") is by_hand else None
+        asked = values["container"] if given("container") in by_hand else None
         values["container"] = _agree("--container", asked, suffix)
     elif suffix in PICTURES:
-        asked = values["image_format"] if given("image_format") is by_hand else None
+        asked = values["image_format"] if given("image_format") in by_hand else None
         values["image_format"] = _agree("--image-format", asked, PICTURES[suffix])
     return Spec(**values)
 
@@ -189,11 +206,23 @@ def _agree(option: str, asked: str | None, suffix: str) -> str:
     return suffix
 
 
+def media_suffix(path: Path) -> bool:
+    """Return True when the suffix of `path` is that of a film or an image."""
+    suffix = path.suffix.lower().lstrip(".")
+    return suffix in FILMS or suffix in READ_ONLY or suffix in PICTURES or suffix in _PICTURES_READ_ONLY
+
+
+def written_suffix(source: Path) -> str:
+    """Return the suffix of a result that is named after `source`: its own where it is written, else that of a format that is."""
+    suffix = source.suffix.lower().lstrip(".")
+    if suffix in FILMS or suffix in PICTURES:
+        return source.suffix
+    return ".mkv" if suffix in READ_ONLY or suffix not in _PICTURES_READ_ONLY else ".png"
+
+
 def one_file(out: Path, sources: tuple[Path, ...], folders: bool = False) -> bool:
     """Return True when OUT names the file to write: it has a media suffix, and there is one source.
 
     A folder is a single source only with `folders`.
     """
-    suffix = out.suffix.lower().lstrip(".")
-    media = suffix in FILMS or suffix in READ_ONLY or suffix in PICTURES or suffix in _PICTURES_READ_ONLY
-    return media and len(sources) == 1 and (folders or not sources[0].is_dir()) and not out.is_dir()
+    return media_suffix(out) and len(sources) == 1 and (folders or not sources[0].is_dir()) and not out.is_dir()

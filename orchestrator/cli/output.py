@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.errors import UsageError
-from orchestrator.cli.options import one_file
+from orchestrator.cli.options import media_suffix, one_file, written_suffix
 from stores.atomic_files import write_atomically
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SIDECARS = re.compile(r"\.(scc|timecode\.json|stream\d+\.\w+)$")
 """Endings of files that belong beside the result of a film."""
+_KIND = re.compile(r"\.(?=[a-z0-9]*[a-z])[a-z0-9]{2,4}")
+"""Suffixes that look like a file's; ``.2024`` may well end the name of a folder."""
 FAILURES = "failures.csv"
 _HEAD = ("file", "reason")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -36,9 +38,24 @@ class Output:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, path: Path, sources: Sequence[Path], force: bool, folders: bool = False) -> Output:
-        """Interpret `-o path` for `sources`; with `folders`, a source that is a folder gives one result."""
-        return cls(path, one_file(path, tuple(sources), folders), force)
+    def of(cls, path: Path | None, sources: Sequence[Path], force: bool, folders: bool = False) -> Output:
+        """Interpret `-o path` for `sources`; with `folders`, a source that is a folder gives one result.
+
+        Without a path, the result of one source lies beside it, as ``film-restored.mp4`` or ``scans-restored``. Raises UsageError where
+        the path names one file of a kind that is not written, or one for many results.
+        """
+        if path is None:
+            path = _beside(sources, folders)
+        single = one_file(path, tuple(sources), folders)
+        if not single and not path.exists() and (kind := _KIND.fullmatch(path.suffix.lower())):
+            if media_suffix(path):
+                raise UsageError(f"{path} names one file, but these sources make several; name a folder.")
+            if len(sources) == 1 and not sources[0].is_dir():
+                raise UsageError(
+                    f"{path}: {kind.group()} is no format that Respool writes; give -o a name that ends in .mkv or .mp4 for a "
+                    "film, .png or .tif for an image, or make the folder of that name first."
+                )
+        return cls(path, single, force)
 
     def check(self, sources: Sequence[Path]) -> None:
         """Raise UsageError when OUT cannot be written, or when results would lie among the sources or replace them."""
@@ -99,6 +116,16 @@ class Output:
         if asked == suffix or any({asked, suffix} <= names for names in same):
             return self.path
         return self.path.with_suffix(suffix)
+
+
+def _beside(sources: Sequence[Path], folders: bool) -> Path:
+    """Return the output beside the only source: a folder for a folder, else a file of a format that is written."""
+    if len(sources) != 1:
+        raise UsageError(f"{len(sources)} sources make several results; name a folder with -o.")
+    source = sources[0].absolute()
+    if source.is_dir():
+        return source.with_name(f"{source.name}-restored{'.mkv' if folders else ''}")
+    return source.with_name(f"{source.stem}-restored{written_suffix(source)}")
 
 
 def _cell(text: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,6 +21,7 @@ from contract.settings import Settings
 from contract.severity import Severity
 from orchestrator.cli.common import check_reachable, command
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.job_file import job_file_options, save_job
 from orchestrator.cli.options import fail_on_option, job_options, sequence_option, spec_of
 from orchestrator.cli.output import Output
 from orchestrator.cli.terminal import echo
@@ -42,23 +46,38 @@ class WorkersGone(RespoolError):
 @command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
 @click.option(
-    "-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="File, or folder that mirrors SRC."
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(path_type=Path),
+    help="File, or folder that mirrors SRC (default: SRC with -restored in its name, beside it).",
 )
+@job_file_options
 @sequence_option
 @job_options
 @click.option("--force", is_flag=True, help="Replace files that exist in OUT.")
 @click.option("--change-map", is_flag=True, help="Write maps of where results differ from plain resampling.")
 @fail_on_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (default: one a GPU, else one).")
+@click.option("--json", "events", is_flag=True, help="Write events on stdout, one JSON object a line.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option(
+    "--on-done",
+    metavar="COMMAND",
+    help="Run a command at the end of the job; RESPOOL_JOB, RESPOOL_STATE_OF_JOB and RESPOOL_OUT tell it of what.",
+)
 def run(
     settings: Settings,
     sources: tuple[Path, ...],
-    out: Path,
+    out: Path | None,
     force: bool,
     change_map: bool,
     fail_on: Severity,
     workers: int | None,
     sequence: Fraction | None,
+    events: bool,
+    quiet: bool,
+    on_done: str | None,
     **options: Any,
 ) -> int:
     """Restore films and photographs from start to finish.
@@ -70,14 +89,20 @@ def run(
     from orchestrator.submission.submit import draft
 
     output = Output.of(out, sources, force, folders=sequence is not None)
-    spec = spec_of(options, out if output.single else None)
+    spec = spec_of(options, output.path if output.single else None)
     output.check(sources)
-    with _signals(), display() as show, gathered(sources, sequence, settings, show.transfer) as found:
+    if saved := save_job(click.get_current_context()):
+        echo(f"options of this command: {saved}; `respool run SRC --job {saved}` uses them again.", err=True)
+    with (
+        _signals(),
+        display("json" if events else "quiet" if quiet else "shown") as show,
+        gathered(sources, sequence, settings, show.transfer) as found,
+    ):
         checked = draft(found, spec, settings)  # errors of a source are reported before any server starts
         with cluster_for(settings, workers) as cluster:
             wired = cluster.settings if cluster else settings
             state = cluster.folder.path if cluster else None
-            restoration = Restoration(checked, spec, options["priority"], output, change_map, fail_on, state)
+            restoration = Restoration(checked, spec, options["priority"], output, change_map, fail_on, state, on_done)
             return restoration.run(wired, show, watch_over(cluster))
 
 
@@ -139,6 +164,18 @@ def watch_over(cluster: Cluster | None) -> Callable[[], None] | None:
     return look
 
 
+def call_back(command: str, job: str, state: str, out: Path) -> None:
+    """Run the user's `command`, without a shell, and tell of a failure; the job's end and exit code stay as they are."""
+    facts = {"RESPOOL_JOB": job, "RESPOOL_STATE_OF_JOB": state, "RESPOOL_OUT": str(out.absolute())}
+    try:
+        done = subprocess.run(shlex.split(command), env={**os.environ, **facts}, stdin=subprocess.DEVNULL, check=False)
+    except (OSError, ValueError) as error:
+        echo(f"--on-done {command!r} could not be run: {error}.", err=True)
+        return
+    if done.returncode:
+        echo(f"--on-done {command!r} ended with {done.returncode}.", err=True)
+
+
 @dataclass(frozen=True)
 class Restoration:
     """Request of one `respool run`: checked sources, their spec, and the place of results.
@@ -153,6 +190,7 @@ class Restoration:
     change_map: bool
     fail_on: Severity
     state: Path | None = None
+    on_done: str | None = None
 
     def run(self, settings: Settings, show: Display, look: Callable[[], None] | None) -> int:
         """Submit, follow and fetch; return the exit code. `look` is called meanwhile and raises when no worker is left.
@@ -184,7 +222,7 @@ class Restoration:
         submission = submit(self.sources, self.spec, settings, self.priority, hooks)
         job = submission.job.id
         if submission.kept:
-            echo(f"{submission.kept} files in {output.path} exist from an earlier run and were kept")
+            show.result(f"{submission.kept} files in {output.path} exist from an earlier run and were kept")
             if submission.kept == len(self.sources.items):
                 return Exit.DONE
         try:
@@ -204,7 +242,10 @@ class Restoration:
             return Exit.CANCELLED
         for note in output.notes:
             echo(f"note: {note}", err=True)
-        return conclude(status, self.fail_on)
+        code = conclude(status, self.fail_on)
+        if self.on_done is not None:
+            call_back(self.on_done, job, status.state, output.path)
+        return code
 
     def _deliver(
         self, jobs: Jobs, job: str, settings: Settings, show: Display, look: Callable[[], None] | None
@@ -222,9 +263,9 @@ class Restoration:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             for path in [*paths, *beside] if output.single else beside:
-                echo(path)
+                show.result(path)
             if not output.single:
-                echo(f"{len(paths)} of {status.items} files in {output.path}")
+                show.result(f"{len(paths)} of {status.items} files in {output.path}")
         return status
 
 

@@ -10,12 +10,14 @@ import click
 
 from contract.settings import Settings
 from orchestrator.cli.common import command, connected
+from orchestrator.cli.job_file import job_file_options, save_job
 from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
 
 
 @command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
+@job_file_options
 @sequence_option
 @job_options
 def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | None, **options: Any) -> None:
@@ -29,6 +31,7 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     from orchestrator.submission.submit import submit as send
 
     spec = spec_of(options)
+    save_job(click.get_current_context())
     with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
         checked = draft(found, spec, settings)
         with connected(settings) as wired:

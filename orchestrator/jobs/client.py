@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import RespoolError, Unreachable, UsageError
-from contract.job import Job, Manifest, ResultFile
+from contract.job import Job, Manifest, ResultFile, State
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from contract.severity import counts as counts_of
@@ -41,6 +41,15 @@ _AT_ONCE = 4
 """Results fetched at once: fetching ten thousand small ones is mostly waiting."""
 
 
+def unfinished(job: str, state: State) -> UsageError:
+    """Return the error of a job that has no results yet, and the command that helps in its state."""
+    if state == "cancelled":
+        return UsageError(f"job {job} was cancelled and has no results; `respool retry {job}` opens it again.")
+    if state == "paused":
+        return UsageError(f"job {job} is paused and has no results; `respool resume {job}` lets it go on.")
+    return UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
+
+
 class Jobs:
     """All jobs of one cluster."""
 
@@ -65,6 +74,10 @@ class Jobs:
             except RespoolError as error:
                 logger.warning("%s", error, extra={"job": job})
         return sorted(found, key=lambda s: s.created, reverse=True)
+
+    def full_id(self, text: str) -> str:
+        """Return the id of the job that `text`, an id or its first digits, names; raise UsageError when there is no single one."""
+        return self._records.full_id(text)
 
     def job(self, job: str) -> Job:
         """Read the submitted job; raise UsageError when there is none of that id."""
@@ -184,7 +197,7 @@ class Jobs:
         """Download a finished job's files to where `place` says, each complete or not at all; returns their paths."""
         manifest = self._records.manifest(job)
         if manifest is None:
-            raise UsageError(f"job {job} has not ended; `respool watch {job}` follows it.")
+            raise unfinished(job, self.status(job).state)
         files = (*manifest.files, *manifest.sidecars)
         paths = [place(file) for file in files]
         total, done = sum(f.size for f in files), 0
