@@ -109,14 +109,7 @@ class Jobs:
         workers = self._ledger.workers()
         busy = [w for w in workers.values() if w.get("job") == job and not manifest]
         in_hand = sum(int(str(w["in_hand"])) for w in busy)
-        pace = self._paces.setdefault(job, Pace())
-        if counts is not None:
-            pace.look(time.monotonic(), counts.frames_done + in_hand, bool(busy))
-        fps = (
-            pace.frames_a_second
-            or self._fps(job)
-            or sum(int(str(w["in_hand"])) / max(float(str(w["chunk_s"])), 1e-3) for w in busy)
-        )
+        fps = self._fps(job, counts, busy)
         left = counts.frames - counts.frames_done - in_hand if counts else 0
         failures = manifest.failures if manifest else plan.failures if plan else ()
         notes = manifest.notes if manifest else known.notes
@@ -150,8 +143,14 @@ class Jobs:
             behind=() if manifest or busy else waits_behind(workers.values()),
         )
 
-    def _fps(self, job: str) -> float | None:
-        return rate(*self._ledger.recent(job))
+    def _fps(self, job: str, counts: Counts | None, busy: list[dict[str, object]]) -> float | None:
+        """Return the pace that this client has seen, else that of the last commits, else that of the chunks at hand."""
+        pace = self._paces.setdefault(job, Pace())
+        if counts is not None:
+            done = counts.frames_done + sum(int(str(w["in_hand"])) for w in busy)
+            pace.look(time.monotonic(), done, bool(busy))
+        hand = sum(int(str(w["in_hand"])) / max(float(str(w["chunk_s"])), 1e-3) for w in busy)
+        return pace.frames_a_second or rate(*self._ledger.recent(job)) or hand
 
     def workers(self) -> dict[str, dict[str, object]]:
         """Return the last heartbeat of each live worker."""
