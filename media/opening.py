@@ -148,3 +148,10 @@ class DecoderLog:
         found = [(level, message.strip()) for level, name, message in self._messages if name == self.name]
         del self._messages[:]
         return found
+
+    def take_of(self, name: str) -> list[str]:
+        """Return the new messages of `name`, and leave those of others to be taken."""
+        found = [message.strip() for _, other, message in self._messages if other == name]
+        if found:
+            self._messages[:] = [m for m in self._messages if m[1] != name]
+        return found

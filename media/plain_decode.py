@@ -6,9 +6,11 @@ demuxer gives packets, the decoder that FFmpeg chooses gives frames, and everyth
 
 from __future__ import annotations
 
+import zlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av.error
@@ -40,11 +42,27 @@ class StreamReading:
     index: int
     kind: str
     codec: str
+    coded: str = ""
+    """FFmpeg's name of what the stream holds, whichever decoder reads it."""
+    base: Fraction = Fraction(0)
+    """Seconds of a tick of its times."""
     packets: int = 0
+    """Given to the decoder."""
+    listed: int = 0
+    """Of all that are not empty, where a reading lists everything."""
+    payload: int = 0
+    """CRC-32 of the packets of a cover, where a reading lists everything."""
+    begins: int | None = None
+    """The earliest presentation time of its packets."""
+    ends: int | None = None
+    """The latest end of its packets."""
     frames: int = 0
     samples: int = 0
     """Of sound, per channel, without the trimming that containers ask for."""
     times: array[int] = field(default_factory=lambda: array("q"))
+    """Of its frames as they come out of the decoder, NO_TIME for a frame without one."""
+    stamps: array[int] = field(default_factory=lambda: array("q"))
+    """Presentation times of all packets of a picture, where a reading lists everything."""
     prints: array[int] = field(default_factory=lambda: array("I"))
     sizes: set[tuple[int, int]] = field(default_factory=set)
     complaints: list[tuple[int, str]] = field(default_factory=list)
@@ -72,6 +90,8 @@ class FileReading:
     streams: dict[int, StreamReading]
     broken: str = ""
     whole: bool = True
+    complaints: list[str] = field(default_factory=list)
+    """Of the demuxer, in a reading that lists everything."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,8 @@ class Look:
     """Tasks of a reading beside counting: `prints` maps streams of pictures to the function that makes fingerprints.
 
     Only streams in `decoded` are demuxed and decoded, all pictures and sound where it is None. After `limit` frames of
-    one stream the reading ends. `threads` is the decoder's; with others than 1 its messages are not looked at.
+    one stream the reading ends. With `everything`, packets of all streams are counted to the end of the file, and nothing
+    is decoded after `limit`. `threads` is the decoder's; with others than 1 its messages are not looked at.
     """
 
     prints: dict[int, Callable[[VideoFrame], int]] = field(default_factory=dict)
@@ -87,6 +108,9 @@ class Look:
     limit: int | None = None
     threads: int = 1
     checkpoint: Callable[[], None] = lambda: None
+    everything: bool = False
+    trimmed: frozenset[int] = frozenset()
+    """Streams of sound that lose the samples which the container says are not to be heard."""
 
 
 def read_file(container: InputContainer, look: Look) -> FileReading:
@@ -100,24 +124,57 @@ def read_file(container: InputContainer, look: Look) -> FileReading:
     for stream in wanted:
         stream.codec_context.thread_count = look.threads
         stream.codec_context.thread_type = ThreadType.NONE if look.threads == 1 else ThreadType.AUTO
-        if stream.type == "audio":
+        if stream.type == "audio" and stream.index not in look.trimmed:
             stream.codec_context.flags2 |= Flags2.skip_manual
+    decoded = {stream.index for stream in wanted}
     with DecoderLog("") as log:
-        packets = container.demux(wanted) if wanted else iter(())
+        packets = _packets(container, wanted, look)
         while (packet := _next(packets, reading)) is not None:
             look.checkpoint()
             own = reading.streams[packet.stream.index]  # the packet that drains a decoder has no stream_index
-            _decode(packet, own, look, log)
+            if look.everything:
+                _list(packet, own, reading, log)
+            if own.index in decoded and reading.whole:
+                _decode(packet, own, look, log)
             if look.limit is not None and own.frames >= look.limit and own.kind == "video":
                 reading.whole = False
-                break
+                if not look.everything:
+                    break
     return reading
+
+
+def _packets(container: InputContainer, wanted: list[Stream], look: Look) -> Iterator[Packet[Stream]]:
+    if look.everything:
+        return container.demux()
+    return container.demux(wanted) if wanted else iter(())
+
+
+def _list(packet: Packet[Stream], own: StreamReading, reading: FileReading, log: DecoderLog) -> None:
+    """Count a packet and its time, and keep the demuxer's complaints up to it."""
+    reading.complaints += log.take_of(reading.format)[: MOST_COMPLAINTS - len(reading.complaints)]
+    if packet.pts is None and packet.dts is None and not packet.size:
+        return  # the end
+    own.listed += packet.size > 0
+    if own.kind == "cover":
+        own.payload = zlib.crc32(packet, own.payload)
+    if own.kind == "video":
+        own.stamps.append(NO_TIME if packet.pts is None else packet.pts)
+    if packet.pts is not None:
+        end = packet.pts + (packet.duration or 0)
+        own.begins = packet.pts if own.begins is None else min(own.begins, packet.pts)
+        own.ends = end if own.ends is None else max(own.ends, end)
 
 
 def _described(stream: Stream) -> StreamReading:
     context = stream.codec_context
     attached = stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
-    return StreamReading(stream.index, "cover" if attached else stream.type, context.name if context else "")
+    return StreamReading(
+        stream.index,
+        "cover" if attached else stream.type,
+        context.name if context else "",
+        coded=context.codec.canonical_name if context else "",
+        base=Fraction(stream.time_base or 0),
+    )
 
 
 def _next(packets: object, reading: FileReading) -> Packet[Stream] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
     from contract.provenance import Making
 
 
+@dataclass(frozen=True)
+class Assembled:
+    """Notes about a written film, and the streams of the source of which it has not all packets, as a note says."""
+
+    notes: list[str]
+    fewer: frozenset[int]
+
+
 def assemble_film(
     index: FilmIndex,
     spec: Spec,
@@ -42,7 +51,7 @@ def assemble_film(
     reorder: int | None = None,
     made: Making | None = None,
     captions: Captions | None = None,
-) -> list[str]:
+) -> Assembled:
     """Write the finished film to `out`; return notes for the user, those of the index among them.
 
     There is one encoded chunk for each of `index.chunks` in order (empty where a chunk gave no frame); `source` is
@@ -80,4 +89,5 @@ def assemble_film(
         set_sample_aspect(out, index.sar)
     check_copies(out, index, copied)
     said = caption_notes(captions or {}, index)
-    return [*index.notes, *film.notes, *said, *copies.notes, *lost_tags(tags, out, index)]
+    notes = [*index.notes, *film.notes, *said, *copies.notes, *lost_tags(tags, out, index)]
+    return Assembled(notes, copies.fewer)

@@ -30,7 +30,8 @@ from orchestrator.ingest.job import open_source
 from orchestrator.job_store import AT_ONCE, Records
 from orchestrator.provenance.record import records
 from orchestrator.result_record import to_lines
-from orchestrator.witness.film_check import witness_decoding
+from orchestrator.witness.delivery_check import Delivery
+from orchestrator.witness.film_check import witness_decoding, witness_result
 from stores.commits import winner
 from stores.scratch import own_folder
 from stores.verified import fetch_output
@@ -275,14 +276,17 @@ class Assembly:
             film = (index, indexed)
             checked = witness_decoding(self._job, item, film, commits, damage, self._storage, checkpoint)
             captions = read_captions(stream, index) if index.captions else {}
-            notes = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said, captions)
+            made = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said, captions)
             verify_film(out, index, self._job.spec, self._source(item), delivered)
+            beside = dict(sidecars(self._source(item), index, captions, item.result))
+            delivery = Delivery(out, delivered, made.fewer, beside)
+            read_back = witness_result(self._job, item, film, delivery, self._storage, checkpoint)
             self._store(item, out)
-            for name, content in sidecars(self._source(item), index, captions, item.result):
+            for name, content in beside.items():
                 self._store_beside(item, name, content)
         self._damage += damage
-        self._witness[item.n] = checked.record
-        notes += checked.notes
+        self._witness[item.n] = checked.record | ({"result": read_back} if read_back else {})
+        notes = made.notes + checked.notes
         notes += merged(note for commit in commits for note in commit.notes)
         whose = f"{item.name}: " if len(self._job.items) > 1 else ""
         self._notes += dict.fromkeys(whose + note for note in notes)

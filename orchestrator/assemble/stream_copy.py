@@ -231,6 +231,13 @@ class Copies:
         return {n: (self._outlet.others[n].index, track) for n, track in self._given.items() if n not in self._refused}
 
     @property
+    def fewer(self) -> frozenset[int]:
+        """Return the streams of the source of which some packets could not be copied or converted."""
+        known = {s.index: s for s in self._index.streams}
+        short = {n for n, track in self._given.items() if not known[n].converted and len(track.pts) < known[n].packets}
+        return frozenset(short | set(self._refused) | {n for n, count in self._unread.items() if count})
+
+    @property
     def notes(self) -> list[str]:
         """List what could not be copied unchanged."""
         found = [

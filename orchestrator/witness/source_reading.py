@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import BinaryIO, Literal
 
@@ -22,6 +22,7 @@ from media.fingerprints import ffv1_fingerprint, fingerprint, pack_prints
 from media.opening import open_media
 from media.plain_decode import Look, read_file
 from orchestrator.ingest.job import open_source
+from orchestrator.witness.expectation import Heard
 from stores.storage import Storage
 
 LEAST_SAMPLE = 500
@@ -61,7 +62,8 @@ def read_source(
     make = ffv1_fingerprint if index.lossless else fingerprint
     sound = {s.index for s in index.streams if s.kind == "audio" and s.copied} if threads == 1 else set()
     limit = None if choice == "full" else max(LEAST_SAMPLE, index.frames // 10)
-    look = Look({index.stream: make}, frozenset((index.stream, *sound)), limit, threads, checkpoint)
+    decoded = frozenset((index.stream, *sound))
+    look = Look({index.stream: make}, decoded, limit, threads, checkpoint, trimmed=_converted(index))
     with open_media(source, what) as container:
         reading = read_file(container, look)
     film = reading.streams[index.stream]
@@ -77,6 +79,23 @@ def read_source(
         frames=film.frames,
         cpu_s=round(time.process_time() - began, 3),
     )
+
+
+def _converted(index: FilmIndex) -> frozenset[int]:
+    """Return the streams of sound that are decoded and encoded again, without what is not to be heard of them."""
+    return frozenset(s.index for s in index.streams if s.converted)
+
+
+def read_copies(
+    source: BinaryIO, index: FilmIndex, streams: Collection[int], what: str, checkpoint: Callable[[], None]
+) -> dict[int, Heard]:
+    """Decode `streams`, which the result has copies of, from the source."""
+    if not streams:
+        return {}
+    look = Look(decoded=frozenset(streams), checkpoint=checkpoint, trimmed=_converted(index))
+    with open_media(source, what) as container:
+        found = read_file(container, look).streams
+    return {n: Heard(found[n].samples, found[n].complained, found[n].frames) for n in streams}
 
 
 def read_sources(

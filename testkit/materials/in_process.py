@@ -16,6 +16,8 @@ from orchestrator.assemble.sidecars import sidecars
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.packet_runs import cut
+from orchestrator.witness.delivery_check import Delivery, check_delivery
+from orchestrator.witness.source_reading import read_source
 from workers.film.chunk import FilmResult, enhance_film
 
 
@@ -29,6 +31,8 @@ class Restored:
     notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
     sidecars: dict[str, bytes] = field(default_factory=dict)
+    witnessed: dict[str, object] = field(default_factory=dict)
+    """The record of the result's witness."""
 
     @property
     def damage(self) -> list[tuple[int, int, str]]:
@@ -41,6 +45,14 @@ def _opened(paths: Iterable[Path]) -> Iterator[BinaryIO]:
     for path in paths:
         with path.open("rb") as stream:
             yield stream
+
+
+def _witnessed(delivery: Delivery, index: FilmIndex, source: BinaryIO, item: Item, spec: Spec) -> dict[str, object]:
+    """Check the result as assembly does."""
+    if spec.witness == "off":
+        return {}
+    sound = read_source(source, index, spec.witness, item.name, lambda: None).sound
+    return check_delivery(delivery, index, source, item, spec.witness, sound)
 
 
 def restore(
@@ -75,11 +87,13 @@ def restore(
         out = folder / result
         captions = read_captions(file, index) if index.captions else {}
         reorder = max(r.reorder for r in results)
-        notes = assemble_film(index, spec, file, _opened(outs), out, reorder, captions=captions)
+        made = assemble_film(index, spec, file, _opened(outs), out, reorder, captions=captions)
         beside = dict(sidecars(file, index, captions, result))
-        verify_film(out, index, spec, file, sum(r.frames for r in results))
+        delivered = sum(r.frames for r in results)
+        verify_film(out, index, spec, file, delivered)
+        witnessed = _witnessed(Delivery(out, delivered, made.fewer, beside), index, file, item, spec)
         seconds = {"plan": planned - began, "cut": cutting, "work": worked - planned, "assemble": clock() - worked}
     data = out.read_bytes()
     for path in (*outs, out, folder / "run"):
         path.unlink(missing_ok=True)
-    return Restored(index, data, results, notes, seconds, beside)
+    return Restored(index, data, results, made.notes, seconds, beside, witnessed)

@@ -1,0 +1,65 @@
+"""The check of what is delivered of a film, before it is called done: the result and the files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from contract.errors import BadInput, VerifyError
+from contract.film import FilmIndex
+from contract.job import Item, Witness
+from media.opening import open_media
+from orchestrator.witness.expectation import Heard, expected_result, unjudged
+from orchestrator.witness.result_check import faults, faults_of
+from orchestrator.witness.result_reading import read_result, sampled, summary
+from orchestrator.witness.sidecar_check import sidecar_faults
+from orchestrator.witness.source_reading import SoundReading, read_copies
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A written result before it is stored: its file, frames, `fewer` (streams not copied in full), and files beside it."""
+
+    path: Path
+    frames: int
+    fewer: frozenset[int] = frozenset()
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def check_delivery(
+    delivery: Delivery,
+    index: FilmIndex,
+    source: BinaryIO,
+    item: Item,
+    choice: Witness,
+    sound: Sequence[SoundReading],
+    checkpoint: Callable[[], None] = lambda: None,
+) -> dict[str, object]:
+    """Return the record of a result that holds what its `source` asks for; raise VerifyError for any other.
+
+    `sound` is the source's where that was read whole. With the choice ``sample``, pictures and sound are decoded up to a
+    tenth of the film, and all packets are counted.
+    """
+    try:
+        with delivery.path.open("rb") as file:
+            reading = read_result(file, "the result", sampled(choice, delivery.frames), checkpoint)
+    except BadInput as error:
+        raise VerifyError(f"the result cannot be read: {error}") from error
+
+    def decoded(streams: Collection[int]) -> dict[int, Heard]:
+        return read_copies(source, index, streams, item.name, checkpoint)
+
+    heard = {s.stream: Heard(s.samples, s.complained) for s in sound}
+    heard |= decoded(unjudged(reading, index, heard))
+    with open_media(source, item.name) as container:
+        expected = expected_result(index, container, delivery.frames, heard, delivery.fewer)
+    found = faults_of(reading) + faults(reading, expected)
+    found += sidecar_faults(delivery.beside, index, item.result, decoded)
+    if found:
+        more = f" (and {len(found) - 1} more faults)" if len(found) > 1 else ""
+        raise VerifyError(
+            f"the result is not delivered: {found[0]}{more}. Report this film as a defect; --witness off delivers it as it is."
+        )
+    return summary(reading)

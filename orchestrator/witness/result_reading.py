@@ -1,0 +1,191 @@
+"""The reading of a delivered film: every stream listed, picture and sound decoded to the end, by the plainest way.
+
+It takes a file and nothing else: no plan, no chunks. `orchestrator.witness.result_check` judges it.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.codec.codec import UnknownCodecError
+from msgspec import Struct
+
+from contract.job import Natural, Witness
+from media.columns import pack, unpack
+from media.containers import codec_name
+from media.opening import open_media
+from media.plain_decode import NO_TIME, FileReading, Look, StreamReading, read_file
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.stream import Stream
+
+LEAST_SAMPLE = 500
+"""Frames that are decoded at least in a sample; of longer films it is the first tenth."""
+LAYERS = {"mp1": "mp3", "mp2": "mp3"}
+"""MPEG audio by one name: mp4 and mov have no others for its layers."""
+MICROSECOND = Fraction(1, 1_000_000)
+
+
+class ReadStream(Struct, frozen=True, forbid_unknown_fields=True):
+    """One stream of a result. Times are in seconds; `times` are those of all frames of a picture, as they came out."""
+
+    index: Natural
+    kind: str
+    codec: str
+    base: tuple[int, int]
+    packets: Natural
+    frames: Natural
+    samples: Natural
+    sizes: tuple[tuple[int, int], ...]
+    begins: float | None
+    ends: float | None
+    length: float | None
+    """The length that the container announces for it."""
+    untimed: Natural
+    times: bytes
+    complained: Natural
+    complaints: tuple[tuple[int, str], ...]
+    payload: Natural = 0
+    """CRC-32 of an attachment or a cover."""
+    disposition: Natural = 0
+
+    @property
+    def shown(self) -> npt.NDArray[np.int64]:
+        """Return the times of the frames of a picture, in `base`."""
+        return unpack(self.times)
+
+
+class ReadChapter(Struct, frozen=True, forbid_unknown_fields=True):
+    """A chapter: seconds at which it starts and ends, and its title."""
+
+    start: float
+    end: float
+    title: str
+
+
+class ResultReading(Struct, frozen=True, forbid_unknown_fields=True):
+    """A delivered film as it was read. `whole` is False where only a part of it was decoded."""
+
+    format: str
+    streams: tuple[ReadStream, ...]
+    chapters: tuple[ReadChapter, ...]
+    length: float | None
+    """The length that the container announces."""
+    whole: bool
+    broken: str
+    complaints: tuple[str, ...]
+    cpu_s: float
+
+    @property
+    def films(self) -> list[ReadStream]:
+        """Return the pictures that are no covers."""
+        return [s for s in self.streams if s.kind == "video"]
+
+
+def sampled(choice: Witness, frames: int) -> int | None:
+    """Return after how many of `frames` decoding ends; None for the whole film."""
+    return None if choice == "full" else max(LEAST_SAMPLE, frames // 10)
+
+
+def read_result(
+    result: BinaryIO, what: str, limit: int | None = None, checkpoint: Callable[[], None] = lambda: None
+) -> ResultReading:
+    """List all of `result`, and decode its picture and sound to the end, or until a picture has `limit` frames.
+
+    Raises BadInput for a file that cannot be opened as a film.
+    """
+    began = time.process_time()
+    with open_media(result, what) as container:
+        reading = read_file(container, Look(limit=limit, everything=True, checkpoint=checkpoint))
+        streams = tuple(_stream(reading.streams[s.index], s, reading) for s in container.streams)
+        chapters = read_chapters(container)
+        length = None if container.duration is None else float(container.duration * MICROSECOND)
+    return ResultReading(
+        reading.format,
+        streams,
+        chapters,
+        length,
+        reading.whole,
+        reading.broken,
+        tuple(reading.complaints),
+        round(time.process_time() - began, 3),
+    )
+
+
+def summary(reading: ResultReading) -> dict[str, object]:
+    """Return what a result's record keeps of its reading, against which it can be held later."""
+    streams = [
+        {
+            "kind": s.kind,
+            "codec": s.codec,
+            "packets": s.packets,
+            "frames": s.frames,
+            "samples": s.samples,
+            "sizes": [f"{width}x{height}" for width, height in s.sizes],
+        }
+        for s in reading.streams
+    ]
+    return {
+        "outcome": "sound" if reading.whole else "sound as far as it was decoded",
+        "decoded": "all" if reading.whole else "the beginning",
+        "streams": streams,
+        "chapters": len(reading.chapters),
+        "cpu_s": reading.cpu_s,
+    }
+
+
+def _stream(own: StreamReading, stream: Stream, reading: FileReading) -> ReadStream:
+    shown = own.stamps if own.kind == "video" and not reading.whole else own.times
+    times = sorted(shown) if not reading.whole else list(shown)
+    base = own.base
+    attached: Any = stream  # PyAV's stubs know no attachments
+    return ReadStream(
+        index=own.index,
+        kind=own.kind,
+        codec=canonical(own.coded or codec_name(stream)),
+        base=(base.numerator, base.denominator),
+        packets=own.listed,
+        frames=own.frames,
+        samples=own.samples,
+        sizes=tuple(sorted(own.sizes)),
+        begins=None if own.begins is None else float(own.begins * base),
+        ends=None if own.ends is None else float(own.ends * base),
+        length=None if stream.duration is None else float(stream.duration * base),
+        untimed=sum(time == NO_TIME for time in times),
+        times=pack([time for time in times if time != NO_TIME]) if own.kind == "video" else b"",
+        complained=own.complained,
+        complaints=tuple(own.complaints),
+        payload=zlib.crc32(attached.data) if own.kind == "attachment" else own.payload,
+        disposition=int(stream.disposition),
+    )
+
+
+def read_chapters(container: InputContainer) -> tuple[ReadChapter, ...]:
+    """Read the chapters of an open file."""
+    found = []
+    for chapter in container.chapters():
+        base = chapter["time_base"] or Fraction(1)
+        title = chapter["metadata"].get("title", "")
+        found.append(ReadChapter(float(chapter["start"] * base), float(chapter["end"] * base), title))
+    return tuple(found)
+
+
+@functools.cache
+def canonical(codec: str) -> str:
+    """Return FFmpeg's name of what a decoder or encoder called `codec` reads or writes."""
+    for mode in ("r", "w"):
+        try:
+            name: str = av.Codec(codec, mode).canonical_name
+        except UnknownCodecError:
+            continue
+        return LAYERS.get(name, name)
+    return codec

@@ -1,0 +1,80 @@
+"""The witness of results: films that are malformed on purpose are found, sound ones are not."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import pytest
+
+from contract.errors import VerifyError
+from contract.film import FilmIndex
+from contract.job import Item, Spec
+from orchestrator.witness.delivery_check import Delivery, check_delivery
+from orchestrator.witness.source_reading import read_source
+from testkit.materials.catalog import by_name
+from testkit.materials.in_process import Restored, restore
+from testkit.materials.malformed import FAULTS, Fault, malformed
+
+Film = tuple[bytes, Restored]
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Film:
+    """A film with two languages of sound and subtitles, chapters and an attachment, and its result."""
+    folder = tmp_path_factory.mktemp("rich")
+    material = by_name("everything-in-mkv")
+    source = folder / "film.mkv"
+    source.write_bytes(material.make())
+    done = restore(source, "result.mkv", Spec(model="identity", codec="ffv1", chunk_frames=20), folder)
+    return source.read_bytes(), done
+
+
+def judge(film: Film, result: bytes, folder: Path, choice: str = "full") -> dict[str, object]:
+    """Check `result` as assembly does."""
+    source, done = film
+    path = folder / "result"
+    path.write_bytes(result)
+    item = Item(0, "video", "film.mkv", "result.mkv", "0" * 64, len(source))
+    sound = read_source(io.BytesIO(source), done.index, choice, "film.mkv", lambda: None).sound
+    delivery = Delivery(path, done.index.frames)
+    return check_delivery(delivery, done.index, io.BytesIO(source), item, choice, sound)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_malformed_result_is_found(fault: Fault, rich: Film, tmp_path: Path) -> None:
+    """Each fault alone fails the film, with a sentence that names it."""
+    result = malformed(rich[1].data, "matroska", fault)
+    with pytest.raises(VerifyError) as caught:
+        judge(rich, result, tmp_path)
+    assert re.search(fault.says, str(caught.value)), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.sampled], ids=lambda fault: fault.name)
+def test_a_sample_finds_what_packets_tell(fault: Fault, rich: Film, tmp_path: Path) -> None:
+    """Streams, counts, times and chapters are checked to the end of the file where only a part is decoded."""
+    with pytest.raises(VerifyError):
+        judge(rich, malformed(rich[1].data, "matroska", fault), tmp_path, "sample")
+
+
+def test_the_same_packets_without_a_fault_pass(rich: Film, tmp_path: Path) -> None:
+    """Muxing again is no fault by itself, and the record lists every stream with what was decoded of it."""
+    record = judge(rich, malformed(rich[1].data, "matroska", Fault("none", "")), tmp_path)
+    assert record["outcome"] == "sound"
+    streams = cast("list[dict[str, object]]", record["streams"])
+    assert [s["kind"] for s in streams] == ["video", "audio", "audio", "subtitle", "subtitle", "attachment"]
+    assert (streams[0]["codec"], streams[0]["frames"]) == ("ffv1", 48)
+    assert all(s["samples"] for s in streams[1:3])
+    assert record["chapters"] == 2
+
+
+def test_a_result_of_another_size_is_found(rich: Film, tmp_path: Path) -> None:
+    """The frames of a result have the planned size, whatever its header says."""
+    index: FilmIndex = rich[1].index
+    wider = msgspec.structs.replace(index, encoding=msgspec.structs.replace(index.encoding, width=index.width * 2))
+    with pytest.raises(VerifyError, match="frames are"):
+        judge((rich[0], Restored(wider, b"", [], [])), rich[1].data, tmp_path)
