@@ -151,7 +151,8 @@ def _packets(container: InputContainer, wanted: list[Stream], look: Look) -> Ite
 
 def _list(packet: Packet[Stream], own: StreamReading, reading: FileReading, log: DecoderLog) -> None:
     """Count a packet and its time, and keep the demuxer's complaints up to it."""
-    reading.complaints += log.take_of(reading.format)[: MOST_COMPLAINTS - len(reading.complaints)]
+    heard = [*log.take_of(reading.format), *log.take_of("")]
+    reading.complaints += heard[: MOST_COMPLAINTS - len(reading.complaints)]
     if packet.pts is None and packet.dts is None and not packet.size:
         return  # the end
     own.listed += packet.size > 0

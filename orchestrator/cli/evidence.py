@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,24 +27,38 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="The file OUT was made of, to check that too.",
 )
+@click.option(
+    "--decode",
+    is_flag=True,
+    help="Decode films to their end: streams, frames, times, sound, against record and source where they can be had.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are only ever added to.")
-def verify(settings: Settings, paths: tuple[Path, ...], source: Path | None, as_json: bool) -> int:
+def verify(settings: Settings, paths: tuple[Path, ...], source: Path | None, decode: bool, as_json: bool) -> int:
     """Check old results against their records.
 
     OUT is a result, a folder of results, or a bag. A picture carries the hash of its pixels in itself; a film is held
-    against the records of the cluster that made it, or those in its bag.
+    against the records of the cluster that made it, or those in its bag. With --decode a film is also read by a decoder,
+    without a cluster, and the words say what was checked and what was not.
     """
     import msgspec
 
     from orchestrator.provenance.verify import verify as check
+    from orchestrator.sandbox.parent import Confined
 
-    findings = [finding for path in paths for finding in check(path, _recorded(settings), source)]
+    with closing(Confined(settings, ahead=False)) as confined:
+        plan = confined.plan if decode else None
+        findings = [finding for path in paths for finding in check(path, _recorded(settings), source, plan)]
     if as_json:
         echo(msgspec.json.format(msgspec.json.encode([_facts(finding) for finding in findings]), indent=2))
     else:
         for finding in findings:
             said = f"NOT VERIFIED: {finding.fault}" if finding.fault else f"verified by {finding.how}"
             echo(f"{finding.path}: {said}")
+            if finding.decode is not None:
+                for words in finding.decode.checked:
+                    echo(f"  checked: {words}.")
+                for words in finding.decode.unchecked:
+                    echo(f"  not checked: {words}.")
             if finding.made is not None and not finding.fault:
                 echo(f"  {finding.made.statement} Source {finding.made.source_sha256}.")
     return Exit.FAILED if any(finding.fault for finding in findings) else Exit.DONE
@@ -68,13 +83,14 @@ def _facts(finding: Finding) -> dict[str, object]:
     import msgspec
 
     made = None if finding.made is None else msgspec.to_builtins(finding.made)
-    return {
+    facts: dict[str, object] = {
         "path": str(finding.path),
         "verified": not finding.fault,
         "by": finding.how,
         "fault": finding.fault,
         "made": made,
     }
+    return facts if finding.decode is None else facts | {"decode": msgspec.to_builtins(finding.decode)}
 
 
 @command()

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bagit
 
 from contract.errors import BadInput
 from contract.provenance import MP4_RECORD, RECORD, Making, read
+from media.codecs import CONTAINERS
 from media.images import metadata_jpeg, metadata_png, metadata_tiff, metadata_webp, tiff, xmp
 from media.images.encoded_payload import content_sha256
 from media.images.sniff import HEAD, sniff
 from media.opening import open_media
 from orchestrator.provenance.bag import RECORDS
+from orchestrator.provenance.decode import Decode, Plan, decode_film
 from orchestrator.result_record import Record, from_lines
 from stores.storage import file_sha256
 
+NOTHING = "nothing"
+"""In place of what a file was compared with, where no record can be reached."""
+SOURCE = "the source"
 Recorded = Callable[[str], list[Record]]
 """Function that returns the records of a job id; an empty list when they cannot be reached."""
 
@@ -30,19 +35,43 @@ class Finding:
     how: str
     fault: str = ""
     made: Making | None = None
+    record: Record | None = None
+    decode: Decode | None = None
+    """The second look at a film, where one was asked for."""
 
 
-def verify(path: Path, recorded: Recorded, source: Path | None = None) -> list[Finding]:
+def verify(path: Path, recorded: Recorded, source: Path | None = None, plan: Plan | None = None) -> list[Finding]:
     """Check a result, a folder of results, or a bag; compare `source`, when given, with the hash in the result.
 
+    With `plan`, films are decoded to their end, too, and need not carry a record.
     Raises BadInput for a path that does not exist or holds nothing that Respool made.
     """
+    found = _findings(path, recorded, source, plan is not None)
+    return found if plan is None else [_decoded(finding, source, plan) for finding in found]
+
+
+def _decoded(finding: Finding, source: Path | None, plan: Plan) -> Finding:
+    """Return a finding with its film decoded; one of a bag, a picture or a missing file as it is."""
+    if not finding.path.is_file() or not _is_film(finding.path):
+        return finding
+    other = finding.how == SOURCE  # it was not made from `source`
+    decode = decode_film(finding.path, finding.made, finding.record, None if other else source, plan)
+    if finding.how == NOTHING:  # then the decode is what it is verified by
+        finding = replace(finding, how="a decode to its end", fault="")
+    fault = "; ".join(filter(None, [finding.fault, *decode.faults]))
+    return replace(finding, fault=fault, decode=decode)
+
+
+def _findings(path: Path, recorded: Recorded, source: Path | None, films: bool) -> list[Finding]:
     if not path.exists():
         raise BadInput(f"{path} does not exist; name a result, a folder of results or a bag.")
     if (path / "bagit.txt").is_file():
         return _bag(path)
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     findings = [finding for file in files if (finding := _file(file, recorded, source)) is not None]
+    if films:
+        known = {finding.path for finding in findings}
+        findings += [Finding(file, NOTHING) for file in files if file not in known and _is_film(file)]
     if not findings:
         raise BadInput(
             f"{path} carries no record of Respool; fetch it again with --bag, or name a file that Respool made."
@@ -68,7 +97,7 @@ def _whole(path: Path, record: Record) -> Finding:
         return Finding(path, how, "the file is missing")
     found = file_sha256(path)
     fault = "" if found == record.result.sha256 else f"it has SHA-256 {found}, but {record.result.sha256} was delivered"
-    return Finding(path, how, fault)
+    return Finding(path, how, fault, record=record)
 
 
 def _file(path: Path, recorded: Recorded, source: Path | None) -> Finding | None:
@@ -76,14 +105,14 @@ def _file(path: Path, recorded: Recorded, source: Path | None) -> Finding | None
     if made is None:
         return None
     if source is not None and file_sha256(source) != made.source_sha256:
-        return Finding(path, "the source", f"it was made from {made.source_sha256}, which {source} is not", made)
+        return Finding(path, SOURCE, f"it was made from {made.source_sha256}, which {source} is not", made)
     for record in recorded(made.job):
         if record.item == made.item:
             whole = _whole(path, record)
-            return Finding(path, whole.how, whole.fault, made)
+            return replace(whole, made=made)
     if not made.content:
         return Finding(
-            path, "nothing", "its record cannot be reached; start the cluster that made it, or fetch a bag", made
+            path, NOTHING, "its record cannot be reached; start the cluster that made it, or fetch a bag", made
         )
     try:
         found = content_sha256([path])
@@ -109,6 +138,17 @@ def embedded(path: Path) -> Making | None:
     if form == "avif":
         return xmp.found(path.read_bytes())
     return _film(path)
+
+
+def _is_film(path: Path) -> bool:
+    with path.open("rb") as file:
+        if sniff(file.read(HEAD)) is not None:
+            return False
+    try:
+        with path.open("rb") as file, open_media(file, path.name) as container:
+            return bool(container.streams.video)
+    except BadInput:
+        return path.suffix[1:].lower() in CONTAINERS  # a film by its name, which cannot be opened
 
 
 def _film(path: Path) -> Making | None:

@@ -12,7 +12,7 @@ from contract.film import FilmIndex
 from contract.job import Item, Witness
 from media.opening import open_media
 from orchestrator.witness.expectation import Heard, expected_result, unjudged
-from orchestrator.witness.result_check import faults, faults_of
+from orchestrator.witness.result_check import faults
 from orchestrator.witness.result_reading import read_result, sampled, summary
 from orchestrator.witness.sidecar_check import sidecar_faults
 from orchestrator.witness.source_reading import SoundReading, read_copies
@@ -55,7 +55,7 @@ def check_delivery(
     heard |= decoded(unjudged(reading, index, heard))
     with open_media(source, item.name) as container:
         expected = expected_result(index, container, delivery.frames, heard, delivery.fewer)
-    found = faults_of(reading) + faults(reading, expected)
+    found = faults(reading, expected)
     found += sidecar_faults(delivery.beside, index, item.result, decoded)
     if found:
         more = f" (and {len(found) - 1} more faults)" if len(found) > 1 else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -25,34 +25,39 @@ Seconds = npt.NDArray[np.float64]
 Pairs = list[tuple[ExpectedStream, ReadStream]]
 
 
-def faults_of(reading: ResultReading) -> list[str]:
-    """Return the faults that a film shows by itself, without its source."""
+def faults_of(reading: ResultReading, empty: Collection[int] = ()) -> list[str]:
+    """Return the faults that a film shows by itself, without its source. Streams in `empty` may be without packets."""
     found = [f"the file breaks off ({reading.broken})"] if reading.broken else []
     found += [f"the container cannot be read in places ({words})" for words in reading.complaints[:1]]
     films = reading.films
     if not films:
         found.append("it has no picture")
     for stream in reading.streams:
-        found += _times(stream, reading.whole)
-        if stream.kind in ("video", "audio") and not stream.packets:
+        if stream.kind not in ("video", "audio"):
+            continue
+        if not stream.packets and stream.index not in empty:
             found.append(f"{_named(stream)} is announced and has no packets")
-        elif stream.kind in ("video", "audio") and reading.whole and not stream.frames:
+        if stream.packets and reading.whole and not stream.frames:
             found.append(f"{_named(stream)} has {stream.packets} packets, and none can be decoded")
+        if films == [stream]:
+            found += _picture(stream, reading.whole)
     return found + list(_lengths(reading))
 
 
-def _times(stream: ReadStream, whole: bool) -> Iterator[str]:
-    if stream.kind != "video":
-        return
+def _picture(stream: ReadStream, whole: bool) -> Iterator[str]:
+    """Yield the faults of the film's stream alone; pictures that are copied from the source may have them."""
+    if stream.complained:
+        at, words = stream.complaints[0]
+        yield f"the film does not decode after frame {at}: {words}"
     if stream.untimed:
-        yield f"{stream.untimed} frames of {_named(stream)} have no time"
+        yield f"{stream.untimed} frames of the film have no time"
     steps = np.diff(stream.shown)
     shared = int((steps == 0).sum())
     if shared:
-        yield f"{shared} frames of {_named(stream)} are shown at the time of another"
+        yield f"{shared} frames of the film are shown at the time of another"
     back = int((steps < 0).sum())
     if back and whole:
-        yield f"the times of {_named(stream)} fall back {back} times in the order in which frames are shown"
+        yield f"the times of the film fall back {back} times in the order in which frames are shown"
 
 
 def _lengths(reading: ResultReading) -> Iterator[str]:
@@ -69,16 +74,17 @@ def _lengths(reading: ResultReading) -> Iterator[str]:
 
 
 def faults(reading: ResultReading, expected: Expectation) -> list[str]:
-    """Return where a film is not what is expected of it; call `faults_of` beside."""
+    """Return where a film contradicts itself or what is expected of it."""
     pairs, missing, extra = matched(reading, expected)
-    found = [f"{stream.words} is missing" for stream in missing]
+    found = faults_of(reading, {stream.index for wanted, stream in pairs if not wanted.packets})
+    found += [f"{stream.words} is missing" for stream in missing]
     found += [f"{_named(stream)} belongs to nothing in the source" for stream in extra]
     for wanted, stream in pairs:
         if wanted.source == expected.film:
             found += _film(stream, expected, reading.whole)
         elif wanted.kind != "attachment":
             found += _copy(wanted, stream, reading.whole)
-    return found + list(_chapters(reading, expected))
+    return list(dict.fromkeys([*found, *_chapters(reading, expected)]))
 
 
 def matched(reading: ResultReading, expected: Expectation) -> tuple[Pairs, list[ExpectedStream], list[ReadStream]]:
@@ -112,13 +118,14 @@ def _same(wanted: ExpectedStream, stream: ReadStream) -> bool:
 
 def _film(stream: ReadStream, expected: Expectation, whole: bool) -> Iterator[str]:
     frames = stream.frames if whole else stream.packets
-    if frames != expected.frames:
+    if not frames:
+        yield "the film has no packets"
+    elif frames != expected.frames:
         yield f"the film has {frames} frames, expected were {expected.frames}"
     if stream.sizes and set(stream.sizes) != {expected.size}:
         others = ", ".join(f"{w}x{h}" for w, h in stream.sizes)
         yield f"the film's frames are {others}, expected were {expected.size[0]}x{expected.size[1]}"
-    if stream.complained:
-        yield f"the film does not decode after frame {stream.complaints[0][0]}: {stream.complaints[0][1]}"
+    yield from _picture(stream, whole)
     yield from _film_times(stream, expected)
 
 

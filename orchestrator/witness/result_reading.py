@@ -21,7 +21,7 @@ from msgspec import Struct
 from contract.job import Natural, Witness
 from media.columns import pack, unpack
 from media.containers import codec_name
-from media.opening import open_media
+from media.opening import DecoderLog, open_media
 from media.plain_decode import NO_TIME, FileReading, Look, StreamReading, read_file
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def read_result(
     Raises BadInput for a file that cannot be opened as a film.
     """
     began = time.process_time()
-    with open_media(result, what) as container:
+    with DecoderLog("") as log, open_media(result, what) as container:
+        opening = [*log.take_of(container.format.name), *log.take_of("")]  # of a short file, opening reads all
         reading = read_file(container, Look(limit=limit, everything=True, checkpoint=checkpoint))
         streams = tuple(_stream(reading.streams[s.index], s, reading) for s in container.streams)
         chapters = read_chapters(container)
@@ -116,7 +117,7 @@ def read_result(
         length,
         reading.whole,
         reading.broken,
-        tuple(reading.complaints),
+        (*opening, *reading.complaints),
         round(time.process_time() - began, 3),
     )
 
@@ -131,6 +132,9 @@ def summary(reading: ResultReading) -> dict[str, object]:
             "frames": s.frames,
             "samples": s.samples,
             "sizes": [f"{width}x{height}" for width, height in s.sizes],
+            "complaints": s.complained,
+            "begins_s": None if s.begins is None else round(s.begins, 6),
+            "ends_s": None if s.ends is None else round(s.ends, 6),
         }
         for s in reading.streams
     ]

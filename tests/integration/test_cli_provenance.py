@@ -125,6 +125,17 @@ def test_a_film_has_a_trail_too(cluster: Cluster, respool, small_film: Path, tmp
     assert respool("report", name, "-o", page, "--pairs", "3", *state).returncode == 0
     assert page.read_text().count("<figure") == 3
     (result,) = (bag / "data").iterdir()
+    away = ["--state", tmp_path / "nowhere"]
+    decoded = respool("verify", bag, "--decode", "--source", small_film, "--json", *away)
+    assert decoded.returncode == 0, decoded.stdout
+    (fact,) = json.loads(decoded.stdout)
+    assert not fact["decode"]["unchecked"]
+    assert any("against its record" in words for words in fact["decode"]["checked"])
+    cut = tmp_path / f"cut{result.suffix}"
+    cut.write_bytes(result.read_bytes()[:-2000])
+    decoded = respool("verify", cut, "--decode", *away)
+    assert decoded.returncode == 1
+    assert "NOT VERIFIED" in decoded.stdout
     compared = respool("compare", small_film, result, "-o", sheet, "--frames", "2")
     assert compared.returncode == 0, compared.stderr
     with Image.open(sheet) as image:
