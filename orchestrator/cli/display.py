@@ -14,12 +14,17 @@ from contract.printable import printable
 from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
     from orchestrator.jobs.status import JobStatus
 
 _LINE_EVERY_S = 5.0
+_BAR = 16
+"""Columns of the bar."""
+_ROOM = _BAR + 19
+"""Columns of all that stands before the text: spinner, phase, bar, and a blank after each."""
 
 
 class Display(Protocol):
@@ -54,13 +59,23 @@ def display(mode: Mode = "shown") -> Iterator[Display]:
         yield Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+
+    with live(Console(stderr=True)) as shown:
+        yield shown
+
+
+@contextmanager
+def live(console: Console) -> Iterator[Live]:
+    """Show a bar on `console`, a terminal, with a spinner that turns while nothing else moves."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Column
 
     bar = Progress(
-        TextColumn("{task.description:<12}"),
-        BarColumn(),
-        TextColumn("{task.fields[text]}"),
-        console=Console(stderr=True),
+        SpinnerColumn(),
+        TextColumn("{task.description:<13}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=_BAR),
+        TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=console,
         transient=True,
     )
     with bar:
@@ -74,8 +89,29 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def describe(status: JobStatus) -> str:
-    """Describe frames or images with megapixels, speed, time left, workers and retries in one line."""
+def phase(status: JobStatus) -> str:
+    """Name in at most 13 letters what a job is at: its state, in words for a user who waits."""
+    if status.state == "ingesting":
+        return "reading"
+    if status.state == "running" and not status.frames.done:
+        return "loading model" if status.chunks.running else "waiting"
+    return status.state
+
+
+def describe(status: JobStatus, most: int = 1000) -> str:
+    """Describe frames or images with megapixels, speed, time left, workers and retries in one line.
+
+    With more than `most` letters, the less important parts are left out, and the time left last of all.
+    """
+    parts = _parts(status)
+    for word in ("megapixels", "worker", "retried", "fps", "a frame", "chunks failed", "images"):
+        if len(", ".join(parts)) <= most:
+            break
+        parts = [part for part in parts if word not in part] or parts
+    return ", ".join(parts)
+
+
+def _parts(status: JobStatus) -> list[str]:
     images = status.images
     parts = [] if images and not status.films else [f"{status.frames.done}/{status.frames.total} frames"]
     if images:
@@ -93,7 +129,7 @@ def describe(status: JobStatus) -> str:
         parts.append(f"{status.retried} retried")
     if status.chunks.failed:
         parts.append(f"{status.chunks.failed} chunks failed")
-    return ", ".join(parts)
+    return parts
 
 
 def _speed(status: JobStatus, fps: float) -> str:
@@ -121,9 +157,8 @@ class Live:
     def job(self, status: JobStatus) -> None:
         """Show the status of a job."""
         total = status.frames.total or None
-        self._bar.update(
-            self._task, description=status.state, completed=status.frames.done, total=total, text=describe(status)
-        )
+        text = describe(status, self._bar.console.width - _ROOM)
+        self._bar.update(self._task, description=phase(status), completed=status.frames.done, total=total, text=text)
 
     def say(self, sentence: str) -> None:
         """Print a sentence that stays on the screen."""
@@ -131,8 +166,9 @@ class Live:
 
     def result(self, line: object) -> None:
         """Print the line on stdout, above the bar."""
-        self._bar.stop()
+        self._bar.stop()  # a bar that is shown takes stdout's lines for its own terminal
         echo(line)
+        self._bar.start()
 
 
 class Lines:
