@@ -21,7 +21,10 @@ class FileFacts(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChunkFacts(Struct, frozen=True, forbid_unknown_fields=True):
-    """The committed attempt of a chunk: worker, device, times; `failed_before` holds the reasons of failed attempts."""
+    """The committed attempt of a chunk: worker, device and times.
+
+    `failed_before` holds the reasons of failed attempts, `handed_back` those of attempts that ended without a fault, by a pause or a shutdown.
+    """
 
     chunk: Natural
     attempt: str
@@ -34,6 +37,7 @@ class ChunkFacts(Struct, frozen=True, forbid_unknown_fields=True):
     finished: str = ""
     seconds: dict[str, float] = {}
     failed_before: tuple[str, ...] = ()
+    handed_back: tuple[str, ...] = ()
     versions: dict[str, str] = {}
 
 

@@ -23,6 +23,8 @@ SUBMITTED = "respool:submitted"
 OPENINGS = "respool:openings"
 EPOCH = "respool:epoch"
 _FRESH_S = 30.0
+HANDED_BACK = "handed back by "
+"""Beginning of the reasons of attempts that do not count as failed (lua/release.lua)."""
 _COUNTING = ("release", "reconcile")
 """Scripts that count failed tries, see lua/tries.lua."""
 
@@ -253,7 +255,7 @@ class Ledger(LiveWorkers):
         self._run("ask", [_job(job)], int(control.paused), int(control.cancelled), control.changes)
 
     def reasons(self, job: str, chunk: int) -> tuple[str, ...]:
-        """Return the reasons why earlier attempts of a chunk ended, oldest first."""
+        """Return the reasons why earlier attempts of a chunk ended, oldest first; HANDED_BACK begins those without a fault."""
         found = self._call(lambda: self._redis.lrange(f"{_job(job)}:reasons:{chunk}", 0, -1))
         return tuple(cast(list[str], found))
 

@@ -53,9 +53,11 @@ def _summary(job: Job, manifest: Manifest, chunks: Sequence[ChunkFacts]) -> str:
     scale = f" at {job.spec.scale:g}x" if job.spec.scale else ""
     workers = len({chunk.worker for chunk in chunks})
     again = sum(bool(chunk.failed_before) for chunk in chunks)
+    back = sum(bool(chunk.handed_back) for chunk in chunks)
     return (
         f"Job {job.id}, {manifest.state}. {job.spec.model}{scale}. {len(manifest.files)} of {_count(len(job.items), 'item')}, "
-        f"{_count(len(chunks), 'chunk')} on {_count(workers, 'worker')}, {again or 'none'} after another attempt had failed. "
+        f"{_count(len(chunks), 'chunk')} on {_count(workers, 'worker')}, {again or 'none'} after another attempt had failed"
+        f"{f', {back} after one had been handed back at a pause or shutdown' if back else ''}. "
         f"Submitted {job.created}, finished {manifest.finished}."
     )
 

