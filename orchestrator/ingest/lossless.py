@@ -7,7 +7,7 @@ that decodes, but costs ten times as much as cutting packets.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import av
 import numpy as np
 import numpy.typing as npt
+from av.video.frame import PictureType
 
 from contract.errors import BadInput, SourceChanged
 from contract.film import FilmChunk, FilmIndex, Span
 from contract.job import Spec
 from contract.packets import KEY, MARKED, RunHeader, RunOwner, RunPacket, write_run
 from media.codecs import choose_pix_fmt, encoder_options, same_samples
-from media.decoding import SequentialDecoder
+from media.decoding import SequentialDecoder, spans, with_dependants
 from media.opening import open_media
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def decode_all(
     times: list[int | None] = []
     durations, packets = [], []
     turns: list[int] = []
+    keys: list[bool] = []
     shape: tuple[int, int, str] | None = None
     decoder = SequentialDecoder(container, stream, checkpoint=checkpoint)
     for packet, frame in decoder:
@@ -78,17 +80,34 @@ def decode_all(
         odd.see(len(times) - 1, frame)
         durations.append(int(frame.duration or 0))
         packets.append(packet)
+        keys.append(frame.key_frame and frame.pict_type not in (PictureType.P, PictureType.B))
     if not times:
         raise BadInput(f"{what} holds no picture that can be decoded; check the file.")
     pts, joins, mended = mend_times(times, packets, step)
-    order = {packet: i for i, packet in enumerate(packets)}
-    spans: list[Span] = []
-    for packet, text in sorted(decoder.trouble.items()):
-        at = order.get(packet, min((p for q, p in order.items() if q >= packet), default=len(times) - 1))
-        spans.append(Span(at, 1, text))
+    damage = damaged_frames(packets, keys, decoder.trouble)
     if decoder.broken:
-        spans.append(Span(len(times) - 1, 0, f"the file breaks off here ({decoder.broken[0]})"))
-    return Decoded(pts, np.array(durations, dtype=np.int64), tuple(turns), joins, tuple(spans), mended)
+        damage.append(Span(len(times) - 1, 0, f"the file breaks off here ({decoder.broken[0]})"))
+    return Decoded(pts, np.array(durations, dtype=np.int64), tuple(turns), joins, tuple(damage), mended)
+
+
+def damaged_frames(packets: Sequence[int], keys: Sequence[bool], trouble: Mapping[int, str]) -> list[Span]:
+    """Return the damage of a decode: frames from the packets in `trouble`, and those that are decoded from them.
+
+    `packets` has each frame's packet, and `keys` the decoder's own view of key frames, in output order. The container's marks
+    count for nothing here: false ones are a reason to decode the whole source. A packet without a frame damages the
+    frame of the next packet.
+    """
+    frames = dict(zip(packets, enumerate(keys), strict=True))
+    followed = sorted(frames)
+    order: list[tuple[int, bool]] = []
+    reasons: dict[int, str] = {}
+    for packet in sorted(frames.keys() | trouble.keys()):
+        later = bisect_left(followed, packet)
+        position, key = frames[followed[later]] if later < len(followed) else (len(packets) - 1, False)
+        order.append((position, key and packet in frames))
+        if packet in trouble:
+            reasons.setdefault(position, trouble[packet])
+    return spans(with_dependants(order, reasons))
 
 
 def mend_times(
