@@ -17,7 +17,7 @@ from contract.errors import Unsupported, UsageError
 from contract.job import OnUnheld
 from media.codecs import CONTAINERS, SUFFIXES
 from media.opening import reason
-from media.unheld import beside, lossless_encoder
+from media.unheld import CAPTION_TRACKS, beside, lossless_encoder
 
 if TYPE_CHECKING:
     from av.codec.context import CodecContext
@@ -157,7 +157,10 @@ class Holding:
         if self.on_unheld == "sidecar":
             file = beside(stream)
             if file is not None:
-                note = f"{name} is in a file beside the result (.stream{known.index}.{file[1]})"
+                files = f".stream{known.index}.{file[1]}"
+                if known.codec in CAPTION_TRACKS:
+                    files += f", and field 1 as .stream{known.index}.scc"
+                note = f"{name} is in a file beside the result ({files})"
                 return msgspec.structs.replace(known, copied=False, sidecar=file, note=note)
         if self.on_unheld == "drop" and known.kind in ("audio", "subtitle", "cover", "attachment"):
             return msgspec.structs.replace(

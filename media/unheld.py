@@ -17,6 +17,8 @@ LOSSLESS = {"matroska": ("flac", "flac"), "mp4": ("flac", "flac"), "mov": ("pcm_
 """Encoders of lossless sound by muxer: for 16 bits and for more."""
 BESIDE = (("asf", "wma"), ("wav", "wav"), ("matroska", "mka"), ("mov", "mov"), ("vob", "vob"), ("nut", "nut"))
 """Muxers, and suffixes, of files for one stream, in the order in which they are tried."""
+CAPTION_TRACKS = frozenset(("eia_608", "cc_dec"))
+"""FFmpeg's names of tracks of CEA-608, and of what decodes them; beside a result they are a Scenarist file, too."""
 MOST_CHANNELS = 8
 """Channels that FLAC takes."""
 

@@ -112,23 +112,44 @@ def caption_notes(captions: Mapping[int, bytes], index: FilmIndex) -> list[str]:
 
 def scc(captions: Mapping[int, bytes], index: FilmIndex) -> str:
     """Return the CEA-608 captions of field 1 as a Scenarist file; "" when there are none."""
-    pts = unpack(index.pts)
-    base = Fraction(*index.time_base)
-    start = int(pts[0])
-    lines: list[tuple[int, list[str]]] = []
+    pts, base = unpack(index.pts), Fraction(*index.time_base)
+    lines: list[tuple[Fraction, list[str]]] = []
     following = -1
     for position in sorted(captions):
-        triplets = captions[position]
-        parts = [triplets[at : at + 3] for at in range(0, len(triplets), 3)]
-        pairs = [part[1:].hex() for part in parts if part[0] & 7 == 4 and part[1:] != NOTHING]
+        pairs = _pairs(captions[position])
         if not pairs:
             continue
-        frame = round((int(pts[position]) - start) * base * SCC_RATE)
         if position != following or not lines:
-            lines.append((frame, []))
+            lines.append((int(pts[position]) * base, []))
         lines[-1][1].extend(pairs)
         following = position + 1
+    return _scenarist(lines, index)
+
+
+def track_scc(source: BinaryIO, number: int, index: FilmIndex) -> str:
+    """Return the CEA-608 captions of field 1 in a track of the source as a Scenarist file; "" when there are none."""
+    lines: list[tuple[Fraction, list[str]]] = []
+    with open_media(source, "the source") as container:
+        for packet in demux(container, {number}, []):
+            pairs = _pairs(bytes(packet))
+            if pairs and packet.pts is not None:
+                lines.append((packet.pts * packet.time_base, pairs))
+    return _scenarist(lines, index)
+
+
+def _pairs(triplets: bytes) -> list[str]:
+    """Return the pairs of field 1 that say something, as four digits each."""
+    parts = [triplets[at : at + 3] for at in range(0, len(triplets), 3)]
+    return [part[1:].hex() for part in parts if part[0] & 7 == 4 and part[1:] != NOTHING]
+
+
+def _scenarist(lines: list[tuple[Fraction, list[str]]], index: FilmIndex) -> str:
+    """Return a Scenarist file of lines, each at its seconds on the source's clock; the film's first frame is at 0."""
     if not lines:
         return ""
-    text = [f"{TimeCode.of_number(frame, 30, drop=True)}\t{' '.join(pairs)}\n" for frame, pairs in lines]
+    start = int(unpack(index.pts)[0]) * Fraction(*index.time_base)
+    text = [
+        f"{TimeCode.of_number(max(0, round((seconds - start) * SCC_RATE)), 30, drop=True)}\t{' '.join(pairs)}\n"
+        for seconds, pairs in lines
+    ]
     return "Scenarist_SCC V1.0\n\n" + "\n".join(text)

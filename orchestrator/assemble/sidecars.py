@@ -14,14 +14,18 @@ from contract.film import FilmIndex
 from media.columns import unpack
 from media.demuxing import demux
 from media.opening import open_media
-from orchestrator.assemble.captions import Captions, scc
+from media.unheld import CAPTION_TRACKS
+from orchestrator.assemble.captions import Captions, scc, track_scc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def sidecars(source: BinaryIO, index: FilmIndex, captions: Captions, result: str) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of the files that belong beside the result called `result`: .scc, .timecode.json, .streamN.*."""
+    """Yield (name, content) of the files that belong beside the result called `result`: .scc, .timecode.json, .streamN.*.
+
+    A track of CEA-608 is there twice: as it is, and as a Scenarist file.
+    """
     stem = str(PurePosixPath(result).with_suffix(""))
     text = scc(captions, index)
     if text:
@@ -32,6 +36,9 @@ def sidecars(source: BinaryIO, index: FilmIndex, captions: Captions, result: str
         if known.sidecar is not None:
             muxer, suffix = known.sidecar
             yield f"{stem}.stream{known.index}.{suffix}", stream_alone(source, known.index, muxer)
+            track = track_scc(source, known.index, index) if known.codec in CAPTION_TRACKS else ""
+            if track:
+                yield f"{stem}.stream{known.index}.scc", track.encode()
 
 
 def stream_alone(source: BinaryIO, number: int, muxer: str) -> bytes:

@@ -14,7 +14,7 @@ from contract.errors import Unsupported
 from contract.job import Codec, Spec
 from testkit.materials.in_process import Restored, restore
 from testkit.materials.recipe import H264
-from testkit.materials.write import Film, Sound, write
+from testkit.materials.write import Film, Sound, text_stream, write
 
 AVI = Film("avi", "mpeg4", {"g": "12"})
 SOURCES = {
@@ -95,3 +95,26 @@ def test_what_is_held_stays_as_it_is(tmp_path: Path) -> None:
     done = restore(source, "result.mkv", spec, tmp_path)
     with av.open(io.BytesIO(done.data)) as container:
         assert container.streams.audio[0].codec_context.name == "aac"
+
+
+SCC = """Scenarist_SCC V1.0
+
+00:00:00;12\t9420 94ae c8e5 ecec 942f
+
+00:00:01;06\t9420 94ae ef80 942f
+
+00:00:01;20\t942c 942c
+"""
+
+
+def test_a_caption_track_beside_the_result_is_a_scenarist_file_too(tmp_path: Path) -> None:
+    """A track of CEA-608 in mov that mkv cannot hold: the track alone, and its pairs at their times."""
+    source = tmp_path / "film.mov"
+    source.write_bytes(write(replace(H264, format="mov", extra=(text_stream(SCC, "scc"),))))
+    spec = Spec(model="identity", codec="ffv1", container="mkv", on_unheld="sidecar")
+    done = restore(source, "result.mkv", spec, tmp_path)
+    assert set(done.sidecars) == {"result.stream1.mov", "result.stream1.scc"}
+    lines = done.sidecars["result.stream1.scc"].decode().splitlines()
+    # FFmpeg's muxer gives the last caption no duration, and its demuxer hides it.
+    assert [line for line in lines if line] == [line for line in SCC.splitlines() if line][:-1]
+    assert any("field 1 as .stream1.scc" in note for note in done.notes)
