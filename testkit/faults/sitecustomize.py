@@ -5,6 +5,7 @@ from those that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` make
 longer, `storm-0.3` does so with jumping clocks and full disks, `twice-0.5` with every message sent twice, and `next-0.5`
 makes a process the next version of Respool: its messages and documents are of version 3, with a field that version 2 has
 not, and it reads both. `armed-0.5` hurts a worker whenever <folder>/arm says how and where, such as "term storing".
+`planted` installs the faults of planted.py, which <folder>/planted chooses from.
 
 Workers also note in <folder>/starts and <folder>/messages the computations that they began and the messages that they
 took (benchmarks/reliability/observations.py).
@@ -18,6 +19,7 @@ import random
 import signal
 import sys
 import time
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -273,11 +275,13 @@ class _Finder(MetaPathFinder):
 
     after = os.environ.get("RESPOOL_FAULT", "").startswith("next-")
     faulty = {"stores.storage"} if _IN_ACT else set(_PATCHES) - {"stores.storage"}
+    defects = import_module("planted").PATCHES if os.environ.get("RESPOOL_FAULT", "").startswith("planted:") else {}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         changed = self.after and name in _NEXT
         patch = _PATCHES[name] if name in self.faulty else None
-        if patch is None and not changed:
+        defect = self.defects.get(name)
+        if patch is None and defect is None and not changed:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
@@ -290,6 +294,8 @@ class _Finder(MetaPathFinder):
             execute(module)
             if patch is not None:
                 patch(module, os.environ["RESPOOL_FAULT"].partition(":")[0])
+            if defect is not None:
+                defect(module)
 
         spec.loader.exec_module = executed  # type: ignore[method-assign]
         return spec
