@@ -13,6 +13,7 @@ from contract.errors import BadInput
 from contract.film import FilmIndex, SourceStream
 from media.opening import DEMUXERS, open_media
 from media.plain_decode import Look, read_file
+from media.unheld import CAPTION_TRACKS
 from orchestrator.witness.expectation import Heard
 
 SIDECAR_DEMUXERS = (*DEMUXERS, "wav", "srt", "webvtt")
@@ -36,6 +37,7 @@ def sidecar_faults(
     streams = {f"{stem}.stream{s.index}.{s.sidecar[1]}": s for s in index.streams if s.sidecar is not None}
     marks = {f"{stem}.timecode.json"} if index.time_marks else set()
     captions = {f"{stem}.scc"} if index.captions else set()
+    captions |= {f"{stem}.stream{s.index}.scc" for s in streams.values() if s.codec in CAPTION_TRACKS}
     found = [f"{name} beside it is missing" for name in sorted((streams.keys() | marks) - beside.keys())]
     found += [
         f"{name} beside it belongs to nothing in the source"
