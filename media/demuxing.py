@@ -85,6 +85,12 @@ def header_dump(container: InputContainer) -> str:
         av.logging.set_level(before)
 
 
+def codec_in(dump: str, stream: Stream) -> str:
+    """Return FFmpeg's name for a stream without a decoder in its own description `dump`; "" when it has none."""
+    named = re.search(rf"Stream #0:{stream.index}\b[^\n]*?: \w+: (?:none \()?(\w+)", dump)
+    return named.group(1) if named else ""
+
+
 def film_description(container: InputContainer, film: VideoStream) -> str:
     """Return FFmpeg's own description of the film's stream, side data included."""
     part = re.search(

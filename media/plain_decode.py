@@ -100,7 +100,8 @@ class Look:
 
     Only streams in `decoded` are demuxed and decoded, all pictures and sound where it is None. After `limit` frames of
     one stream the reading ends. With `everything`, packets of all streams are counted to the end of the file, and nothing
-    is decoded after `limit`. `threads` is the decoder's; with others than 1 its messages are not looked at.
+    is decoded after `limit`; a process may have one such reading at a time. `threads` are those of decoders of pictures;
+    with others than 1 only a reading of everything looks at their messages, whichever thread they come from.
     """
 
     prints: dict[int, Callable[[VideoFrame], int]] = field(default_factory=dict)
@@ -122,12 +123,13 @@ def read_file(container: InputContainer, look: Look) -> FileReading:
         if s.type in DECODED and s.codec_context is not None and (look.decoded is None or s.index in look.decoded)
     ]
     for stream in wanted:
-        stream.codec_context.thread_count = look.threads
-        stream.codec_context.thread_type = ThreadType.NONE if look.threads == 1 else ThreadType.AUTO
+        threads = look.threads if stream.type == "video" else 1
+        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_type = ThreadType.NONE if threads == 1 else ThreadType.AUTO
         if stream.type == "audio" and stream.index not in look.trimmed:
             stream.codec_context.flags2 |= Flags2.skip_manual
     decoded = {stream.index for stream in wanted}
-    with DecoderLog("") as log:
+    with DecoderLog("", threads=look.everything and look.threads != 1) as log:
         packets = _packets(container, wanted, look)
         while (packet := _next(packets, reading)) is not None:
             look.checkpoint()
@@ -207,7 +209,7 @@ def _decode(packet: Packet[Stream], own: StreamReading, look: Look, log: Decoder
         own.complain(f"the decoder refuses its data ({reason(error)})")
         frames = []
     log.name = own.codec
-    for message in log.take() if look.threads == 1 else ():
+    for message in log.take() if look.threads == 1 or look.everything else ():
         own.complain(f"the decoder says: {message}")
     for frame in frames:
         if not isinstance(frame, AudioFrame | VideoFrame):

@@ -21,7 +21,7 @@ from contract.errors import BadInput
 from contract.film import Colour, Matrix, SourceStream, StreamKind
 from media.codecs import pixel_class
 from media.containers import codec_name
-from media.demuxing import header_dump
+from media.demuxing import codec_in, header_dump
 from orchestrator.ingest.film_choice import choose_film
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ def describe_streams(container: InputContainer, film: VideoStream) -> tuple[Sour
     dump = header_dump(container)
     for stream in container.streams:
         kind = _kind(stream)
-        named = re.search(rf"Stream #0:{stream.index}\b[^\n]*?: \w+: (?:none \()?(\w+)", dump)
+        named = codec_in(dump, stream) if _unknown(stream) and kind != "attachment" else ""
         found.append(
             SourceStream(
                 index=stream.index,
                 kind=kind,
-                codec=named.group(1) if named and _unknown(stream) and kind != "attachment" else codec_name(stream),
+                codec=named or codec_name(stream),
                 copied=stream.index != film.index,
                 language=stream.metadata.get("language", ""),
                 title=stream.metadata.get("title", ""),

@@ -18,8 +18,8 @@ CHAPTER_OFF = 0.002
 """Seconds by which chapters may move: mp4 counts them in milliseconds."""
 DIVIDED = "pcm_"
 """Beginning of the names of codecs whose samples mov and mp4 cut into packets of their own."""
-WIDEST = 0.5
-"""Seconds by which an announced length may differ from the packets that are there."""
+WIDEST = 0.25
+"""Seconds by which an announced length may differ from the packets that are there, beside the film's longest frame."""
 
 Seconds = npt.NDArray[np.float64]
 Pairs = list[tuple[ExpectedStream, ReadStream]]
@@ -67,9 +67,12 @@ def _lengths(reading: ResultReading) -> Iterator[str]:
     if not ends or reading.broken:
         return
     real = max(ends) - min([0.0, *begins])
-    if reading.length is not None and reading.length > real + WIDEST:
+    slack = WIDEST + max(
+        [float(np.diff(s.shown).max() * Fraction(*s.base)) for s in reading.films if len(s.shown) > 1], default=0.0
+    )
+    if reading.length is not None and reading.length > real + slack:
         yield f"it announces {reading.length:.3f} s, and its packets end after {real:.3f} s"
-    if reading.length is not None and reading.length < max(ends) - max([0.0, min(begins)]) - WIDEST:
+    if reading.length is not None and reading.length < max(ends) - max([0.0, min(begins)]) - slack:
         yield f"packets follow after its announced end ({max(ends):.3f} s of {reading.length:.3f} s)"
 
 

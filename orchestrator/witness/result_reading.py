@@ -6,6 +6,7 @@ It takes a file and nothing else: no plan, no chunks. `orchestrator.witness.resu
 from __future__ import annotations
 
 import functools
+import os
 import time
 import zlib
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from msgspec import Struct
 from contract.job import Natural, Witness
 from media.columns import pack, unpack
 from media.containers import codec_name
+from media.demuxing import codec_in, header_dump
 from media.opening import DecoderLog, open_media
 from media.plain_decode import NO_TIME, FileReading, Look, StreamReading, read_file
 
@@ -32,6 +34,11 @@ LEAST_SAMPLE = 500
 """Frames that are decoded at least in a sample; of longer films it is the first tenth."""
 LAYERS = {"mp1": "mp3", "mp2": "mp3"}
 """MPEG audio by one name: mp4 and mov have no others for its layers."""
+MOST_THREADS = 16
+THREADS_BYTES = 1 << 30
+"""Memory for the frames that a decoder's threads hold, beside those that one thread holds."""
+FRAME_BYTES = 6
+"""Bytes of a pixel that a thread holds: two frames of 4:2:0 at over 8 bits."""
 MICROSECOND = Fraction(1, 1_000_000)
 
 
@@ -106,8 +113,10 @@ def read_result(
     began = time.process_time()
     with DecoderLog("") as log, open_media(result, what) as container:
         opening = [*log.take_of(container.format.name), *log.take_of("")]  # of a short file, opening reads all
-        reading = read_file(container, Look(limit=limit, everything=True, checkpoint=checkpoint))
-        streams = tuple(_stream(reading.streams[s.index], s, reading) for s in container.streams)
+        look = Look(limit=limit, threads=_threads(container), everything=True, checkpoint=checkpoint)
+        reading = read_file(container, look)
+        dump = header_dump(container)
+        streams = tuple(_stream(reading.streams[s.index], s, reading, dump) for s in container.streams)
         chapters = read_chapters(container)
         length = None if container.duration is None else float(container.duration * MICROSECOND)
     return ResultReading(
@@ -120,6 +129,12 @@ def read_result(
         (*opening, *reading.complaints),
         round(time.process_time() - began, 3),
     )
+
+
+def _threads(container: InputContainer) -> int:
+    """Return the threads of the decoders: as many as there are processors and memory for their frames."""
+    pixels = max((s.codec_context.width * s.codec_context.height for s in container.streams.video), default=1)
+    return max(1, min(os.cpu_count() or 1, MOST_THREADS, THREADS_BYTES // max(1, pixels * FRAME_BYTES)))
 
 
 def summary(reading: ResultReading) -> dict[str, object]:
@@ -147,15 +162,15 @@ def summary(reading: ResultReading) -> dict[str, object]:
     }
 
 
-def _stream(own: StreamReading, stream: Stream, reading: FileReading) -> ReadStream:
+def _stream(own: StreamReading, stream: Stream, reading: FileReading, dump: str) -> ReadStream:
     shown = own.stamps if own.kind == "video" and not reading.whole else own.times
     times = sorted(shown) if not reading.whole else list(shown)
     base = own.base
     attached: Any = stream  # PyAV's stubs know no attachments
     return ReadStream(
         index=own.index,
-        kind=own.kind,
-        codec=canonical(own.coded or codec_name(stream)),
+        kind="data" if own.kind == "subtitle" and not own.coded else own.kind,  # teletext, say
+        codec=canonical(own.coded or codec_in(dump, stream) or codec_name(stream)),
         base=(base.numerator, base.denominator),
         packets=own.listed,
         frames=own.frames,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -12,12 +13,14 @@ import pytest
 
 from contract.errors import VerifyError
 from contract.film import FilmIndex
-from contract.job import Item, Spec
+from contract.job import Codec, Item, Spec
 from orchestrator.witness.delivery_check import Delivery, check_delivery
 from orchestrator.witness.source_reading import read_source
 from testkit.materials.catalog import by_name
 from testkit.materials.in_process import Restored, restore
 from testkit.materials.malformed import FAULTS, Fault, malformed
+from testkit.materials.write import Film as Recipe
+from testkit.materials.write import write
 
 Film = tuple[bytes, Restored]
 
@@ -78,3 +81,37 @@ def test_a_result_of_another_size_is_found(rich: Film, tmp_path: Path) -> None:
     wider = msgspec.structs.replace(index, encoding=msgspec.structs.replace(index.encoding, width=index.width * 2))
     with pytest.raises(VerifyError, match="frames are"):
         judge((rich[0], Restored(wider, b"", [], [])), rich[1].data, tmp_path)
+
+
+HELD = (
+    ("everything-in-mkv", "mp4", "x264"),  # chapters become a track of their own
+    ("dv", "mov", "x264"),  # and so does time code
+    ("h264-closed-gop", "ts", "x264"),
+    ("vp8", "webm", "vp9"),
+    ("cover-first", "mp4", "x265"),
+    ("mov-with-edit-list", "mp4", "x264"),
+    ("non-zero-start", "mkv", "x264"),
+)
+
+
+@pytest.mark.parametrize(("name", "suffix", "codec"), HELD, ids=lambda part: part)
+def test_tracks_that_a_container_adds_are_no_fault(name: str, suffix: str, codec: Codec, tmp_path: Path) -> None:
+    """Sound results pass in every container, with what it adds, rounds and moves."""
+    material = by_name(name)
+    source = tmp_path / f"film.{material.suffix}"
+    source.write_bytes(material.make())
+    spec = Spec(model="identity", codec=codec, chunk_frames=20, container=suffix, on_unheld="drop")
+    assert restore(source, f"result.{suffix}", spec, tmp_path).witnessed["outcome"] == "sound"
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "ts"])
+def test_slow_films_have_no_absurd_lengths(suffix: str, tmp_path: Path) -> None:
+    """A picture every seven seconds, and gaps of minutes: the announced length is about the last packet's."""
+    source = tmp_path / "film.mkv"
+    source.write_bytes(
+        write(
+            Recipe("matroska", "mjpeg", pix_fmt="yuvj420p", times=(0, 7, 14, 200, 207), time_base=Fraction(1), frames=5)
+        )
+    )
+    spec = Spec(model="identity", codec="x264", chunk_frames=2, container=suffix)
+    assert restore(source, f"result.{suffix}", spec, tmp_path).witnessed["outcome"] == "sound"
