@@ -155,7 +155,7 @@ class Holding:
                 note = f"{name} is converted to {encoder}"
                 return msgspec.structs.replace(known, converted=encoder, note=note)
         if self.on_unheld == "sidecar":
-            file = beside(stream)
+            file = beside(stream, self.changing.get(known.index))
             if file is not None:
                 files = f".stream{known.index}.{file[1]}"
                 if known.codec in CAPTION_TRACKS:

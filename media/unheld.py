@@ -11,6 +11,8 @@ import av.error
 if TYPE_CHECKING:
     from av.stream import Stream
 
+    from media.sound_configuration import SoundConfigurations
+
 SIXTEEN = frozenset(("u8", "u8p", "s16", "s16p"))
 """Sample formats of decoders that hold no more than 16 bits."""
 LOSSLESS = {"matroska": ("flac", "flac"), "mp4": ("flac", "flac"), "mov": ("pcm_s16le", "pcm_s24le")}
@@ -19,6 +21,8 @@ BESIDE = (("asf", "wma"), ("wav", "wav"), ("matroska", "mka"), ("mov", "mov"), (
 """Muxers, and suffixes, of files for one stream, in the order in which they are tried."""
 CAPTION_TRACKS = frozenset(("eia_608", "cc_dec"))
 """FFmpeg's names of tracks of CEA-608, and of what decodes them; beside a result they are a Scenarist file, too."""
+CHANGING = (("mpegts", "ts"),)
+"""More of them for sound whose configuration changes."""
 MOST_CHANNELS = 8
 """Channels that FLAC takes."""
 
@@ -34,11 +38,16 @@ def lossless_encoder(container: str, stream: Stream) -> str:
     return LOSSLESS[container][0 if few else 1]
 
 
-def beside(stream: Stream) -> tuple[str, str] | None:
-    """Return the muxer and the suffix of a file that holds `stream` alone, None when nothing does."""
+def beside(stream: Stream, changing: SoundConfigurations | None = None) -> tuple[str, str] | None:
+    """Return the muxer and the suffix of a file that holds `stream` alone, None when nothing does.
+
+    `changing` are the configurations of sound that changes in the middle: the file must keep them all.
+    """
     if stream.type not in ("audio", "subtitle"):
         return None
-    for muxer, suffix in BESIDE:
+    for muxer, suffix in (*BESIDE, *(CHANGING if changing else ())):
+        if changing is not None and not changing.held_by(muxer):
+            continue
         if suffix == "wma" and not (stream.codec_context and stream.codec_context.name.startswith("wma")):
             continue
         try:

@@ -12,7 +12,7 @@ import msgspec
 
 from contract.film import FilmIndex
 from media.columns import unpack
-from media.demuxing import demux
+from media.demuxing import demux, hidden_sound
 from media.opening import open_media
 from media.unheld import CAPTION_TRACKS
 from orchestrator.assemble.captions import Captions, scc, track_scc
@@ -47,7 +47,7 @@ def stream_alone(source: BinaryIO, number: int, muxer: str) -> bytes:
         with open_media(source, "the source") as container, av.open(file, "w", format=muxer) as out:
             stream = out.add_stream_from_template(container.streams[number], opaque=True)
             for packet in demux(container, {number}, []):
-                if packet.size:
+                if packet.size and not hidden_sound(packet):
                     packet.stream = stream
                     out.mux(packet)
         file.seek(0)

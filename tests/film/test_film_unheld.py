@@ -12,6 +12,9 @@ import pytest
 
 from contract.errors import Unsupported
 from contract.job import Codec, Spec
+from media.opening import open_media
+from media.plain_decode import Look, read_file
+from testkit.materials.catalog import by_name
 from testkit.materials.in_process import Restored, restore
 from testkit.materials.recipe import H264
 from testkit.materials.write import Film, Sound, text_stream, write
@@ -79,6 +82,21 @@ def test_sound_beside_the_result_is_the_source_s(name: str, tmp_path: Path) -> N
     assert np.array_equal(_samples(beside), _samples(data))
     with av.open(io.BytesIO(done.data)) as container:
         assert not container.streams.audio
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("aac-turns-5.1-to-mkv", "ts"), ("aac-changes-rate-flv", "mov")])
+def test_sound_that_changes_is_beside_the_result_as_a_whole(name: str, suffix: str, tmp_path: Path) -> None:
+    """The file beside the result is of a kind that keeps every configuration: it has as many samples as the source."""
+    material = by_name(name)
+    source = tmp_path / f"film.{material.suffix}"
+    source.write_bytes(material.make())
+    spec = Spec(model="identity", codec="ffv1", chunk_frames=16, container="mkv", on_unheld="sidecar")
+    done = restore(source, "result.mkv", spec, tmp_path)
+    [(path, beside)] = done.sidecars.items()
+    assert path == f"result.stream1.{suffix}"
+    with open_media(io.BytesIO(beside), path) as before, source.open("rb") as file, open_media(file, "film") as after:
+        kept, whole = (max(s.samples for s in read_file(c, Look()).streams.values()) for c in (before, after))
+    assert kept == whole > 0
 
 
 def test_sound_is_left_out_when_asked_for(tmp_path: Path) -> None:
