@@ -17,6 +17,9 @@ from workers.generators.tiling import SMALLEST, Box, Tile, largest_tile, tiles
 
 _log = logging.getLogger(__name__)
 
+_BLACK, _NOT_BLACK = 1 / 255, 8 / 255
+"""A largest value below the first is black in eight bits; a mean above the second is visibly not black."""
+
 
 @dataclass(frozen=True)
 class _Last:
@@ -247,13 +250,15 @@ class Enhancer:
         in_fp32 = self._exact_mode and self.precision != "fp32" and self._make_exact is not None
         result = (self._fp32_network() if in_fp32 else self._network)(part)
         self._count("network_calls")
-        fault = _fault(part, result)
-        if fault and self._make_exact is not None and not in_fp32:
-            _log.warning("generator %s returns %s in %s; trying again in fp32", self.name, fault, self.precision)
-            self._count("retried_in_fp32")
-            result = self._fp32_network()(part)
-            fault = _fault(part, result)
-        if fault:
+        faults = _faults(part, result)
+        wrong = [n for n, fault in enumerate(faults) if fault]
+        if wrong and self._make_exact is not None and not in_fp32:
+            named = ", ".join(sorted({faults[n] for n in wrong}))
+            _log.warning("generator %s returns %s in %s; trying again in fp32", self.name, named, self.precision)
+            self._count("retried_in_fp32", len(wrong))
+            result[wrong] = again = self._fp32_network()(part[wrong])
+            faults = _faults(part[wrong], again)
+        if fault := next((fault for fault in faults if fault), ""):
             raise EnhanceError(
                 f"generator {self.name} returns {fault} for a part of {r - le}x{b - t} pixels, in fp32 too; "
                 "check the weights with `respool models verify`."
@@ -278,17 +283,20 @@ def _pad(rgb: torch.Tensor, bottom: int, right: int) -> torch.Tensor:
     return torch.nn.functional.pad(rgb, (0, right, 0, bottom), "reflect" if mirrored else "replicate")
 
 
-def _fault(rgb: torch.Tensor, result: torch.Tensor) -> str:
-    """Name the fault of `result`: NaN, infinity, or black from an image that is not black; empty if there is none."""
-    low, high = (float(v) for v in torch.aminmax(result))
+def _faults(rgb: torch.Tensor, result: torch.Tensor) -> list[str]:
+    """Name the fault of each frame of `result`: NaN, infinity, or black from a frame that is not black; empty if it has none."""
+    lows, highs = (found.tolist() for found in torch.aminmax(result.flatten(1), dim=1))
+    dark = [n for n, high in enumerate(highs) if high < _BLACK]
+    means = {n: float(rgb[n].mean()) for n in dark}
+    return [_fault(low, high, means.get(n, 0.0)) for n, (low, high) in enumerate(zip(lows, highs, strict=True))]
+
+
+def _fault(low: float, high: float, mean: float) -> str:
     if low != low or high != high:
         return "NaN"
     if low == float("-inf") or high == float("inf"):
         return "infinity"
-    # 1/255: below it eight bits show black. 8/255: a mean above it is visibly not black.
-    if high < 1 / 255 and float(rgb.mean()) > 8 / 255:
-        return "black"
-    return ""
+    return "black" if high < _BLACK and mean > _NOT_BLACK else ""
 
 
 def free_memory(device: torch.device) -> int:

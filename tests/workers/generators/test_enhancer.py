@@ -94,6 +94,29 @@ def test_a_broken_result_is_computed_again_in_fp32(
     assert enhancer.record()["retried_in_fp32"] == 1
 
 
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")], ids=["black", "nan", "inf"])
+def test_one_broken_frame_among_four_is_found(value: float) -> None:
+    """Each frame of a batch is checked by itself, and only the broken one is computed again."""
+    frames = torch.rand((4, 3, 40, 48), generator=torch.Generator().manual_seed(7)) * 0.8 + 0.1
+
+    def spoil(result: torch.Tensor) -> torch.Tensor:
+        result[2] = value
+        return result
+
+    seen: list[torch.Tensor] = []
+
+    class Exact(Doubling):
+        def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+            seen.append(rgb)
+            return super().__call__(rgb)
+
+    enhancer = Enhancer(TWICE, Doubling(spoil=spoil), "", exact=Exact)
+    assert torch.equal(enhancer.frames(frames, (80, 96)), doubled(frames))
+    assert len(seen) == 1
+    assert torch.equal(seen[0], frames[2:3])
+    assert enhancer.record()["retried_in_fp32"] == 1
+
+
 def test_only_the_broken_tile_is_computed_again(frame: torch.Tensor) -> None:
     """With tiles, the fp32 network computes only the broken tile, not the whole frame."""
     exact = Doubling()
