@@ -1,4 +1,4 @@
-"""Which image format the bytes are. Names and suffixes are never believed: a source is hostile until it was read."""
+"""Image formats by their first bytes. Names and suffixes are never believed: a source is hostile until it was read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sources a run uses: pairs that fit, no duplicates, films divided by shot, sets fixed by hash."""
+"""The sources that a run uses: pairs that fit, no duplicates, films divided by shot, sets fixed by hash."""
 
 from __future__ import annotations
 

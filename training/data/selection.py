@@ -1,4 +1,4 @@
-"""Which sources train and which are held out: fixed by hash, duplicates and misfits left out with their reason."""
+"""Selection of the sources that train and those that are held out: fixed by hash, duplicates and misfits left out with their reason."""
 
 from __future__ import annotations
 

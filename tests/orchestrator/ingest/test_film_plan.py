@@ -1,4 +1,4 @@
-"""Which packet is which frame, where a film is cut, and how the pieces are stored: pure code, without a film."""
+"""Packets as frames, the places where a film is cut, and the stored pieces: pure code, without a film."""
 
 from __future__ import annotations
 
