@@ -60,6 +60,7 @@ class WorkersGone(RespoolError):
 @fail_on_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes (default: one a GPU, else one).")
 @click.option("--json", "events", is_flag=True, help="Write events on stdout, one JSON object a line.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and stop before any work.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option(
     "--on-done",
@@ -77,6 +78,7 @@ def run(
     sequence: Fraction | None,
     events: bool,
     quiet: bool,
+    dry_run: bool,
     on_done: str | None,
     **options: Any,
 ) -> int:
@@ -85,6 +87,7 @@ def run(
     After a stop or a kill, the same command resumes the work. OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
     """
     from orchestrator.cli.display import display
+    from orchestrator.submission.outlook import refuse_full_disk
     from orchestrator.submission.sequence import gathered
     from orchestrator.submission.submit import draft
 
@@ -99,6 +102,16 @@ def run(
         gathered(sources, sequence, settings, show.transfer) as found,
     ):
         checked = draft(found, spec, settings)  # errors of a source are reported before any server starts
+        for line in checked.outlook():
+            show.say(line)
+        refuse_full_disk(
+            checked.films,
+            sum(i.size for i in checked.items),
+            settings.state if settings.embedded else None,
+            output.path,
+        )
+        if dry_run:
+            return Exit.DONE
         with cluster_for(settings, workers) as cluster:
             wired = cluster.settings if cluster else settings
             state = cluster.folder.path if cluster else None

@@ -34,6 +34,8 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     save_job(click.get_current_context())
     with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
         checked = draft(found, spec, settings)
+        for line in checked.outlook():
+            show.say(line)
         with connected(settings) as wired:
             submission = send(checked, spec, wired, options["priority"], Hooks(show.transfer))
     for note in submission.job.notes:

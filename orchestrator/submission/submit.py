@@ -23,6 +23,7 @@ from orchestrator.job_store import Records
 from orchestrator.missing_sources import missing_sources
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.neighbours import carried_sidecar, clashes
+from orchestrator.submission.outlook import FilmOutlook, describe
 from orchestrator.submission.result_names import apart
 from orchestrator.submission.sources import Found, SourceFile, find
 from stores.ledger import Ledger
@@ -76,6 +77,12 @@ class Draft:
     items: tuple[Item, ...]
     notes: tuple[str, ...]
     refused: dict[int, str] = field(default_factory=dict)
+    films: tuple[FilmOutlook, ...] = ()
+
+    def outlook(self) -> list[str]:
+        """Say in a few lines what will happen to the sources."""
+        images = [item for item in self.items if item.kind == "image" and item.n not in self.refused]
+        return describe(self.films, len(images), sum(item.pixels for item in images) / 1e6, self.notes)
 
 
 def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Draft:
@@ -89,7 +96,7 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
     spec = resolve(spec, settings)
     scale = network_scale(spec.model, settings)
     refused: dict[int, str] = {}
-    drafts = []
+    drafts, films = [], list[FilmOutlook]()
     with closing(Confined(settings, ahead=False)) as confined:
         for n, file in enumerate(files):
             try:
@@ -99,13 +106,13 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
                         raise BadInput(refused[n])
                     drafts.append(_unread(n, file))
                     continue
-                drafts.append(_draft(n, file, spec, scale, notes, confined))
+                drafts.append(_draft(n, file, (spec, scale), notes, confined, films))
             except OSError as error:
                 refused[n] = _unreadable(file, error)
                 drafts.append(_unread(n, file))
     items = tuple(apart(drafts, notes))
     notes += clashes([item.result for item in items])
-    return Draft(tuple(files), items, tuple(notes), refused)
+    return Draft(tuple(files), items, tuple(notes), refused, tuple(films))
 
 
 def _unread(n: int, file: SourceFile) -> Item:
@@ -180,8 +187,16 @@ def _open_anew(job: str, records: Records) -> None:
         records.change_control(job, Control(retries=opening, replan=opening, changes=control.changes), tag)
 
 
-def _draft(n: int, file: SourceFile, spec: Spec, scale: int, notes: list[str], confined: Confined) -> Item:
-    """Make an item without its hash: its kind and the name of its result."""
+def _draft(
+    n: int,
+    file: SourceFile,
+    how: tuple[Spec, int],
+    notes: list[str],
+    confined: Confined,
+    films: list[FilmOutlook],
+) -> Item:
+    """Make an item without its hash: its kind and the name of its result; `films` gets the outlook of a film."""
+    spec, scale = how
     size = file.path.stat().st_size
     draft = Item(n, kind_of(file.path, file.name), file.name, file.name, NOTHING, size)
     try:
@@ -191,6 +206,7 @@ def _draft(n: int, file: SourceFile, spec: Spec, scale: int, notes: list[str], c
         if size == 0:
             raise BadInput(f"{file.name} is empty; there is nothing to restore.")
         index = confined.plan(file.path, draft, spec, scale)
+        films.append(FilmOutlook(file.name, size, index))
         path = PurePosixPath(file.name)
         if file.sequence is not None:
             draft = msgspec.structs.replace(draft, result=f"{file.name}.{SUFFIXES[index.container]}")

@@ -1,0 +1,75 @@
+"""The outlook of a job: conversions and losses are announced, and a full disk is refused, before any work."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contract.errors import UsageError
+from contract.job import Spec
+from contract.settings import Settings
+from orchestrator.cli.main import call
+from orchestrator.submission.outlook import FilmOutlook, describe, refuse_full_disk
+from orchestrator.submission.submit import Draft, draft
+from testkit.natural_clips import make_moving
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def small_film(tmp_path: Path) -> Path:
+    """24 frames of 64x48."""
+    return make_moving(tmp_path / "film.mp4", 24, (64, 48))
+
+
+@pytest.fixture
+def checked(small_film: Path) -> Draft:
+    """A film that was looked at."""
+    return draft([small_film], Spec(model="lanczos", scale=2.0, codec="ffv1", container="mkv"), Settings())
+
+
+def test_a_film_is_announced_in_one_line(checked: Draft, small_film: Path) -> None:
+    """Frames, sizes, codec and the streams that are copied; more films are counted, and their losses are listed."""
+    (line,) = checked.outlook()
+    assert line.startswith(f"{small_film.name}: 24 frames of 64x48 become 128x96 ffv1 ")
+    assert line.endswith("in matroska")
+    lines = describe(checked.films * 5, 3, 12.34, [])
+    assert len(lines) == 5
+    assert lines[3].startswith("and 2 more films; `respool probe`")
+    assert lines[4] == "3 images of 12.3 megapixels"
+
+
+def test_deinterlacing_comes_first(checked: Draft) -> None:
+    """Nobody learns of it from the result."""
+    film = checked.films[0]
+    woven = FilmOutlook(film.name, film.size, msgspec.structs.replace(film.index, deinterlace=True))
+    assert "become deinterlaced, 128x96" in woven.line()
+    assert "1 of them deinterlaced" in describe([film, film, film, film, woven], 0, 0.0, [])[3]
+
+
+def test_a_full_disk_is_refused_before_the_work(
+    checked: Draft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence has both figures; what the store holds already of a job begun earlier is not asked for twice."""
+    state, out = tmp_path / "state", tmp_path / "out.mkv"
+    (state / "s3").mkdir(parents=True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9 - 10**8, 10**8))
+    refuse_full_disk(checked.films, 10**6, state, out)
+    with pytest.raises(UsageError, match=r"has 0\.03 GB to spare, but this job needs at least 0\.10 GB there"):
+        refuse_full_disk(checked.films, 10**8, state, out)
+    (state / "s3" / "1.dat").write_bytes(bytes(9 * 10**7))
+    refuse_full_disk(checked.films, 10**8, state, out)
+
+
+def test_a_dry_run_starts_nothing(small_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says the same and leaves no state and no output."""
+    state, out = tmp_path / "state", tmp_path / "out.mp4"
+    argv = ["run", str(small_film), "-o", str(out), "-m", "lanczos", "-s", "2", "--dry-run", "--state", str(state)]
+    assert call(argv) == 0
+    assert "24 frames of 64x48 become 128x96 x264" in capsys.readouterr().err
+    assert not state.exists()
+    assert not out.exists()
