@@ -266,9 +266,12 @@ class Ledger(LiveWorkers):
 
     # Chunks, as workers see them
 
-    def claim(self, job: str, chunk: int, worker: str) -> tuple[Claim, Lease | None]:
-        """Lease a chunk for `lease_ttl_s`; any verdict but ``claimed`` comes without a lease."""
-        nonce = secrets.token_hex(4)
+    def claim(self, job: str, chunk: int, worker: str, nonce: str = "") -> tuple[Claim, Lease | None]:
+        """Lease a chunk for `lease_ttl_s`; any verdict but ``claimed`` comes without a lease.
+
+        A claim whose answer was lost is made again with the same `nonce` (8 hex digits, drawn at random by default).
+        """
+        nonce = nonce or secrets.token_hex(4)
         verdict, number = self._run("claim", [_job(job), FIT], chunk, worker, nonce, self._ttl)
         if verdict != "claimed":
             return verdict, None
@@ -308,7 +311,9 @@ class Ledger(LiveWorkers):
 
     def reconcile(self, job: str, patience_s: float) -> tuple[list[int], list[int]]:
         """End leases that ran out and publications older than `patience_s`; return (tries used up, to be done again)."""
-        exhausted, again = self._run("reconcile", [_job(job), FIT], int(patience_s * 1000), self._settings.max_attempts)
+        exhausted, again = self._run(
+            "reconcile", [_job(job), FIT], int(patience_s * 1000), self._settings.max_attempts, self._ttl
+        )
         return [int(c) for c in exhausted], [int(c) for c in again]
 
     def revive(self, job: str, chunks: Iterable[int]) -> int:

@@ -123,6 +123,7 @@ class Model(RuleBasedStateMachine):
     def a_lease_runs_out(self, data: st.DataObject, dies: bool) -> None:
         chunk = data.draw(st.sampled_from(sorted(self.held)))
         self.raw.zadd(f"respool:{{{JOB}}}:leases", {str(chunk): 1})
+        self.raw.hdel(f"respool:{{{JOB}}}", "looked")  # however long the last look is ago here
         exhausted, again = self.ledger.reconcile(JOB, 3600)
         self.dead.append(self.held.pop(chunk))
         self.tries[chunk] = self.tries.get(chunk, 0) + 1

@@ -25,6 +25,7 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._ended = False
+        self._owed: dict[Lease, tuple[str, bool, float]] = {}
         self.interrupted = threading.Event()
         self.in_hand = 0
         """Finished frames of the current chunk, reported with the heartbeat."""
@@ -82,6 +83,21 @@ class Heartbeat:
             self._apply(lease, self._ledger.renew(lease))
         self.checkpoint()
 
+    def owe(self, lease: Lease, reason: str, counted: bool, delay_s: float) -> None:
+        """Release a lease (as `Ledger.release` does) as soon as Redis answers again."""
+        with self._lock:
+            self._owed[lease] = reason, counted, delay_s
+
+    def pay(self) -> None:
+        """Release what is owed; raise Unreachable while Redis is away."""
+        with self._lock:
+            owed = dict(self._owed)
+        for lease, (reason, counted, delay_s) in owed.items():
+            verdict = self._ledger.release(lease, reason, counted, delay_s)
+            logger.info("handed back late (%s)", verdict, extra=lease.about)
+            with self._lock:
+                del self._owed[lease]
+
     def _apply(self, lease: Lease, verdict: Renewal) -> None:
         with self._lock:
             if self._lease is lease:
@@ -92,6 +108,7 @@ class Heartbeat:
         while not self._ended:
             try:
                 self._ledger.announce_worker(self._worker, self._info())
+                self.pay()
                 with self._lock:
                     lease = self._lease
                 if lease is not None:

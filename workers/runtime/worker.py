@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
 import time
 from importlib import metadata
@@ -19,11 +20,12 @@ from contract.errors import (
     Newer,
     RespoolError,
     TransientError,
+    Unreachable,
 )
 from contract.job import Chunk, Done
 from contract.settings import Settings
 from stores import commits
-from stores.ledger import Lease, Ledger
+from stores.ledger import Claim, Lease, Ledger
 from stores.storage import Storage
 from workers.runtime.attempt_record import peak_memory
 from workers.runtime.enhancement import Enhancement
@@ -36,6 +38,9 @@ from workers.runtime.metrics import Meter, gpu_memory
 logger = logging.getLogger(__name__)
 
 VERSION = metadata.version("respool")
+
+_CLAIMS = 5
+"""Times that a claim is made while Redis does not answer: about as long as a lease."""
 
 
 class Worker:
@@ -84,7 +89,11 @@ class Worker:
         if lease is not None:
             overdue = time.monotonic() - self._taken >= self._soft_limit
             reason = f"it exceeded its time limit of {self._soft_limit:g} s and was ended"
-            verdict = self.ledger.release(lease, reason if overdue else SHUTDOWN, counted=overdue)
+            try:
+                verdict = self.ledger.release(lease, reason if overdue else SHUTDOWN, counted=overdue)
+            except Unreachable as error:  # its lease runs out
+                logger.warning("not handed back: %s", error, extra=lease.about)
+                return
             logger.info("handed back (%s)", verdict, extra=lease.about)
 
     def work(self, job: str, chunk: int) -> str:
@@ -104,7 +113,7 @@ class Worker:
             return "unreadable"
         except RespoolError:
             pass  # the attempt meets the same error and counts it
-        verdict, lease = self.ledger.claim(job, chunk, self.name)
+        verdict, lease = self._claim(job, chunk)
         if lease is None:
             return verdict
         self.idle.clear()
@@ -128,6 +137,18 @@ class Worker:
             self.idle.set()
             self.fitness.rest()
             self.fitness.recover()
+
+    def _claim(self, job: str, chunk: int) -> tuple[Claim, Lease | None]:
+        """Claim a chunk. While Redis does not answer, ask again as the same: a claim whose answer was lost holds."""
+        nonce = secrets.token_hex(4)
+        for _ in range(_CLAIMS - 1):
+            try:
+                return self.ledger.claim(job, chunk, self.name, nonce)
+            except Unreachable as error:
+                logger.warning("not claimed yet: %s", error, extra={"job": job, "chunk": chunk})
+                self.fitness.outage()
+                self.fitness.rest()
+        return self.ledger.claim(job, chunk, self.name, nonce)
 
     def _attempt(self, lease: Lease) -> str:
         self._committing = False
@@ -195,8 +216,9 @@ class Worker:
             frames = self.cache.job(lease.job).chunk(lease.chunk).count
             aside = commits.set_aside(self.storage, self.ledger, lease.job, lease.chunk, frames)
             return "done" if aside is None else "failed"
-        except TransientError as error:  # the lease expires, and the orchestrator does the rest
-            logger.warning("not handed back: %s", error, extra=lease.about)
+        except TransientError as error:  # no fault of the chunk: its lease must not run out as if this worker had died
+            logger.warning("not handed back yet: %s", error, extra=lease.about)
+            self.heartbeat.owe(lease, reason, counted, delay_s)
             return "cut off"
 
     def _stands(self, lease: Lease) -> bool:

@@ -107,3 +107,32 @@ def test_a_sweep_that_comes_late_removes_nothing_that_a_commit_names(
     for output in cluster.records.done(job, plan.chunks[chunk]).outputs:
         cluster.storage.verify(output.key, output.sha256)
     assert cluster.finish(job).state == "done"
+
+
+def test_a_commit_that_the_store_refuses_costs_no_try(
+    cluster: Stepped, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both the commit and the look for it fail: the lease is handed back, at once or with a later heartbeat, and not counted."""
+    worker = cluster.worker
+    away = [StorageError("S3 answered 503.")] * 3
+
+    def find(key: str, *args: Any) -> bytes | None:
+        if away and key.endswith("/done.json") and worker._committing:
+            raise away.pop()
+        return found(key, *args)
+
+    found = worker.storage.find
+    monkeypatch.setattr(worker.storage, "find", find)
+    monkeypatch.setattr(worker.storage, "put", once(worker.storage.put, is_commit, StorageError("503"), False))
+    monkeypatch.setattr(
+        worker.ledger, "release", once(worker.ledger.release, lambda *_: True, Unreachable("away"), False)
+    )
+    monkeypatch.setattr(worker.fitness, "rest", lambda: None)
+    assert worker.work(job, 0) == "cut off"
+    while worker.heartbeat._owed:
+        try:
+            worker.heartbeat.pay()
+        except Unreachable:
+            continue
+    assert cluster.ledger.claim(job, 0, "another")[0] == "claimed"
+    assert cluster.ledger.tries(job, 0) == 0
