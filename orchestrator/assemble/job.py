@@ -14,7 +14,7 @@ import msgspec
 
 from contract import keys
 from contract.documents import decode
-from contract.errors import IntegrityError, Missing, PermanentError, VerifyError
+from contract.errors import IntegrityError, LeaseLost, Missing, PermanentError, VerifyError
 from contract.film import FilmIndex, ImageSequence
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.parallel import AHEAD, in_order
@@ -241,7 +241,14 @@ class Assembly:
         checkpoint()
         return fetch_output(self._storage, commit.outputs[0], path, self._job.id)
 
+    def _still_open(self) -> None:
+        """Raise LeaseLost when the job has ended or was opened again since this assembly began: its results are not to be replaced."""
+        control = self._records.control(self._job.id)
+        if control.retries != self._opening or self._records.manifest(self._job.id, control) is not None:
+            raise LeaseLost(f"Another orchestrator has ended job {self._job.id}; this assembly was dropped.")
+
     def _store(self, item: Item, out: Path) -> None:
+        self._still_open()
         key = keys.result_file(self._job.id, item.result)
         sha256 = self._storage.put_file(key, out)
         self._files.append(ResultFile(item.n, item.result, key, sha256, out.stat().st_size))
@@ -294,6 +301,7 @@ class Assembly:
     def _write_records(self, manifest: Manifest) -> None:
         """Write the record of each result before the manifest: an ended job has its records."""
         lines = to_lines(records(self._job, self._plan, self._commits, manifest, self._sequences(), self._witness))
+        self._still_open()
         self._storage.put(keys.records(self._job.id), b"".join(lines))
 
     def _sequences(self) -> dict[int, ImageSequence]:

@@ -55,8 +55,11 @@ class Outlet:
 
 
 def container_options(index: FilmIndex, spec: Spec, starts_late: bool, tags: dict[str, str]) -> dict[str, str]:
-    """Return muxer options under which timestamps are moved and rounded no more than the container demands."""
-    options = {"avoid_negative_ts": "disabled"}
+    """Return muxer options under which timestamps are moved and rounded no more than the container demands.
+
+    Bit-exact writing leaves out random ids and times of writing: two processes that assemble one film write the same bytes.
+    """
+    options = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
     if index.container in ("mp4", "mov"):
         flags = []
         if spec.faststart:
