@@ -14,6 +14,10 @@ into FFV1. Its frames (timestamp and SHA-256 of each) are compared with an undis
 when also no object of a dead attempt is left. "Recovery" is seconds from the fault until the chunk is held elsewhere or done (rows about
 workers), until the next chunk is done (rows about servers), or until the job is done; median / 99th percentile.
 
+`python -m benchmarks.reliability.crash_points` goes through every single call of a job's life instead: each S3, Redis and queue call of
+submission, ingest, commit, settling, assembly, sweep, closing, retry, cancel, pause, gc and resubmission fails before or after its effect, is
+repeated because its answer was lost, meets an outage, stands still until all else is at rest, or is its process' last.
+
 | fault | times | right | wrong | recovery s | remark | when, scale, seed |
 | --- | --- | --- | --- | --- | --- | --- |
 """

@@ -1,0 +1,86 @@
+"""The verdict on a trial: what the user has at its end, held against the sources."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import av
+import msgspec
+
+from contract import keys
+from contract.errors import UsageError
+from contract.job import Done
+from testkit.call_faults import Mode
+from testkit.trial import Trial
+
+_SERVICES: tuple[Mode, ...] = ("before", "after", "repeated", "outage")
+"""Faults of Redis and S3, which cost no chunk a try."""
+
+
+def pictures(data: bytes) -> list[str]:
+    """Return the SHA-256 of each picture of a film."""
+    with av.open(io.BytesIO(data), "r") as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        return [hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest() for frame in container.decode(stream)]
+
+
+def judge(trial: Trial, sources: dict[str, Path], state: str = "done") -> list[str]:
+    """Return what is wrong at the end of a trial."""
+    wrong = []
+    manifest = trial.manifest()
+    if manifest is None or manifest.state != state:
+        return [
+            f"the job ended {manifest.state if manifest else 'without a manifest'}: {manifest and manifest.failures}"
+        ]
+    for name, path in sources.items():
+        keys_of = [file.key for file in manifest.files if file.name == name]
+        if not keys_of:
+            wrong.append(f"{name} is not delivered")
+        elif pictures(trial.storage.get(keys_of[0])) != pictures(path.read_bytes()):
+            wrong.append(f"{name} has other pictures than its source")
+    return wrong + _objects(trial) + _afterwards(trial)
+
+
+def _objects(trial: Trial) -> list[str]:
+    """Return commits whose objects are gone, tries that servers cost, and objects that no commit names."""
+    there = dict(trial.storage.list(keys.job_prefix(trial.job)))
+    named: set[str] = set()
+    wrong = []
+    for key in there:
+        if key.endswith("/done.json"):
+            done = msgspec.json.decode(trial.storage.get(key), type=Done)
+            named |= {output.key for output in done.outputs}
+            wrong += [f"{key} names {output.key}, which is gone" for output in done.outputs if output.key not in there]
+    if trial.calls.fired and trial.calls.mode in _SERVICES:
+        reasons = [reason for key in there if key.endswith("/done.json") for reason in _reasons(trial.storage.get(key))]
+        wrong += [f"counted, though a server failed: {reason}" for reason in reasons if "lease ran out" in reason]
+    strays = [key for key in there if "/attempt-" in key and key not in named]
+    return wrong + [f"{key} is left of a dead attempt" for key in strays]
+
+
+def _reasons(commit: bytes) -> list[str]:
+    """Return why earlier attempts at a chunk ended."""
+    found: list[str] = msgspec.json.decode(msgspec.json.decode(commit, type=Done).record["attempts"])
+    return found
+
+
+def _afterwards(trial: Trial) -> list[str]:
+    """Return what is wrong with a done job: its status, what Redis keeps of it, or that there is something to retry."""
+    wrong = []
+    jobs = trial._cluster.jobs
+    status = jobs.status(trial.job)
+    if status.state != "done":
+        wrong.append(f"its status is {status.state}")
+    left = [
+        name for name in trial._redis.scan_iter(match=f"respool:{{{trial.job}}}*") if not str(name).endswith(":kills")
+    ]
+    wrong += [f"Redis keeps {name}" for name in left]
+    try:
+        jobs.retry(trial.job)
+        wrong.append("a job that is done was opened again")
+    except UsageError:
+        pass
+    return wrong
