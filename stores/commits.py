@@ -7,6 +7,8 @@ done.json names another attempt.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Set
+
 import msgspec
 
 from contract import keys
@@ -66,6 +68,27 @@ def clean(storage: Storage, lease: Lease, attempted: bool) -> None:
             return
     for key, _ in list(storage.list(keys.attempt(lease.job, lease.chunk, lease.attempt))):
         storage.delete(key)
+
+
+def sweep(storage: Storage, job: str, named: Set[str], checkpoint: Callable[[], None]) -> None:
+    """Remove objects of attempts that lost to another one; those in `named` are known to stay. A late attempt removes its own.
+
+    This happens before the manifest, while the job cannot be reopened, and by done.json as it is at that moment: an
+    object that may still be committed, or that a commit names, stays.
+    """
+    prefix = keys.job_prefix(job) + "chunks/"
+    left: dict[int, list[str]] = {}
+    for key, _ in storage.list(prefix):
+        number, _, name = key[len(prefix) :].partition("/")
+        if name.startswith("attempt-") and number.isdecimal() and key not in named:
+            left.setdefault(int(number), []).append(key)
+    for chunk, found in left.items():
+        checkpoint()
+        stands = winner(storage, job, chunk)
+        own = None if stands is None else keys.attempt(job, chunk, stands.attempt)
+        for key in found:
+            if own is not None and key != own and not key.startswith(f"{own}/"):
+                storage.delete(key)
 
 
 def set_aside(storage: Storage, ledger: Ledger, job: str, chunk: int, frames: int) -> Failed | None:

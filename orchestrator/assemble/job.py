@@ -32,7 +32,7 @@ from orchestrator.provenance.record import records
 from orchestrator.result_record import to_lines
 from orchestrator.witness.delivery_check import Delivery
 from orchestrator.witness.film_check import witness_decoding, witness_result
-from stores.commits import winner
+from stores.commits import sweep
 from stores.scratch import own_folder
 from stores.verified import fetch_output
 from weights.catalog import job_scale
@@ -107,28 +107,8 @@ class Assembly:
                 logger.exception("item cannot be put together", extra={"job": self._job.id})
                 self._failures.append(ItemFailure(item.n, item.name, str(error)))
         self._twins(checkpoint)
-        self._sweep(checkpoint)
+        sweep(self._storage, self._job.id, self._named, checkpoint)
         return self._close()
-
-    def _sweep(self, checkpoint: Callable[[], None]) -> None:
-        """Remove objects of attempts that lost to another one. A late attempt removes its own.
-
-        This happens before the manifest, while the job cannot be reopened, and by done.json as it is at that moment: an
-        object that may still be committed, or that a commit names, stays.
-        """
-        prefix = keys.job_prefix(self._job.id) + "chunks/"
-        left: dict[int, list[str]] = {}
-        for key, _ in self._storage.list(prefix):
-            number, _, name = key[len(prefix) :].partition("/")
-            if name.startswith("attempt-") and number.isdecimal() and key not in self._named:
-                left.setdefault(int(number), []).append(key)
-        for chunk, found in left.items():
-            checkpoint()
-            stands = winner(self._storage, self._job.id, chunk)
-            own = None if stands is None else keys.attempt(self._job.id, chunk, stands.attempt)
-            for key in found:
-                if own is not None and key != own and not key.startswith(f"{own}/"):
-                    self._storage.delete(key)
 
     def _read_images(self, chunks: Sequence[int]) -> Iterator[Done]:
         """Yield the commits of chunks of images; one that does not count is a failure of its own images."""
