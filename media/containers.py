@@ -67,6 +67,10 @@ _CHOICES = ("matroska", "mov", "mp4", "mpegts")
 """Containers that are proposed, in this order."""
 WAYS: tuple[OnUnheld, ...] = ("convert", "sidecar", "drop")
 """Values of --on-unheld beside refuse, the one that loses least first."""
+COVERS: dict[str, frozenset[str] | None] = {
+    "matroska": None, "mp4": frozenset(("mjpeg", "png", "bmp")), "mov": frozenset(), "mpegts": frozenset(), "webm": frozenset(),
+}  # fmt: skip
+"""Codecs of covers by muxer, None for all: Matroska attaches the file, and FFmpeg's muxer of mov leaves covers out without a word."""
 _STAND_IN = {"webm": "vp9"}
 """Film codec for a trial header by container, by default mpeg4: it needs no headers of its own."""
 
@@ -203,8 +207,10 @@ class Holding:
         """Return True if `container` can hold a stream; every cover becomes an attachment in Matroska."""
         if known.index in self.changing and not self.changing[known.index].held_by(container):
             return False
-        attached = container == "matroska" and known.kind == "cover"
-        return attached or can_hold(container, self.source.streams[known.index])
+        if known.kind == "cover" and container in COVERS:
+            kinds = COVERS[container]
+            return kinds is None or known.codec in kinds
+        return can_hold(container, self.source.streams[known.index])
 
     def _header_problem(self, container: str) -> str | None:
         """Write the result's header to nowhere: some muxers only then report what they cannot hold."""

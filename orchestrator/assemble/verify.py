@@ -108,6 +108,9 @@ def check_copies(out: Path, index: FilmIndex, copied: Mapping[int, tuple[int, Tr
     `copied` holds, by source stream, the result's stream and the packets given to the muxer.
     """
     with out.open("rb") as file, open_media(file, "the result") as result:
+        gone = [source for source, (number, _) in copied.items() if number >= len(result.streams)]
+        if gone:
+            raise VerifyError(f"stream {gone[0]} of the source is not in the result; name the result .mkv.")
         found = read_tracks(result, {number for number, _ in copied.values()})
     alike = index.container in index.format.split(",")
     known = {s.index: s for s in index.streams}

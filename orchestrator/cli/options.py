@@ -116,7 +116,7 @@ _OPTIONS = (
     click.option("--program", type=click.IntRange(0), help="Restore the picture of this program of films with several."),
     click.option("--chunk-frames", type=click.IntRange(0), default=0, help="Frames a chunk (default: by size and model)."),
     click.option("--strict", is_flag=True, help="Fail an item rather than deliver it damaged or converted."),
-    click.option("--witness", type=click.Choice(["full", "sample", "off"]), default="full", show_default=True, help="Check sources with a second decoder: all; one image in ten and the first tenth of films; none."),
+    click.option("--witness", type=click.Choice(["full", "sample", "off"]), default="full", show_default=True, help="Check sources, and results of films, with a second decoder: all; one image in ten and the first tenth of films; none."),
     click.option("--salvage", type=click.IntRange(0, 100), default=SALVAGE, show_default=True, metavar="N", help="Deliver a damaged picture when at least N percent of its rows can be decoded."),
     click.option("--white", type=click.FloatRange(0, min_open=True), metavar="VALUE", help="Sample value of images that is white (default: what the file says, else the format's largest, 1 for floats)."),
     click.option("--profile", type=click.Choice(sorted(_PROFILES)), help="preservation: FFV1 in mkv, TIFF; access: x264 in mp4, JPEG, --faststart."),

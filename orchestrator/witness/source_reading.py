@@ -18,6 +18,7 @@ from contract import keys
 from contract.documents import decode, encode
 from contract.film import FilmIndex
 from contract.job import Item, Job, Natural, Plan
+from media.demuxing import only
 from media.fingerprints import ffv1_fingerprint, fingerprint, pack_prints
 from media.opening import open_media
 from media.plain_decode import Look, read_file
@@ -89,11 +90,16 @@ def _converted(index: FilmIndex) -> frozenset[int]:
 def read_copies(
     source: BinaryIO, index: FilmIndex, streams: Collection[int], what: str, checkpoint: Callable[[], None]
 ) -> dict[int, Heard]:
-    """Decode `streams`, which the result has copies of, from the source."""
+    """Decode `streams`, which the result has copies of, from the source, read without what is not copied.
+
+    A demuxer may give more of a damaged file's sound where it need not read the pictures.
+    """
     if not streams:
         return {}
+    copied = {s.index for s in index.streams if s.copied and s.kind != "attachment"}
     look = Look(decoded=frozenset(streams), checkpoint=checkpoint, trimmed=_converted(index))
     with open_media(source, what) as container:
+        only(container, copied | set(streams) | ({index.stream} if index.joins else set()))
         found = read_file(container, look).streams
     return {n: Heard(found[n].samples, found[n].complained, found[n].frames) for n in streams}
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import msgspec
 import numpy as np
 import pytest
 
@@ -97,6 +98,20 @@ def test_sound_that_changes_is_beside_the_result_as_a_whole(name: str, suffix: s
     with open_media(io.BytesIO(beside), path) as before, source.open("rb") as file, open_media(file, "film") as after:
         kept, whole = (max(s.samples for s in read_file(c, Look()).streams.values()) for c in (before, after))
     assert kept == whole > 0
+
+
+@pytest.mark.parametrize("suffix", ["mov", "ts"])
+def test_covers_go_only_where_they_arrive(suffix: str, tmp_path: Path) -> None:
+    """A cover that a container leaves out without a word is refused by name, and `drop` is a way past."""
+    source = tmp_path / "film.mp4"
+    source.write_bytes(by_name("cover-first").make())
+    spec = Spec(model="identity", codec="x264", container=suffix)
+    with pytest.raises(
+        Unsupported, match=r"a cover stream \(mjpeg\), which \w+ cannot hold; name the result .mkv, or pass"
+    ):
+        restore(source, f"result.{suffix}", spec, tmp_path)
+    done = restore(source, f"result.{suffix}", msgspec.structs.replace(spec, on_unheld="drop"), tmp_path)
+    assert any("is left out, as --on-unheld drop asks for" in note for note in done.notes)
 
 
 def test_sound_is_left_out_when_asked_for(tmp_path: Path) -> None:

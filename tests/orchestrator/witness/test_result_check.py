@@ -17,6 +17,7 @@ from contract.job import Codec, Item, Spec
 from orchestrator.witness.delivery_check import Delivery, check_delivery
 from orchestrator.witness.source_reading import read_source
 from testkit.materials.catalog import by_name
+from testkit.materials.damage import APPLY
 from testkit.materials.in_process import Restored, restore
 from testkit.materials.malformed import FAULTS, Fault, malformed
 from testkit.materials.write import Film as Recipe
@@ -115,3 +116,16 @@ def test_slow_films_have_no_absurd_lengths(suffix: str, tmp_path: Path) -> None:
     )
     spec = Spec(model="identity", codec="x264", chunk_frames=2, container=suffix)
     assert restore(source, f"result.{suffix}", spec, tmp_path).witnessed["outcome"] == "sound"
+
+
+def test_sound_that_only_a_reading_without_pictures_gives_is_sound(tmp_path: Path) -> None:
+    """A demuxer that gives up at the pictures of a scrambled file gives all sound when it skips them, as copies do."""
+    data = APPLY["scrambled"](by_name("fragmented-mp4").make(), 11)
+    source = tmp_path / "film.mp4"
+    source.write_bytes(data)
+    spec = Spec(model="identity", codec="ffv1", chunk_frames=16)
+    done = restore(source, "result.mkv", spec, tmp_path)
+    assert done.witnessed["outcome"] == "sound"
+    sound = read_source(io.BytesIO(data), done.index, "full", "film.mp4", lambda: None).sound
+    streams = cast("list[dict[str, object]]", done.witnessed["streams"])
+    assert [s["samples"] for s in streams if s["kind"] == "audio"] != [s.samples for s in sound]
