@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import msgspec
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from contract.errors import VerifyError
 from contract.film import FilmIndex, Span
 from contract.job import Damage, Done, Witness, where
+from media.columns import unpack
 from media.fingerprints import ABSENT, Prints, unpack_prints
 from orchestrator.witness.comparison import Difference, differences, excused
 from orchestrator.witness.source_reading import SourceReading
+from orchestrator.witness.time_check import wrong_times
 
 FINGERPRINTS = "fingerprints"
 """The key of a chunk's fingerprints in the record of its commit."""
@@ -78,8 +81,20 @@ def check_decoding(
         faults = [f for f in faults if f not in agreed]
     if faults:
         raise VerifyError(_fault(faults, reading))
+    off = _wrong_times(index, ours, reading)
+    if off:
+        raise VerifyError(f"{off}. Report this film as a defect; --witness off delivers it as it is.")
     record["outcome"] = "the same frames" if not notes else "the same frames but for damage"
     return Checked(record, notes)
+
+
+def _wrong_times(index: FilmIndex, ours: Prints, reading: SourceReading) -> str:
+    """Describe a planned time that is not the source's. Times of a clock that falls back are moved, and not compared."""
+    times = unpack(reading.times)
+    delivered = unpack(index.pts)[ours != ABSENT]
+    if index.joins or not reading.base[0] or (reading.whole and len(times) != len(delivered)):
+        return ""
+    return wrong_times(delivered, Fraction(*index.time_base), times, Fraction(*reading.base))
 
 
 _UNCONFIRMED = (

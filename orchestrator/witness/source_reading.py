@@ -18,6 +18,7 @@ from contract import keys
 from contract.documents import decode, encode
 from contract.film import FilmIndex
 from contract.job import Item, Job, Natural, Plan
+from media.columns import pack
 from media.demuxing import only
 from media.fingerprints import ffv1_fingerprint, fingerprint, pack_prints
 from media.opening import open_media
@@ -52,6 +53,9 @@ class SourceReading(Struct, frozen=True, forbid_unknown_fields=True):
     frames: Natural = 0
     cpu_s: float = 0.0
     failed: str = ""
+    times: bytes = b""
+    """Of the frames as they came out, in `base` seconds, NO_TIME for those without; none in readings of older versions."""
+    base: tuple[Natural, Natural] = (0, 1)
     version: Literal[1] = 1
 
 
@@ -79,6 +83,8 @@ def read_source(
         whole=reading.whole,
         frames=film.frames,
         cpu_s=round(time.process_time() - began, 3),
+        times=pack(list(film.times)),
+        base=(film.base.numerator, film.base.denominator),
     )
 
 
