@@ -20,6 +20,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 from media.demuxing import hidden_sound
+from media.likeness import coarse_picture
 from media.opening import DecoderLog, reason
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class StreamReading:
     stamps: array[int] = field(default_factory=lambda: array("q"))
     """Presentation times of all packets of a picture, where a reading lists everything."""
     prints: array[int] = field(default_factory=lambda: array("I"))
+    looks: bytearray = field(default_factory=bytearray)
+    """Coarse pictures of its frames (`media.likeness`), where a reading makes them."""
     sizes: set[tuple[int, int]] = field(default_factory=set)
     complaints: list[tuple[int, str]] = field(default_factory=list)
     """Each with the number of frames that had come out before."""
@@ -112,6 +115,8 @@ class Look:
     everything: bool = False
     trimmed: frozenset[int] = frozenset()
     """Streams of sound that lose the samples which the container says are not to be heard."""
+    coarse: bool = False
+    """Make coarse pictures of all frames."""
 
 
 def read_file(container: InputContainer, look: Look) -> FileReading:
@@ -224,3 +229,5 @@ def _decode(packet: Packet[Stream], own: StreamReading, look: Look, log: Decoder
             own.sizes.add((frame.width, frame.height))
             if own.index in look.prints:
                 own.prints.append(look.prints[own.index](frame))
+            if look.coarse:
+                own.looks += coarse_picture(frame)

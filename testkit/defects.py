@@ -68,8 +68,8 @@ DEFECTS = (
     Defect(planted.SOUND_CUT, "all our demuxing loses sound after the first second", caught="result"),
     Defect(planted.SUBTITLE_LOST, "all our demuxing loses the second subtitle", caught="result"),
     Defect(planted.PHANTOM, "the muxer adds a stream of sound that no source has", caught="result"),
-    Defect(planted.LATE, "the second half of the plan's times is one frame late", caught="result"),
-    Defect(planted.STRETCHED, "the plan's times are those of another rate (1001 instead of 1000)", caught="result"),
+    Defect(planted.LATE, "the second half of the plan's times is one frame late"),
+    Defect(planted.STRETCHED, "the plan's times are those of another rate (1001 instead of 1000)"),
 )
 
 
@@ -131,6 +131,6 @@ def witness_of(words: str) -> str:
     """Return which check the words of a failure come from."""
     marks: tuple[tuple[str, Callable[[str], bool]], ...] = (
         ("decoding", lambda said: "plain decode" in said),
-        ("result", lambda said: "witness" in said),
+        ("result", lambda said: "the result is not delivered" in said),
     )
     return next((name for name, fits in marks if fits(words)), "settling")

@@ -32,6 +32,7 @@ from orchestrator.provenance.record import records
 from orchestrator.result_record import to_lines
 from orchestrator.witness.delivery_check import Delivery
 from orchestrator.witness.film_check import witness_decoding, witness_result
+from orchestrator.witness.likeness_check import coarse_pictures
 from stores.commits import sweep
 from stores.scratch import own_folder
 from stores.verified import fetch_output
@@ -266,7 +267,7 @@ class Assembly:
             made = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said, captions)
             verify_film(out, index, self._job.spec, self._source(item), delivered)
             beside = dict(sidecars(self._source(item), index, captions, item.result))
-            delivery = Delivery(out, delivered, made.fewer, beside)
+            delivery = Delivery(out, delivered, made.fewer, beside, coarse_pictures(commits))
             read_back = witness_result(self._job, item, film, delivery, self._storage, checkpoint)
             self._store(item, out)
             for name, content in beside.items():

@@ -10,22 +10,28 @@ from typing import BinaryIO
 from contract.errors import BadInput, VerifyError
 from contract.film import FilmIndex
 from contract.job import Item, Witness
+from media.likeness import SIZE
 from media.opening import open_media
 from orchestrator.witness.expectation import Heard, expected_result, unjudged
-from orchestrator.witness.result_check import faults
-from orchestrator.witness.result_reading import read_result, sampled, summary
+from orchestrator.witness.likeness_check import unlike
+from orchestrator.witness.result_check import delivered_film, faults
+from orchestrator.witness.result_reading import ReadStream, read_result, sampled, summary
 from orchestrator.witness.sidecar_check import sidecar_faults
 from orchestrator.witness.source_reading import SoundReading, read_copies
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A written result before it is stored: its file, frames, `fewer` (streams not copied in full), and files beside it."""
+    """A written result before it is stored: its file, frames, `fewer` (streams not copied in full), and files beside it.
+
+    `looks` are the coarse pictures of its frames before they were enhanced; None where workers made none.
+    """
 
     path: Path
     frames: int
     fewer: frozenset[int] = frozenset()
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    looks: bytes | None = None
 
 
 def check_delivery(
@@ -51,19 +57,22 @@ def check_delivery(
     def decoded(streams: Collection[int]) -> dict[int, Heard]:
         return read_copies(source, index, streams, item.name, checkpoint)
 
-    def held(heard: Mapping[int, Heard]) -> list[str]:
+    def held(heard: Mapping[int, Heard]) -> tuple[list[str], ReadStream | None]:
         others = decoded(unjudged(reading, index, heard))
         with open_media(source, item.name) as container:
             expected = expected_result(index, container, delivery.frames, {**heard, **others}, delivery.fewer)
-        return faults(reading, expected)
+        return faults(reading, expected), delivered_film(reading, expected)
 
-    found = held({s.stream: Heard(s.samples, s.complained) for s in sound})
+    found, film = held({s.stream: Heard(s.samples, s.complained) for s in sound})
     if found and sound:
-        found = min(found, held({}), key=len)  # damaged sources have other sound when they are read without pictures
+        found = min(found, held({})[0], key=len)  # damaged sources have other sound when they are read without pictures
+    if delivery.looks is not None and film is not None:
+        found += unlike(delivery.looks, film.looks)
     found += sidecar_faults(delivery.beside, index, item.result, decoded)
     if found:
         more = f" (and {len(found) - 1} more faults)" if len(found) > 1 else ""
         raise VerifyError(
             f"the result is not delivered: {found[0]}{more}. Report this film as a defect; --witness off delivers it as it is."
         )
-    return summary(reading)
+    compared = 0 if delivery.looks is None or film is None else len(film.looks) // SIZE
+    return summary(reading) | {"frames_compared": compared}

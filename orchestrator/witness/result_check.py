@@ -113,6 +113,12 @@ def matched(reading: ResultReading, expected: Expectation) -> tuple[Pairs, list[
     return pairs, missing, extra
 
 
+def delivered_film(reading: ResultReading, expected: Expectation) -> ReadStream | None:
+    """Return the stream of a result that is the film; None where it is missing."""
+    pairs, _, _ = matched(reading, expected)
+    return next((stream for wanted, stream in pairs if wanted.source == expected.film), None)
+
+
 def _same(wanted: ExpectedStream, stream: ReadStream) -> bool:
     if wanted.kind == "attachment":
         return stream.kind == "attachment" and stream.payload == wanted.payload

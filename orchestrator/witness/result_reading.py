@@ -64,6 +64,8 @@ class ReadStream(Struct, frozen=True, forbid_unknown_fields=True):
     payload: Natural = 0
     """CRC-32 of an attachment or a cover."""
     disposition: Natural = 0
+    looks: bytes = b""
+    """Coarse pictures of the frames that were decoded (`media.likeness`)."""
 
     @property
     def shown(self) -> npt.NDArray[np.int64]:
@@ -113,7 +115,7 @@ def read_result(
     began = time.process_time()
     with DecoderLog("") as log, open_media(result, what) as container:
         opening = [*log.take_of(container.format.name), *log.take_of("")]  # of a short file, opening reads all
-        look = Look(limit=limit, threads=_threads(container), everything=True, checkpoint=checkpoint)
+        look = Look(limit=limit, threads=_threads(container), everything=True, coarse=True, checkpoint=checkpoint)
         reading = read_file(container, look)
         dump = header_dump(container)
         streams = tuple(_stream(reading.streams[s.index], s, reading, dump) for s in container.streams)
@@ -185,6 +187,7 @@ def _stream(own: StreamReading, stream: Stream, reading: FileReading, dump: str)
         complaints=tuple(own.complaints),
         payload=zlib.crc32(attached.data) if own.kind == "attachment" else own.payload,
         disposition=int(stream.disposition),
+        looks=bytes(own.looks) if own.kind == "video" else b"",
     )
 
 

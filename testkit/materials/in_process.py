@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contract.film import FilmIndex
-from contract.job import Item, Spec
+from contract.job import Damage, Item, Spec
+from media.fingerprints import unpack_prints
 from orchestrator.assemble.captions import read_captions
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.sidecars import sidecars
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.packet_runs import cut
+from orchestrator.witness.decoding_check import check_decoding
 from orchestrator.witness.delivery_check import Delivery, check_delivery
 from orchestrator.witness.source_reading import read_source
 from workers.film.chunk import FilmResult, enhance_film
@@ -47,12 +49,25 @@ def _opened(paths: Iterable[Path]) -> Iterator[BinaryIO]:
             yield stream
 
 
-def _witnessed(delivery: Delivery, index: FilmIndex, source: BinaryIO, item: Item, spec: Spec) -> dict[str, object]:
-    """Check the result as assembly does."""
+def _witnessed(
+    delivery: Delivery, index: FilmIndex, source: BinaryIO, item: Item, spec: Spec, results: list[FilmResult]
+) -> dict[str, object]:
+    """Check frames and result as assembly does; return the record of the result."""
     if spec.witness == "off":
         return {}
-    sound = read_source(source, index, spec.witness, item.name, lambda: None).sound
-    return check_delivery(delivery, index, source, item, spec.witness, sound)
+    reading = read_source(source, index, spec.witness, item.name, lambda: None)
+    prints = unpack_prints(b"".join(result.prints or b"" for result in results))
+    damage = [Damage(0, s.first, s.count, s.reason) for s in index.damage]
+    damage += [Damage(0, *found) for result in results for found in result.damage]
+    check_decoding(
+        index,
+        prints,
+        damage,
+        reading,
+        spec.witness,
+        lambda: read_source(source, index, spec.witness, item.name, lambda: None, threads=0),
+    )
+    return check_delivery(delivery, index, source, item, spec.witness, reading.sound)
 
 
 def restore(
@@ -91,7 +106,14 @@ def restore(
         beside = dict(sidecars(file, index, captions, result))
         delivered = sum(r.frames for r in results)
         verify_film(out, index, spec, file, delivered)
-        witnessed = _witnessed(Delivery(out, delivered, made.fewer, beside), index, file, item, spec)
+        witnessed = _witnessed(
+            Delivery(out, delivered, made.fewer, beside, b"".join(r.looks or b"" for r in results)),
+            index,
+            file,
+            item,
+            spec,
+            results,
+        )
         seconds = {"plan": planned - began, "cut": cutting, "work": worked - planned, "assemble": clock() - worked}
     data = out.read_bytes()
     for path in (*outs, out, folder / "run"):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from contract.errors import EnhanceError
 from media.codecs import opaque_name, pixel_class, same_samples
-from media.fingerprints import ABSENT, Prints, fingerprint, pack_prints
 from media.frame_changes import FrameChanges
 from media.picture_messages import CAPTIONED
 from workers.film.decode import RunDecoder
 from workers.film.deinterlace import deinterlaced
 from workers.film.encode import ChunkEncoder
+from workers.film.frame_marks import Clock, FrameMarks
 from workers.film.pipeline import BackgroundConsumer, prefetched
 
 if TYPE_CHECKING:
@@ -41,7 +39,8 @@ DEPTH = 2
 class FilmResult:
     """The result of a chunk. `damage` is in positions of the film; `record` has the seconds of each stage and the enhancer's record.
 
-    `prints` are the fingerprints of the owned frames as decoded (see `media.fingerprints`); None without a witness.
+    `prints` are the fingerprints of the owned frames as decoded (see `media.fingerprints`), `looks` their coarse pictures as they
+    go to the network (see `media.likeness`); None without a witness.
     """
 
     frames: int
@@ -52,40 +51,7 @@ class FilmResult:
     notes: list[str] = field(default_factory=list)
     record: dict[str, object] = field(default_factory=dict)
     prints: bytes | None = None
-
-
-@dataclass
-class Clock:
-    """Seconds that each stage worked; stages work at the same time under different names."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def spend(self, stage: str, since: float) -> float:
-        """Add the seconds from `since` until now to `stage`; return the time now."""
-        now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - since
-        return now
-
-
-class OwnedPrints:
-    """The fingerprints of the frames that a chunk owns, made where the frames are handed to the filter or the network."""
-
-    def __init__(self, header: RunHeader, clock: Clock) -> None:
-        self._first, self._clock = header.first, clock
-        self.values: Prints = np.full(header.count, ABSENT, np.uint32)
-
-    def see(self, position: int, frame: VideoFrame) -> None:
-        """Note the frame at `position` of the film, if the chunk owns it."""
-        if 0 <= position - self._first < len(self.values):
-            now = time.perf_counter()
-            self.values[position - self._first] = fingerprint(frame)
-            self._clock.spend("fingerprint", now)
-
-    def past(self, frames: Iterable[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield `frames` on."""
-        for position, frame in frames:
-            self.see(position, frame)
-            yield position, frame
+    looks: bytes | None = None
 
 
 def enhance_film(
@@ -111,8 +77,8 @@ def enhance_film(
     turns = FrameChanges((header.width, header.height), header.pix_fmt, header.colour, keeps)
     if faces is not None:
         faces.start(header.first)
-    prints = None if spec.witness == "off" else OwnedPrints(header, clock)
-    frames = _filtered(decoder, prints)
+    marks = None if spec.witness == "off" else FrameMarks(header, clock)
+    frames = _filtered(decoder, marks)
     began = time.perf_counter()
     with ChunkEncoder(out, header.encoding) as encoder:
         if enhancer is None or (enhancer.identity and faces is None):
@@ -142,7 +108,8 @@ def enhance_film(
         damage=[(s.first, s.count, s.reason) for s in damage],
         notes=turns.notes + (faces.notes() if faces else []),
         record=_record(clock, ended - began, enhancer, faces),
-        prints=pack_prints(prints.values) if prints else None,
+        prints=marks.prints if marks else None,
+        looks=marks.looks if marks else None,
     )
 
 
@@ -157,10 +124,12 @@ def _record(clock: Clock, wall: float, enhancer: Enhancer | None, faces: FaceRes
     }
 
 
-def _filtered(decoder: RunDecoder, prints: OwnedPrints | None) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield the frames of a run as they go to enhancement; `prints` sees them as they were decoded."""
-    frames = iter(decoder) if prints is None else prints.past(decoder)
-    return deinterlaced(frames, decoder.header.scanning) if decoder.header.deinterlace else frames
+def _filtered(decoder: RunDecoder, marks: FrameMarks | None) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield the frames of a run as they go to enhancement; `marks` sees them before and after the filter."""
+    frames = iter(decoder) if marks is None else marks.decoded(decoder)
+    if decoder.header.deinterlace:
+        frames = deinterlaced(frames, decoder.header.scanning)
+    return frames if marks is None else marks.enhanced(frames)
 
 
 def _batches(

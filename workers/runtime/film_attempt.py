@@ -68,6 +68,7 @@ class FilmAttempt:
         record: dict[str, object] = {"film": result.record}
         if result.prints is not None:
             record["fingerprints"] = result.prints
+            record["looks"] = result.looks
         return StoredAttempt(done, stages, record)
 
     def _fetch(self, job: str, chunk: Chunk, path: Path) -> None:
