@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
-from contract.errors import RespoolError
+from contract.errors import RespoolError, VerifyError
 from contract.job import Spec
 from contract.settings import Settings
 from media.frame_changes import merged
@@ -77,6 +77,8 @@ def run_case(number: int, folder: Path) -> Case:
         problems = found.problems
         if number % LANCZOS == 0:
             problems = problems + _through_lanczos(source, drawn, folder)
+    except VerifyError as error:
+        return Case(number, words, "broken", str(error))
     except RespoolError as error:
         return Case(number, words, "refused", str(error))
     except Exception as error:
