@@ -137,7 +137,7 @@ class H264Reader:
             return
         bits = Bits(unescape(nal[1:512]))
         if nal[0] & 31 == H264_SPS:
-            number, facts = _sps(bits)
+            number, facts = read_sps(bits)
             self._sps[number] = facts
             self.interlaced = self.interlaced or not facts[1]
         elif nal[0] & 31 == 8:
@@ -175,7 +175,7 @@ def avcc_units(extradata: bytes) -> Iterator[bytes]:
             at += 2 + size
 
 
-def _sps(bits: Bits) -> tuple[int, tuple[int, bool, bool]]:
+def read_sps(bits: Bits) -> tuple[int, tuple[int, bool, bool]]:
     """Return (id, (bits of frame_num, frame_mbs_only_flag, separate_colour_plane_flag)) (H.264 7.3.2.1.1)."""
     profile = bits.u(8)
     bits.u(16)

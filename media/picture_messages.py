@@ -22,7 +22,9 @@ MESSAGES = {
 """Supplemental messages that change how pictures are meant, by payload type."""
 CAPTIONED = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video", "av1", "libdav1d"))
 """Codecs in whose packets captions are found."""
-REGISTERED, TIME_CODE = 4, 136
+REGISTERED = 4
+TIMING = {"h264": 1, "hevc": 136}
+"""Payload types of the messages that may hold time code: picture timing, time code."""
 RPU = b"\x7c\1\x19\x08"
 """First bytes of a NAL unit with Dolby Vision's metadata for a picture (ETSI GS CCM 001 5.1)."""
 LOOKED_AT = 16
@@ -40,12 +42,17 @@ class PictureMessages:
     dolby_vision: bool = False
     transfer: int = 0
     """The transfer function that an alternative transfer message asks for."""
+    timing: bytes = b""
+    """The payload of the first message of the last packet that may hold time code (`TIMING`)."""
 
     def see(self, number: int, head: bytes) -> None:
         """Read the messages in the head of packet `number`."""
         if self.codec == "hevc" and number < LOOKED_AT and RPU in head:
             self.dolby_vision = True
+        self.timing = b""
         for kind, payload in payloads(self.codec, head, self.length_size):
+            if kind == TIMING.get(self.codec) and not self.timing:
+                self.timing = payload
             name = MESSAGES.get(kind) or (registered(payload) if kind == REGISTERED else "")
             if kind == 147 and payload:
                 self.transfer = payload[0]

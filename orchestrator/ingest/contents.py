@@ -14,6 +14,7 @@ import numpy as np
 
 from contract.film import UNPLACED, TimeMark
 from media.bitstream import HEAD
+from media.clock_stamps import ClockStamps
 from media.parameter_sets import length_size
 from media.picture_messages import PictureMessages
 from media.time_code import RATES, Run, TimeCode, recordings, runs, stamp_of
@@ -46,6 +47,7 @@ class FilmContents:
 
     def __post_init__(self) -> None:
         self.messages = PictureMessages(self.codec, length_size(self.codec, self.extradata))
+        self._clocks = ClockStamps(self.codec, self.extradata) if self.codec in ("h264", "hevc") else None
 
     def see(self, number: int, packet: Packet[VideoStream]) -> None:
         """Read packet `number`."""
@@ -54,6 +56,13 @@ class FilmContents:
             self.messages.length_size = length_size(self.codec, bytes(packet.get_sidedata("new_extradata")))
         whole = memoryview(packet)
         self.messages.see(number, bytes(whole[:HEAD]))
+        if self._clocks is not None:
+            if packet.is_keyframe:
+                self._clocks.key(bytes(whole[:HEAD]), self.messages.length_size)
+            code = self._clocks.read(self.messages.timing) if self.messages.timing else None
+            if code is not None:
+                self.codes.append((number, code))
+            return
         stamp = stamp_of(self.codec, bytes(whole) if self.codec == "dvvideo" else bytes(whole[:HEAD]))
         if stamp is not None:
             if stamp.code is not None:
