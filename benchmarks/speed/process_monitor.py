@@ -34,6 +34,11 @@ class Watch:
             sys.exit(run.returncode)
         return time.monotonic() - began
 
+    @property
+    def cpu_s(self) -> float:
+        """Return the CPU seconds of all processes together."""
+        return sum(spent for _, _, spent in self._seen.values())
+
     def lines(self) -> str:
         """Return a line for each process, the largest first."""
         ranked = sorted(self._seen.values(), key=lambda p: -p[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,7 @@ def check_delivery(
     `sound` is the source's where that was read whole. With the choice ``sample``, pictures and sound are decoded up to a
     tenth of the film, and all packets are counted.
     """
+    began = time.process_time()
     try:
         with delivery.path.open("rb") as file:
             reading = read_result(file, "the result", sampled(choice, delivery.frames), checkpoint)
@@ -75,4 +77,4 @@ def check_delivery(
             f"the result is not delivered: {found[0]}{more}. Report this film as a defect; --witness off delivers it as it is."
         )
     compared = 0 if delivery.looks is None or film is None else len(film.looks) // SIZE
-    return summary(reading) | {"frames_compared": compared}
+    return summary(reading) | {"frames_compared": compared, "cpu_s": round(time.process_time() - began, 3)}
