@@ -16,7 +16,7 @@ from contract.documents import encode
 from contract.errors import IntegrityError
 from contract.job import Chunk, Done, Failed, MaybeSha256, Natural
 from stores.ledger import Lease, Ledger
-from stores.storage import Storage
+from stores.object_store import ObjectStore
 
 
 class Winner(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ class Winner(msgspec.Struct, frozen=True):
     work: MaybeSha256 = ""
 
 
-def winner(storage: Storage, job: str, chunk: int) -> Winner | None:
+def winner(storage: ObjectStore, job: str, chunk: int) -> Winner | None:
     """Return the commit of a chunk, None where there is none; raise IntegrityError for what is no commit."""
     key = keys.done(job, chunk)
     data = storage.find(key)
@@ -39,7 +39,7 @@ def winner(storage: Storage, job: str, chunk: int) -> Winner | None:
         raise IntegrityError(f"{key} is no commit ({error}); `respool retry {job}` does the chunk again.") from error
 
 
-def own_winner(storage: Storage, job: str, chunk: Chunk) -> Winner | None:
+def own_winner(storage: ObjectStore, job: str, chunk: Chunk) -> Winner | None:
     """Return the commit as `winner` does; raise IntegrityError for a commit of other frames than those of `chunk`."""
     found = winner(storage, job, chunk.n)
     if found is not None and found.work != (chunk.work(job) if chunk.input else found.work):
@@ -50,7 +50,7 @@ def own_winner(storage: Storage, job: str, chunk: Chunk) -> Winner | None:
     return found
 
 
-def commit(storage: Storage, job: str, chunk: Chunk, done: Done) -> Winner:
+def commit(storage: ObjectStore, job: str, chunk: Chunk, done: Done) -> Winner:
     """Write `done` unless the chunk has a commit; return the one that stands. Raises as `own_winner` does."""
     if storage.put(keys.done(job, chunk.n), encode(done), if_absent=True):
         return Winner(done.attempt, done.frames, done.work)
@@ -60,7 +60,7 @@ def commit(storage: Storage, job: str, chunk: Chunk, done: Done) -> Winner:
     return found
 
 
-def clean(storage: Storage, lease: Lease, attempted: bool) -> None:
+def clean(storage: ObjectStore, lease: Lease, attempted: bool) -> None:
     """Remove what an attempt stored; after its commit was `attempted` only where the commit is another's."""
     if attempted:
         found = winner(storage, lease.job, lease.chunk)
@@ -70,7 +70,7 @@ def clean(storage: Storage, lease: Lease, attempted: bool) -> None:
         storage.delete(key)
 
 
-def sweep(storage: Storage, job: str, named: Set[str], checkpoint: Callable[[], None]) -> None:
+def sweep(storage: ObjectStore, job: str, named: Set[str], checkpoint: Callable[[], None]) -> None:
     """Remove objects of attempts that lost to another one; those in `named` are known to stay. A late attempt removes its own.
 
     This happens before the manifest, while the job cannot be reopened, and by done.json as it is at that moment: an
@@ -91,7 +91,7 @@ def sweep(storage: Storage, job: str, named: Set[str], checkpoint: Callable[[], 
                 storage.delete(key)
 
 
-def set_aside(storage: Storage, ledger: Ledger, job: str, chunk: int, frames: int) -> Failed | None:
+def set_aside(storage: ObjectStore, ledger: Ledger, job: str, chunk: int, frames: int) -> Failed | None:
     """Settle a chunk whose tries are used up as failed, with its reasons; as done, and None, where it has a commit."""
     if winner(storage, job, chunk) is not None:
         ledger.settle(job, chunk, "done", frames)

@@ -6,6 +6,7 @@ from botocore.exceptions import ClientError
 from urllib3.exceptions import HTTPError
 
 from contract.errors import Missing, StorageError, Unreachable
+from stores.object_store import missing
 
 TRIES = 5
 ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
@@ -24,11 +25,6 @@ BUSY = {
 def code_of(error: ClientError) -> str:
     """Return S3's own code of an error."""
     return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def missing(key: str, bucket: str) -> Missing:
-    """Return the error for an object that is not there."""
-    return Missing(f"object {key} is not in bucket {bucket}; it was removed, or never written.")
 
 
 def translate(error: Exception, bucket: str, endpoint: str, key: str = "") -> StorageError | Unreachable | Missing:

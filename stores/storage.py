@@ -7,7 +7,6 @@ that flips at rest or a read that ends early becomes an error.
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +25,8 @@ from urllib3.exceptions import HTTPError
 
 from contract.errors import IntegrityError, UsageError
 from contract.settings import Settings
-from stores.object_reader import Reader
-from stores.s3_errors import ABSENT, BUSY, TRIES, breaks_while_streaming, code_of, missing, translate
+from stores.object_store import Condition, ObjectStore
+from stores.s3_errors import ABSENT, BUSY, TRIES, breaks_while_streaming, code_of, translate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,8 +40,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-class Storage:
-    """One bucket. Safe to share between threads; build one per process."""
+class Storage(ObjectStore):
+    """One bucket of an S3 server. Safe to share between threads; build one per process."""
 
     def __init__(self, settings: Settings) -> None:
         self.bucket = settings.s3_bucket
@@ -78,18 +77,6 @@ class Storage:
             if code_of(error) not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise translate(error, self.bucket, self.endpoint) from error
 
-    def get(self, key: str) -> bytes:
-        """Read a whole object and verify its SHA-256; raise Missing when absent, IntegrityError when it differs."""
-        data = self.find(key)
-        if data is None:
-            raise missing(key, self.bucket)
-        return data
-
-    def find(self, key: str, limit: int | None = None) -> bytes | None:
-        """Read as `get` does; return None without such an object, raise UsageError for more than `limit` bytes."""
-        found = self.tagged(key, limit)
-        return None if found is None else found[0]
-
     def tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str] | None:
         """Read as `find` does, with the object's ETag for `swap`."""
 
@@ -109,11 +96,7 @@ class Storage:
 
         return self._again(key, read)
 
-    def get_file(self, key: str, path: Path) -> str:
-        """Stream an object into `path` (overwritten) and verify it; return its SHA-256."""
-        return self._file(key, path)[0]
-
-    def _file(self, key: str, path: Path) -> tuple[str, str]:
+    def fetch_file(self, key: str, path: Path) -> tuple[str, str]:
         """Stream an object as `get_file` does; return also the recorded SHA-256, "" without one."""
 
         def read() -> tuple[str, str]:
@@ -135,39 +118,18 @@ class Storage:
 
         return self._again(key, read)
 
-    def verify(self, key: str, sha256: str) -> None:
-        """Read an object back; raise IntegrityError when its bytes are not those of `sha256`."""
-        if self._file(key, Path(os.devnull)) != (sha256, sha256):
-            raise IntegrityError(f"object {key} is not the one that was written (SHA-256 {sha256}); it was replaced.")
-
-    def put(self, key: str, data: bytes, if_absent: bool = False) -> bool:
-        """Write a small object; with `if_absent`, return False (and write nothing) when the key exists already.
-
-        A caller that gets False after its own write was repeated by the network must read the object to
-        learn whether it is its own.
-        """
-        return self._put(key, data, {"IfNoneMatch": "*"} if if_absent else {})
-
-    def swap(self, key: str, data: bytes, etag: str | None) -> bool:
-        """Replace the object that `tagged` gave with `etag` (None: there was none); return False when it has changed since.
-
-        A write that the network repeated and that met its own first copy counts as done.
-        """
-        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-        return self._put(key, data, condition) or self.find(key) == data
-
-    def _put(self, key: str, data: bytes, condition: dict[str, Any]) -> bool:
+    def write(self, key: str, data: bytes, condition: Condition | None) -> bool:
+        """Write an object; return False when `condition` does not hold."""
+        headers: dict[str, Any] = dict([condition] if condition else [])
         digest = hashlib.sha256(data).hexdigest()
 
         def write() -> bool:
             try:
-                self._client.put_object(
-                    Bucket=self.bucket, Key=key, Body=data, Metadata={"sha256": digest}, **condition
-                )
+                self._client.put_object(Bucket=self.bucket, Key=key, Body=data, Metadata={"sha256": digest}, **headers)
             except ClientError as error:
                 if condition and code_of(error) in ("412", "PreconditionFailed"):
                     return False
-                if "IfMatch" in condition and code_of(error) in ABSENT:
+                if "IfMatch" in headers and code_of(error) in ABSENT:
                     return False
                 raise
             return True
@@ -220,15 +182,6 @@ class Storage:
 
         self._again(target, write)
 
-    def size(self, key: str) -> int | None:
-        """Bytes of an object, or None when it is absent."""
-        found = self.stat(key)
-        return found[0] if found else None
-
-    def exists(self, key: str) -> bool:
-        """Return True if the object exists."""
-        return bool(self.stat(key))
-
     def stat(self, key: str) -> tuple[int, str] | tuple[()]:
         """Return (bytes, recorded SHA-256) of an object, or () when it is absent."""
 
@@ -243,9 +196,9 @@ class Storage:
 
         return self._again(key, head)
 
-    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yield (key, bytes) of every object below `prefix`, in key order."""
-        token: dict[str, Any] = {}
+    def list(self, prefix: str, after: str = "") -> Iterator[tuple[str, int]]:
+        """Yield (key, bytes) of every object below `prefix` whose key is greater than `after`, in key order."""
+        token: dict[str, Any] = {"StartAfter": after} if after else {}
         while True:
             page = self._again(
                 prefix, partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=prefix, **token)
@@ -280,13 +233,6 @@ class Storage:
     def delete(self, key: str) -> None:
         """Remove an object; an absent one is no error."""
         self._again(key, lambda: self._client.delete_object(Bucket=self.bucket, Key=key))
-
-    def open(self, key: str) -> Reader:
-        """Open a seekable, read-only binary stream over an object; it reads blocks of 4 MiB and keeps a few."""
-        found = self.stat(key)
-        if not found:
-            raise missing(key, self.bucket)
-        return Reader(lambda start, stop: self.read_range(key, start, stop), found[0])
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         """Read bytes `start` .. `stop` - 1 of an object."""

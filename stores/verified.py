@@ -8,10 +8,12 @@ from pathlib import Path
 from contract import keys
 from contract.errors import BadInput, IntegrityError, Missing, RespoolError
 from contract.job import Item, Output
-from stores.storage import Storage
+from stores.object_store import ObjectStore
 
 
-def fetch_verified(storage: Storage, key: str, path: Path, sha256: str, refusal: Callable[[str], RespoolError]) -> Path:
+def fetch_verified(
+    storage: ObjectStore, key: str, path: Path, sha256: str, refusal: Callable[[str], RespoolError]
+) -> Path:
     """Fetch `key` to `path` and return it; for bytes other than `sha256`, remove the file and raise `refusal(found)`.
 
     Raises besides what `Storage.get_file` raises.
@@ -23,7 +25,7 @@ def fetch_verified(storage: Storage, key: str, path: Path, sha256: str, refusal:
     return path
 
 
-def fetch_source(storage: Storage, job: str, item: Item, path: Path) -> Path:
+def fetch_source(storage: ObjectStore, job: str, item: Item, path: Path) -> Path:
     """Fetch the source of `item`; raise BadInput when it is gone, or has other bytes than were submitted."""
 
     def refusal(found: str) -> RespoolError:
@@ -37,7 +39,7 @@ def fetch_source(storage: Storage, job: str, item: Item, path: Path) -> Path:
         ) from error
 
 
-def fetch_output(storage: Storage, output: Output, path: Path, job: str) -> Path:
+def fetch_output(storage: ObjectStore, output: Output, path: Path, job: str) -> Path:
     """Fetch what a commit of `job` names; raise IntegrityError when it is not the committed bytes, Missing when it is gone."""
 
     def refusal(found: str) -> RespoolError:
@@ -51,7 +53,7 @@ def fetch_output(storage: Storage, output: Output, path: Path, job: str) -> Path
         raise Missing(f"{error} A commit names it; `respool retry {job}` makes it again.") from error
 
 
-def fetch_result(storage: Storage, key: str, name: str, sha256: str, path: Path) -> Path:
+def fetch_result(storage: ObjectStore, key: str, name: str, sha256: str, path: Path) -> Path:
     """Fetch the finished result `name` from `key`; raise IntegrityError when it is not the recorded bytes."""
 
     def refusal(found: str) -> RespoolError:
