@@ -14,7 +14,7 @@ from contract.documents import decode, encode
 from contract.errors import IntegrityError, Missing, StorageError, UsageError
 from contract.job import Chunk, Control, Done, Failed, Job, Manifest, Plan
 from contract.parallel import in_order
-from stores.storage import Storage
+from stores.object_store import ObjectStore
 
 AT_ONCE = 16
 """Objects read or written at a time; boto3's pool holds as many connections."""
@@ -37,7 +37,7 @@ def _integer(text: str) -> int | None:
 class Records:
     """The documents of all jobs in one bucket."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: ObjectStore) -> None:
         self.storage = storage
 
     def jobs(self) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The interface of one bucket of objects: whole objects with their SHA-256, conditional writes, ranges.
 
 Two classes have it: `stores.storage.Storage` speaks S3, and the process that parses media asks its parent for each
-object (`orchestrator.sandbox.store_client`).
+object (`stores.lending.client`).
 """
 
 from __future__ import annotations

@@ -137,15 +137,22 @@ class Storage(ObjectStore):
         return self._again(key, write)
 
     def put_file(
-        self, key: str, path: Path, sha256: str | None = None, progress: Callable[[int], None] | None = None
+        self,
+        key: str,
+        path: Path,
+        sha256: str | None = None,
+        progress: Callable[[int], None] | None = None,
+        ready: Callable[[], None] = lambda: None,
     ) -> str:
         """Upload a file, in parts when it is large; return its SHA-256. `progress` is called with uploaded bytes.
 
+        `ready` is called right before each try, and raises when the object may not be written any more.
         The file is hashed first (unless `sha256` is given), so that the hash is of the file and not of what arrived.
         """
         digest = sha256 or file_sha256(path)
 
         def write() -> None:
+            ready()
             size = path.stat().st_size
             # boto3's transfers start threads for each file, however small.
             if size < self._transfer.multipart_threshold:

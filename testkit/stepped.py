@@ -26,6 +26,7 @@ from orchestrator.job_store import Records
 from orchestrator.jobs.client import Jobs
 from orchestrator.sandbox.child import Order
 from orchestrator.sandbox.parent import Confined
+from orchestrator.sandbox.process import MediaProcess
 from orchestrator.service import loop
 from orchestrator.service.loop import Service
 from orchestrator.submission.submit import submit
@@ -47,13 +48,18 @@ class InThisProcess(Confined):
         self.refusals: dict[int, str] = {}
 
     def _order(
-        self, order: bytes, checkpoint: Callable[[], None], begin: Callable[[int], None] = lambda _: None
+        self,
+        order: bytes,
+        lend: Callable[[MediaProcess], None],
+        checkpoint: Callable[[], None],
+        begin: Callable[[int], None] = lambda _: None,
     ) -> dict[str, object]:
-        """Execute an order as orchestrator/sandbox/child.py does, without its limits."""
+        """Execute an order as orchestrator/sandbox/child.py does, without its limits and with the store itself."""
+        del lend
         wanted, records = msgspec.json.decode(order, type=Order), self._records
         job = records.job(wanted.job)
         if wanted.act == "ingest":
-            ingest(job, records.storage, self._settings, checkpoint, {**wanted.refused, **self.refusals}, begin)
+            ingest(job, records.storage, wanted.scale, checkpoint, {**wanted.refused, **self.refusals}, begin)
             return {}
         plan = records.planned(job.id, records.control(job.id))
         if wanted.act == "witness":
@@ -61,7 +67,7 @@ class InThisProcess(Confined):
                 read_sources(job, plan, records.storage, checkpoint, wanted.refused, begin)
             return {}
         if plan is not None and records.manifest(job.id) is None:
-            Assembly(job, plan, records, self._settings).run(checkpoint)
+            Assembly(job, plan, records, wanted.scale, self._settings.scratch).run(checkpoint)
         return {}
 
 

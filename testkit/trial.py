@@ -19,6 +19,7 @@ from contract.documents import VERSION, Version
 from contract.errors import RespoolError, UsageError
 from contract.job import Done, Job, Manifest, Spec
 from contract.settings import Settings
+from orchestrator.sandbox.process import MediaProcess
 from orchestrator.service import loop
 from orchestrator.service.loop import Service
 from orchestrator.submission.submit import Draft, Hooks, submit
@@ -92,7 +93,11 @@ class Trial:
         return worker
 
     def _read(
-        self, order: bytes, checkpoint: Callable[[], None], begin: Callable[[int], None] = lambda _: None
+        self,
+        order: bytes,
+        lend: Callable[[MediaProcess], None],
+        checkpoint: Callable[[], None],
+        begin: Callable[[int], None] = lambda _: None,
     ) -> dict[str, object]:
         """Execute an order of the process that reads media; where that one alone was killed, say so as its parent does."""
         from orchestrator.sandbox.parent import Killed
@@ -106,7 +111,7 @@ class Trial:
 
         try:
             with self.calls.reader():
-                return self._order(order, checkpoint, note)
+                return self._order(order, lend, checkpoint, note)
         except ProcessKilled:
             if self.calls.dead:
                 raise

@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.ingest [--minutes 1 120] [--container mp4 mkv ts]
 
-Each measurement runs in a process of its own with the heap settings of `orchestrator.sandbox.parent`. The long film
+Each measurement runs in a process of its own with the heap settings of `orchestrator.sandbox.environment`. The long film
 repeats ten encoded seconds packet by packet, so that its size and structure are real and it is made in seconds. Times
 are CPU seconds. All its chunks are equal, so one is encoded and used for all. Prints one table row per film.
 """
@@ -32,7 +32,7 @@ from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.packet_runs import cut
-from orchestrator.sandbox.parent import HEAP
+from orchestrator.sandbox.environment import HEAP
 from testkit.materials.recipe import x264
 from testkit.materials.write import Film, Sound, write
 from testkit.programs import command_of

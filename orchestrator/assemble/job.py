@@ -19,7 +19,6 @@ from contract.film import FilmIndex, ImageSequence
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.parallel import AHEAD, in_order
 from contract.provenance import Making, making
-from contract.settings import Settings
 from media.frame_changes import merged
 from orchestrator.assemble.captions import read_captions
 from orchestrator.assemble.film import assemble_film
@@ -36,7 +35,6 @@ from orchestrator.witness.likeness_check import coarse_pictures
 from stores.commits import sweep
 from stores.scratch import own_folder
 from stores.verified import fetch_output
-from weights.catalog import job_scale
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +45,13 @@ _Copy = tuple[Item, str, str, int]
 
 
 class Assembly:
-    """Content of one manifest. Each step may be repeated; only the manifest counts."""
+    """Content of one manifest. Each step may be repeated; only the manifest counts.
 
-    def __init__(self, job: Job, plan: Plan, records: Records, settings: Settings) -> None:
-        self._job, self._plan, self._records, self._settings = job, plan, records, settings
+    `scale` is the factor of the job's generator, `scratch` where results are put together (None: the temporary folder).
+    """
+
+    def __init__(self, job: Job, plan: Plan, records: Records, scale: int, scratch: Path | None = None) -> None:
+        self._job, self._plan, self._records, self._scale, self._scratch = job, plan, records, scale, scratch
         self._storage = records.storage
         self._files: list[ResultFile] = []
         self._sidecars: list[ResultFile] = []
@@ -194,12 +195,11 @@ class Assembly:
         if failures:
             self._failures.append(failures[0])
             return
-        with own_folder(self._scratch()) as folder:
+        with own_folder(self._scratch) as folder:
             out = folder / f"result{Path(item.result).suffix}"
             bands = [self._fetched(commit, folder / f"band{n}.tif", checkpoint) for n, commit in enumerate(commits)]
             source = self._source(item)
-            scale = job_scale(self._job.spec, self._settings)
-            notes = assemble_image(source, item, self._job.spec, scale, bands, out, self._says(item, commits))
+            notes = assemble_image(source, item, self._job.spec, self._scale, bands, out, self._says(item, commits))
             self._store(item, out)
         for commit in commits:
             self._damage += commit.damage
@@ -213,9 +213,6 @@ class Assembly:
 
     def _source(self, item: Item) -> io.BufferedReader:
         return io.BufferedReader(open_source(self._storage, self._job, item))
-
-    def _scratch(self) -> Path | None:
-        return self._settings.scratch if self._settings.scratch != Path() else None
 
     def _fetched(self, commit: Done, path: Path, checkpoint: Callable[[], None]) -> Path:
         """Fetch the only output of a commit to a local file; raise IntegrityError when it is not the committed bytes."""
@@ -245,7 +242,7 @@ class Assembly:
         index = decode(self._storage.get(index_key), FilmIndex, index_key)
         commits = list(self._read(chunks))
         check_frames(index, [self._plan.chunks[n] for n in chunks], commits)
-        with own_folder(self._scratch()) as folder:
+        with own_folder(self._scratch) as folder:
             out = folder / f"result{Path(item.result).suffix}"
             part = folder / "chunk"
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from orchestrator.doctor.cluster_checks import Finding, examine_cluster
 from orchestrator.local import attach
 from orchestrator.local.process_specs import gpus
 from orchestrator.local.servers import redis_program, weed_program
+from orchestrator.sandbox.parent import Confined
 from weights.models import verify_models
 
 _LOW_DISK = 5 << 30
@@ -26,7 +28,7 @@ _TORCH_S = 60
 
 def examine(settings: Settings) -> list[Finding]:
     """Run all checks; they change nothing but test objects, which they remove again."""
-    findings = [_python(), *_packages(), *_gpu(), *_disks(settings), *_weights(settings)]
+    findings = [_python(), *_packages(), *_gpu(), *_disks(settings), *_weights(settings), _confinement(settings)]
     if not settings.embedded:
         return findings + examine_cluster(settings)
     findings += _programs()
@@ -120,6 +122,20 @@ def _disks(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"disk for {what}", "warn", f"{text}; make room, or set RESPOOL_{what.upper()} to another")
         else:
             yield Finding(f"disk for {what}", "ok", text)
+
+
+def _confinement(settings: Settings) -> Finding:
+    """Check what this system refuses to the process that parses media, in such a process."""
+    with closing(Confined(settings, ahead=False)) as confined:
+        found = confined.mechanisms()
+    if {name.split()[0] for name in found} == {"landlock", "seccomp"}:
+        return Finding("media process", "ok", f"confined by {' and '.join(found)}")
+    return Finding(
+        "media process",
+        "warn",
+        f"confined by {' and '.join(found) or 'nothing but its limits'}: it has no key, but could read this user's files; run "
+        "orchestrators on Linux 6.12 or later, x86-64, as a user of their own",
+    )
 
 
 def _weights(settings: Settings) -> Iterator[Finding]:

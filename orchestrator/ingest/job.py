@@ -17,14 +17,12 @@ from contract.errors import BadInput, IntegrityError, Missing, SourceChanged, St
 from contract.job import Chunk, Item, ItemFailure, Job, Plan
 from contract.packets import RunOwner
 from contract.parallel import in_order
-from contract.settings import Settings
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.images import is_large, plan_bands
 from orchestrator.ingest.packet_runs import cut
 from orchestrator.job_store import Records
 from stores.object_reader import Reader
-from stores.storage import Storage
-from weights.catalog import job_scale
+from stores.object_store import ObjectStore
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +36,8 @@ _UPLOADS = 3
 
 def ingest(
     job: Job,
-    storage: Storage,
-    settings: Settings,
+    storage: ObjectStore,
+    scale: int,
     checkpoint: Callable[[], None],
     refused: Mapping[int, str] = MappingProxyType({}),
     begin: Callable[[int], None] = lambda _: None,
@@ -49,8 +47,8 @@ def ingest(
     A job that was planned before keeps its chunks and their numbers: only what had been refused, and items whose inputs are
     lost, are looked at, and what comes of them gets numbers behind all others. Inputs and indexes are named by their
     content, so that neither an interrupted ingest nor one that runs beside this one spoils them.
-    An item that cannot be read is a failure of its own. `checkpoint` is called at each packet of a film and between chunks,
-    and raises to stop, `begin` at each item.
+    `scale` is the factor of the job's generator. An item that cannot be read is a failure of its own. `checkpoint` is called at each packet of a film and between chunks,
+    and raises to stop, `begin` at each item that is read.
     Items in `refused` are not read, because they killed the process that read them before; they fail with the reason given.
     """
     records = Records(storage)
@@ -59,7 +57,7 @@ def ingest(
     if before is not None and before.opening >= control.replan:
         return before
     away = handed_over_as_refused(job, storage)
-    planning = _Planning(job, storage, job_scale(job.spec, settings), checkpoint, before)
+    planning = _Planning(job, storage, scale, checkpoint, before)
     wanted = None if before is None else {failure.item for failure in before.failures} | set(control.recut)
     twins = dict(before.duplicates) if before else duplicates([item for item in job.items if item.n not in away])
     for item in job.items:
@@ -67,11 +65,11 @@ def ingest(
         if item.n in twins or (wanted is not None and item.n not in wanted):
             planning.close_group()
             continue
-        begin(item.n)
         reason = away.get(item.n) or refused.get(item.n)
         if reason is not None:
             planning.refuse(item, reason)
         else:
+            begin(item.n)
             planning.add(item)
     plan = planning.plan(twins, control.retries)
     if storage.swap(keys.plan(job.id), encode(plan), tag):
@@ -86,7 +84,7 @@ class _Planning:
     """The chunks of a plan as they grow, item by item; a plan made `before` is extended."""
 
     def __init__(
-        self, job: Job, storage: Storage, scale: int, checkpoint: Callable[[], None], before: Plan | None
+        self, job: Job, storage: ObjectStore, scale: int, checkpoint: Callable[[], None], before: Plan | None
     ) -> None:
         self._job, self._storage, self._scale, self._checkpoint = job, storage, scale, checkpoint
         self._chunks = list(before.chunks if before else ())
@@ -154,7 +152,7 @@ class _Planning:
         self._chunks += [replace(chunk, n=len(self._chunks) + k) for k, chunk in enumerate(chunks)]
 
 
-def handed_over_as_refused(job: Job, storage: Storage) -> dict[int, str]:
+def handed_over_as_refused(job: Job, storage: ObjectStore) -> dict[int, str]:
     """Items whose sources the submitter could not read, with the reason: there is nothing to look at."""
     prefix = keys.items_prefix(job.id)
     found = {}
@@ -181,7 +179,7 @@ def _content(items: Sequence[Item]) -> str:
     return hashlib.sha256(" ".join(item.sha256 for item in items).encode()).hexdigest()
 
 
-def _bands(job: Job, item: Item, scale: int, storage: Storage) -> list[Chunk]:
+def _bands(job: Job, item: Item, scale: int, storage: ObjectStore) -> list[Chunk]:
     """Return the chunks of one large image, numbered from 0 on."""
     source = io.BufferedReader(open_source(storage, job, item))
     bands = plan_bands(source, item, job.spec, scale)
@@ -190,7 +188,7 @@ def _bands(job: Job, item: Item, scale: int, storage: Storage) -> list[Chunk]:
 
 
 def _film(
-    job: Job, item: Item, scale: int, storage: Storage, checkpoint: Callable[[], None]
+    job: Job, item: Item, scale: int, storage: ObjectStore, checkpoint: Callable[[], None]
 ) -> tuple[list[Chunk], str]:
     """Index one film and store its chunks; return these, numbered from 0 on and all uploaded, and the index' SHA-256."""
     key = keys.source(job.id, item.n)
@@ -221,7 +219,7 @@ def _film(
     return chunks, sha256
 
 
-def open_source(storage: Storage, job: Job, item: Item) -> Reader:
+def open_source(storage: ObjectStore, job: Job, item: Item) -> Reader:
     """Open the stored source of an item; raise BadInput, with what to do, where it is gone."""
     try:
         return storage.open(keys.source(job.id, item.n))
@@ -232,7 +230,7 @@ def open_source(storage: Storage, job: Job, item: Item) -> Reader:
         ) from error
 
 
-def check_source(storage: Storage, key: str, item: Item, checkpoint: Callable[[], None]) -> None:
+def check_source(storage: ObjectStore, key: str, item: Item, checkpoint: Callable[[], None]) -> None:
     """Read a stored source once and hold it against the submission; SourceChanged when it is another."""
     digest = hashlib.sha256()
     with io.BufferedReader(storage.open(key), 1 << 20) as stream:

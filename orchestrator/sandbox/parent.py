@@ -11,14 +11,11 @@ import os
 import random
 import selectors
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -27,18 +24,14 @@ from contract.documents import decode
 from contract.errors import BadInput, Interrupted, PermanentError, RespoolError
 from contract.film import FilmIndex
 from contract.job import Item, Spec
-from contract.programs import Program, command_line
 from contract.settings import Settings
+from orchestrator.job_store import Records
 from orchestrator.sandbox.limits import memory_limit
+from orchestrator.sandbox.process import MediaProcess
 from stores.item_kills import ItemKills
-
-Act = Literal["ingest", "witness", "assemble"]
-
-HEAP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
-"""glibc's settings of each process, unless the environment has others: freed blocks of 1 MiB and more return to the system.
-
-By default glibc takes a long film's tables from its heap and leaves it fragmented: two hours of mp4 took 118 to 137 MiB,
-with this setting 101."""
+from stores.lending.rights import Act, Rights
+from stores.storage import Storage
+from weights.catalog import job_scale
 
 _LOOK_S = 0.25
 _KILLED = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -77,20 +70,6 @@ class Killed(Interrupted):
         return self.message
 
 
-@dataclass
-class _Child:
-    process: subprocess.Popen[bytes]
-    answers: BinaryIO
-
-    def end(self) -> None:
-        """Kill the process and its whole group."""
-        self.process.kill()
-        self.process.wait()
-        self.answers.close()
-        if self.process.stdin:
-            self.process.stdin.close()
-
-
 class Confined:
     """Executor of orders, each in a process of its own. Safe to share between threads. `close` it at the end."""
 
@@ -98,7 +77,7 @@ class Confined:
         """With `ahead` the next process is started before it is needed; `kills` counts across orchestrators."""
         self._settings, self._ahead, self._kills = settings, ahead, kills
         self._lock = threading.Lock()
-        self._spare: _Child | None = None
+        self._spare: MediaProcess | None = None
         self._closed = False
         self._prepare()
 
@@ -113,6 +92,9 @@ class Confined:
     def run(self, act: Act, job: str, checkpoint: Callable[[], None]) -> None:
         """Do an act to its end. `checkpoint` is called several times a second, and raises to have the process killed.
 
+        It is also called before each change of the store, from several threads: a process of another orchestrator may have
+        taken over while this one slept.
+
         Raises what the act raised, Interrupted when somebody killed its process, and PermanentError when the process
         could not bear the sources one after the other; a single source that kills it is refused with the reason, after
         a second try where the first may have been bad luck. One over which processes are killed is refused after _KILLS
@@ -121,12 +103,13 @@ class Confined:
         refused: dict[int, str] = {}
         unlucky: set[int] = set()
         killed: Counter[int] = Counter()
+        store = Storage(self._settings)  # the process has no keys; it asks for each object
         while True:
             if act == "ingest":
                 before = killed if self._kills is None else Counter(self._kills.counts(job)) | killed
                 refused |= {item: self._killed(times) for item, times in before.items() if times >= _KILLS}
             try:
-                return self._once(act, job, refused, checkpoint)
+                return self._once(act, job, store, refused, checkpoint)
             except Killed as kill:
                 if act != "ingest" or kill.item is None or kill.item in refused:
                     raise
@@ -145,15 +128,22 @@ class Confined:
 
         Also raises BadInput for a source that crashed its process, and OSError for a file that cannot be opened.
         """
-        path.open("rb").close()
-        film = {"path": os.fsencode(path.absolute()), "item": item, "spec": spec, "scale": scale}
+        order = msgspec.json.encode({"act": "plan", "scale": scale, "film": {"item": item, "spec": spec}})
         try:
-            last = self._order(msgspec.json.encode({"act": "plan", "film": film}), lambda: None)
+            last = self._order(order, lambda child: child.lend_film(path), lambda: None)
         except Crashed as crash:
             raise BadInput(f"{item.name} cannot be read: {crash}") from crash
         return decode(str(last["index"]).encode(), FilmIndex, item.name)
 
-    def _once(self, act: Act, job: str, refused: dict[int, str], checkpoint: Callable[[], None]) -> None:
+    def mechanisms(self) -> list[str]:
+        """Return the mechanisms by which the kernel confines a process of this system, as one of them reports."""
+        return msgspec.convert(
+            self._order(msgspec.json.encode({"act": "none"}), lambda _: None, lambda: None)["confined"], list[str]
+        )
+
+    def _once(
+        self, act: Act, job: str, store: Storage, refused: dict[int, str], checkpoint: Callable[[], None]
+    ) -> None:
         begun: list[int] = []
 
         def begin(item: int) -> None:
@@ -163,8 +153,15 @@ class Confined:
                 self._kills.begin(job, item)
             begun[:] = [item]
 
+        scale = 1 if act == "witness" else job_scale(Records(store).job(job).spec, self._settings)
+        order = {"act": act, "job": job, "refused": refused, "bucket": store.bucket, "scale": scale}
         try:
-            self._order(msgspec.json.encode({"act": act, "job": job, "refused": refused}), checkpoint, begin)
+            self._order(
+                msgspec.json.encode(order),
+                lambda child: child.lend_store(store, Rights(act, job), checkpoint),
+                checkpoint,
+                begin,
+            )
         except Killed:
             begun.clear()
             raise
@@ -181,14 +178,20 @@ class Confined:
         )
 
     def _order(
-        self, order: bytes, checkpoint: Callable[[], None], begin: Callable[[int], None] = lambda _: None
+        self,
+        order: bytes,
+        lend: Callable[[MediaProcess], None],
+        checkpoint: Callable[[], None],
+        begin: Callable[[int], None] = lambda _: None,
     ) -> dict[str, object]:
-        """Execute one order in a process of its own; return its last message. `begin` hears of each item."""
+        """Execute one order in a process of its own that has what `lend` gives it; return its last message.
+
+        `begin` hears of each item.
+        """
         child = self._take()
         try:
-            assert child.process.stdin is not None
-            child.process.stdin.write(order + b"\n")
-            child.process.stdin.flush()
+            lend(child)
+            child.order(order)
             return self._conclude(child, self._listen(child, checkpoint, begin))
         except BrokenPipeError as error:  # it ended before it got the order
             raise Interrupted(
@@ -198,7 +201,7 @@ class Confined:
             child.end()
 
     def _listen(
-        self, child: _Child, checkpoint: Callable[[], None], begin: Callable[[int], None]
+        self, child: MediaProcess, checkpoint: Callable[[], None], begin: Callable[[int], None]
     ) -> list[dict[str, object]]:
         """Collect the messages of the process until it closes its end; `checkpoint` is called meanwhile."""
         said = bytearray()
@@ -218,7 +221,7 @@ class Confined:
                 checkpoint()
         return [json.loads(line) for line in said.splitlines()]
 
-    def _conclude(self, child: _Child, said: list[dict[str, object]]) -> dict[str, object]:
+    def _conclude(self, child: MediaProcess, said: list[dict[str, object]]) -> dict[str, object]:
         """Return its last message when the order succeeded; raise the error that it reported, or one for its end."""
         last = said[-1] if said else {}
         if last.get("ended"):
@@ -248,37 +251,21 @@ class Confined:
             sure=False,
         )
 
-    def _take(self) -> _Child:
+    def _take(self) -> MediaProcess:
         """Take the waiting process; another one is started in its place."""
         with self._lock:
             child, self._spare = self._spare, None
         if child is None or child.process.poll() is not None:
             if child is not None:
                 child.end()
-            child = self._start()
+            child = MediaProcess(self._settings)
         self._prepare()
         return child
 
     def _prepare(self) -> None:
         with self._lock:
             if self._ahead and self._spare is None and not self._closed:
-                self._spare = self._start()
-
-    def _start(self) -> _Child:
-        reader, writer = os.pipe()
-        try:
-            process = subprocess.Popen(
-                command_line(Program.SANDBOX, writer),
-                stdin=subprocess.PIPE,
-                env={**HEAP, **os.environ, **self._settings.environment()},
-                pass_fds=[writer],
-            )
-        except BaseException:
-            os.close(reader)
-            raise
-        finally:
-            os.close(writer)
-        return _Child(process, open(reader, "rb", buffering=0))  # noqa: PTH123 - a pipe; `end` closes it
+                self._spare = MediaProcess(self._settings)
 
 
 def _item(said: bytes) -> int | None:

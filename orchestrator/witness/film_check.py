@@ -11,7 +11,7 @@ from orchestrator.ingest.job import open_source
 from orchestrator.witness.decoding_check import Checked, check_decoding, fingerprints
 from orchestrator.witness.delivery_check import Delivery, check_delivery
 from orchestrator.witness.source_reading import SourceReading, read_source, stored_reading
-from stores.storage import Storage
+from stores.object_store import ObjectStore
 
 
 def witness_decoding(
@@ -20,7 +20,7 @@ def witness_decoding(
     film: tuple[FilmIndex, str],
     commits: Sequence[Done],
     damage: Sequence[Damage],
-    storage: Storage,
+    storage: ObjectStore,
     checkpoint: Callable[[], None],
 ) -> Checked:
     """Hold the workers' frames against a plain decode of the source; raise VerifyError where they are others.
@@ -45,7 +45,7 @@ def witness_result(
     item: Item,
     film: tuple[FilmIndex, str],
     delivery: Delivery,
-    storage: Storage,
+    storage: ObjectStore,
     checkpoint: Callable[[], None],
 ) -> dict[str, object]:
     """Return the record of a result that holds what its source asks for; raise VerifyError for any other.

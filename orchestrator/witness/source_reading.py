@@ -25,7 +25,7 @@ from media.opening import open_media
 from media.plain_decode import Look, read_file
 from orchestrator.ingest.job import open_source
 from orchestrator.witness.expectation import Heard
-from stores.storage import Storage
+from stores.object_store import ObjectStore
 
 LEAST_SAMPLE = 500
 """Frames that `--witness sample` decodes at least; of longer films it is the first tenth."""
@@ -113,7 +113,7 @@ def read_copies(
 def read_sources(
     job: Job,
     plan: Plan,
-    storage: Storage,
+    storage: ObjectStore,
     checkpoint: Callable[[], None],
     refused: Mapping[int, str] = MappingProxyType({}),
     begin: Callable[[int], None] = lambda _: None,
@@ -127,7 +127,7 @@ def read_sources(
         stored_reading(job, job.items[number], sha256, storage, checkpoint)
 
 
-def unread(job: Job, plan: Plan, storage: Storage) -> list[tuple[int, str]]:
+def unread(job: Job, plan: Plan, storage: ObjectStore) -> list[tuple[int, str]]:
     """Return the films that are still to be read: items and the SHA-256 of their indexes."""
     if job.spec.witness == "off":
         return []
@@ -135,7 +135,12 @@ def unread(job: Job, plan: Plan, storage: Storage) -> list[tuple[int, str]]:
 
 
 def stored_reading(
-    job: Job, item: Item, sha256: str, storage: Storage, checkpoint: Callable[[], None], index: FilmIndex | None = None
+    job: Job,
+    item: Item,
+    sha256: str,
+    storage: ObjectStore,
+    checkpoint: Callable[[], None],
+    index: FilmIndex | None = None,
 ) -> SourceReading:
     """Return the reading of a film whose index has `sha256`, made now where there is none yet."""
     key = keys.witness(job.id, item.n, sha256) if sha256 else ""

@@ -28,8 +28,8 @@ from typing import Any
 
 from contract.programs import Program
 
-_IN_ACT = Program.SANDBOX in sys.orig_argv
-"""True in the process that an orchestrator lets ingest and assemble."""
+_ORCHESTRATOR = Program.COMMAND_LINE in sys.orig_argv and sys.orig_argv[-1] == "orchestrator"
+"""True in an orchestrator; it stores what its processes for media make."""
 
 
 def _once() -> bool:
@@ -62,8 +62,6 @@ def _note(name: str, *words: object) -> None:
 
 
 def _die() -> None:
-    if _IN_ACT:
-        os.kill(os.getppid(), signal.SIGKILL)  # the orchestrator; its process for media goes with it
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -208,7 +206,7 @@ def _patch_service(module: ModuleType, name: str) -> None:
 
 
 def _patch_storage(module: ModuleType, name: str) -> None:
-    """Faults of the process that ingests and assembles, at an object that it stores."""
+    """Faults of an orchestrator at an object that it stores for its process for media, which dies with it."""
     storage = module.Storage
     if name == "in-ingest":
         stored: list[str] = []
@@ -218,24 +216,35 @@ def _patch_storage(module: ModuleType, name: str) -> None:
             if sum("/runs/" in name for name in stored) == 4:
                 _die_once()
 
-        _wrap(storage, "put", before=fourth)
+        _wrap(storage, "write", before=fourth)
     elif name == "in-assembly":
         _wrap(storage, "put_file", after=_die_once)
     elif name == "asleep-in-assembly":
 
         def sleep_once(*_: Any, **__: Any) -> None:
             if _once():
-                os.kill(os.getppid(), signal.SIGSTOP)
                 os.kill(os.getpid(), signal.SIGSTOP)
 
         _wrap(storage, "put_file", before=sleep_once)
     elif name == "before-manifest":
-        _wrap(storage, "put", before=_die_at("/manifest.json"))
+        _wrap(storage, "write", before=_die_at("/manifest.json"))
     elif name == "after-manifest":
-        _wrap(storage, "put", after=_die_at("/manifest.json"))
+        _wrap(storage, "write", after=_die_at("/manifest.json"))
+
+
+def _patch_environment(module: Any, _name: str) -> None:
+    """Let the process for media know the fault, too: it may be of the next version."""
+    module.KEPT |= {"RESPOOL_FAULT"}
+
+
+def _patch_confinement(module: Any, _name: str) -> None:
+    """Let the process for media read which fault is active."""
+    module.READABLE = (*module.READABLE, os.environ["RESPOOL_FAULT"].partition(":")[2])
 
 
 _PATCHES = {
+    "stores.confinement": _patch_confinement,
+    "orchestrator.sandbox.environment": _patch_environment,
     "workers.runtime.worker": _patch_worker,
     "workers.runtime.film_attempt": _patch_film,
     "orchestrator.service.loop": _patch_service,
@@ -274,7 +283,7 @@ class _Finder(MetaPathFinder):
     """Patches a module right after it was executed."""
 
     after = os.environ.get("RESPOOL_FAULT", "").startswith("next-")
-    faulty = {"stores.storage"} if _IN_ACT else set(_PATCHES) - {"stores.storage"}
+    faulty = set(_PATCHES) if _ORCHESTRATOR else set(_PATCHES) - {"stores.storage"}
     defects = import_module("planted").PATCHES if os.environ.get("RESPOOL_FAULT", "").startswith("planted:") else {}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:

@@ -72,7 +72,7 @@ def test_a_job_opened_again_copies_only_what_is_new(storage: Watched, settings: 
     """The second assembly, after one image was mended, one result overwritten and one rotten, copies these and says the rest again."""
     job, plan = committed(storage, "again")
     records = Records(storage)
-    first = Assembly(job, plan, records, settings).run(lambda: None)
+    first = Assembly(job, plan, records, 1, settings.scratch).run(lambda: None)
     assert first.state == "failed"
     assert len(first.files) == COUNT  # with the twin, without the third
     assert len(storage.copied) == COUNT
@@ -85,7 +85,7 @@ def test_a_job_opened_again_copies_only_what_is_new(storage: Watched, settings: 
     rotten = keys.result_file(job.id, job.items[6].result)
     was = {"sha256": sha256(b"picture 6")}
     storage._client.put_object(Bucket=storage.bucket, Key=rotten, Body=b"picturf 6", Metadata=was)
-    second = Assembly(job, plan, records, settings).run(lambda: None)
+    second = Assembly(job, plan, records, 1, settings.scratch).run(lambda: None)
     assert second.state == "done"
     assert sorted(storage.copied) == sorted([keys.result_file(job.id, job.items[3].result), spoilt, rotten])
     assert storage.get(spoilt) == b"picture 5"

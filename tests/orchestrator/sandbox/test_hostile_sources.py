@@ -18,7 +18,9 @@ from contract.film import FilmIndex
 from contract.job import Item, Plan, Spec
 from contract.settings import Settings
 from orchestrator.job_store import Records
-from orchestrator.sandbox.parent import HEAP, Confined
+from orchestrator.sandbox import environment
+from orchestrator.sandbox.environment import HEAP
+from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.submit import submit
 from stores.storage import Storage
 
@@ -26,10 +28,10 @@ pytestmark = pytest.mark.slow
 
 _FAULTS = """
 import os, signal, time
-from pathlib import Path
 from orchestrator.ingest import film as planning
 from orchestrator.ingest import job as module
 
+MARK = open(os.environ["FAULT_MARK"], "a")  # the process cannot open it later
 film = module._film
 plan_film = planning.plan_film
 
@@ -59,8 +61,9 @@ def hostile(job, item, *rest):
         bytearray(1 << 40)
     if item.name.startswith("wait"):
         signal.pause()
-    if item.name.startswith("once") and not (mark := Path(os.environ["FAULT_MARK"])).exists():
-        mark.touch()
+    if item.name.startswith("once") and not os.fstat(MARK.fileno()).st_size:
+        MARK.write("once")
+        MARK.flush()
         os.kill(os.getpid(), signal.SIGKILL)
     return film(job, item, *rest)
 
@@ -77,6 +80,7 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "sitecustomize.py").write_text(_FAULTS)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setenv("FAULT_MARK", str(tmp_path / "mark"))
+    monkeypatch.setattr(environment, "KEPT", environment.KEPT | {"FAULT_MARK"})
 
 
 def _films(folder: Path, *names: str) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from contract.errors import Interrupted
 from contract.job import Spec
 from contract.settings import Settings
 from orchestrator.job_store import Records
-from orchestrator.sandbox import parent
+from orchestrator.sandbox import environment, parent
 from orchestrator.sandbox.limits import memory_limit
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.submit import submit
@@ -20,14 +21,14 @@ from testkit.clips import make_film
 
 _FAULTS = """
 import os, signal
-from pathlib import Path
 from orchestrator.ingest import job as module
 
+MARK = open(os.environ["FAULT_MARK"], "a")  # the process cannot open it later
 film = module._film
 
 def killed(job, item, *rest):
-    with open(os.environ["FAULT_MARK"], "a") as mark:
-        mark.write(item.name + "\\n")
+    MARK.write(item.name + "\\n")
+    MARK.flush()
     if item.name.startswith("eats"):
         os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
     return film(job, item, *rest)
@@ -44,6 +45,7 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "sitecustomize.py").write_text(_FAULTS)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setenv("FAULT_MARK", str(tmp_path / "reads"))
+    monkeypatch.setattr(environment, "KEPT", environment.KEPT | {"FAULT_MARK"})
     monkeypatch.setattr(parent, "_FIRST_WAIT_S", 0.01)
     return tmp_path / "reads"
 
@@ -77,10 +79,10 @@ def test_a_reader_that_is_told_to_stop_counts_nothing(settings: Settings, tmp_pa
     confined = Confined(settings, kills=kills)
 
     def stop() -> None:
-        raise KeyboardInterrupt
+        raise Interrupted("enough")
 
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted):
             confined.run("ingest", job, stop)
     finally:
         confined.close()

@@ -96,7 +96,7 @@ def test_a_sweep_that_comes_late_removes_nothing_that_a_commit_names(
     set_aside(cluster.storage, cluster.ledger, job, chunk, 5)
     plan = cluster.records.plan(job)
     assert plan is not None
-    late = Assembly(cluster.records.job(job), plan, cluster.records, settings)
+    late = Assembly(cluster.records.job(job), plan, cluster.records, 1, settings.scratch)
     assert cluster.finish(job).state == "failed"
     with pytest.raises(LeaseLost):  # it slept through the other's end
         late.run(lambda: None)
