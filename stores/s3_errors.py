@@ -35,6 +35,11 @@ def translate(error: Exception, bucket: str, endpoint: str, key: str = "") -> St
         code = code_of(error)
         if key and code in ABSENT - {"NoSuchBucket"}:
             return missing(key, bucket)
+        if code == "AccessDenied":
+            return Unreachable(
+                f"S3 at {where} refused this key for {what} ({code}); use the key of the role that may do this, or widen its "
+                "policy as in deploy/s3, or check RESPOOL_S3_ACCESS_KEY and RESPOOL_S3_SECRET_KEY."
+            )
         if code in REFUSED:
             return Unreachable(
                 f"S3 at {where} refused the credentials for {what} ({code}); check RESPOOL_S3_ACCESS_KEY and RESPOOL_S3_SECRET_KEY."

@@ -15,9 +15,9 @@ make redis_password "$(random)"
 make redis_url "redis://:$(cat secrets/redis_password)@${REDIS_HOST:-redis}:6379/0"
 make flower_password "$(random)"
 make grafana_password "$(random)"
-for role in orchestrator worker submitter; do
+for role in orchestrator worker submitter operator; do
     make "${role}_s3_access_key" "$(random | head -c 20)"
     make "${role}_s3_secret_key" "$(random)"
 done
 ../s3/identities.sh respool secrets > secrets/s3_identities
-echo "secrets/ is complete; a submitter on this host takes secrets/submitter_s3_* and secrets/redis_url."
+echo "secrets/ is complete; a submitter on this host takes secrets/submitter_s3_* and secrets/redis_url; gc and doctor take secrets/operator_s3_*."

@@ -36,7 +36,7 @@ def server() -> Iterator[tuple[Path, dict[str, int]]]:
     with tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "data").mkdir()
-        for role in ("orchestrator", "worker", "submitter"):
+        for role in ("orchestrator", "worker", "submitter", "operator"):
             (folder / f"{role}_s3_access_key").write_text(f"{role}-access")
             (folder / f"{role}_s3_secret_key").write_text(f"{role}-secret-of-some-length")
         identities = subprocess.run(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,64 +12,27 @@ import pytest
 from contract import keys
 from contract.errors import StorageError, Unreachable
 from contract.settings import Settings
-from orchestrator.local.servers import HOST, Member, seaweed
 from stores.storage import Storage
+from testkit.role_store import BUCKET, ROLES, role_store
 
-ROOT = Path(__file__).parents[2]
 JOB = "00000000000000a1"
 ATTEMPT = keys.attempt(JOB, 0, "1-00000000")
 WEIGHTS = keys.weights("0" * 64)
-ROLES = ("orchestrator", "worker", "submitter")
-
-
-@contextmanager
-def living(member: Member, log: Path) -> Iterator[None]:
-    with log.open("wb") as stream:
-        server = subprocess.Popen(
-            list(member.argv), cwd=member.cwd, env={**os.environ, **member.env}, stdout=stream, stderr=stream
-        )
-    try:
-        while not member.ready():
-            assert server.poll() is None, log.read_text()[-2000:]
-        yield
-    finally:
-        server.kill()
-        server.wait()
 
 
 @pytest.fixture(scope="module")
 def stores() -> Iterator[dict[str, Storage]]:
     """The bucket as each role sees it, with a whole job in it."""
-    with tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        secrets = folder / "secrets"
-        secrets.mkdir()
-        for role in ROLES:
-            (secrets / f"{role}_s3_access_key").write_text(f"{role}-access")
-            (secrets / f"{role}_s3_secret_key").write_text(f"{role}-secret-of-some-length")
-        member = seaweed(folder / "s3", folder, "archive", "admin-access", "admin-secret-of-some-length")
-        made = subprocess.run(
-            [ROOT / "deploy/s3/identities.sh", "archive", secrets], capture_output=True, text=True, check=True
-        ).stdout
-        (folder / "s3" / "s3.json").write_text(made)
-        with living(member, folder / "log"):
-            yield {
-                role: Storage(
-                    Settings(
-                        state=folder,
-                        s3_endpoint=f"http://{HOST}:{member.port}",
-                        s3_bucket="archive",
-                        s3_access_key=f"{role}-access",
-                        s3_secret_key=f"{role}-secret-of-some-length",
-                    )
-                )
-                for role in ROLES
-            }
+    with (
+        tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True) as name,
+        role_store(Path(name)) as roles,
+    ):
+        yield {role: Storage(settings) for role, settings in roles.items()}
 
 
 def test_each_role_can_do_its_work(stores: dict[str, Storage], tmp_path: Path) -> None:
     """A job from submission to removal, each step by the role that takes it in production, large uploads included."""
-    orchestrator, worker, submitter = (stores[role] for role in ROLES)
+    orchestrator, worker, submitter = (stores[role] for role in ROLES[:3])
     for store in stores.values():
         store.ensure_bucket()
     source = tmp_path / "source"
@@ -113,6 +74,15 @@ def test_each_role_can_do_its_work(stores: dict[str, Storage], tmp_path: Path) -
         ("worker", "elsewhere"),
         ("orchestrator", WEIGHTS),
         ("orchestrator", "elsewhere"),
+        ("operator", keys.job_spec(JOB)),
+        ("operator", keys.plan(JOB)),
+        ("operator", keys.source(JOB, 0)),
+        ("operator", keys.done(JOB, 1)),
+        ("operator", keys.result_file(JOB, "film.mp4")),
+        ("operator", WEIGHTS),
+        ("operator", "elsewhere"),
+        ("submitter", keys.plan(JOB)),
+        ("submitter", keys.records(JOB)),
         ("submitter", keys.done(JOB, 1)),
         ("submitter", keys.attempt(JOB, 1, "1-00000000")),
         ("submitter", keys.chunk_input(JOB, 1)),
@@ -133,8 +103,12 @@ def test_no_role_can_write_where_another_does(stores: dict[str, Storage], role: 
         ("worker", keys.chunk_input(JOB, 0)),
         ("worker", keys.source(JOB, 0)),
         ("submitter", keys.source(JOB, 0)),
+        ("submitter", keys.plan(JOB)),
+        ("submitter", keys.job_spec(JOB)),
+        ("submitter", keys.result_file(JOB, "film.mp4")),
         ("submitter", WEIGHTS),
         ("orchestrator", WEIGHTS),
+        ("operator", WEIGHTS),
     ],
 )
 def test_no_role_can_remove_what_it_need_not(stores: dict[str, Storage], role: str, key: str) -> None:
@@ -146,7 +120,7 @@ def test_no_role_can_remove_what_it_need_not(stores: dict[str, Storage], role: s
 def test_a_stranger_sees_nothing(stores: dict[str, Storage]) -> None:
     """Wrong keys are refused with a sentence that names the settings, and no key."""
     settings = Settings(
-        s3_endpoint=stores["worker"].endpoint, s3_bucket="archive", s3_access_key="worker-access", s3_secret_key="guess"
+        s3_endpoint=stores["worker"].endpoint, s3_bucket=BUCKET, s3_access_key="worker-access", s3_secret_key="guess"
     )
     with pytest.raises(Unreachable, match="RESPOOL_S3_SECRET_KEY") as refused:
         Storage(settings).ensure_bucket()
