@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import boto3
 from boto3.exceptions import S3UploadFailedError
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 R = TypeVar("R")
+
+
+class Upload(NamedTuple):
+    """An upload in parts that has begun: the parts take space, and no listing of objects shows them."""
+
+    key: str
+    id: str
+    begun: datetime
 
 
 def file_sha256(path: Path) -> str:
@@ -240,6 +248,43 @@ class Storage(ObjectStore):
     def delete(self, key: str) -> None:
         """Remove an object; an absent one is no error."""
         self._again(key, lambda: self._client.delete_object(Bucket=self.bucket, Key=key))
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Yield the uploads in parts below `prefix` that were begun and neither completed nor aborted, by key."""
+        markers: dict[str, Any] = {}
+        while True:
+            page = self._again(
+                prefix, partial(self._client.list_multipart_uploads, Bucket=self.bucket, Prefix=prefix, **markers)
+            )
+            for entry in page.get("Uploads", ()):
+                yield Upload(entry["Key"], entry["UploadId"], entry["Initiated"])
+            if not page.get("IsTruncated"):
+                return
+            markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def upload_size(self, upload: Upload) -> int:
+        """Return the bytes of the parts that an upload has stored; 0 when it has ended meanwhile."""
+        pages = self._client.get_paginator("list_parts").paginate(
+            Bucket=self.bucket, Key=upload.key, UploadId=upload.id
+        )
+        try:
+            return sum(part["Size"] for page in pages for part in page.get("Parts", ()))
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and code_of(error) == "NoSuchUpload":
+                return 0
+            raise translate(error, self.bucket, self.endpoint, upload.key) from error
+
+    def abort(self, upload: Upload) -> None:
+        """Remove the parts of an upload; one that has ended meanwhile is no error."""
+
+        def call() -> None:
+            try:
+                self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload.key, UploadId=upload.id)
+            except ClientError as error:
+                if code_of(error) not in ("404", "NoSuchUpload"):
+                    raise
+
+        self._again(upload.key, call)
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         """Read bytes `start` .. `stop` - 1 of an object."""

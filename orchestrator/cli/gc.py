@@ -11,10 +11,17 @@ from orchestrator.cli.terminal import echo
 
 @command()
 @click.option("--days", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Keep what is younger.")
+@click.option(
+    "--upload-hours",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    help="Keep unfinished uploads that began later; longer than any upload takes.",
+)
 @click.option("--results", is_flag=True, help="Also remove results and records of ended jobs.")
 @click.option("--delete", is_flag=True, help="Remove it; without this, only list it.")
-def gc(settings: Settings, days: float, results: bool, delete: bool) -> None:
-    """Remove objects that ended jobs left in the store.
+def gc(settings: Settings, days: float, upload_hours: float, results: bool, delete: bool) -> None:
+    """Remove what ended jobs and killed uploads left in the store.
 
     Lists what would be removed; removes it only with --delete.
     """
@@ -32,5 +39,15 @@ def gc(settings: Settings, days: float, results: bool, delete: bool) -> None:
                 echo(f"job {sweep.job} was opened again in this moment; all of it stays.", err=True)
                 continue
             count, size = count + len(sweep.objects), size + sweep.size
+        uploads, parts = 0, 0
+        for upload, held in retention.unfinished_uploads(storage, timedelta(hours=upload_hours), datetime.now(UTC)):
+            begun = upload.begun.isoformat(timespec="seconds")
+            echo(f"{upload.key}  {held / 1e6:10.1f} MB  an upload that began at {begun} and never ended")
+            if delete:
+                storage.abort(upload)
+            uploads, parts = uploads + 1, parts + held
     verb = "removed" if delete else "would go; --delete removes them"
-    echo(f"{count} objects, {size / 1e6:.1f} MB {verb}.", err=True)
+    echo(
+        f"{count} objects, {size / 1e6:.1f} MB, and {uploads} unfinished uploads, {parts / 1e6:.1f} MB, {verb}.",
+        err=True,
+    )

@@ -108,6 +108,7 @@ def _s3(settings: Settings) -> Iterator[Finding]:
     prefix = f"doctor/{secrets.token_hex(8)}"
     try:
         yield _conditional_put(storage, prefix)
+        yield _conditional_replace(storage, f"{prefix}/replaced")
         yield _promises(storage, f"{prefix}/whole")
     finally:
         for key, _ in list(storage.list(prefix)):
@@ -154,6 +155,30 @@ def _conditional_put(storage: Storage, prefix: str) -> Finding:
                 )
     return Finding(
         "s3 conditional put", "ok", f"one of {_WRITERS} simultaneous writers won, in each of {_ROUNDS} rounds"
+    )
+
+
+def _conditional_replace(storage: Storage, key: str) -> Finding:
+    """Check that of simultaneous If-Match writers one wins, and that a stale or absent ETag is refused: plans and requests rely on it."""
+    storage.put(key, b"first")
+    _, tag = storage.tagged(key) or (b"", "")
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        won = list(pool.map(lambda n: storage.swap(key, bytes([n]), tag), range(_WRITERS)))
+    kept = storage.get(key)
+    broken = []
+    if won.count(True) != 1 or not won[kept[0]]:
+        broken.append(f"{won.count(True)} of {_WRITERS} simultaneous If-Match writers were told they won")
+    if storage.swap(key, b"late", tag) or storage.get(key) != kept:
+        broken.append("a stale ETag replaced a newer object")
+    storage.delete(key)
+    if storage.swap(key, b"gone", tag):
+        broken.append("If-Match wrote an object that was not there")
+    if broken:
+        return Finding(
+            "s3 conditional replace", "bad", f"{'; '.join(broken)}; use a server that enforces If-Match on PUT"
+        )
+    return Finding(
+        "s3 conditional replace", "ok", f"one of {_WRITERS} simultaneous writers won, stale ones were refused"
     )
 
 

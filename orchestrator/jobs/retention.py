@@ -13,10 +13,13 @@ from contract import keys
 from contract.errors import IntegrityError, Newer, UsageError
 from contract.job import Control
 from orchestrator.job_store import Records
-from stores.storage import Storage
+from stores.storage import Storage, Upload
 
 logger = logging.getLogger(__name__)
 
+
+PREFIXES = ("jobs/", "weights/", "train/", "doctor/")
+"""Everything of Respool's in a bucket; others may keep objects beside it."""
 
 UNFINISHED = "never submitted to its end"
 
@@ -82,6 +85,18 @@ def remove(storage: Storage, sweep: Sweep) -> bool:
     for key in sorted(sweep.objects, key=lambda k: (k != spec, k == control, k)):
         storage.delete(key)
     return True
+
+
+def unfinished_uploads(storage: Storage, age: timedelta, now: datetime) -> Iterator[tuple[Upload, int]]:
+    """Find uploads in parts that began more than `age` before `now` and never ended, with the bytes that they hold.
+
+    A process that is killed in the middle of an upload leaves its parts for ever. One that still uploads looks the same: `age`
+    must be longer than the longest upload takes.
+    """
+    for prefix in PREFIXES:
+        for upload in storage.uploads(prefix):
+            if upload.begun < now - age:
+                yield upload, storage.upload_size(upload)
 
 
 def _before(moment: str, limit: datetime) -> bool:

@@ -44,6 +44,7 @@ def test_a_healthy_cluster_is_healthy_and_left_as_it_was(settings: Settings) -> 
     found = verdicts(settings)
     assert {what for what, f in found.items() if f.verdict != "ok"} == {"workers"}  # none lives here
     assert {"redis", "s3", "s3 clock", "s3 conditional put", "s3 consistency", "broker"} <= found.keys()
+    assert "s3 conditional replace" in found
     assert list(Storage(settings).list("doctor/")) == []
 
 
@@ -72,6 +73,15 @@ def test_an_s3_that_does_not_enforce_conditions_is_bad(settings: Settings, monke
     put = Storage.put
     monkeypatch.setattr(Storage, "put", lambda self, key, data, if_absent=False: put(self, key, data))
     assert verdicts(settings)["s3 conditional put"].verdict == "bad"
+
+
+def test_an_s3_that_replaces_without_looking_is_bad(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a server that ignores If-Match (injected here), plans and requests could overwrite each other."""
+    write = Storage.write
+    monkeypatch.setattr(Storage, "write", lambda self, key, data, _condition: write(self, key, data, None))
+    found = verdicts(settings)["s3 conditional replace"]
+    assert found.verdict == "bad"
+    assert "If-Match" in found.detail
 
 
 def test_workers_of_another_version_are_told(settings: Settings) -> None:
