@@ -39,7 +39,7 @@ def quality(path: Path) -> Quality | None:
     """Return the quality of a JPEG file by its luma table; None for another file or one without tables."""
     with path.open("rb") as file:
         data = file.read(_MOST)
-    table = _luma_table(data)
+    table = luma_table(data)
     if table is None:
         return None
     distances = {q: int(np.abs(standard(q) - table).sum()) for q in range(1, 101)}
@@ -53,8 +53,8 @@ def standard(value: int) -> Table:
     return np.asarray(np.clip((_LUMA * scale + 50) // 100, 1, 255), np.int64)
 
 
-def _luma_table(data: bytes) -> Table | None:
-    """Walk the segments to the first scan; the table of number 0 is luma's."""
+def luma_table(data: bytes) -> Table | None:
+    """Return the luma table of a JPEG file's bytes, None without one: the table of number 0 before the first scan."""
     if data[:2] != b"\xff\xd8":
         return None
     at = 2

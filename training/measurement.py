@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 
 from contract.errors import BadInput
-from training import blur_fit, jpeg_tables, noise_level
+from training import blur_fit, jpeg_tables, noise_level, quantiser
 from training.data import sources
 from training.data.sources import Source
 from training.degrade.apply import Pixels
@@ -38,6 +39,7 @@ class Measured:
     noises: list[float] = field(default_factory=list)
     coloured: list[bool] = field(default_factory=list)
     codecs: list[Codec] = field(default_factory=list)
+    quantisers: list[float] = field(default_factory=list)
     pictures: list[Pixels] = field(default_factory=list)
     plain: int = 0
     notes: list[str] = field(default_factory=list)
@@ -75,11 +77,16 @@ class Measured:
             if taken >= _MOST_FRAMES:
                 break
         name = sources.codec(source.path)
-        if name in _CODECS:
-            self.codecs.append(_CODECS[name])
+        if name not in _CODECS:
             self.notes.append(
-                f"{source.path.name} is {name}; its quantiser could not be told, so the range is the default."
+                f"{source.path.name} is {name or 'without video'}, which no damage file has; its codec is left out."
             )
+            return
+        self.codecs.append(_CODECS[name])
+        found = quantiser.of_film(source.path)
+        self.quantisers += found
+        if not found:
+            self.notes.append(f"{source.path.name} is {name}; its quantiser could not be told.")
 
     def _take_noise(self, found: noise_level.Noise | None) -> None:
         if found is None:
@@ -111,6 +118,8 @@ def measure(found: Sequence[Source], clean: Sequence[Source], scale: int) -> tup
     }
     fields |= _jpeg(measured) | _noise(measured) | _blur(measured, clean, scale)
     film = FilmRanges(codecs=tuple(dict.fromkeys(measured.codecs)))
+    if measured.quantisers:
+        film = msgspec.structs.replace(film, quantiser=quantiser.limits(measured.quantisers))
     measured.notes.append(
         "Dust, scratches, weave, flicker, chroma bleed and comb remains are not measured; add them by hand."
     )
@@ -188,6 +197,9 @@ def summary(damage: Damage) -> list[str]:
     lines = []
     if first.jpeg_probability:
         lines.append(f"JPEG {first.jpeg[0]}-{first.jpeg[1]} on {first.jpeg_probability:.0%} of the sources")
+    film = damage.ranges.film
+    if film.codecs:
+        lines.append(f"codec {', '.join(film.codecs)} at quantisers {film.quantiser[0]}-{film.quantiser[1]}")
     lines.append(f"noise of sigma {first.gaussian_noise[0]:g}-{first.gaussian_noise[1]:g} code values")
     if first.blur_probability and first.blur_sigma_y:
         lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -15,9 +16,10 @@ from PIL import Image
 
 from contract.errors import BadInput
 from contract.programs import Program, command_line
-from training import jpeg_tables, noise_level
+from training import jpeg_tables, noise_level, quantiser
 from training.data.sources import Source
 from training.degrade.apply import degrade
+from training.degrade.codec import encoded
 from training.degrade.damage_file import read_damage
 from training.degrade.draw import PULSE, Draw, Kernel, Noise, Round
 from training.measurement import measure
@@ -124,24 +126,68 @@ def test_static_areas_of_films_give_the_noise() -> None:
     assert found.chroma > found.luma
 
 
-def test_what_could_not_be_told_is_noted(tmp_path: Path) -> None:
-    """Without clean material blur is left out, a film's quantiser is not guessed, and an unreadable file is named."""
-    path = tmp_path / "film.mpg"
+def film_of(path: Path, codec: str, pix_fmt: str, **options: str) -> Path:
+    """Write six noisy frames with a codec, at a fixed quantiser where `options` say so."""
     rng = np.random.default_rng(1)
-    with av.open(str(path), "w", format="mpeg") as film:
-        stream = film.add_stream("mpeg2video", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 192, 160, "yuv420p"
-        scene = cv2.resize(skimage.data.coffee(), (192, 160), interpolation=cv2.INTER_AREA)
+    scene = cv2.resize(skimage.data.coffee(), (192, 160), interpolation=cv2.INTER_AREA)
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 192, 160, pix_fmt
         for _ in range(6):
             noisy = (scene + rng.normal(0, 3, scene.shape)).clip(0, 255).astype(np.uint8)
             film.mux(stream.encode(av.VideoFrame.from_ndarray(noisy, "rgb24")))
         film.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("value", [1, 3, 8, 31])
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [("mpeg2video", "film.mpg"), ("mpeg1video", "film.mpg"), ("mpeg4", "film.avi"), ("mjpeg", "film.avi")],
+)
+def test_a_films_quantiser_is_read_exactly(codec: str, name: str, value: int, tmp_path: Path) -> None:
+    """The quantiser with which a film was coded is the measured range, both ends."""
+    fixed = {"qmin": str(value), "qmax": str(value)}
+    path = film_of(tmp_path / name, codec, "yuvj420p" if codec == "mjpeg" else "yuv420p", **fixed)
+    damage, _ = measure([Source("f", path)], [], 2)
+    assert damage.ranges.film.quantiser == (value, value)
+    assert damage.ranges.film.codecs == (codec.replace("1video", "2video"),)
+
+
+@pytest.mark.parametrize(("own", "expected"), [("12", (1, 1)), ("24", (4, 4)), ("33", (11, 12)), ("42", (31, 31))])
+def test_h264s_quantiser_is_read_on_mpegs_scale(own: str, expected: tuple[int, int], tmp_path: Path) -> None:
+    """Six steps of H.264's quantiser double MPEG's."""
+    path = film_of(tmp_path / "film.mp4", "libx264", "yuv420p", qp=own, **{"x264-params": "ipratio=1:pbratio=1"})
+    damage, _ = measure([Source("f", path)], [], 2)
+    assert damage.ranges.film.quantiser == expected
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4", "libx264", "mjpeg"])
+def test_synthetic_and_measured_quantisers_are_one_scale(codec: str, tmp_path: Path) -> None:
+    """A frame that a damage file's codec coded at quantiser 4 is measured as 4."""
+    data = encoded(np.ascontiguousarray(skimage.data.coffee()[:160, :192]), codec, 4)
+    path = tmp_path / ("film.mpg" if codec == "mpeg2video" else "film.mkv")
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(codec, rate=25)
+        stream.width, stream.height = 192, 160
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for n in range(3):
+            packet = av.Packet(data)
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 25), n, n
+            packet.is_keyframe = True
+            film.mux(packet)
+    assert quantiser.limits(quantiser.of_film(path)) == (4, 4)
+
+
+def test_what_could_not_be_told_is_noted(tmp_path: Path) -> None:
+    """Without clean material blur is left out, an unknown codec and an unreadable file are named."""
+    path = film_of(tmp_path / "film.mkv", "ffv1", "yuv420p")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     damage, _ = measure([Source("f", path), Source("b", tmp_path / "broken.png")], [], 2)
     said = " ".join(damage.notes)
-    assert damage.ranges.film.codecs == ("mpeg2video",)
+    assert damage.ranges.film.codecs == ()
     assert damage.ranges.first.blur_probability == 0
-    for part in ("broken.png was left out", "quantiser could not be told", "Blur could not be told"):
+    for part in ("broken.png was left out", "is ffv1, which no damage file has", "Blur could not be told"):
         assert part in said
     with pytest.raises(BadInput, match=r"broken\.png"):
         measure([Source("b", tmp_path / "broken.png")], [], 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import av
@@ -11,6 +12,8 @@ from av.video.codeccontext import VideoCodecContext
 
 _MULTIPLE = 16
 """Codecs work in macroblocks; the padding is cropped again."""
+_H264_ONE = 12
+"""The quantiser of H.264 that stands for 1."""
 
 
 def recode(images: torch.Tensor, codec: str, quantiser: int) -> torch.Tensor:
@@ -25,6 +28,18 @@ def recode(images: torch.Tensor, codec: str, quantiser: int) -> torch.Tensor:
 
 def _one(pixels: np.ndarray, codec: str, quantiser: int) -> np.ndarray:
     height, width = pixels.shape[:2]
+    decoder = av.CodecContext.create("h264" if codec == "libx264" else codec, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    data = encoded(pixels, codec, quantiser)
+    packet = av.Packet(len(data))  # a packet made of bytes lacks the padding that decoders read
+    packet.update(data)
+    frames = [*decoder.decode(packet), *decoder.decode(None)]
+    return frames[0].to_ndarray(format="rgb24")[:height, :width]
+
+
+def encoded(pixels: np.ndarray, codec: str, quantiser: int) -> bytes:
+    """Encode one H x W x 3 image as a key frame at a fixed quantiser; return the packet's bytes."""
+    height, width = pixels.shape[:2]
     padded = np.pad(pixels, ((0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0)), mode="edge")
     encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, VideoCodecContext)
@@ -34,17 +49,26 @@ def _one(pixels: np.ndarray, codec: str, quantiser: int) -> np.ndarray:
     encoder.framerate = Fraction(25)
     encoder.thread_count = 1
     if codec == "libx264":
-        # H.264's quantiser runs to 51 and is logarithmic: six steps double it, as one doubling of MPEG's does.
-        encoder.options = {"qp": str(min(51, round(12 + 6 * np.log2(quantiser)))), "preset": "veryfast"}
+        # Key frames would get a finer quantiser than the one given without the ratio of 1.
+        options = {
+            "qp": str(h264_quantiser(quantiser)),
+            "preset": "veryfast",
+            "x264-params": "ipratio=1:repeat-headers=1",
+        }
+        encoder.options = options
     else:
         encoder.qmin = encoder.qmax = quantiser
         encoder.options = {"flags": "+qscale", "global_quality": str(quantiser * 118)}  # FF_QP2LAMBDA
     frame = av.VideoFrame.from_ndarray(padded, "rgb24").reformat(format=encoder.pix_fmt)
     frame.pts = 0
-    packets = [*encoder.encode(frame), *encoder.encode(None)]
-    decoder = av.CodecContext.create("h264" if codec == "libx264" else codec, "r")
-    assert isinstance(decoder, VideoCodecContext)
-    if encoder.extradata:
-        decoder.extradata = encoder.extradata
-    frames = [decoded for packet in packets for decoded in decoder.decode(packet)] + list(decoder.decode(None))
-    return frames[0].to_ndarray(format="rgb24")[:height, :width]
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+
+
+def h264_quantiser(quantiser: int) -> int:
+    """Return H.264's quantiser, which runs to 51 and is logarithmic: six steps double it, as one doubling of MPEG's does."""
+    return min(51, round(_H264_ONE + 6 * math.log2(quantiser)))
+
+
+def quantiser_of_h264(value: float) -> float:
+    """Return the quantiser on MPEG's scale, at least 1, of one of H.264's: the inverse of `h264_quantiser`."""
+    return max(1.0, math.pow(2, (value - _H264_ONE) / 6))
