@@ -116,7 +116,7 @@ def run_id(run: Run) -> str:
     # Where the pictures lie decides nothing, their bytes do.
     pictures = tuple(msgspec.structs.replace(p, name="", group="", low=p.low and "") for p in run.pictures)
     decides = msgspec.structs.replace(
-        run, id="0" * 16, pictures=pictures, created="", time_s=None, force=False, notes=(), versions={}, left_out=()
+        run, id="0" * 16, pictures=pictures, created="", force=False, notes=(), versions={}, left_out=()
     )
     return hashlib.sha256(msgspec.json.encode(decides, order="deterministic")).hexdigest()[:16]
 
@@ -233,7 +233,7 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Request from the command line to the training program, as JSON on its standard input.
 
     `model` names the parent; without it, `architecture` and `parameters` describe a network from scratch. `options` are fields of
-    the recipe that were given. `resume` is a run's id, beside which nothing else counts but `ranks` and `time_s`.
+    the recipe that were given. `resume` is a run's id, beside which nothing else counts but `ranks` and `force`.
     """
 
     name: str = ""

@@ -25,12 +25,14 @@ from training import parent, plan
 from training.degrade.damage_file import GENERIC, Damage, read_damage
 from training.display import Display
 from training.plan import Request
-from training.recipes import recipe
+from training.recipes import PAPER_NET, recipe
 from training.supervisor import Supervisor, TrainingFailed
 from weights import trained
 
 DONE, FAILED, USAGE, UNREACHABLE, STOPPED = 0, 1, 2, 3, 4
 """Exit codes, as the command line's."""
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a run that SIGTERM stopped: its machine was taken away, and whatever supervises it should start it again."""
 
 
 def perform(ask: Ask, settings: Settings, show: Display, stop: threading.Event) -> int:
@@ -42,8 +44,8 @@ def perform(ask: Ask, settings: Settings, show: Display, stop: threading.Event) 
         f"training run {run.id}: {len(run.role('train'))} pictures or frames to train, {len(run.role('held'))} held out"
     )
     done = storage.find(keys.train_document(run.id, "record.json"))
-    if done is not None:
-        return _ended(msgspec.json.decode(done, type=Record), show)
+    if done is not None and (accepted(msgspec.json.decode(done, type=Record)) or not ask.force):
+        return _ended(done, storage, settings, show)
     trained.check_free(run.name, settings)
     ranks = ask.ranks or _default_ranks(run)
     supervisor = Supervisor(
@@ -54,13 +56,13 @@ def perform(ask: Ask, settings: Settings, show: Display, stop: threading.Event) 
             f"stopped; run {run.id} is kept, and the same command or `respool training resume {run.id}` goes on with it."
         )
         return STOPPED
-    code = _conclude(run, settings)
+    code = _conclude(run, settings, ask.force)
     record = storage.find(keys.train_document(run.id, "record.json"))
     if record is None:
         raise TrainingFailed(
             f"run {run.id} is trained, but could not be concluded (exit code {code}); resume it to try again."
         )
-    return _ended(msgspec.json.decode(record, type=Record), show)
+    return _ended(record, storage, settings, show)
 
 
 def _known(ask: Ask, storage: Storage) -> Run:
@@ -78,11 +80,12 @@ def _planned(ask: Ask, storage: Storage, settings: Settings, show: Display) -> R
     from weights import catalog
 
     scale = catalog.load(settings).find(ask.model).scale if ask.model else ask.scale
-    options: dict[str, Any] = {
-        "threads": settings.threads or plan.threads_for(ask.ranks or 1),
-        "slots": max(1, ask.ranks),
-        **ask.options,
-    }
+    ranks = ask.ranks or _cards()
+    options: dict[str, Any] = {"threads": settings.threads or plan.threads_for(ranks), **ask.options}
+    if (
+        weights is not None or ranks > PAPER_NET["slots"]
+    ):  # from scratch, the paper's four, unless there are more processes
+        options.setdefault("slots", ranks)
     request = Request(
         name=ask.name,
         recipe=recipe(options, fine=weights is not None),
@@ -105,19 +108,29 @@ def _damage(name: str) -> Damage:
     return GENERIC if name in ("", "generic") else read_damage(Path(name))
 
 
-def _default_ranks(run: Run) -> int:
+def _cards() -> int:
+    """Return the number of GPUs, 1 without any."""
     import torch
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 1
-    return max(n for n in range(1, max(1, count) + 1) if run.recipe.slots % n == 0)
+    return max(1, torch.cuda.device_count()) if torch.cuda.is_available() else 1
 
 
-def _conclude(run: Run, settings: Settings) -> int:
+def _default_ranks(run: Run) -> int:
+    """Return the largest number of GPUs that shares the run's slots evenly."""
+    return max(n for n in range(1, _cards() + 1) if run.recipe.slots % n == 0)
+
+
+def accepted(record: Record) -> bool:
+    """Tell whether a generator may be used: its gate passed, or a user forced it."""
+    return record.gate.passed or record.forced
+
+
+def _conclude(run: Run, settings: Settings, force: bool) -> int:
     """Gate, registration, record and report, in a process of their own; once more when it dies."""
     for _ in range(2):
         done = subprocess.run(
-            command_line(Program.TRAIN_CONCLUDE, run.id),
-            env={**os.environ, **settings.environment()},
+            command_line(Program.TRAIN_CONCLUDE, run.id, *(["--force"] if force else [])),
+            env={"OMP_WAIT_POLICY": "passive", **os.environ, **settings.environment()},
             stdout=subprocess.PIPE,
             check=False,
             text=True,
@@ -130,13 +143,16 @@ def _conclude(run: Run, settings: Settings) -> int:
     return done.returncode
 
 
-def _ended(record: Record, show: Display) -> int:
+def _ended(data: bytes, storage: Storage, settings: Settings, show: Display) -> int:
+    """Say how the gate ended, and register the generator where it may be used: this may be another machine than the one that trained."""
+    record = msgspec.json.decode(data, type=Record)
     for check in record.gate.checks:
         show.say(_line(check))
     for note in record.gate.notes:
         show.say(f"note: {note}")
     report = f"`respool training report {record.run.id} -o report.html` shows why and how"
-    if record.gate.passed or record.forced:
+    if accepted(record):
+        trained.register(data, storage, settings)
         forced = "" if record.gate.passed else " although its gate failed (--force, recorded)"
         show.say(f"{record.run.name} is registered{forced}; use it with -m {record.run.name}. {report}.")
         return DONE
@@ -153,15 +169,21 @@ def _line(check: Check) -> str:
 def main() -> int:
     """Run the program; return the exit code, and print one sentence on stderr for what went wrong."""
     ArgumentParser(prog="python -m training", description="Read an Ask as JSON from stdin and train.").parse_args()
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    stop, terminated = threading.Event(), threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+
+    def terminate(*_: object) -> None:
+        terminated.set()
+        stop.set()
+
+    signal.signal(signal.SIGTERM, terminate)
     show = Display()
     begun = time.monotonic()
     settings = load()
     ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
     try:
-        return perform(ask, settings, show, stop)
+        code = perform(ask, settings, show, stop)
+        return TERMINATED if code == STOPPED and terminated.is_set() else code
     except RespoolError as error:
         show.say(f"respool: {' '.join(str(error).split())}")
         if isinstance(error, TrainingFailed) and ask.resume:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tempfile
 from argparse import ArgumentParser
@@ -30,7 +29,6 @@ from training.parent import weights_file
 from training.rank import say, write_progress
 from weights import tensors, trained
 from weights.architectures import check_state
-from weights.catalog import Entry
 from workers.generators.torch_backend import pick_device
 
 OWN = "trained"
@@ -52,22 +50,8 @@ def conclude(run: Run, settings: Settings) -> Gate:
     encoded = msgspec.json.encode(record, order="deterministic")
     storage.put(keys.train_document(run.id, "record.json"), encoded)
     storage.put(keys.train_document(run.id, "report.html"), report.page(record, figures))
-    accepted = found.passed or run.force
-    if accepted:
-        origin = (
-            f"{weights.origin}; its record is {keys.train_document(run.id, 'record.json')} "
-            f"(SHA-256 {hashlib.sha256(encoded).hexdigest()})"
-        )
-        entry = Entry(
-            name=run.name,
-            role="generator",
-            architecture=run.architecture,  # type: ignore[arg-type]
-            licence=weights.licence,
-            scale=run.scale,
-            parameters=run.parameters,
-            notes=_notes(run, found),
-        )
-        trained.enter(entry, data, weights.sha256, origin, f"s3://{storage.bucket}/{key}", settings)
+    if found.passed or run.force:
+        trained.register(encoded, storage, settings)
     return found
 
 
@@ -161,21 +145,17 @@ def _record(run: Run, commit: Commit, weights: Weights, found: Gate, last: state
     )
 
 
-def _notes(run: Run, found: Gate) -> str:
-    base = f"Fine-tuned from {run.parent.name}" if run.parent else "Trained from scratch"
-    passed = "passed its gate" if found.passed else "did NOT pass its gate and was registered by --force"
-    return f"{base} by training run {run.id}; {passed}."
-
-
 def main(arguments: list[str]) -> int:
     """Run the program; return 0 if registered, 1 if the gate refused or it failed, 2 if another try would end alike."""
     parser = ArgumentParser(prog="python -m training.conclude", description="Gate and register a finished run.")
     parser.add_argument("run")
-    name = parser.parse_args(arguments).run
+    parser.add_argument("--force", action="store_true", help="register the generator even when its gate fails")
+    asked = parser.parse_args(arguments)
     settings = load()
     try:
         storage = Storage(settings)
-        run = msgspec.json.decode(storage.get(keys.train_document(name, "run.json")), type=Run)
+        run = msgspec.json.decode(storage.get(keys.train_document(asked.run, "run.json")), type=Run)
+        run = msgspec.structs.replace(run, force=run.force or asked.force)
         found = conclude(run, settings)
     except RespoolError as error:
         say({"error": str(error), "permanent": True})

@@ -108,7 +108,7 @@ class Supervisor:
         self._tail.clear()
         process = subprocess.Popen(
             self._command(secrets.token_hex(4)),
-            env={**os.environ, **self.settings.environment(), "OMP_NUM_THREADS": str(self.run.recipe.threads)},
+            env=_environment(self.settings, self.run.recipe.threads),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -166,6 +166,11 @@ class Supervisor:
     def _asked_to_stop(self) -> bool:
         found = self._storage.find(keys.train_document(self.run.id, "control.json"))
         return found is not None and msgspec.json.decode(found, type=Control).stop
+
+
+def _environment(settings: Settings, threads: int) -> dict[str, str]:
+    # A thread that waits for its part of a tensor must not spin on a core that other processes could use.
+    return {"OMP_WAIT_POLICY": "passive", **os.environ, **settings.environment(), "OMP_NUM_THREADS": str(threads)}
 
 
 def understand(text: str) -> Line | None:

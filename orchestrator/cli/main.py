@@ -43,7 +43,7 @@ _COMMANDS = {
     "evaluate": "quality",
     "finetune": "training",
     "train": "training",
-    "training": "training",
+    "training": "training_runs",
     "damage": "damage",
     "worker": "serve",
     "orchestrator": "serve",

@@ -1,4 +1,4 @@
-"""respool finetune, train, training: generators adapted to an archive, and the runs that make them.
+"""respool finetune, respool train: generators adapted to an archive, or trained from scratch.
 
 Training needs torch, which the command line never loads: the work is done by a program of its own.
 """
@@ -16,13 +16,9 @@ import click
 from contract.errors import UsageError
 from contract.settings import Settings
 from orchestrator.cli.common import check_reachable, command
-from orchestrator.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from contract.training import Progress
-    from stores.storage import Storage
-
-_RUN = click.argument("run")
+    from contract.training import Ask
 
 
 @contextmanager
@@ -35,7 +31,9 @@ def store(settings: Settings) -> Iterator[Settings]:
         yield check_reachable(settings)
         return
     from orchestrator.local import start
+    from orchestrator.local.state_folder import Folder
 
+    Folder(settings.state).make()  # marks it as Respool's, so that a cluster may live beside the runs
     with start(replace(settings, state=settings.state / "training"), workers=0, orchestrator=False) as cluster:
         yield cluster.settings
 
@@ -147,7 +145,7 @@ def finetune(
         time_s=time_s,
         force=force,
     )
-    return _start(settings, ask)
+    return start_training(settings, ask)
 
 
 @command()
@@ -178,7 +176,7 @@ def train(settings: Settings, recipe: Path, ranks: int, force: bool) -> int:
     if ask.damage not in ("", "generic"):
         where["damage"] = _place(ask.damage, recipe.parent)
     clean = tuple(_place(source, recipe.parent) for source in ask.clean)
-    return _start(settings, msgspec.structs.replace(ask, clean=clean, **where))
+    return start_training(settings, msgspec.structs.replace(ask, clean=clean, **where))
 
 
 def _place(name: str, base: Path | None = None) -> str:
@@ -186,7 +184,8 @@ def _place(name: str, base: Path | None = None) -> str:
     return name if name.startswith("s3://") else str(((base or Path()) / Path(name).expanduser()).absolute())
 
 
-def _start(settings: Settings, ask: object) -> int:
+def start_training(settings: Settings, ask: Ask) -> int:
+    """Give `ask` to the training program and return its exit code."""
     import msgspec
 
     from contract.programs import Program
@@ -194,119 +193,3 @@ def _start(settings: Settings, ask: object) -> int:
 
     with store(settings) as wired:
         return run_program(wired, Program.TRAIN, [], msgspec.json.encode(ask))
-
-
-@click.group()
-def training() -> None:
-    """Show, stop, resume and report training runs."""
-
-
-def _training_command(**attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Add a command below `respool training`."""
-
-    def wrap(function: Callable[..., Any]) -> click.Command:
-        made = command(**attributes)(function)
-        training.add_command(made)
-        return made
-
-    return wrap
-
-
-@_training_command()
-@click.argument("run", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(settings: Settings, run: str | None, as_json: bool) -> None:
-    """Show one training run, or all of them."""
-    import msgspec
-
-    from stores.storage import Storage
-
-    with store(settings) as wired:
-        storage = Storage(wired)
-        runs = [run] if run else list(storage.folders("train/"))
-        found = {name: _progress(storage, name) for name in runs}
-    if as_json:
-        echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
-        return
-    for name, (title, progress) in found.items():
-        echo(f"{name}  {title}  {_told(progress)}")
-
-
-def _progress(storage: Storage, run: str) -> tuple[str, Progress]:
-    import msgspec
-
-    from contract import keys
-    from contract.training import Progress, Run
-
-    document = storage.find(keys.train_document(run, "run.json"))
-    if document is None:
-        raise UsageError(
-            f"there is no training run {run} in bucket {storage.bucket}; `respool training status` lists them."
-        )
-    known = msgspec.json.decode(document, type=Run)
-    data = storage.find(keys.train_document(run, "progress.json"))
-    steps = known.recipe.steps
-    return known.name, msgspec.json.decode(data, type=Progress) if data else Progress(state="preparing", steps=steps)
-
-
-def _told(progress: Progress) -> str:
-    from orchestrator.cli.display import duration
-
-    parts = [progress.state, f"step {progress.step}/{progress.steps}"]
-    if progress.state == "training":
-        if progress.steps_per_s:
-            parts.append(f"{progress.steps_per_s:.2f} steps/s")
-        if progress.left_s is not None:
-            parts.append(f"{duration(progress.left_s)} left")
-    if progress.validation is not None:
-        parts.append(f"validation {progress.validation:.2f} dB")
-    if progress.skipped:
-        parts.append(f"{progress.skipped} steps skipped")
-    return ", ".join(parts) + (f": {progress.text}" if progress.text else "")
-
-
-@_training_command()
-@_RUN
-@click.option("--ranks", type=click.IntRange(0, 64), default=0, help="Processes (default: one a GPU, else one).")
-def resume(settings: Settings, run: str, ranks: int) -> int:
-    """Go on with a training run that was stopped or died."""
-    from contract import keys
-    from contract.training import Ask
-
-    keys.train_prefix(run)
-    return _start(settings, Ask(resume=run, ranks=ranks))
-
-
-@_training_command()
-@_RUN
-def stop(settings: Settings, run: str) -> None:
-    """Stop a training run; it writes a checkpoint first."""
-    import msgspec
-
-    from contract import keys
-    from contract.training import Control
-    from stores.storage import Storage
-
-    with store(settings) as wired:
-        storage = Storage(wired)
-        _progress(storage, run)
-        storage.put(keys.train_document(run, "control.json"), msgspec.json.encode(Control(stop=True)))
-    echo(f"training run {run} stops at its next report; `respool training resume {run}` goes on with it")
-
-
-@_training_command()
-@_RUN
-@click.option(
-    "-o", "--output", "out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="HTML file to write."
-)
-def report(settings: Settings, run: str, out: Path) -> None:
-    """Write a training run's report as one HTML page."""
-    from contract import keys
-    from stores.storage import Storage
-
-    with store(settings) as wired:
-        data = Storage(wired).find(keys.train_document(run, "report.html"))
-    if data is None:
-        raise UsageError(f"training run {run} has no report yet; it is written when the run is finished.")
-    out.write_bytes(data)
-    echo(out)
