@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,25 +73,39 @@ def _objects(name: str, settings: Settings) -> list[Source]:
 
 
 def fetch_object(storage: Storage, key: str, settings: Settings) -> Path:
-    """Bring an object into the cache under the hash that the store recorded for it; one that is here already stays."""
+    """Bring an object into the cache under the hash of its bytes; one whose recorded hash is here already is not fetched again."""
     found = storage.stat(key)
     if not found:
         raise UsageError(f"object {key} is not in bucket {storage.bucket}; name one that is.")
-    folder = settings.cache / "training" / "objects"
+    here = _cached(found[1], key, settings) if found[1] else None
+    if here is not None:
+        return here
+    folder = _cache(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{found[1] or 'unknown'}{Path(key).suffix.lower()}"
-    if not found[1] or not path.is_file() or file_sha256(path) != found[1]:
-        part = path.with_suffix(".part")
-        storage.get_file(key, part)
-        part.replace(path)
+    # Objects that other programs uploaded have no recorded hash, and several processes may fetch one at a time.
+    with tempfile.TemporaryDirectory(dir=folder, prefix="part-") as part:
+        fetched = Path(part) / "object"
+        path = folder / f"{storage.get_file(key, fetched)}{Path(key).suffix.lower()}"
+        fetched.replace(path)
     return path
+
+
+def _cache(settings: Settings) -> Path:
+    return settings.cache / "training" / "objects"
+
+
+def _cached(sha256: str, key: str, settings: Settings) -> Path | None:
+    path = _cache(settings) / f"{sha256}{Path(key).suffix.lower()}"
+    return path if path.is_file() and file_sha256(path) == sha256 else None
 
 
 def reread(name: str, sha256: str, settings: Settings) -> Path:
     """Find the bytes of a source again; raise BadInput when they are gone or are others than those of `sha256`."""
     if name.startswith(_STORE):
         bucket, _, key = name.removeprefix(_STORE).partition("/")
-        path = fetch_object(Storage(replace(settings, s3_bucket=bucket)), key, settings)
+        path = _cached(sha256, key, settings) or fetch_object(
+            Storage(replace(settings, s3_bucket=bucket)), key, settings
+        )
     else:
         path = Path(name)
     try:
