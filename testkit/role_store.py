@@ -11,7 +11,7 @@ from pathlib import Path
 from contract.settings import Settings
 from orchestrator.local.servers import HOST, Member, seaweed
 
-ROLES = ("orchestrator", "worker", "submitter", "operator")
+ROLES = ("orchestrator", "worker", "submitter", "operator", "trainer")
 BUCKET = "archive"
 _IDENTITIES = Path(__file__).parents[1] / "deploy" / "s3" / "identities.sh"
 

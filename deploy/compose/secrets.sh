@@ -15,7 +15,7 @@ make redis_password "$(random)"
 make redis_url "redis://:$(cat secrets/redis_password)@${REDIS_HOST:-redis}:6379/0"
 make flower_password "$(random)"
 make grafana_password "$(random)"
-for role in orchestrator worker submitter operator; do
+for role in orchestrator worker submitter operator trainer; do
     make "${role}_s3_access_key" "$(random | head -c 20)"
     make "${role}_s3_secret_key" "$(random)"
 done

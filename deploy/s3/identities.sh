@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 
 each() { # each FUNCTION: its output for every role, with commas between
     comma=
-    for role in orchestrator worker submitter operator; do
+    for role in orchestrator worker submitter operator trainer; do
         printf '%s' "$comma"
         "$1" "$role"
         comma=,

@@ -18,6 +18,8 @@ from testkit.role_store import BUCKET, ROLES, role_store
 JOB = "00000000000000a1"
 ATTEMPT = keys.attempt(JOB, 0, "1-00000000")
 WEIGHTS = keys.weights("0" * 64)
+RUN = "00000000000000b2"
+CHECKPOINT = keys.checkpoint(RUN, 0, "00000000", "state")
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +63,36 @@ def test_each_role_can_do_its_work(stores: dict[str, Storage], tmp_path: Path) -
     submitter.delete(keys.manifest(JOB))
 
 
+def test_a_trainer_can_train(stores: dict[str, Storage], tmp_path: Path) -> None:
+    """A run from its plan to its record, by the trainer; a submitter stops it, reads it, and uses its weights."""
+    trainer, submitter = stores["trainer"], stores["submitter"]
+    trainer.ensure_bucket()
+    trainer.put(WEIGHTS, b"weights")
+    assert trainer.put(keys.train_document(RUN, "run.json"), b"{}", if_absent=True)
+    trainer.put(CHECKPOINT, b"state")
+    assert trainer.put(keys.commit(RUN, 0), b"{}", if_absent=True)
+    assert not trainer.put(keys.commit(RUN, 0), b"other", if_absent=True)
+    assert [key for key, _ in trainer.list(keys.commits_prefix(RUN))] == [keys.commit(RUN, 0)]
+    submitter.put(keys.train_document(RUN, "control.json"), b"{}")
+    assert trainer.get(keys.train_document(RUN, "control.json")) == b"{}"
+    trainer.delete(CHECKPOINT)
+    trainer.put(keys.train_document(RUN, "record.json"), b"{}")
+    assert list(submitter.folders("train/")) == [RUN]
+    assert submitter.get(keys.train_document(RUN, "record.json")) == b"{}"
+    submitter.get_file(WEIGHTS, tmp_path / "weights")
+
+
 @pytest.mark.parametrize(
     ("role", "key"),
     [
+        ("trainer", keys.job_spec(JOB)),
+        ("trainer", keys.done(JOB, 1)),
+        ("trainer", keys.result_file(JOB, "film.mp4")),
+        ("trainer", "material/clean.png"),
+        ("worker", keys.commit(RUN, 1)),
+        ("orchestrator", keys.commit(RUN, 1)),
+        ("submitter", keys.train_document(RUN, "record.json")),
+        ("submitter", CHECKPOINT),
         ("worker", keys.job_spec(JOB)),
         ("worker", keys.plan(JOB)),
         ("worker", keys.control(JOB)),
@@ -109,6 +138,10 @@ def test_no_role_can_write_where_another_does(stores: dict[str, Storage], role: 
         ("submitter", WEIGHTS),
         ("orchestrator", WEIGHTS),
         ("operator", WEIGHTS),
+        ("trainer", WEIGHTS),
+        ("trainer", keys.commit(RUN, 0)),
+        ("trainer", keys.done(JOB, 0)),
+        ("submitter", keys.commit(RUN, 0)),
     ],
 )
 def test_no_role_can_remove_what_it_need_not(stores: dict[str, Storage], role: str, key: str) -> None:

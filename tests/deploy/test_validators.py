@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from contract.settings import Settings
 from orchestrator.service.metrics import registry
 from stores.ledger import Ledger
+from training.__main__ import FAILED, STOPPED, TERMINATED, USAGE
 from workers.runtime.metrics import Meter
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,11 @@ VALUES = {
         *("--set", "s3.endpoint=https://s3.example.org", "--set", "worker.affinity.nodeAffinity=null"),
         *("--set", "networkPolicy.flowerFrom[0].namespaceSelector.matchLabels.name=ops"),
         *("--set", "images.pullSecrets[0].name=registry", "--set", "worker.priorityClassName=low"),
+    ],
+    "training": [
+        *("--set", "bundled.enabled=true", "--set", "training.enabled=true", "--set", "training.gpus=4"),
+        *("--set", "training.args={finetune,realesr-animevideov3,--clean,s3://respool/material,-o,ours}"),
+        *("--set-string", "training.damage=version = 1"),
     ],
 }
 
@@ -75,7 +81,17 @@ def composed(need: Need, tmp_path: Path) -> dict[str, Any]:
     shutil.copytree(DEPLOY, tmp_path / "deploy", symlinks=True)
     folder = tmp_path / "deploy" / "compose"
     call(folder / "secrets.sh")
-    made = call(need("docker-compose"), "--profile", "monitoring", "config", "--format", "json", cwd=folder)
+    made = call(
+        need("docker-compose"),
+        "--profile",
+        "monitoring",
+        "--profile",
+        "training",
+        "config",
+        "--format",
+        "json",
+        cwd=folder,
+    )
     found: dict[str, Any] = json.loads(made)
     found["secrets_folder"] = folder / "secrets"
     return found
@@ -83,7 +99,9 @@ def composed(need: Need, tmp_path: Path) -> dict[str, Any]:
 
 def test_compose_is_understood_and_every_service_is_hardened(composed: dict[str, Any]) -> None:
     """Docker Compose accepts the file; no service may gain privileges, keep capabilities or open a port to the world."""
-    assert {"redis", "s3", "orchestrator", "worker", "flower", "prometheus", "grafana"} == composed["services"].keys()
+    assert {"redis", "s3", "orchestrator", "worker", "train", "flower", "prometheus", "grafana"} == composed[
+        "services"
+    ].keys()
     for name, service in composed["services"].items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -182,11 +200,28 @@ def test_workers_in_kubernetes_have_one_gpu_and_time_to_leave(need: Need) -> Non
     assert bare["replicas"] == 1
 
 
+def test_training_in_kubernetes_goes_on_after_evictions_alone(need: Need) -> None:
+    """One pod with all GPUs, time to write a checkpoint, and no further try for a refused generator or a bad command."""
+    job = one(template(need, *VALUES["training"]), "Job", "r-train")["spec"]
+    ignored, fatal = job["podFailurePolicy"]["rules"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    assert (fatal["action"], fatal["onExitCodes"]["values"]) == ("FailJob", [FAILED, USAGE, STOPPED])
+    assert TERMINATED not in fatal["onExitCodes"]["values"]
+    pod = job["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    assert pod["terminationGracePeriodSeconds"] >= 120
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 4
+    assert container["args"][0] == "finetune"
+    with pytest.raises(AssertionError, match=r"training\.args is needed"):
+        template(need, *VALUES["bundled"], "--set", "training.enabled=true")
+
+
 def test_each_pod_sees_its_own_secrets_alone(need: Need) -> None:
     """A worker's pod has no key of the orchestrator's, Flower's no key to S3 at all, and no pod a token for Kubernetes."""
-    objects = template(need, *VALUES["bundled"])
+    objects = template(need, *VALUES["training"])
     seen = {}
-    for kind in ("Deployment", "StatefulSet"):
+    for kind in ("Deployment", "StatefulSet", "Job"):
         for found in (o for o in objects if o["kind"] == kind):
             pod = found["spec"]["template"]["spec"]
             assert pod["automountServiceAccountToken"] is False
@@ -201,6 +236,7 @@ def test_each_pod_sees_its_own_secrets_alone(need: Need) -> None:
     assert seen == {
         "r-orchestrator": {"redis_url", "orchestrator_s3_access_key", "orchestrator_s3_secret_key"},
         "r-worker": {"redis_url", "worker_s3_access_key", "worker_s3_secret_key"},
+        "r-train": {"redis_url", "trainer_s3_access_key", "trainer_s3_secret_key"},
         "r-flower": {"redis_url", "flower_password"},
         "r-redis": {"redis_password"},
         "r-s3": {"s3_identities"},
