@@ -21,17 +21,17 @@ TITLES = {
 }
 
 
-def curves(points: Sequence[Point]) -> str:
-    """Draw every quantity that was measured at two steps or more."""
+def curves(points: Sequence[Point], best: int) -> str:
+    """Draw every quantity that was measured at two steps or more; a dashed line marks step `best`."""
     plots = []
     for name, title in TITLES.items():
         found = [(point.step, point.values[name]) for point in points if name in point.values]
         if len(found) > 1:
-            plots.append(_plot(title, found))
+            plots.append(_plot(title, found, best))
     return "".join(plots)
 
 
-def _plot(title: str, points: list[tuple[int, float]]) -> str:
+def _plot(title: str, points: list[tuple[int, float]], best: int) -> str:
     steps, values = [step for step, _ in points], [value for _, value in points]
     low, high = min(values), max(values)
     margin = (high - low) * 0.08 or abs(high) * 0.01 or 0.01
@@ -45,10 +45,14 @@ def _plot(title: str, points: list[tuple[int, float]]) -> str:
 
     line = " ".join(place(step, value) for step, value in points)
     base = _HEIGHT - _BOTTOM
+    mark = ""
+    if steps[0] <= best <= steps[-1]:
+        x = place(best, low).partition(",")[0]
+        mark = f'<line class="best" x1="{x}" y1="8" x2="{x}" y2="{base}"><title>best: step {best}</title></line>'
     return (
         f'<figure class="curve"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
         f'<line x1="{_LEFT}" y1="{base}" x2="{_WIDTH - 8}" y2="{base}"/>'
-        f'<text x="{_LEFT - 6}" y="16" text-anchor="end">{high - margin:.4g}</text>'
+        f'{mark}<text x="{_LEFT - 6}" y="16" text-anchor="end">{high - margin:.4g}</text>'
         f'<text x="{_LEFT - 6}" y="{base}" text-anchor="end">{low + margin:.4g}</text>'
         f'<text x="{_LEFT}" y="{_HEIGHT - 6}">step {steps[0]}</text>'
         f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 6}" text-anchor="end">{steps[-1]}</text>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib import resources
 from string import Template
@@ -12,13 +12,13 @@ import cv2
 import msgspec
 import numpy as np
 
-from contract.training import Gate, LeftOut, Record
+from contract.training import Gate, LeftOut, Record, Run
 from training.curves import curves
 from training.degrade.apply import Pixels
 from training.gate import Figures
 
-SIDE = 320
-"""Pixels of the middle of a picture that are shown, unscaled."""
+SIDE = 208
+"""Pixels of the middle of a picture that are shown, unscaled: five stand side by side."""
 ROWS = 300
 
 
@@ -30,14 +30,15 @@ def page(record: Record, figures: Figures) -> bytes:
         title=escape(run.name),
         summary=escape(_summary(record)),
         verdict=escape(_verdict(record)),
+        bad="" if record.gate.passed else " class='bad'",
         gate=_gate(record.gate),
-        pictures="".join(_row(name, row) for name, row in figures.made),
-        figures=_figures(record.gate),
-        curves=curves(record.points) or "<p class='soft'>Nothing was measured twice.</p>",
+        pictures="".join(_row(_short(name, run), row) for name, row in figures.made),
+        figures=_figures(record),
+        curves=curves(record.points, record.best_step) or "<p class='soft'>Nothing was measured twice.</p>",
         events=_table("<th>Step</th><th></th><th>What</th>", [(str(e.step), e.kind, e.text) for e in record.events])
         or "<p>Nothing happened that is to be noted.</p>",
         data=_data(record) + _left_out(run.left_out),
-        recipe=f"<pre>{escape(_recipe(record))}</pre>",
+        recipe=_table("<th>Setting</th><th>Value</th>", _recipe(record)),
     ).encode()
 
 
@@ -73,18 +74,31 @@ def _gate(gate: Gate) -> str:
     return _table("<th>Rule</th><th></th><th>Trained</th><th>Parent</th><th>Wanted</th>", rows) + notes
 
 
-def _figures(gate: Gate) -> str:
-    rows = [
-        (
-            name,
-            method,
-            *(f"{values[key]:.3f}" if key in values else "" for key in ("psnr", "generic", "luma", "chroma", "tint")),
-        )
-        for name, by in gate.pictures.items()
-        for method, values in by.items()
-    ]
-    head = "<th>Picture</th><th>Method</th><th>PSNR</th><th>on generic damage</th><th>Luma shift</th><th>Colour shift</th><th>Tint of grey</th>"
-    return _table(head, rows)
+def _short(name: str, run: Run) -> str:
+    """Return a picture's name without the folder that all pictures of the run share."""
+    folders = [picture.name.split("/")[:-1] for picture in run.pictures]
+    shared: list[str] = []
+    for parts in zip(*folders, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return name.removeprefix("/".join((*shared, ""))) if shared else name
+
+
+def _figures(record: Record) -> str:
+    parent = record.run.parent.name if record.run.parent else "bicubic"
+    rows = []
+    for name, by in record.gate.pictures.items():
+        for n, (method, values) in enumerate(by.items()):
+            gain = values["psnr"] - by[parent]["psnr"]
+            figures = (f"{values[key]:.2f}" if key in values else "" for key in ("generic", "luma", "chroma", "tint"))
+            first = _short(name, record.run) if n == 0 else ""
+            rows.append((first, method, f"{values['psnr']:.2f}", "" if method == parent else f"{gain:+.2f}", *figures))
+    head = (
+        "<th>Picture</th><th>Method</th><th>PSNR, dB</th><th>over the parent</th><th>on generic damage, dB</th>"
+        "<th>Luma shift</th><th>Colour shift</th><th>Tint of grey</th>"
+    )
+    return _table(head, rows, "number")
 
 
 def _row(name: str, row: dict[str, Pixels]) -> str:
@@ -116,14 +130,14 @@ def _embedded(pixels: Pixels) -> str:
 def _data(record: Record) -> str:
     rows = [
         (
-            p.name if p.frame is None else f"{p.name}, frame {p.frame}",
+            _short(p.name, record.run) + ("" if p.frame is None else f", frame {p.frame}"),
             "held out" if p.role == "held" else "train",
             f"{p.width}x{p.height}",
             p.sha256,
         )
         for p in record.run.pictures
     ]
-    return _table("<th>Source</th><th>Set</th><th>Size</th><th>SHA-256</th>", rows)
+    return _table("<th>Source</th><th>Set</th><th>Size</th><th>SHA-256</th>", rows, "number", "hash")
 
 
 def _left_out(left: Iterable[LeftOut]) -> str:
@@ -131,7 +145,8 @@ def _left_out(left: Iterable[LeftOut]) -> str:
     return _table("<th>Left out</th><th>Why</th>", rows)
 
 
-def _recipe(record: Record) -> str:
+def _recipe(record: Record) -> list[tuple[str, str]]:
+    """List every setting by its path: of recipe, damage, parent, weights, versions."""
     run = record.run
     plain = {
         "recipe": msgspec.to_builtins(run.recipe),
@@ -140,15 +155,27 @@ def _recipe(record: Record) -> str:
         "weights": msgspec.to_builtins(record.weights),
         "versions": run.versions,
     }
-    return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode()
+    return list(_leaves("", plain))
 
 
-def _table(head: str, rows: Sequence[tuple[str, ...]]) -> str:
+def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), inner)
+    else:
+        yield path, value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _table(head: str, rows: Sequence[tuple[str, ...]], middle: str = "", last: str = "") -> str:
+    """Make a table; cells after the first have class `middle`, those of the last column class `last` where given."""
     if not rows:
         return ""
-    body = "".join(
-        "<tr>" + "".join(f"<td{' class=bad' if cell == 'failed' else ''}>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows[:ROWS]
-    )
+    body = "".join(f"<tr>{''.join(_cells(row, middle, last))}</tr>" for row in rows[:ROWS])
     more = f"<p class='soft'>{len(rows) - ROWS} more are in the run's record.</p>" if len(rows) > ROWS else ""
     return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}"
+
+
+def _cells(row: tuple[str, ...], middle: str, last: str) -> Iterator[str]:
+    for n, cell in enumerate(row):
+        kind = "bad" if cell == "failed" else last if last and n == len(row) - 1 else middle if n else ""
+        yield f"<td{f' class={kind!r}' if kind else ''}>{escape(cell)}</td>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from contract.errors import WeightsError
 from contract.settings import Settings
 from contract.training import Record, Run
 from stores.storage import Storage
-from training import rank
+from training import rank, report
 from training.conclude import conclude
+from training.gate import Figures
 from weights import catalog, trained
 from weights.fetch import fetch
 
@@ -69,3 +71,16 @@ def test_other_weights_under_the_records_hash_are_refused(
         trained.register(msgspec.json.encode(forged), Storage(other), other)
     with pytest.raises(WeightsError):
         catalog.load(other).find(run.name)
+
+
+def test_the_report_is_one_page_that_shows_everything(concluded: tuple[Run, bytes], settings: Settings) -> None:
+    """Every held-out picture before, by each method and as it should be; every rule; nothing is loaded from elsewhere; names are escaped."""
+    run, record = concluded
+    known = msgspec.json.decode(record, type=Record)
+    page = Storage(settings).get(keys.train_document(run.id, "report.html")).decode()
+    for method in ("before", "bicubic", "trained", "target"):
+        assert page.count(f'alt="{method}"') == len(run.role("held"))
+    assert all(f"<td>{check.name}</td>" in page for check in known.gate.checks)
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    hostile = msgspec.structs.replace(known, run=msgspec.structs.replace(run, name="<script>alert(1)</script>"))
+    assert "<script" not in report.page(hostile, Figures(known.gate.pictures)).decode()
