@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from contract import keys
 from contract.settings import Settings
 from contract.training import Progress, Run
+from orchestrator.local.servers import free_ports
 from stores.storage import Storage
 from training import rank, state
 from training.checkpoints import Checkpoints, best_of
@@ -183,6 +185,21 @@ def test_two_gloo_ranks_equal_one_that_accumulates(small_run: Callable[..., Run]
     assert Supervisor(together, settings, 2, show).train()
     assert killed
     assert any("started again from there" in sentence for sentence in said), said
+    a, b = final_weights(alone, settings), final_weights(together, settings)
+    assert equal((a["generator"], a["ema"], a["moments"]), (b["generator"], b["ema"], b["moments"]))
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_run(small_run: Callable[..., Run], settings: Settings) -> None:
+    """Two supervisors, each with one process of one group, as on two machines, end with the weights of one process with both slots."""
+    alone = small_run("alone on one machine", steps=4, slots=2)
+    assert trainer(alone, settings).train()
+    together = small_run("on two machines", steps=4, slots=2)
+    (port,) = free_ports(1)
+    place = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "x")
+    machines = [Supervisor(together, settings, 1, lambda _: None, nodes=place) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(Supervisor.train, machines)) == [True, True]
     a, b = final_weights(alone, settings), final_weights(together, settings)
     assert equal((a["generator"], a["ema"], a["moments"]), (b["generator"], b["ema"], b["moments"]))
 
