@@ -102,17 +102,17 @@ def run(
         gathered(sources, sequence, settings, show.transfer) as found,
     ):
         checked = draft(found, spec, settings)  # errors of a source are reported before any server starts
-        for line in checked.outlook():
-            show.say(line)
         refuse_full_disk(
             checked.films,
             sum(i.size for i in checked.items),
             settings.state if settings.embedded else None,
             output.path,
         )
-        if dry_run:
-            return Exit.DONE
-        with cluster_for(settings, workers) as cluster:
+        with nullcontext() if dry_run else cluster_for(settings, workers) as cluster:
+            for line in checked.outlook():
+                show.say(line)
+            if dry_run:
+                return Exit.DONE
             wired = cluster.settings if cluster else settings
             state = cluster.folder.path if cluster else None
             restoration = Restoration(checked, spec, options["priority"], output, change_map, fail_on, state, on_done)

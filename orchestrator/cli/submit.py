@@ -34,9 +34,9 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     save_job(click.get_current_context())
     with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
         checked = draft(found, spec, settings)
-        for line in checked.outlook():
-            show.say(line)
         with connected(settings) as wired:
+            for line in checked.outlook():
+                show.say(line)
             submission = send(checked, spec, wired, options["priority"], Hooks(show.transfer))
     for note in submission.job.notes:
         echo(f"note: {note}", err=True)
