@@ -28,8 +28,14 @@ T = TypeVar("T", bound=Struct)
 
 
 def encode(value: Struct) -> bytes:
-    """Return canonical JSON (sorted keys, UTF-8): equal values give equal bytes."""
-    return msgspec.json.encode(value, order="deterministic")
+    """Return canonical JSON (sorted keys, UTF-8): equal values give equal bytes. Sentences of the class Loss are plain strings in it."""
+    return msgspec.json.encode(value, order="deterministic", enc_hook=_text)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no place in a document")
 
 
 def decode(data: bytes, kind: type[T], what: str) -> T:

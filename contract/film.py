@@ -173,6 +173,8 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     """Places where the source's clock falls back: (packet id, time base units added to all timestamps from there on)."""
     damage: tuple[Span, ...] = ()
     notes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    """Those of the notes about what the result lacks."""
     captions: Natural = 0
     """Frames that carry captions (CEA-608/708)."""
     time_marks: tuple[TimeMark, ...] = ()

@@ -128,7 +128,7 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Job(Struct, frozen=True, forbid_unknown_fields=True):
-    """job.json: immutable once written. A higher `priority` comes sooner; `notes` list what the submission left out."""
+    """job.json: immutable once written. A higher `priority` comes sooner; `notes` list what the submission left out, `losses` the worse of them."""
 
     id: JobId
     spec: Spec
@@ -136,6 +136,7 @@ class Job(Struct, frozen=True, forbid_unknown_fields=True):
     created: str
     priority: Annotated[int, Meta(ge=0, le=9)] = 4
     notes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     version: Literal[1] = 1
 
 
@@ -264,7 +265,7 @@ class Done(Struct, frozen=True, forbid_unknown_fields=True):
     """done.json: the commit. Names the attempt that won and its outputs.
 
     `record` holds facts that decide nothing: device, precision, backend and its reason, seconds per stage, retries
-    within the attempt, frames reused. `notes` are sentences that the user must see.
+    within the attempt, frames reused. `notes` are sentences that the user must see, `losses` those of them about what the result lacks.
 
     `work` (see `Chunk.work`), `item`, `first` and `count` name what was owed, so that no commit is credited to other frames;
     `work` is empty in commits of version 1. `frames` and `missing`, which the source does not give, make `count`.
@@ -278,6 +279,7 @@ class Done(Struct, frozen=True, forbid_unknown_fields=True):
     failures: tuple[ItemFailure, ...] = ()
     damage: tuple[Damage, ...] = ()
     notes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     reorder: Natural = 0
     record: dict[str, msgspec.Raw] = field(default_factory=dict)
     work: MaybeSha256 = ""
@@ -333,6 +335,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     failures: tuple[ItemFailure, ...] = ()
     damage: tuple[Damage, ...] = ()
     notes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     finished: str = ""
     record: dict[str, msgspec.Raw] = field(default_factory=dict)
     opening: Natural = 0

@@ -1,9 +1,8 @@
-"""Severity of what a job says: note, loss, damage, failure. Notes are sentences; a loss is one about something that a result does not carry."""
+"""Severity of what a job says: note, loss, damage, failure. Notes are sentences; those of the class `Loss` are losses."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
@@ -11,27 +10,43 @@ Severity = Literal["note", "loss", "damage", "failure"]
 ORDER: tuple[Severity, ...] = ("note", "loss", "damage", "failure")
 """From the least to the most severe."""
 
-_LOSS = re.compile(
-    r"left out|cannot hold|can hold no|has no place|could not be (?:carried|joined|brought|kept)|was replaced|were dropped|was dropped|"
-    r"bits a sample become|alpha was flattened|is not carried|are not carried|cannot carry|is lost|are lost|offsets inside it may not resolve|"
-    r"were taken for sRGB|was not checked|were not checked"
-)
-_NO_LOSS = re.compile(
-    r"thumbnail|description of the array|shows? the picture before|smaller versions|reduced pages|is hidden|not a film or photograph|operating system|"
-    r"sound without a picture|a link |not a regular file|is a preview"
-)
-"""Copies of the picture before, and files that are no sources: nothing of the archive's own."""
 _FILE = re.compile(r"\.[A-Za-z0-9]{1,5}$")
 
 
+class Loss(str):
+    """Sentence about something of the archive's own that the source has and the result lacks.
+
+    Copies of the picture before (thumbnails, reduced pages) and files that are no sources are notes, plain strings. Documents keep
+    the sentences as `notes`, and those that are losses as `losses` too.
+    """
+
+    __slots__ = ()
+
+
 def severity(note: str) -> Severity:
-    """Return `loss` for a note about something that the source has and the result has not, else `note`."""
-    return "loss" if _LOSS.search(note) and not _NO_LOSS.search(note) else "note"
+    """Return the severity of a note."""
+    return "loss" if isinstance(note, Loss) else "note"
 
 
 def losses(notes: Iterable[str]) -> tuple[str, ...]:
-    """Return the notes that are losses."""
-    return tuple(note for note in notes if severity(note) == "loss")
+    """Return the notes that are losses, as a document keeps them."""
+    return tuple(str(note) for note in notes if isinstance(note, Loss))
+
+
+def plain(notes: Iterable[str]) -> tuple[str, ...]:
+    """Return all notes as a document keeps them."""
+    return tuple(str(note) for note in notes)
+
+
+def marked(notes: Iterable[str], lost: Iterable[str]) -> list[str]:
+    """Return a document's notes with the class that its `losses` say."""
+    known = frozenset(lost)
+    return [Loss(note) if note in known else note for note in notes]
+
+
+def about(whose: str, notes: Iterable[str]) -> list[str]:
+    """Return notes that begin with `whose`, a name and a colon; losses stay losses."""
+    return [type(note)(whose + note) for note in notes]
 
 
 def worst(notes: Iterable[str], damaged: bool, failed: bool) -> Severity | None:
@@ -44,8 +59,14 @@ def worst(notes: Iterable[str], damaged: bool, failed: bool) -> Severity | None:
 
 def counts(notes: Iterable[str], damage: int, failures: int) -> dict[str, int]:
     """Return how many notes, losses, damages and failures there are."""
-    found = Counter(severity(note) for note in notes)
-    return {"note": found["note"], "loss": found["loss"], "damage": damage, "failure": failures}
+    said = [severity(note) for note in notes]
+    return {"note": said.count("note"), "loss": said.count("loss"), "damage": damage, "failure": failures}
+
+
+def refusal(name: str, notes: Iterable[str]) -> str:
+    """Return why --strict refuses the item `name`; empty when it loses nothing."""
+    lost = losses(notes)
+    return f"--strict: {name} would lose something: {'; '.join(lost)}; leave --strict out to accept it." if lost else ""
 
 
 def grouped(notes: Iterable[str]) -> list[str]:

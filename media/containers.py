@@ -15,6 +15,7 @@ import msgspec
 
 from contract.errors import Unsupported, UsageError
 from contract.job import OnUnheld
+from contract.severity import Loss
 from media.codecs import CONTAINERS, SUFFIXES
 from media.opening import reason
 from media.unheld import CAPTION_TRACKS, beside, lossless_encoder
@@ -121,7 +122,7 @@ class Holding:
             if self._needed(known) and not self._holds(wanted, known):
                 fate = self._otherwise(wanted, known)
                 assert fate is not None  # else the container had a problem
-                notes.append(fate.note)
+                notes.append(Loss(fate.note) if not fate.copied and fate.sidecar is None else fate.note)
                 kept.append(fate)
                 continue
             if known.index == self.film or self._needed(known) or (not unwanted and self._holds(wanted, known)):
@@ -130,7 +131,7 @@ class Holding:
             note = (
                 f"stream {known.index} of {self.what} ({known.kind}, {known.codec}) is left behind: {self._why(known)}"
             )
-            notes.append(note)
+            notes.append(note if self._elsewhere(known) else Loss(note))
             kept.append(msgspec.structs.replace(known, copied=False, note=note))
         return Choice(wanted, tuple(kept), notes)
 
@@ -196,12 +197,18 @@ class Holding:
     def _why(self, known: SourceStream) -> str:
         if known.index in self.dropped:
             return self.dropped[known.index]
+        return self._elsewhere(known) or "the container has no place for it"
+
+    def _elsewhere(self, known: SourceStream) -> str:
+        """Return how the result has what a stream holds without that stream; empty when it has not."""
         stream = self.source.streams[known.index]
+        if known.index in self.dropped:
+            return ""
         if "timecode" in stream.metadata:
             return f"its time code {stream.metadata['timecode']} is carried as a tag"
         if known.codec == "bin_data" and self.source.chapters() and self.source.format.name.startswith("mov,"):
             return "chapters are carried by the container itself"
-        return "the container has no place for it"
+        return ""
 
     def _holds(self, container: str, known: SourceStream) -> bool:
         """Return True if `container` can hold a stream; every cover becomes an attachment in Matroska."""

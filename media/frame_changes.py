@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from contract.severity import Loss
 from media.codecs import plain_name
 
 if TYPE_CHECKING:
@@ -111,4 +112,4 @@ class FrameChanges:
     def notes(self) -> list[str]:
         """Return one sentence for each kind of difference."""
         said = [f"{len(found)} frames from {found[0]} on are {words}" for words, found in self._odd.items()]
-        return said + [f"not carried: {words}" for words in sorted(self._left)]
+        return said + [Loss(f"not carried: {words}") for words in sorted(self._left)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 
+from contract.severity import Loss
 from media.images.geometry import Geometry
 from media.images.tiff import Directory, Tag, rational
 from media.images.xmp_geometry import subject
 
 SUBJECTS = {0x9214: "subject area", 0xA214: "subject location"}
 FOCAL_X, FOCAL_Y = 0xA20E, 0xA20F
-UNUSUAL = "an EXIF tag about pixels is of an unusual type and was left out"
+UNUSUAL = Loss("an EXIF tag about pixels is of an unusual type and was left out")
 
 
 def moved(
@@ -19,7 +20,7 @@ def moved(
 ) -> tuple[dict[int, tuple[Fraction, ...]], list[str]]:
     """Return new values of the tags in `values`, and notes; a tag that is missing from the result must be left out."""
     made: dict[int, tuple[Fraction, ...]] = {}
-    notes = []
+    notes: list[str] = []
     for tag, called in SUBJECTS.items():
         found = values.get(tag)
         if found is None:
@@ -28,7 +29,7 @@ def moved(
         if places and all(0 <= place < 65536 for place in places):
             made[tag] = tuple(Fraction(place) for place in places)
         else:
-            notes.append(f"the EXIF {called} could not be brought to the new picture and was left out")
+            notes.append(Loss(f"the EXIF {called} could not be brought to the new picture and was left out"))
     first, second = values.get(FOCAL_X), values.get(FOCAL_Y)
     if first and second:
         across, down = geometry.scale()
@@ -36,7 +37,7 @@ def moved(
         made[FOCAL_X] = (width * Fraction(across).limit_denominator(1000),)
         made[FOCAL_Y] = (height * Fraction(down).limit_denominator(1000),)
     elif first or second:
-        notes.append("the focal plane's resolution is given for one axis alone and was left out")
+        notes.append(Loss("the focal plane's resolution is given for one axis alone and was left out"))
     return made, notes
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from contract.severity import Loss
 from media.images.metadata import Metadata
 
 _OF_THE_PIXELS: tuple[tuple[int, bytes, str], ...] = (
     (0xE0, b"JFXX", "the JFIF thumbnail was left out: it shows the picture before"),
-    (0xE1, b"FLIR", "FLIR's thermal data were left out: they are of the picture before"),
-    (0xE2, b"FPXR", "FlashPix's data were left out: they are of the picture before"),
-    (0xE2, b"urn:iso:std:iso:ts:21496", "the gain map's description was left out: it is of the picture before"),
-    (0xE3, b"_JPSJPS", "the description of the stereo pair (JPS) was left out"),
-    (0xEA, b"AROT", "HDR data (AROT) were left out: they are of the picture before"),
-    (0xEB, b"HDR_RI", "HDR data (JPEG-HDR) were left out: they are of the picture before"),
+    (0xE1, b"FLIR", Loss("FLIR's thermal data were left out: they are of the picture before")),
+    (0xE2, b"FPXR", Loss("FlashPix's data were left out: they are of the picture before")),
+    (0xE2, b"urn:iso:std:iso:ts:21496", Loss("the gain map's description was left out: it is of the picture before")),
+    (0xE3, b"_JPSJPS", Loss("the description of the stereo pair (JPS) was left out")),
+    (0xEA, b"AROT", Loss("HDR data (AROT) were left out: they are of the picture before")),
+    (0xEB, b"HDR_RI", Loss("HDR data (JPEG-HDR) were left out: they are of the picture before")),
 )
 """Segments that describe the pixels before."""
 _OF_THE_ENCODER: tuple[tuple[int, bytes], ...] = (
@@ -42,10 +43,10 @@ def other_segment(found: Metadata, marker: int, data: bytes) -> Metadata:
             if _has_c2pa(data)
             else "JUMBF boxes were left out"
         )
-        return _noted(found, kind if not _announced(found) else "")
+        return _noted(found, Loss(kind) if not _announced(found) else "")
     if sum(len(body) for _, body in found.others) + len(data) > _CARRIED:
         return _noted(
-            found, f"a segment {name} of {len(data)} bytes was left out: it and others before it are too long"
+            found, Loss(f"a segment {name} of {len(data)} bytes was left out: it and others before it are too long")
         )
     label = data[:16].split(b"\0")[0].decode("latin-1").strip()
     label = "".join(c if c.isprintable() else "?" for c in label)

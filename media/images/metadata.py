@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from contract.severity import Loss
 from media.images.tiff import Directory
 
 CENTIMETRES_PER_INCH = Fraction(254, 100)
@@ -84,7 +85,7 @@ def split_photoshop(block: bytes) -> tuple[bytes | None, bytes | None, list[str]
             rest += block[at:end]
         at = end
     if at < len(block) and block[at:].strip(b"\0"):
-        notes.append("the Photoshop resources are broken from one point on; the rest of them was left out")
+        notes.append(Loss("the Photoshop resources are broken from one point on; the rest of them was left out"))
     return iptc, rest or None, notes
 
 

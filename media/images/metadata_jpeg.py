@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+from contract.severity import Loss
 from media.images import jpeg_structure
 from media.images.jpeg_segments import other_segment
 from media.images.metadata import CENTIMETRES_PER_INCH, Density, Metadata, join_photoshop, split_photoshop
@@ -69,7 +70,7 @@ def read(file: BinaryIO) -> Metadata:
         elif marker == 0xE2 and data.startswith(ICC) and len(data) > len(ICC) + 2:
             profile[data[len(ICC)]] = data[len(ICC) + 2 :]
         elif marker == 0xE2 and data.startswith(MPF):
-            notes.append("further pictures in the JPEG (previews, gain maps, depth) were left out")
+            notes.append(Loss("further pictures in the JPEG (previews, gain maps, depth) were left out"))
         elif marker == 0xED and data.startswith(PHOTOSHOP):
             photoshop += data[len(PHOTOSHOP) :]
         elif marker == 0xFE:
@@ -85,7 +86,7 @@ def read(file: BinaryIO) -> Metadata:
 
 def _trailer(file: BinaryIO) -> list[str]:
     after = jpeg_structure.trailer(file)
-    return [f"{after[0]} bytes after the end of the picture were left out: {after[1]}"] if after else []
+    return [Loss(f"{after[0]} bytes after the end of the picture were left out: {after[1]}")] if after else []
 
 
 def _joined(xmp: bytes | None, extended: dict[bytes, dict[int, bytes]]) -> tuple[bytes | None, list[str]]:
@@ -97,11 +98,11 @@ def _joined(xmp: bytes | None, extended: dict[bytes, dict[int, bytes]]) -> tuple
             or digest not in xmp
             or hashlib.md5(whole, usedforsecurity=False).hexdigest().upper().encode() != digest
         ):
-            return xmp, ["the extended XMP does not belong to the packet, or is broken; it was left out"]
+            return xmp, [Loss("the extended XMP does not belong to the packet, or is broken; it was left out")]
         try:
             xmp = join(xmp, whole)
         except ValueError:
-            return xmp, ["the extended XMP could not be joined to its packet; it was left out"]
+            return xmp, [Loss("the extended XMP could not be joined to its packet; it was left out")]
     return xmp, []
 
 
@@ -137,7 +138,9 @@ def _xmp(packet: bytes, notes: list[str]) -> list[bytes]:
         main, rest = split(packet, MOST - len(XMP))
     except ValueError as error:
         notes.append(
-            f"the XMP packet ({len(packet)} bytes) was left out: JPEG holds at most {MOST} in one piece, and {error}"
+            Loss(
+                f"the XMP packet ({len(packet)} bytes) was left out: JPEG holds at most {MOST} in one piece, and {error}"
+            )
         )
         return []
     digest = hashlib.md5(rest, usedforsecurity=False).hexdigest().upper().encode()
@@ -155,7 +158,7 @@ def _segment(marker: int, data: bytes) -> bytes:
 
 def _single(marker: int, data: bytes, what: str, notes: list[str]) -> list[bytes]:
     if len(data) > MOST:
-        notes.append(f"the {what} ({len(data)} bytes) was left out: JPEG holds at most {MOST} in one piece")
+        notes.append(Loss(f"the {what} ({len(data)} bytes) was left out: JPEG holds at most {MOST} in one piece"))
         return []
     return [_segment(marker, data)]
 
@@ -193,6 +196,6 @@ def _density(density: Density | None, notes: list[str]) -> bytes:
             key=lambda way: abs(way[1][0] / (inches if way[0] == 1 else centimetres)[0] - 1),
         )
     if not (0 < x < 65536 and 0 < y < 65536):
-        notes.append(f"the density of {float(density.x):.6g} per {density.unit} is beyond JFIF and was left out")
+        notes.append(Loss(f"the density of {float(density.x):.6g} per {density.unit} is beyond JFIF and was left out"))
         return struct.pack(">BHH", 0, 1, 1)
     return struct.pack(">BHH", unit, x, y)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contract.errors import BadInput
+from contract.severity import Loss
 from media.images import tiff
 from media.images.colour_signal import png_profile
 from media.images.metadata import Density, Metadata, join_photoshop, split_photoshop
@@ -28,11 +29,11 @@ _PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fdAT", b"fcT
 _CARRIED = frozenset({b"sCAL", b"pCAL", b"sTER", b"gIFg", b"gIFx", b"mDCV", b"cLLI", b"sPLT"})
 """Chunks that stay true of an enlarged picture."""
 _LEFT = {
-    b"caBX": "the C2PA manifest was left out: it signs the pixels before",
-    b"sBIT": "the number of significant bits (sBIT) was left out: it is of the samples before",
-    b"bKGD": "the background colour (bKGD) was left out",
-    b"oFFs": "the offset on the page (oFFs) was left out: it is of the picture before",
-    b"hIST": "the palette's histogram (hIST) was left out",
+    b"caBX": Loss("the C2PA manifest was left out: it signs the pixels before"),
+    b"sBIT": Loss("the number of significant bits (sBIT) was left out: it is of the samples before"),
+    b"bKGD": Loss("the background colour (bKGD) was left out"),
+    b"oFFs": Loss("the offset on the page (oFFs) was left out: it is of the picture before"),
+    b"hIST": Loss("the palette's histogram (hIST) was left out"),
 }
 MOST = 64 << 20
 """Bytes of one metadata chunk, and of what it unpacks to."""
@@ -62,13 +63,15 @@ def read(file: BinaryIO, grey: bool = False) -> Metadata:
         room -= len(data)
         if kind not in (b"IDAT", b"fdAT") and (length > MOST or room < 0):
             found = replace(
-                found, notes=(*found.notes, f"a {kind.decode('latin-1')} chunk of {length} bytes was left out")
+                found, notes=(*found.notes, Loss(f"a {kind.decode('latin-1')} chunk of {length} bytes was left out"))
             )
         elif kind == b"iCCP":
             name, _, rest = data.partition(b"\0")
             icc = _unpack(rest[1:])
             found = (
-                replace(found, icc=icc) if icc else _note(found, f"the ICC profile {name!r} is broken and was left out")
+                replace(found, icc=icc)
+                if icc
+                else _note(found, Loss(f"the ICC profile {name!r} is broken and was left out"))
             )
         elif kind == b"eXIf":
             found = replace(found, exif=data)
@@ -105,7 +108,9 @@ def _other(found: Metadata, kind: bytes, data: bytes) -> Metadata:
         return _note(found, f"the private chunk {name} was carried as it is") if private else found
     return _note(
         found,
-        f"the chunk {name} ({len(data)} bytes) was left out: it does not say that it outlives a change of the pixels",
+        Loss(
+            f"the chunk {name} ({len(data)} bytes) was left out: it does not say that it outlives a change of the pixels"
+        ),
     )
 
 
@@ -150,7 +155,7 @@ def _text(found: Metadata, kind: bytes, data: bytes) -> Metadata:
     if keyword in RAW_PROFILES:
         block = _raw_profile(rest if kind == b"tEXt" else _unpack(rest[1:]) or b"")
         if block is None:
-            return _note(found, f"the block {keyword.decode('latin-1')!r} is broken and was left out")
+            return _note(found, Loss(f"the block {keyword.decode('latin-1')!r} is broken and was left out"))
         return _block(found, block)
     return replace(found, texts=(*found.texts, (kind, data)))
 
@@ -251,7 +256,7 @@ def _density(density: Density, notes: list[str]) -> bytes:
         x, y = (v * 10000 / 254 for v in density.per_inch())
         unit = 1
     if not (0 < round(x) < 1 << 31 and 0 < round(y) < 1 << 31):
-        notes.append(f"the density of {float(density.x):.6g} per {density.unit} is beyond PNG and was left out")
+        notes.append(Loss(f"the density of {float(density.x):.6g} per {density.unit} is beyond PNG and was left out"))
         x = y = Fraction(1)
         unit = 0
     return struct.pack(">IIB", round(x), round(y), unit)

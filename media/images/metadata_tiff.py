@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from contract.errors import IntegrityError
+from contract.severity import Loss
 from media.images import tiff
 from media.images.exif import GEO, LAYERS, descriptive, resized
 from media.images.metadata import Density, Metadata, join_photoshop, split_photoshop
@@ -34,9 +35,9 @@ def read(page: Directory) -> Metadata:
     if IPTC in tags:
         iptc = _iptc(tags[IPTC])
     if LAYERS in tags:
-        notes.append("Photoshop's layers were left out: they show the picture before")
+        notes.append(Loss("Photoshop's layers were left out: they show the picture before"))
     if GEO & tags.keys():
-        notes.append("where its pixels lie on the map (GeoTIFF) was left out: that is of the raster before")
+        notes.append(Loss("where its pixels lie on the map (GeoTIFF) was left out: that is of the raster before"))
     if tiff.SUB_IFDS in tags:
         notes.append("smaller versions of the picture inside the TIFF were left out")
     page, said = _without_stale(page)
@@ -65,13 +66,16 @@ def _without_stale(page: Directory) -> tuple[Directory, list[str]]:
     gone = {called for tag, called in _STALE.items() if tag in page.tags and called}
     tags = {tag: value for tag, value in page.tags.items() if tag not in _STALE}
     description = tags[_DESCRIPTION].data[:4096] if _DESCRIPTION in tags else b""
+    shape = False
     if b"<OME" in description:
         gone.add("the OME-XML description")
         del tags[_DESCRIPTION]
     elif description.startswith(b'{"shape"'):
-        gone.add("tifffile's description of the array")
+        shape = True
         del tags[_DESCRIPTION]
-    notes = [f"{called} was left out: it is of the pixels before" for called in sorted(gone)]
+    notes: list[str] = [Loss(f"{called} was left out: it is of the pixels before") for called in sorted(gone)]
+    if shape:
+        notes.append("tifffile's description of the array was left out: it is of the pixels before")
     return (Directory(tags, page.children) if len(tags) < len(page.tags) else page), notes
 
 

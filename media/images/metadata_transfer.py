@@ -13,6 +13,7 @@ from msgspec import structs
 
 from contract.errors import BadInput
 from contract.provenance import Making
+from contract.severity import Loss
 from media.images import (
     exif,
     foreign,
@@ -75,7 +76,9 @@ def _avif(file: Path | BinaryIO, image: pyvips.Image) -> Metadata:
         found = heif_properties(stream)
     notes = [said for kind, said in _HEIF_LEFT.items() if kind in found]
     if b"auxC" in found and not image.hasalpha():
-        notes.append("an auxiliary picture of the AVIF (a depth or gain map) was left out: it is of the picture before")
+        notes.append(
+            Loss("an auxiliary picture of the AVIF (a depth or gain map) was left out: it is of the picture before")
+        )
     return Metadata(
         icc=_field(image, "icc-profile-data"),
         exif=_bare(_field(image, "exif-data")),
@@ -85,10 +88,10 @@ def _avif(file: Path | BinaryIO, image: pyvips.Image) -> Metadata:
 
 
 _HEIF_LEFT = {
-    b"clli": "the content light level was left out",
-    b"mdcv": "the mastering display's description was left out",
-    b"amve": "the viewing environment's description was left out",
-    b"lsel": "the choice of a layer was left out",
+    b"clli": Loss("the content light level was left out"),
+    b"mdcv": Loss("the mastering display's description was left out"),
+    b"amve": Loss("the viewing environment's description was left out"),
+    b"lsel": Loss("the choice of a layer was left out"),
 }
 
 
@@ -103,7 +106,7 @@ def _signalled(metadata: Metadata, picture: Picture) -> Metadata:
             metadata,
             notes=(
                 *metadata.notes,
-                f"the colours ({described(signal)}) were taken for sRGB: their code points are unknown",
+                Loss(f"the colours ({described(signal)}) were taken for sRGB: their code points are unknown"),
             ),
         )
     return replace(metadata, meaning=made)
@@ -156,12 +159,14 @@ def carried(metadata: Metadata, picture: Picture, target: Target, srgb: bytes) -
     notes += said
     if target.format != "png":
         if metadata.texts:
-            notes.append(f"{len(metadata.texts)} PNG text chunks were left out: the result's format cannot hold them")
+            notes.append(
+                Loss(f"{len(metadata.texts)} PNG text chunks were left out: the result's format cannot hold them")
+            )
         kept = replace(kept, colour=(), texts=())
     if target.format == "tiff" and metadata.comments:
-        notes.append("JPEG comments were left out: TIFF has no place for them")
+        notes.append(Loss("JPEG comments were left out: TIFF has no place for them"))
     if target.format == "avif" and (metadata.iptc or metadata.photoshop or metadata.comments):
-        notes.append("IPTC, Photoshop blocks and comments were left out: AVIF cannot hold them")
+        notes.append(Loss("IPTC, Photoshop blocks and comments were left out: AVIF cannot hold them"))
     return kept, notes
 
 
@@ -188,7 +193,7 @@ def _others(metadata: Metadata, picture: Picture, target: Target) -> tuple[Metad
     names = ", ".join(
         f"APP{kind - 0xE0}" if isinstance(kind, int) else kind.decode("latin-1") for kind, _ in metadata.others
     )
-    return replace(metadata, others=()), [f"{names} left out: the result's format cannot hold them"]
+    return replace(metadata, others=()), [Loss(f"{names} left out: the result's format cannot hold them")]
 
 
 def _about_pixels(metadata: Metadata, geometry: Geometry) -> tuple[bytes | None, bytes | None, list[str]]:
@@ -231,7 +236,7 @@ def _exif(
     try:
         page, notes = exif.moved_page(tiff.parse(metadata.exif, "the EXIF block", said), geometry)
     except BadInput as error:
-        return None, None, [f"EXIF was left out: {error}"]
+        return None, None, [Loss(f"EXIF was left out: {error}")]
     return None, page, said + notes + _maker(page)
 
 
@@ -239,7 +244,7 @@ def _maker(page: Directory) -> list[str]:
     inner = page.children.get(tiff.EXIF_IFD)
     if inner is None or exif.MAKER_NOTE not in inner.tags:
         return []
-    return ["the camera's maker note was carried as bytes; offsets inside it may not resolve at its new place"]
+    return [Loss("the camera's maker note was carried as bytes; offsets inside it may not resolve at its new place")]
 
 
 def attach(plain: Path, metadata: Metadata, target: Target, out: Path) -> list[str]:

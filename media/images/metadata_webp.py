@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from contract.severity import Loss
 from media.images.metadata import Metadata
 
 MOST_CHUNKS = 4096
@@ -35,7 +36,7 @@ def read(file: BinaryIO) -> Metadata:
         if kind not in (b"ICCP", b"EXIF", b"XMP "):
             continue
         if length > MOST:
-            found = replace(found, notes=(*found.notes, f"a metadata chunk of {length} bytes was left out"))
+            found = replace(found, notes=(*found.notes, Loss(f"a metadata chunk of {length} bytes was left out")))
             continue
         file.seek(at)
         data = file.read(length)
@@ -50,13 +51,13 @@ def read(file: BinaryIO) -> Metadata:
 
 def write(plain: Path, metadata: Metadata, out: Path) -> list[str]:
     """Copy the WebP `plain`, which carries no metadata, to `out` with `metadata`; returns what could not be carried."""
-    notes = []
+    notes: list[str] = []
     if metadata.iptc or metadata.photoshop:
-        notes.append("IPTC and Photoshop blocks were left out: WebP cannot hold them")
+        notes.append(Loss("IPTC and Photoshop blocks were left out: WebP cannot hold them"))
     if metadata.density and not metadata.exif:
-        notes.append("the density was left out: WebP cannot hold it outside EXIF")
+        notes.append(Loss("the density was left out: WebP cannot hold it outside EXIF"))
     if metadata.comments or metadata.texts:
-        notes.append("comments were left out: WebP cannot hold them")
+        notes.append(Loss("comments were left out: WebP cannot hold them"))
     with plain.open("rb") as source:
         body = b""
         flags, canvas = 0, b""

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from contract.errors import Unsupported
 from contract.job import Positive, Spec
+from contract.severity import Loss
 from media.images.colour_signal import HDR
 from media.images.header import Picture
 from media.images.sniff import FOREIGN, OWN_SUFFIXES, SUFFIXES, Format
@@ -94,13 +95,15 @@ def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: F
         form = "png" if depth <= 16 else "tiff"
         notes.append(f"written as {form.upper()}: {picture.format.upper()} cannot hold {why}")
     if depth > max(DEPTHS[form]):
-        notes.append(f"{depth} bits a sample become {max(DEPTHS[form])}: {form.upper()} cannot hold more")
+        notes.append(Loss(f"{depth} bits a sample become {max(DEPTHS[form])}: {form.upper()} cannot hold more"))
     extra: Literal["alpha", "unspecified"] = "unspecified" if picture.extra == "unspecified" else "alpha"
     alpha = picture.alpha and (form == "tiff" if extra == "unspecified" else form != "jpeg")
     if picture.alpha and not alpha and extra == "alpha":
-        notes.append("alpha was flattened on white: JPEG cannot hold it")
+        notes.append(Loss("alpha was flattened on white: JPEG cannot hold it"))
     elif picture.alpha and not alpha:
-        notes.append(f"a channel whose meaning the TIFF does not tell was left out: {form.upper()} cannot hold it")
+        notes.append(
+            Loss(f"a channel whose meaning the TIFF does not tell was left out: {form.upper()} cannot hold it")
+        )
     depth = min((d for d in DEPTHS[form] if d >= depth), default=max(DEPTHS[form]))
     notes += _changes(picture)
     lossless = form in ("png", "tiff") or (form == "webp" and picture.lossless)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from contract.severity import Loss
 from media.images.geometry import Geometry
 
 RESOLUTION, GUIDES, SLICES, CLIPPING = 0x03ED, 0x0408, 0x041A, 0x0BB7
@@ -29,7 +30,8 @@ def resources(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 def moved(block: bytes, geometry: Geometry) -> tuple[bytes | None, list[str]]:
     """`block` with everything about pixels brought to the result, and notes on what was left out."""
-    kept, notes = b"", []
+    kept = b""
+    notes: list[str] = []
     for number, called, data in resources(block):
         try:
             if number == RESOLUTION:
@@ -39,13 +41,13 @@ def moved(block: bytes, geometry: Geometry) -> tuple[bytes | None, list[str]]:
             elif number in _PATHS:
                 data = _path(data, geometry)
             elif number == SLICES:
-                notes.append("Photoshop's slices were left out: they are of the pixels before")
+                notes.append(Loss("Photoshop's slices were left out: they are of the pixels before"))
                 continue
             elif number in _COPIES:
-                notes.append(f"a copy of the {_COPIES[number]} block among Photoshop's resources was left out")
+                notes.append(Loss(f"a copy of the {_COPIES[number]} block among Photoshop's resources was left out"))
                 continue
         except struct.error:
-            notes.append(f"Photoshop's resource {number} is broken and was left out")
+            notes.append(Loss(f"Photoshop's resource {number} is broken and was left out"))
             continue
         kept += (
             b"8BIM" + number.to_bytes(2, "big") + called + len(data).to_bytes(4, "big") + data + b"\0" * (len(data) % 2)

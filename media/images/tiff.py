@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from contract.errors import BadInput
+from contract.severity import Loss
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of one value of each TIFF type."""
@@ -154,7 +155,7 @@ def _children(
             except BadInput:
                 if notes is None:
                     raise
-                notes.append(f"the {_CHILD_NAMES[tag]} of the picture cannot be read and was left out")
+                notes.append(Loss(f"the {_CHILD_NAMES[tag]} of the picture cannot be read and was left out"))
                 continue
             # One level more is all that Exif knows: interoperability below the EXIF directory.
             deeper = {}
@@ -164,7 +165,7 @@ def _children(
                 except BadInput:
                     if notes is None:
                         raise
-                    notes.append("the interoperability directory cannot be read and was left out")
+                    notes.append(Loss("the interoperability directory cannot be read and was left out"))
             yield tag, Directory(inner, deeper)
 
 
@@ -173,7 +174,8 @@ def _read_tags(
 ) -> tuple[dict[int, Tag], int]:
     """Return the tags of the directory at `offset`, and the offset of the next one."""
     broken = BadInput(f"{what} has a broken TIFF directory at byte {offset}; check it with the program that wrote it.")
-    file.seek(offset)
+    end = file.seek(0, 2)
+    file.seek(min(offset, end))  # a 64-bit offset may be more than a file's position can be
     head = file.read(8 if form.big else 2)
     if len(head) < (8 if form.big else 2):
         raise broken
@@ -190,16 +192,16 @@ def _read_tags(
         size = SIZES.get(kind, 0) * number
         if not size or size > MAX_VALUE:
             if notes is not None and (size or kind not in SIZES):
-                notes.append(f"tag {tag} of the TIFF has no readable value and was left out")
+                notes.append(Loss(f"tag {tag} of the TIFF has no readable value and was left out"))
             continue  # an unknown type is no value that could be carried; readers skip it as the specification says
         data = body[at + 4 + width : at + 4 + width + size]
         if size > width:
-            file.seek(struct.unpack_from(form.pointer, body, at + 4 + width)[0])
+            file.seek(min(end, struct.unpack_from(form.pointer, body, at + 4 + width)[0]))
             data = file.read(size)
             if len(data) < size:
                 if notes is None:
                     raise broken
-                notes.append(f"the value of tag {tag} lies outside the file and was left out")
+                notes.append(Loss(f"the value of tag {tag} lies outside the file and was left out"))
                 continue
         tags[tag] = Tag(kind, number, _little(data, kind) if form.order == ">" else data)
     return tags, int(struct.unpack_from(form.pointer, body, count * form.entry)[0])

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 
 from contract import provenance
 from contract.provenance import Making
+from contract.severity import Loss
 
 NAMESPACE = "urn:respool:provenance:1"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -25,7 +26,7 @@ def told(packet: bytes | None, made: Making) -> tuple[bytes, list[str]]:
     """
     notes: list[str] = []
     if packet is not None and not _sound(packet):
-        notes.append("the XMP packet is broken and was replaced")
+        notes.append(Loss("the XMP packet is broken and was replaced"))
         packet = None
     if packet is None:
         return _new(made), notes

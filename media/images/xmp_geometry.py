@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from xml.etree.ElementTree import Element
 
+from contract.severity import Loss
 from media.images.geometry import Geometry
 from media.images.rdf import Packet, field, items, name, set_field, struct
 
@@ -32,6 +33,8 @@ XMP, CRS, PANO = (
     "http://ns.adobe.com/camera-raw-settings/1.0/",
     "http://ns.google.com/photos/1.0/panorama/",
 )
+THUMBNAILS = "thumbnails"
+"""What copies of the picture before are called, which are no loss."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +287,7 @@ TABLE: dict[str, tuple[Rule, str]] = {
             ("LargestValidInteriorRectHeight", 1), ("LargestValidInteriorRectLeft", 0), ("LargestValidInteriorRectTop", 1),
         )
     },
-    name(XMP, "Thumbnails"): (_never, "thumbnails"),
+    name(XMP, "Thumbnails"): (_never, THUMBNAILS),
 }  # fmt: skip
 """Every property that is about pixels, the rule that moves it, and what it is called when it is left out."""
 
@@ -338,6 +341,7 @@ def moved(packet: bytes, geometry: Geometry) -> tuple[bytes, list[str]]:
         elif element in list(description):
             description.remove(element)
         note = f"XMP: {called}: left out, because it is of the picture before"
+        note = note if called == THUMBNAILS else Loss(note)
         if note not in context.notes:
             context.notes.append(note)
     return (tree.encode() if touched else packet), context.notes

@@ -13,6 +13,7 @@ import numpy as np
 from av.packet import Packet
 
 from contract.film import FilmIndex
+from contract.severity import Loss
 from media.bitstream import HEAD
 from media.columns import unpack
 from media.demuxing import demux
@@ -107,7 +108,8 @@ def caption_notes(captions: Mapping[int, bytes], index: FilmIndex) -> list[str]:
         if beside
         else "not carried: the result's pictures take none, and .scc knows CEA-608 only"
     )
-    return [f"captions of {len(captions)} frames are {where}"]
+    said = f"captions of {len(captions)} frames are {where}"
+    return [said if beside else Loss(said)]
 
 
 def scc(captions: Mapping[int, bytes], index: FilmIndex) -> str:

@@ -15,6 +15,7 @@ import av.error
 
 from contract.errors import VerifyError
 from contract.film import FilmIndex
+from contract.severity import marked
 from media.codecs import SUFFIXES
 from media.opening import open_media, reason
 from orchestrator.assemble.captions import Captions, caption_notes
@@ -89,5 +90,5 @@ def assemble_film(
         set_sample_aspect(out, index.sar)
     check_copies(out, index, copied)
     said = caption_notes(captions or {}, index)
-    notes = [*index.notes, *film.notes, *said, *copies.notes, *lost_tags(tags, out, index)]
+    notes = [*marked(index.notes, index.losses), *film.notes, *said, *copies.notes, *lost_tags(tags, out, index)]
     return Assembled(notes, copies.fewer)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from contract.errors import BadInput, VerifyError
 from contract.job import Item, Spec
 from contract.provenance import Making
-from contract.severity import losses
+from contract.severity import refusal
 from media.images import metadata_transfer
 from media.images.header import read_pages
 from media.images.metadata_tiff import write as write_tiff
@@ -58,9 +58,7 @@ def assemble_image(
         raise VerifyError(
             f"{item.result} came out as {result.width}x{result.height}, not {target.width}x{target.height}; retry the job."
         )
-    lost = losses(notes) if spec.strict else ()
-    if lost:
-        raise BadInput(
-            f"--strict: {item.name} would lose something: {'; '.join(lost)}; leave --strict out to accept it."
-        )
+    why = refusal(item.name, notes) if spec.strict else ""
+    if why:
+        raise BadInput(why)
     return notes

@@ -19,6 +19,7 @@ from contract.film import FilmIndex, ImageSequence
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.parallel import AHEAD, in_order
 from contract.provenance import Making, making
+from contract.severity import about, losses, marked, plain, refusal
 from media.frame_changes import merged
 from orchestrator.assemble.captions import read_captions
 from orchestrator.assemble.film import assemble_film
@@ -57,7 +58,9 @@ class Assembly:
         self._sidecars: list[ResultFile] = []
         self._failures = list(plan.failures)
         self._damage: list[Damage] = []
-        self._notes = list(job.notes)
+        self._refused: dict[int, str] = {}
+        """Items that --strict does not deliver, and why."""
+        self._notes = marked(job.notes, job.losses)
         self._named: set[str] = set()
         self._opening = 0
         self._witness: dict[int, dict[str, object]] = {}
@@ -87,7 +90,7 @@ class Assembly:
             checkpoint()
             self._failures += commit.failures
             self._damage += commit.damage
-            self._notes += commit.notes
+            self._notes += marked(commit.notes, commit.losses)
             copies += [
                 (self._job.items[output.item], output.key, output.sha256, output.size) for output in commit.outputs
             ]
@@ -180,11 +183,13 @@ class Assembly:
         for failure in self._failures:
             failures.setdefault(failure.item, []).append(failure)
         copies: list[_Copy] = []
+        said = list(self._notes)
         for twin, first in self._plan.duplicates:
             item, same = self._job.items[twin], self._job.items[first]
             if file := files.get(first):
                 copies.append((item, file.key, file.sha256, file.size))
-                self._notes.append(f"{item.name}: the same bytes as {same.name}, computed once")
+                own = [type(n)(n.removeprefix(f"{same.name}: ")) for n in said if n.startswith(f"{same.name}: ")]
+                self._notes += about(f"{item.name}: ", [*own, f"the same bytes as {same.name}, computed once"])
             self._damage += [msgspec.structs.replace(hurt, item=twin) for hurt in damage.get(first, ())]
             self._failures += [ItemFailure(twin, item.name, f.reason) for f in failures.get(first, ())]
         self._copy(copies, checkpoint)
@@ -203,8 +208,9 @@ class Assembly:
             self._store(item, out)
         for commit in commits:
             self._damage += commit.damage
-            notes += [said for note in commit.notes if (said := note.removeprefix(f"{item.name}: ")) not in notes]
-        self._notes += [f"{item.name}: {note}" for note in notes]
+            said = [type(n)(n.removeprefix(f"{item.name}: ")) for n in marked(commit.notes, commit.losses)]
+            notes += [note for note in said if note not in notes]
+        self._notes += about(f"{item.name}: ", notes)
 
     def _says(self, item: Item, commits: list[Done]) -> Making:
         """Build the result's provenance record: made on the first chunk's worker, and perhaps on others."""
@@ -272,9 +278,11 @@ class Assembly:
         self._damage += damage
         self._witness[item.n] = checked.record | ({"result": read_back} if read_back else {})
         notes = made.notes + checked.notes
-        notes += merged(note for commit in commits for note in commit.notes)
+        notes += merged(note for commit in commits for note in marked(commit.notes, commit.losses))
         whose = f"{item.name}: " if len(self._job.items) > 1 else ""
-        self._notes += dict.fromkeys(whose + note for note in notes)
+        self._notes += dict.fromkeys(about(whose, notes))
+        if self._job.spec.strict and (why := refusal(item.name, notes)):
+            self._refused[item.n] = why
 
     def _write_records(self, manifest: Manifest) -> None:
         """Write the record of each result before the manifest: an ended job has its records."""
@@ -292,21 +300,18 @@ class Assembly:
         return found
 
     def _close(self) -> Manifest:
-        if self._job.spec.strict and self._damage:
-            hurt = {d.item: d for d in reversed(self._damage)}
-            for number, first in hurt.items():
-                name = self._job.items[number].name
-                self._failures.append(
-                    ItemFailure(number, name, f"--strict: frames {first.first} and on are damaged: {first.reason}")
-                )
-            self._files = [f for f in self._files if f.item not in hurt]
+        for hurt in self._damage if self._job.spec.strict else ():
+            self._refused.setdefault(hurt.item, f"--strict: frames {hurt.first} and on are damaged: {hurt.reason}")
+        self._failures += [ItemFailure(n, self._job.items[n].name, why) for n, why in self._refused.items()]
+        self._files = [f for f in self._files if f.item not in self._refused]
         manifest = Manifest(
             job=self._job.id,
             state="failed" if self._failures else "done",
             files=tuple(self._files),
             failures=tuple(self._failures),
             damage=tuple(self._damage),
-            notes=tuple(self._notes),
+            notes=plain(self._notes),
+            losses=losses(self._notes),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             opening=self._opening,
             sidecars=tuple(s for s in self._sidecars if s.item in {f.item for f in self._files}),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import av.error
 
+from contract.severity import Loss
 from media.codecs import SUFFIXES
 from media.demuxing import demux, end_padding, hidden_sound
 from media.opening import open_media, reason
@@ -240,8 +241,8 @@ class Copies:
     @property
     def notes(self) -> list[str]:
         """List what could not be copied unchanged."""
-        found = [
-            f"stream {number}: {count} packets could not be copied ({why})"
+        found: list[str] = [
+            Loss(f"stream {number}: {count} packets could not be copied ({why})")
             for number, (count, why) in self._refused.items()
         ]
         found += [
@@ -255,7 +256,7 @@ class Copies:
             if count
         ]
         found += [
-            f"stream {number}: {count} packets could not be decoded to be converted"
+            Loss(f"stream {number}: {count} packets could not be decoded to be converted")
             for number, count in self._unread.items()
             if count
         ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from av.stream import Disposition
 
+from contract.severity import Loss
 from media.codecs import SUFFIXES
 from media.opening import open_media
 from orchestrator.assemble.stream_properties import Marks, lost_marks, marks_of
@@ -120,7 +121,7 @@ def lost_tags(wanted: Wanted, out: Path, index: FilmIndex) -> list[str]:
                 lost.append(f"marks of stream {number} ({gone.name})")
         film: VideoStream = result.streams[film_number(result, index)]  # type: ignore[assignment]
         lost += lost_marks(wanted.marks, marks_of(result, film, [s.index for s in found]), film, index)
-    return [f"{SUFFIXES[index.container]} does not keep: {', '.join(lost)}"] if lost else []
+    return [Loss(f"{SUFFIXES[index.container]} does not keep: {', '.join(lost)}")] if lost else []
 
 
 def _missing(before: Mapping[str, str], after: Mapping[str, str], what: str) -> list[str]:

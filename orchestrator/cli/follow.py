@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from contract.errors import Unreachable
-from contract.severity import ORDER, Severity, grouped, losses, severity, worst
+from contract.severity import ORDER, Severity, grouped, losses, marked, severity, worst
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.terminal import echo
 
@@ -53,8 +53,9 @@ def conclude(status: JobStatus, fail_on: Severity = "failure") -> Exit:
 
     Losses are grouped, so that none is cut off. `fail_on` is the severity from which on a finished job counts as failed.
     """
-    _some([f"note: {note}" for note in grouped(n for n in status.notes if severity(n) == "note")])
-    for loss in grouped(losses(status.notes)):
+    notes = marked(status.notes, status.losses)
+    _some([f"note: {note}" for note in grouped(n for n in notes if severity(n) == "note")])
+    for loss in grouped(losses(notes)):
         echo(f"loss: {loss}", err=True)
     _some(
         [f"damaged: item {d.item}, {d.where}: {d.reason}" for d in status.damaged],
@@ -67,7 +68,7 @@ def conclude(status: JobStatus, fail_on: Severity = "failure") -> Exit:
         count = len({f.item for f in status.failures})
         echo(f"{count} of {status.items} items failed; `respool retry {status.id}` tries them again.", err=True)
         return Exit.FAILED
-    found = worst(status.notes, bool(status.damaged), bool(status.failures))
+    found = worst(notes, bool(status.damaged), bool(status.failures))
     if found is not None and ORDER.index(found) >= ORDER.index(fail_on):
         echo(f"the worst of job {status.id} is a {found}, and --fail-on {fail_on} was given.", err=True)
         return Exit.FAILED

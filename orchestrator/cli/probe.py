@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from contract.errors import BadInput
 from contract.job import where
 from contract.settings import Settings
+from contract.severity import losses, marked, plain, severity, worst
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.options import job_options, sequence_option, spec_of
@@ -56,7 +58,7 @@ def probe(
         echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
     else:
         for note in notes:
-            echo(f"note: {note}", err=True)
+            echo(f"{severity(note)}: {note}", err=True)
         many = len(seen) > 1 or any(source.is_dir() for source in sources)
         echo("\n".join(_table(seen)) if many else "\n".join(_lines(seen[0])))
     return Exit.USAGE if any("error" in facts for facts in seen) else Exit.DONE
@@ -108,14 +110,15 @@ def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined, checksum
         if kind_of(file.path, file.name) == "image":
             found = preflight(file.path, file.name, spec, scale)
             header = msgspec.to_builtins(found.picture)
-            return _judged(facts | {"kind": "image", **header, "result": found.result, "notes": list(found.notes)})
+            return _judged(facts | {"kind": "image", **header, "result": found.result}, found.notes)
         size = file.path.stat().st_size
         if size == 0:
             raise BadInput(f"{file.name} is empty; there is nothing to restore.")
         item = Item(0, "video", file.name, file.name, "0" * 64, size)
         if file.sequence is not None:
             facts["sequence"] = msgspec.to_builtins(file.sequence)
-        return _judged(facts | {"kind": "video", **_film(confined.plan(file.path, item, spec, scale))})
+        index = confined.plan(file.path, item, spec, scale)
+        return _judged(facts | {"kind": "video", **_film(index)}, marked(index.notes, index.losses))
     except BadInput as error:
         return facts | {"error": str(error), "severity": "failure", "losses": []}
     except OSError as error:
@@ -123,12 +126,10 @@ def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined, checksum
         return facts | {"error": reason, "severity": "failure", "losses": []}
 
 
-def _judged(facts: dict[str, Any]) -> dict[str, Any]:
-    """Add the severity of the worst that would be said, and the losses."""
-    from contract.severity import losses, worst
-
-    severity = worst(facts["notes"], bool(facts.get("damage")), False) or ""
-    return facts | {"severity": severity, "losses": list(losses(facts["notes"]))}
+def _judged(facts: dict[str, Any], notes: Sequence[str]) -> dict[str, Any]:
+    """Add the notes, the severity of the worst that would be said, and the losses."""
+    found = worst(notes, bool(facts.get("damage")), False) or ""
+    return facts | {"notes": list(plain(notes)), "severity": found, "losses": list(losses(notes))}
 
 
 def _film(index: FilmIndex) -> dict[str, Any]:
@@ -157,7 +158,6 @@ def _film(index: FilmIndex) -> dict[str, Any]:
         "colour": msgspec.to_builtins(index.colour),
         "streams": msgspec.to_builtins(index.streams),
         "damage": msgspec.to_builtins(index.damage),
-        "notes": list(index.notes),
         "plan": {
             "width": encoding.width,
             "height": encoding.height,

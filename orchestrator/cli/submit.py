@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from contract.settings import Settings
+from contract.severity import marked, severity
 from orchestrator.cli.common import command, connected
 from orchestrator.cli.job_file import job_file_options, save_job
 from orchestrator.cli.options import job_options, sequence_option, spec_of
@@ -38,6 +39,6 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
             for line in checked.outlook():
                 show.say(line)
             submission = send(checked, spec, wired, options["priority"], Hooks(show.transfer))
-    for note in submission.job.notes:
-        echo(f"note: {note}", err=True)
+    for note in marked(submission.job.notes, submission.job.losses):
+        echo(f"{severity(note)}: {note}", err=True)
     echo(submission.job.id)

@@ -11,7 +11,7 @@ from string import Template
 import pyvips
 
 from contract.job import Job, Manifest
-from contract.severity import grouped, losses, severity
+from contract.severity import grouped, losses, marked, severity
 from orchestrator.comparison.before_after import Pair
 from orchestrator.comparison.change_map import VISIBLE, change
 from orchestrator.comparison.plots import durations, timeline
@@ -96,7 +96,7 @@ def _faults(job: Job, manifest: Manifest) -> str:
         span = f"{hurt.where}: " if item.kind == "video" else ""
         rows.append((item.name, "damaged", span + hurt.reason))
     foretold = tuple(f"{f.name} will fail: " for f in manifest.failures)
-    said = [note for note in manifest.notes if not note.startswith(foretold)]
+    said = [n for n in marked(manifest.notes, manifest.losses) if not n.startswith(foretold)]
     rows += [("", "loss", note) for note in grouped(losses(said))]
     rows += [("", "note", note) for note in said if severity(note) == "note"]
     if not rows:

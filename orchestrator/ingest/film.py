@@ -10,8 +10,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from contract.errors import BadInput
 from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span
 from contract.packets import KEY
+from contract.severity import losses, plain, refusal
 from media.alpha import carries_alpha, transparent
 from media.codecs import PROGRESSIVE, encodable, encoder_options, opaque_name, pixel_class
 from media.columns import pack
@@ -111,6 +113,9 @@ def plan_film(
     picture, opaque = _opaque(source, survey, spec, what, checkpoint)
     cuts.notes.extend(opaque)
     encoding, notes = plan_encoding(picture, spec, network_scale, rate, survey.field_order, cuts.lossless)
+    said = [*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes]
+    if spec.strict and (why := refusal(what, said)):
+        raise BadInput(why)
     index = FilmIndex(
         format=survey.form,
         stream=survey.number,
@@ -136,7 +141,8 @@ def plan_film(
         damage=tuple(cuts.damage),
         captions=len(survey.contents.messages.found.get(CAPTIONS, ())),
         time_marks=survey.time_marks(places, cuts.pts),
-        notes=(*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes),
+        notes=plain(said),
+        losses=losses(said),
     )
     return _scanned(source, index, cuts, spec, what, checkpoint) if deinterlacing else index
 

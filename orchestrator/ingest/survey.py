@@ -14,6 +14,7 @@ import numpy.typing as npt
 from contract.errors import Unsupported
 from contract.film import Span, TimeMark
 from contract.packets import CORRUPT
+from contract.severity import Loss
 from media.codecs import SUFFIXES, pixel_class
 from media.containers import Holding
 from media.decoding import INCOMPLETE, spans
@@ -250,8 +251,10 @@ def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:
 
 def _hidden(tallies: dict[int, Tally], what: str) -> list[str]:
     return [
-        f"{t.hidden} packets of stream {n} of {what} lie before the start that its edit list sets (up to {t.hidden_s:.3f} s); "
-        "they are left out"
+        Loss(
+            f"{t.hidden} packets of stream {n} of {what} lie before the start that its edit list sets (up to {t.hidden_s:.3f} s); "
+            "they are left out"
+        )
         for n, t in tallies.items()
         if t.hidden
     ]

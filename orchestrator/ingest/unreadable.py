@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from contract.errors import Unsupported
+from contract.severity import Loss
 from media.demuxing import header_dump
 from media.disc_sectors import first_sector
 from media.scrambling import scrambled
@@ -44,6 +45,8 @@ def appeared_late(container: InputContainer, what: str) -> list[str]:
             f"{what} goes on in another video stream after its start; cut it there and submit the parts by themselves."
         )
     return [
-        f"stream {n} of {what} ({kind.lower()}) begins after the part that is searched for streams, and is left behind"
+        Loss(
+            f"stream {n} of {what} ({kind.lower()}) begins after the part that is searched for streams, and is left behind"
+        )
         for n, kind in late.items()
     ]

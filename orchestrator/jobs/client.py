@@ -15,7 +15,7 @@ from contract.job import Job, Manifest, ResultFile, State
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from contract.severity import counts as counts_of
-from contract.severity import losses
+from contract.severity import marked
 from orchestrator.job_state import View, state
 from orchestrator.job_store import Records
 from orchestrator.jobs import retry
@@ -112,7 +112,8 @@ class Jobs:
         fps = self._fps(job, counts, busy)
         left = counts.frames - counts.frames_done - in_hand if counts else 0
         failures = manifest.failures if manifest else plan.failures if plan else ()
-        notes = manifest.notes if manifest else known.notes
+        said = manifest or known
+        notes = marked(said.notes, said.losses)
         damaged = manifest.damage if manifest else ()
         return JobStatus(
             id=job,
@@ -135,9 +136,9 @@ class Jobs:
             handed_back=counts.handed_back if counts else 0,
             damaged=damaged,
             failures=failures,
-            notes=notes,
+            notes=said.notes,
             severities=counts_of(notes, len(damaged), len(failures)),
-            losses=losses(notes),
+            losses=said.losses,
             films=sum(item.kind == "video" for item in known.items),
             images=images,
             behind=() if manifest or busy else waits_behind(workers.values()),

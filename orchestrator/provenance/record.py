@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,7 @@ import msgspec
 from contract.film import ImageSequence
 from contract.job import Damage, Done, Item, Job, Manifest, Plan
 from contract.provenance import ingredients, making, software
-from contract.severity import losses, worst
+from contract.severity import losses, marked, plain, worst
 from orchestrator.result_record import ChunkFacts, FileFacts, Record
 from stores.ledger import HANDED_BACK
 
@@ -34,7 +35,7 @@ def records(
     damage: dict[int, list[Damage]] = {}
     for hurt in manifest.damage:
         damage.setdefault(hurt.item, []).append(hurt)
-    notes = _notes_by_name(job.items, manifest.notes)
+    notes = _notes_by_name(job.items, marked(manifest.notes, manifest.losses))
     beside: dict[int, list[str]] = {}
     for extra in manifest.sidecars:
         beside.setdefault(extra.item, []).append(extra.name)
@@ -55,7 +56,7 @@ def records(
             ingredients=ingredients(job.spec),
             chunks=tuple(_facts(dones[n]) for n in by_item.get(item.n, []) if n in dones),
             damage=tuple(damage.get(item.n, ())),
-            notes=tuple(notes.get(item.n, ())),
+            notes=plain(notes.get(item.n, ())),
             severity=worst(notes.get(item.n, ()), item.n in damage, False) or "",
             losses=losses(notes.get(item.n, ())),
             submitted=job.created,
@@ -87,9 +88,9 @@ def _notes_by_name(items: Sequence[Item], notes: Sequence[str]) -> dict[int, lis
     by_name = {item.name: item.n for item in items}
     found: dict[int, list[str]] = {}
     for note in notes:
-        name, colon, said = note.partition(": ")
-        if colon and name in by_name:
-            found.setdefault(by_name[name], []).append(said)
+        ends = [colon.start() for colon in re.finditer(": ", note) if note[: colon.start()] in by_name]
+        if ends:  # the longest name, since names may hold colons
+            found.setdefault(by_name[note[: ends[-1]]], []).append(type(note)(note[ends[-1] + 2 :]))
     return found
 
 

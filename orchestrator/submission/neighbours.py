@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from contract.errors import BadInput
 from contract.job import Item, Spec
+from contract.severity import Loss
 from media.images.geometry import Geometry
 from media.images.header import read_picture, stored_size
 from media.images.output_plan import choose_for
@@ -124,7 +125,7 @@ class Checksums:
         try:
             text = path.read_bytes()[:_MOST_LIST].decode("utf-8", "replace")
         except OSError as error:
-            self.notes.append(f"{path} cannot be read ({error.strerror}); its checksums were not checked")
+            self.notes.append(Loss(f"{path} cannot be read ({error.strerror}); its checksums were not checked"))
             return
         wrong = missing = 0
         for line in filter(None, (line.strip().lstrip("\ufeff") for line in text.splitlines())):
@@ -142,7 +143,9 @@ class Checksums:
             else:
                 missing += 1
         if wrong:
-            self.notes.append(f"{path} holds {wrong} lines that are no {kind.upper()} checksums; they were not checked")
+            self.notes.append(
+                Loss(f"{path} holds {wrong} lines that are no {kind.upper()} checksums; they were not checked")
+            )
         if missing:
             self.notes.append(f"{path} lists {missing} files that are not there")
 
@@ -213,4 +216,4 @@ def clashes(names: Sequence[str]) -> list[str]:
 
 def stray(places: Iterable[Path], used: Mapping[Path, object]) -> list[str]:
     """Return notes on sidecars that belong to no source."""
-    return [f"{place} is an XMP sidecar of no source and was left out" for place in places if place not in used]
+    return [Loss(f"{place} is an XMP sidecar of no source and was left out") for place in places if place not in used]

@@ -27,6 +27,7 @@ from contract.errors import BadInput, Unsupported, UsageError
 from contract.film import ImageSequence, SequenceFile
 from contract.packets import MAX_PAYLOAD
 from contract.settings import Settings
+from contract.severity import Loss
 from media.decoding import NO_PICTURE, PacketDecoder
 from media.images import vips
 from media.images.dpx import is_dpx, read_header
@@ -220,7 +221,7 @@ def _check_picture(data: bytes, label: str, notes: list[str] | None) -> object:
         raise Unsupported(f"{label} {wrong}; the images of a film are upright grey or RGB pictures of 8 or 16 bits.")
     if notes is not None and picture.profile:
         notes.append(
-            "the images' colour profile stays with the source; the film's code values are processed as they are"
+            Loss("the images' colour profile stays with the source; the film's code values are processed as they are")
         )
     directory = pages[0].directory
     return data[:2], directory and tuple(directory.number(tag, 0) for tag in _LAYOUT)

@@ -17,6 +17,7 @@ from contract.errors import BadInput, SourceChanged, StorageError
 from contract.job import Control, Item, Job, Spec, job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
+from contract.severity import losses, plain
 from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.job_store import Records
@@ -153,7 +154,8 @@ def submit(
         items=items,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         priority=priority,
-        notes=tuple(notes),
+        notes=plain(notes),
+        losses=losses(notes),
     )
     if not storage.exists(keys.job_spec(job.id)) and (there := hooks.finished(job)):
         left = [item.n for item in items if item.n not in there]

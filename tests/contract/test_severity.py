@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import msgspec
 
-from contract.severity import counts, grouped, losses, severity, worst
+from contract.documents import decode, encode
+from contract.job import Done
+from contract.severity import Loss, about, counts, grouped, losses, marked, plain, refusal, severity, worst
 
 LOSSES = (
-    "a.jpg: the C2PA manifest was left out: it signs the pixels before",
-    "IPTC and Photoshop blocks were left out: WebP cannot hold them",
-    "the extended XMP could not be joined to its packet; it was left out",
-    "16 bits a sample become 8: JPEG cannot hold more",
-    "alpha was flattened on white: JPEG cannot hold it",
+    Loss("a.jpg: the C2PA manifest was left out: it signs the pixels before"),
+    Loss("IPTC and Photoshop blocks were left out: WebP cannot hold them"),
 )
 NOTES = (
     "the EXIF thumbnail was left out: it shows the picture before",
@@ -23,16 +22,29 @@ NOTES = (
 )
 
 
-@pytest.mark.parametrize("note", LOSSES)
-def test_what_the_archive_had_is_a_loss(note: str) -> None:
-    """Metadata, depth and alpha that a result does not carry are losses."""
-    assert severity(note) == "loss"
+def test_the_class_of_a_sentence_is_its_severity() -> None:
+    """Words decide nothing: a loss is a sentence of its class, whatever it says."""
+    assert {severity(note) for note in LOSSES} == {"loss"}
+    assert {severity(note) for note in NOTES} == {"note"}
+    assert severity("the title was left out") == "note"
+    assert severity(Loss("gone")) == "loss"
 
 
-@pytest.mark.parametrize("note", NOTES)
-def test_copies_of_the_old_picture_are_notes(note: str) -> None:
-    """Thumbnails, reduced pages and files that are no sources are nothing of the archive's own."""
-    assert severity(note) == "note"
+def test_documents_keep_losses() -> None:
+    """A document holds plain strings beside those that are losses; read back, they have their class again."""
+    said = [NOTES[0], LOSSES[0], NOTES[1]]
+    done = Done(0, "a" * 32, "w", 1, (), notes=plain(said), losses=losses(said))
+    back = decode(encode(done), Done, "done.json")
+    assert back.notes == tuple(said)
+    assert [severity(note) for note in marked(back.notes, back.losses)] == ["note", "loss", "note"]
+    assert [severity(note) for note in about("a.jpg: ", said)] == ["note", "loss", "note"]
+    assert encode(msgspec.structs.replace(done, notes=tuple(said))) == encode(done)
+
+
+def test_strict_names_every_loss() -> None:
+    """The sentence of --strict holds every loss, and nothing is refused without one."""
+    assert refusal("a.jpg", NOTES) == ""
+    assert all(loss in refusal("a.jpg", [*NOTES, *LOSSES]) for loss in LOSSES)
 
 
 def test_the_worst_counts() -> None:

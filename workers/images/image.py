@@ -19,7 +19,7 @@ import pyvips
 from contract.errors import BadInput, StorageError
 from contract.job import Spec
 from contract.provenance import Making
-from contract.severity import losses
+from contract.severity import about, refusal
 from media.images import metadata_transfer
 from media.images.bands import band_rows
 from media.images.header import Page, Picture, read_pages
@@ -123,9 +123,9 @@ def enhance_band(
 
 def refuse_losses(notes: Sequence[str], name: str, spec: Spec) -> None:
     """Raise BadInput, with --strict, for a result that would not carry everything that its source has."""
-    found = losses(notes) if spec.strict else ()
-    if found:
-        raise BadInput(f"--strict: {name} would lose something: {'; '.join(found)}; leave --strict out to accept it.")
+    why = refusal(name, notes) if spec.strict else ""
+    if why:
+        raise BadInput(why)
 
 
 def unchanged(picture: Picture, target: Target) -> bool:
@@ -136,7 +136,7 @@ def unchanged(picture: Picture, target: Target) -> bool:
 def _result(work: _Work, pages: list[Page], targets: list[Target], height: int, notes: list[str]) -> ImageResult:
     record = {
         "pages": [msgspec.to_builtins(page.picture) for page in pages],
-        "targets": [msgspec.to_builtins(target) for target in targets],
+        "targets": [msgspec.to_builtins(target, enc_hook=str) for target in targets],
         "checks": work.checks,
         **work.enhancer.record(),
         **({"faces": work.face_records} if work.faces else {}),
@@ -155,7 +155,7 @@ def _pages(work: _Work, pages: list[Page], targets: list[Target]) -> list[str]:
             kept, added = metadata_transfer.metadata_for(work.source, page, target, work.name)
             page_notes = [*target.notes, *_painted(work, page, target, (0, target.height), kept, plain[-1]), *added]
             metadata.append(kept)
-            notes += [f"page {number}: {note}" for note in page_notes] if len(pages) > 1 else page_notes
+            notes += about(f"page {number}: ", page_notes) if len(pages) > 1 else page_notes
         if targets[0].format != "avif":
             metadata[0], added = metadata_transfer.told(metadata[0], work.made, plain)
             notes += added

@@ -10,6 +10,7 @@ from contract import keys
 from contract.errors import EnhanceError, IntegrityError
 from contract.job import Chunk, Damage, Done, Output, Spec
 from contract.packets import RunReader
+from contract.severity import losses, plain
 from stores.ledger import Lease
 from stores.storage import Storage
 from workers.runtime.attempt_record import StoredAttempt
@@ -56,7 +57,8 @@ class FilmAttempt:
             frames=result.frames,
             outputs=(Output(chunk.item, key, sha256, out.stat().st_size, result.frames, result.width, result.height),),
             damage=tuple(Damage(chunk.item, first, count, reason) for first, count, reason in result.damage),
-            notes=tuple(result.notes),
+            notes=plain(result.notes),
+            losses=losses(result.notes),
             reorder=result.reorder,
             work=chunk.work(lease.job),
             item=chunk.item,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from contract.errors import Cancelled, EnhanceError, PermanentError, RespoolError
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job
 from contract.provenance import making
+from contract.severity import about, losses, plain
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from workers.runtime.attempt_record import StoredAttempt
@@ -61,7 +62,7 @@ class ImageAttempt:
                 enhancing += time.monotonic() - began
                 transfer.store(item, result.width, result.height)
                 damage += [Damage(item.n, 0, 1, reason) for reason in result.damage]
-                notes += [f"{item.name}: {note}" for note in result.notes]
+                notes += about(f"{item.name}: ", result.notes)
                 records[str(item.n)] = result.record
             outputs = transfer.stored()
         done = Done(
@@ -72,7 +73,8 @@ class ImageAttempt:
             outputs=outputs,
             failures=tuple(failures),
             damage=tuple(damage),
-            notes=tuple(notes),
+            notes=plain(notes),
+            losses=losses(notes),
             work=chunk.work(lease.job),
             item=chunk.item,
             first=chunk.first,
