@@ -134,9 +134,9 @@ _MOST_BOXES = 64
 
 def moving(file: BinaryIO) -> bool:
     """Return True when an AVIF holds a film beside (or instead of) its picture: a movie box among its outermost boxes."""
-    at = 0
+    at, end = 0, file.seek(0, 2)
     for _ in range(_MOST_BOXES):
-        file.seek(at)
+        file.seek(min(at, end))  # a 64-bit length may be more than a file's position can be
         head = file.read(16)
         size = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
         if head[4:8] == b"moov":

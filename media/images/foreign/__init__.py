@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import pyvips
+from PIL import UnidentifiedImageError
 
 from contract.errors import BadInput, Unsupported
 from media.images.foreign.picture import Foreign
@@ -92,6 +93,7 @@ def _read(file: Path | BinaryIO, form: Format, name: str, pixels: bool) -> Forei
         ZeroDivisionError,
     ) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        said = "its header is broken" if isinstance(error, UnidentifiedImageError) else said
         raise BadInput(
             f"{name} begins like a {form.upper()} image but cannot be decoded: {said}. Check the file with the program that wrote it."
         ) from error

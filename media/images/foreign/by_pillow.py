@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, BinaryIO, Literal
 
@@ -10,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from contract.errors import Unsupported
+from contract.severity import Loss
+from media.images.foreign import gif_blocks
 from media.images.foreign.picture import Foreign
 from media.images.metadata import Density, Metadata, split_photoshop
 from media.images.sniff import Format
@@ -26,6 +29,9 @@ _WANTED = {
     "RGBX": "RGB",
     "CMYK": "CMYK",
 }
+_PSD_MODES = {0: "bitmap", 1: "grey", 2: "palette", 3: "RGB", 4: "CMYK", 7: "multichannel", 8: "duotone", 9: "CIELab"}
+_PSD_READ = frozenset({0, 1, 2, 3, 4})
+_MOST_PROFILE = 16 << 20
 _MERGED = 0x0421
 _ICC, _EXIF, _XMP, _RESOLUTION = 0x040F, 0x0422, 0x0424, 0x03ED
 
@@ -34,14 +40,60 @@ def reader(form: Format) -> Callable[[BinaryIO, str, bool], Foreign]:
     """Return the reader of BMP, GIF or PSD."""
 
     def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
+        if form == "psd":
+            _refuse_psd(stream, name)
         Image.MAX_IMAGE_PIXELS = None  # the caller checks sizes
         image = Image.open(stream, formats=[_NAMES[form]])
         if form == "gif" and getattr(image, "n_frames", 1) > 1:
             raise Unsupported(f"{name} is an animated GIF; extract the picture to restore first.")
         metadata, notes = _photoshop(image, name) if form == "psd" else (_plain(image), [])
+        if form == "bmp":
+            metadata = _windows(stream, metadata)
+        elif form == "gif":
+            stream.seek(0)
+            metadata = gif_blocks.read(stream.read())
         return _described(image, name, form, pixels, metadata, notes)
 
     return read
+
+
+def _refuse_psd(stream: BinaryIO, name: str) -> None:
+    """Raise Unsupported for Photoshop documents of depths and modes that Pillow does not read (File Header Section)."""
+    head = stream.read(26)
+    stream.seek(0)
+    if len(head) < 26:
+        return
+    depth, mode = int.from_bytes(head[22:24], "big"), int.from_bytes(head[24:26], "big")
+    if depth not in (1, 8) or mode not in _PSD_READ:
+        raise Unsupported(
+            f"{name} is a Photoshop document of {depth} bits in {_PSD_MODES.get(mode, f'mode {mode}')}, of which only 8 bits in grey, RGB and CMYK "
+            "are read; save it as a TIFF first."
+        )
+
+
+_BMP_V5 = 124
+"""Length of the header that can hold a profile (BITMAPV5HEADER)."""
+
+
+def _windows(stream: BinaryIO, metadata: Metadata) -> Metadata:
+    """Add the colour profile of a BMP, which Pillow does not read, or a note on a space that is stated otherwise."""
+    stream.seek(0)
+    head = stream.read(14 + _BMP_V5)
+    length = int.from_bytes(head[14:18], "little")
+    space = head[70:74] if length >= 108 else b"BGRs"
+    if space == b"DEBM" and length >= _BMP_V5:
+        stream.seek(14 + int.from_bytes(head[126:130], "little"))
+        icc = stream.read(min(int.from_bytes(head[130:134], "little"), _MOST_PROFILE))
+        if icc[36:40] == b"acsp":
+            return replace(metadata, icc=icc)
+        return replace(metadata, notes=(Loss("the BMP's colour profile is broken and was left out"),))
+    if space == b"KNIL":
+        said = "the BMP's colour profile lies in another file"
+    elif space == bytes(4) and head[74:110].strip(b"\0"):
+        said = "the BMP states primaries and gamma of its own"
+    else:
+        return metadata
+    return replace(metadata, notes=(Loss(f"{said}; its colours were taken for sRGB"),))
 
 
 def _described(
@@ -76,9 +128,7 @@ def _plain(image: Image.Image) -> Metadata:
     if dpi and dpi[0] > 0 and dpi[1] > 0:
         x, y = (Fraction(float(v)).limit_denominator(10_000) for v in dpi)
         density = Density(x, y, "inch")
-    comment = image.info.get("comment")
-    comments = (comment,) if isinstance(comment, bytes) and comment else ()
-    return Metadata(icc=image.info.get("icc_profile"), density=density, comments=comments)
+    return Metadata(density=density)
 
 
 def _photoshop(image: Any, name: str) -> tuple[Metadata, list[str]]:
@@ -100,7 +150,7 @@ def _photoshop(image: Any, name: str) -> tuple[Metadata, list[str]]:
     if len(resolution) >= 16:
         x, y = int.from_bytes(resolution[:4], "big"), int.from_bytes(resolution[8:12], "big")
         density = Density(Fraction(x, 65536), Fraction(y, 65536), "inch") if x and y else None
-    notes.append("the flattened picture of the Photoshop document was restored; its layers were left out")
+    notes.append(Loss("the flattened picture of the Photoshop document was restored; its layers were left out"))
     exif = found.get(_EXIF)
     metadata = Metadata(icc=found.get(_ICC), exif=exif, xmp=found.get(_XMP), iptc=iptc, photoshop=rest, density=density)
     return metadata, notes

@@ -7,6 +7,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from contract.errors import Unsupported
+from contract.severity import Loss
 from media.images.colour_signal import heif_properties, nclx_signal
 from media.images.foreign.picture import Foreign
 from media.images.metadata import Metadata
@@ -35,12 +36,12 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
         samples = samples.astype(np.uint16 if deep else np.uint8, copy=False)
     notes = []
     if len(found) > 1:
-        notes.append(f"{len(found) - 1} further pictures of the HEIC file were left out")
+        notes.append(Loss(f"{len(found) - 1} further pictures of the HEIC file were left out"))
     if info.get("depth_images"):
-        notes.append("the HEIC's depth map was left out: it is of the picture before")
+        notes.append(Loss("the HEIC's depth map was left out: it is of the picture before"))
     if info.get("aux"):
         notes.append(
-            "auxiliary pictures of the HEIC (a gain map, a matte) were left out: they are of the picture before"
+            Loss("auxiliary pictures of the HEIC (a gain map, a matte) were left out: they are of the picture before")
         )
     metadata = _metadata(info)
     return Foreign(

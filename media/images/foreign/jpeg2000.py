@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -11,6 +10,8 @@ import imagecodecs
 import numpy as np
 
 from contract.errors import BadInput, Unsupported
+from contract.severity import Loss
+from media.images.boxes import boxes
 from media.images.foreign.picture import Foreign, widened
 from media.images.metadata import Density, Metadata
 
@@ -24,12 +25,12 @@ _SPACES = {16: "rgb", 17: "grey", 18: "sYCC"}
 def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
     """Read a JP2 file or codestream. Raises BadInput for a broken one and Unsupported for components that are no grey or RGB picture."""
     whole = stream.read()
-    boxes = [(b"jp2c", whole)] if whole.startswith(b"\xff\x4f") else list(_boxes(whole, 0, len(whole)))
-    stream_box = next((data for kind, data in boxes if kind == b"jp2c"), None)
+    found = [(b"jp2c", whole)] if whole.startswith(b"\xff\x4f") else list(boxes(whole, 0, len(whole)))
+    stream_box = next((data for kind, data in found if kind == b"jp2c"), None)
     if stream_box is None:
         raise BadInput(f"{name} is a JPEG 2000 file without a picture; copy it again from where it came.")
     width, height, depths, reversible = _codestream(stream_box, name)
-    metadata, palette, alpha, space = _metadata(boxes)
+    metadata, palette, alpha, space = _metadata(found)
     count = 3 if palette else len(depths)
     if count not in (1, 2, 3, 4) or len(set(depths)) > 1 or depths[0] > 16:
         raise Unsupported(
@@ -50,22 +51,6 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
     return Foreign(width, height, mode, alpha, depth, reversible, palette, metadata=metadata, samples=samples)  # type: ignore[arg-type]  # one of the two literals
 
 
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """(type, content) of each box in [at, end); ends quietly where the structure does."""
-    for _ in range(1000):
-        if at + 8 > end:
-            return
-        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        start = at + 8
-        if size == 1:
-            size, start = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
-        stop = end if size == 0 else min(end, at + size)
-        if stop < start:
-            return
-        yield kind, data[start:stop]
-        at = stop
-
-
 def _codestream(data: bytes, name: str) -> tuple[int, int, list[int], bool]:
     """(width, height, bits of each component, reversible) from the main header (T.800 annex A)."""
     if data[:4] != b"\xff\x4f\xff\x51" or len(data) < 42:
@@ -80,9 +65,9 @@ def _codestream(data: bytes, name: str) -> tuple[int, int, list[int], bool]:
     return right - left, bottom - top, [(part[0] & 0x7F) + 1 for part in parts], reversible
 
 
-def _metadata(boxes: list[tuple[bytes, bytes]]) -> tuple[Metadata, bool, bool, str]:
+def _metadata(outer: list[tuple[bytes, bytes]]) -> tuple[Metadata, bool, bool, str]:
     """(metadata, palette, alpha, colour space) of a JP2 file's boxes."""
-    inner = [pair for kind, data in boxes if kind == b"jp2h" for pair in _boxes(data, 0, len(data))]
+    inner = [pair for kind, data in outer if kind == b"jp2h" for pair in boxes(data, 0, len(data))]
     icc = xmp = exif = iptc = density = None
     palette, alpha, space = False, False, ""
     notes = []
@@ -96,7 +81,7 @@ def _metadata(boxes: list[tuple[bytes, bytes]]) -> tuple[Metadata, bool, bool, s
         alpha |= kind == b"cdef" and any(data[n : n + 2] == b"\0\1" for n in range(4, len(data), 6))
         if kind == b"res ":
             density = _density(data)
-    for kind, data in boxes:
+    for kind, data in outer:
         if kind == b"uuid" and len(data) < _MOST_BOX:
             if data[:16] == _XMP:
                 xmp = data[16:]
@@ -105,16 +90,16 @@ def _metadata(boxes: list[tuple[bytes, bytes]]) -> tuple[Metadata, bool, bool, s
             elif data[:16] == _IPTC:
                 iptc = data[16:]
             else:
-                notes.append(f"a box of an unknown kind ({data[:16].hex()}) was left out")
+                notes.append(Loss(f"a box of an unknown kind ({data[:16].hex()}) was left out"))
         elif kind not in (b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"uuid", b"free"):
-            notes.append(f"the {kind.decode('latin-1')!r} box of the JPEG 2000 file was left out")
+            notes.append(Loss(f"the {kind.decode('latin-1')!r} box of the JPEG 2000 file was left out"))
     return Metadata(icc=icc, exif=exif, xmp=xmp, iptc=iptc, density=density, notes=tuple(notes)), palette, alpha, space
 
 
 def _density(data: bytes) -> Density | None:
     """Return the capture or display resolution of a res box, in pixels per metre."""
     for kind in (b"resc", b"resd"):
-        for found, body in _boxes(data, 0, len(data)):
+        for found, body in boxes(data, 0, len(data)):
             if found == kind and len(body) >= 10:
                 vn, vd, hn, hd, ve, he = struct.unpack(">HHHHbb", body[:10])
                 if vn and vd and hn and hd and abs(ve) < 12 and abs(he) < 12:

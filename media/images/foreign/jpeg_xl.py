@@ -10,12 +10,15 @@ import numpy as np
 from PIL import Image
 
 from contract.errors import Unsupported
+from contract.severity import Loss
+from media.images.boxes import boxes
 from media.images.foreign.picture import Foreign
 from media.images.metadata import Metadata
 
 _SELECTED = (9, 13, 18, 30)
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 _MOST = 1 << 28
+_MOST_METADATA = 16 << 20
 
 
 def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
@@ -42,15 +45,40 @@ def read(stream: BinaryIO, name: str, pixels: bool) -> Foreign:
     bands = samples.shape[2]
     mode: Literal["grey", "rgb"] = "grey" if bands < 3 else "rgb"
     depth = {"uint8": 8, "uint16": 16, "float32": 32}[samples.dtype.name]
-    exif = image.info.get("exif")
-    metadata = Metadata(
-        icc=image.info.get("icc_profile"),
-        exif=exif.removeprefix(b"Exif\0\0") if exif else None,
-        xmp=image.info.get("xmp"),
-    )
+    metadata = _metadata(data, image.info.get("icc_profile"))
     return Foreign(
         samples.shape[1], samples.shape[0], mode, bands in (2, 4), depth, False, metadata=metadata, samples=samples
     )
+
+
+_PICTURE = frozenset({b"JXL ", b"ftyp", b"jxlc", b"jxlp", b"jxll", b"jxli", b"jbrd", b"free"})
+"""Boxes of the picture itself; jbrd serves to write a JPEG's own bytes again."""
+
+
+def _metadata(data: bytes, icc: bytes | None) -> Metadata:
+    """Return what the boxes hold beside the codestream, those that are packed with Brotli (brob) among them."""
+    exif = xmp = None
+    notes = []
+    for kind, content in () if data.startswith(b"\xff\x0a") else boxes(data, 0, len(data)):
+        if kind == b"brob":
+            kind, content = content[:4], _unpacked(content[4:])
+        if kind == b"Exif" and len(content) > 4:
+            exif = content[4 + int.from_bytes(content[:4], "big") :].removeprefix(b"Exif\0\0")
+        elif kind == b"xml ":
+            xmp = content
+        elif kind == b"jumb":
+            notes.append(Loss("the C2PA manifest was left out: it signs the pixels before"))
+        elif kind not in _PICTURE:
+            notes.append(Loss(f"the {kind.decode('latin-1')!r} box of the JPEG XL file was left out"))
+    return Metadata(icc=icc, exif=exif or None, xmp=xmp or None, notes=tuple(dict.fromkeys(notes)))
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Return what a Brotli stream holds; empty for a broken one and for one of more than `_MOST_METADATA` bytes."""
+    try:
+        return bytes(imagecodecs.brotli_decode(packed, out=_MOST_METADATA))
+    except (RuntimeError, ValueError):
+        return b""
 
 
 def size(data: bytes) -> tuple[int, int]:

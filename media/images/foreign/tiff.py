@@ -57,6 +57,8 @@ def _samples(found: tifffile.TiffFile, page: tifffile.TiffPage) -> tuple[npt.NDA
     """Return samples H x W x C, and what could not be decoded."""
     assert page.dtype is not None
     shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+    if not all(shape):
+        raise ValueError(f"they state {shape[1]} x {shape[0]} pixels of {shape[2]} samples")
     size = int(np.prod(shape)) * page.dtype.itemsize
     kind = np.uint8 if page.dtype == bool else page.dtype
     if size > MAPPED:
