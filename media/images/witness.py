@@ -22,6 +22,9 @@ from media.images.second_reader import LARGE, Opinion, Undecodable, opinion
 _TOLERANCE = {True: 8.0, False: 1.5}
 """Levels of 255 by which two decoders' block means may differ, of lossy and of lossless formats: IDCTs and chroma filters differ."""
 
+_ABOUT_DATA = ("Corrupt JPEG data", "remature", "do not fit")
+"""Words of libjpeg's complaints about coded pixels; others are about headers."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -58,7 +61,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Result of reading a page with libvips: block means, rows before its first complaint, and the complaint."""
+    """Result of reading a page with libvips: block means, rows before its first complaint, and the complaint.
+
+    `empty` are the rows at the end that are of one colour each, as decoders fill rows for which there are no data.
+    """
 
     means: Means
     rows: int
@@ -74,6 +80,8 @@ def examine(file: Path, page: Page, name: str, scratch: Path, second: bool = Tru
     height = page.picture.width if page.picture.orientation in (5, 6, 7, 8) else page.picture.height
     first = _read(file, page, name, "warning")
     notes: list[str] = []
+    if page.picture.format == "jpeg":
+        _refuse_rare(file, first, name)
     if page.picture.format == "jpeg" and not first.complaint:
         unfinished = _unfinished(file, height)
         if unfinished is not None:
@@ -117,7 +125,8 @@ def _read(file: Path, page: Page, name: str, fail_on: FailOn) -> _Reading:
             return _Reading(blocks.means(), row, _complaint(error), empty)
         samples = np.frombuffer(data, kind).reshape(height, image.width, image.bands)
         if fail_on == "none":
-            empty += int((np.ptp(samples, axis=1).max(axis=1) == 0).sum())
+            varied = np.flatnonzero(np.ptp(samples, axis=1).max(axis=1))
+            empty = empty + height if not varied.size else height - 1 - int(varied[-1])
         blocks.add(row, 0, samples)
     return _Reading(blocks.means(), image.height, "", empty)
 
@@ -174,26 +183,43 @@ def _damaged(file: Path, page: Page, name: str, strict: _Reading, height: int, w
             rows = min(rows, int(height * structure.coverage))
     if page.picture.format == "png":
         rows = min(rows, max(strict.rows, png_structure.read_structure(file).rows))
-    if page.picture.format == "tiff" and rows == height:
-        agreed = _agreed(file, page, lenient, height, reason)
-        if agreed is not None:
-            return agreed
+    other = _other(file, page) if page.picture.format in ("tiff", "jpeg") else None
+    if other is not None and _beside_pixels(page, reason) and _agree(lenient.means, other, height):
+        note = f"the file is damaged outside its pixels ({reason}); two decoders read every row alike"
+        return Verdict(file, height, height, "", (note,), ("libvips", other.reader), lenient=True)
+    if page.picture.format == "tiff" and other is not None and other.rows:
+        rows = min(rows, max(strict.rows, other.rows))
     where = f"from row {strict.rows} on" if strict.rows else "from its first row on"
     return Verdict(
         file, height, rows, f"damaged {where} ({reason}); {rows} of {height} rows were decoded", lenient=True
     )
 
 
-def _agreed(file: Path, page: Page, lenient: _Reading, height: int, reason: str) -> Verdict | None:
-    """Harmless for a TIFF whose pixels two decoders read alike and in full: then libvips complains of its metadata."""
+def _refuse_rare(file: Path, first: _Reading, name: str) -> None:
+    """Raise Unsupported for a JPEG in a coding process of which libvips decodes nothing: it is not damaged."""
+    rare = jpeg_structure.read_structure(file).kind if first.complaint and not first.rows else None
+    if rare is not None:
+        raise Unsupported(
+            f"{name} is a {rare}, which no decoder here reads; its pixels are not damaged: save it as a TIFF or PNG in the program "
+            "that wrote it."
+        )
+
+
+def _beside_pixels(page: Page, complaint: str) -> bool:
+    """Return True for complaints that may be about something else than pixels: a TIFF's tags, a JPEG's headers."""
+    return page.picture.format == "tiff" or not any(word in complaint for word in _ABOUT_DATA)
+
+
+def _other(file: Path, page: Page) -> Opinion | None:
     try:
-        other = opinion(file, page)
+        return opinion(file, page)
     except Undecodable:
         return None
-    if other.complaint or other.lossy or other.rows < height or other.means is None or _differing(lenient.means, other):
-        return None
-    note = f"the file is damaged outside its pixels ({reason}); two decoders read every row alike"
-    return Verdict(file, height, height, "", (note,), ("libvips", other.reader), lenient=True)
+
+
+def _agree(means: Means, other: Opinion, height: int) -> bool:
+    """Return True when the second reader reads every row without complaint, and as libvips does."""
+    return not other.complaint and other.rows == height and other.means is not None and not _differing(means, other)
 
 
 def _compared(file: Path, page: Page, first: _Reading, height: int, notes: list[str], second: bool) -> Verdict:

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from contract.errors import BadInput
+from contract.errors import BadInput, Unsupported
 from contract.job import Spec
 from contract.settings import Settings
 from media.images.header import read_pages
@@ -171,3 +171,41 @@ def test_the_sample_is_one_name_in_ten(restore: Restore) -> None:
     readers = [len(restore(data, f"{n}.png", witness="sample").record["checks"][0]["readers"]) for n in range(60)]  # type: ignore[index]
     assert 1 <= readers.count(2) <= 15
     assert restore(data, "0.png", witness="off").record["checks"] == [{"readers": ["libvips"]}]
+
+
+@pytest.mark.parametrize(("at", "value", "called"), [(1, 0xC3, "lossless JPEG"), (4, 12, "12-bit JPEG")])
+def test_a_rare_coding_process_is_not_damage(at: int, value: int, called: str, restore: Restore) -> None:
+    """A JPEG that no decoder here reads is refused by the name of its process, never as damaged."""
+    data = bytearray(SOUND["baseline.jpg"]())
+    data[data.index(b"\xff\xc0") + at] = value
+    with pytest.raises(Unsupported, match=f"{called}.*not damaged"):
+        restore(bytes(data), "a.jpg")
+
+
+def test_a_complaint_about_a_header_is_harmless(restore: Restore) -> None:
+    """An Adobe segment with an unknown transform costs nothing: both decoders read every row alike, white margins too."""
+    framed = pixels()
+    framed[-40:] = 255
+    file = io.BytesIO()
+    Image.fromarray(framed).save(file, "JPEG", quality=92)
+    data = file.getvalue()
+    adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\2"
+    made = restore(data[:2] + adobe + data[20:], "a.jpg")
+    assert made.damage == ()
+    assert any("outside its pixels" in note for note in made.notes)
+
+
+def test_rows_of_one_colour_count_as_decoded(tmp_path: Path) -> None:
+    """Of a damaged strip among white ones, only the damaged strip's rows are missing."""
+    file = io.BytesIO()
+    framed = pixels()
+    framed[:64] = 255
+    tifffile.imwrite(file, framed, photometric="rgb", rowsperstrip=16, compression="zlib", metadata=None)
+    data = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(data)) as opened:
+        offset = opened.pages[0].dataoffsets[6]
+    data[offset + 2 : offset + 200] = bytes(198)
+    source = tmp_path / "a.tif"
+    source.write_bytes(data)
+    page = read_pages(source, "a.tif")[0][0]
+    assert examine(source, page, "a.tif", tmp_path / "scratch").rows == HEIGHT - 16
