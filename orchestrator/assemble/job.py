@@ -58,8 +58,7 @@ class Assembly:
         self._sidecars: list[ResultFile] = []
         self._failures = list(plan.failures)
         self._damage: list[Damage] = []
-        self._refused: dict[int, str] = {}
-        """Items that --strict does not deliver, and why."""
+        self._refused: dict[int, str] = {}  # items that --strict does not deliver, and why
         self._notes = marked(job.notes, job.losses)
         self._named: set[str] = set()
         self._opening = 0
