@@ -15,7 +15,7 @@ from media.images.tiff import Directory, Tag
 _PIXELS = {0xA002: 0, 0xA003: 1}
 MAKER_NOTE = 0x927C
 _STRUCTURAL = frozenset(
-    {*range(255, 260), 262, 263, 264, 265, 266, 273, *range(277, 282), 284, *range(288, 294), 301, 317, 320, 321}
+    {*range(255, 260), 262, 263, 264, 265, 266, 273, *range(277, 282), 284, *range(288, 294), 301, 317, 320}
     | {*range(322, 326), 330, *range(332, 337), 338, 339, 340, 341, 342, 347, *range(512, 522), *range(529, 533)}
 )
 """Tags that say how pixels are stored; they belong to the encoder that writes the result."""

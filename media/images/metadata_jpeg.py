@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from contract.severity import Loss
 from media.images import jpeg_structure
@@ -60,9 +60,9 @@ def read(file: BinaryIO) -> Metadata:
             if x and y and unit in _UNITS and (unit or x != y):
                 found = replace(found, density=Density(Fraction(x), Fraction(y), _UNITS[unit]))
         elif marker == 0xE1 and data.startswith(EXIF):
-            found = replace(found, exif=found.exif or data[len(EXIF) :])
+            found = _first(found, "exif", data[len(EXIF) :], "EXIF block")
         elif marker == 0xE1 and data.startswith(XMP):
-            found = replace(found, xmp=found.xmp or data[len(XMP) :])
+            found = _first(found, "xmp", data[len(XMP) :], "XMP packet")
         elif marker == 0xE1 and data.startswith(EXTENDED) and len(data) > len(EXTENDED) + 40:
             at = len(EXTENDED)
             offset = int.from_bytes(data[at + 36 : at + 40], "big")
@@ -82,6 +82,15 @@ def read(file: BinaryIO) -> Metadata:
     xmp, more = _joined(found.xmp, extended)
     notes += [*found.notes, *said, *more, *_trailer(file)]
     return replace(found, icc=icc, xmp=xmp, iptc=iptc, photoshop=rest, notes=tuple(notes))
+
+
+def _first(found: Metadata, field: Literal["exif", "xmp"], block: bytes, called: str) -> Metadata:
+    """Keep the first block of a kind, as most readers do; name a second one that differs."""
+    kept = found.exif if field == "exif" else found.xmp
+    if kept is None:
+        return replace(found, exif=block) if field == "exif" else replace(found, xmp=block)
+    note = Loss(f"a second {called} was left out: the first one is kept")
+    return found if block == kept or note in found.notes else replace(found, notes=(*found.notes, note))
 
 
 def _trailer(file: BinaryIO) -> list[str]:

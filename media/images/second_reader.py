@@ -45,7 +45,19 @@ def opinion(file: Path, page: Page) -> Opinion:
     }.get(page.picture.format)
     if reader is None:
         raise Undecodable("no second reader knows this format")
-    return reader(file, page)
+    try:
+        return reader(file, page)
+    except (Undecodable, MemoryError):
+        raise
+    except Exception as error:  # decoders of damaged files fail in any way, and the first reader has read this one
+        raise Undecodable(f"the second reader failed ({type(error).__name__}: {first_line(error)})") from error
+
+
+def third_opinion(file: Path, page: Page) -> Opinion:
+    """Decode a page with a third decoder, for pages that two read differently: FFmpeg's, of the first page of a TIFF."""
+    if page.picture.format != "tiff" or page.index or page.picture.extra == "premultiplied":
+        raise Undecodable("no third reader knows this format")
+    return _ffmpeg("tiff", file, *stored(page), 0)
 
 
 def stored(page: Page) -> tuple[int, int]:
@@ -83,7 +95,7 @@ def _ffmpeg(codec: str, file: Path, width: int, height: int, shift: int) -> Opin
         frames = _decoded(codec, packet, shift, "explode")
     except av.error.PatchWelcomeError as error:
         raise Undecodable(f"{name} does not know this kind") from error
-    except (av.error.InvalidDataError, av.error.EOFError) as error:
+    except av.error.FFmpegError as error:
         complaint = f"{name} refuses it: {error.strerror}"
         try:
             frames = _decoded(codec, packet, shift, "")
@@ -94,11 +106,13 @@ def _ffmpeg(codec: str, file: Path, width: int, height: int, shift: int) -> Opin
     frame = frames[0]
     if (frame.width, frame.height) != (-(-width >> shift), -(-height >> shift)):
         return Opinion(name, None, 0, f"{name} reads {frame.width} x {frame.height} pixels, not {width} x {height}")
-    if frame.format.components[0].bits != 8 or (
-        frame.format.name.startswith(("yuva444p", "gbrap")) and codec == "mjpeg"
-    ):
+    if (
+        (frame.format.components[0].bits != 8 and not frame.format.name.startswith("mono"))
+        or (frame.format.name.startswith(("yuva444p", "gbrap")) and codec == "mjpeg")
+        or (frame.format.name.startswith("yuv") and codec == "jpeg2000")
+    ):  # three components of a bare codestream are RGB
         raise Undecodable(f"{name} gives {frame.format.name}")
-    form = "gray" if frame.format.name.startswith("gray") else "rgb24"
+    form = "gray" if frame.format.name.startswith(("gray", "mono")) else "rgb24"
     samples = frame.to_ndarray(format=form).reshape(frame.height, frame.width, -1)
     return Opinion(name, _scaled_means(samples, width, height, shift), height, complaint, lossy=True)
 
@@ -165,6 +179,7 @@ def _libtiff(file: Path, page: Page) -> Opinion:
         or page.picture.depth != 8
         or page.picture.palette
         or page.picture.pages > 1
+        or page.picture.extra == "premultiplied"  # Pillow divides by alpha
     ):
         raise Undecodable("no second reader takes this compression of TIFF")
     return _whole(decode, "Pillow", file, page)
@@ -251,4 +266,4 @@ def _whole(decode: Any, name: str, file: Path, page: Page, lossy: bool = False) 
     return Opinion(name, blocks.means(), height, lossy=lossy)
 
 
-__all__ = ["LARGE", "Opinion", "Undecodable", "opinion", "stored"]
+__all__ = ["LARGE", "Opinion", "Undecodable", "opinion", "stored", "third_opinion"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from media.images.second_opinion import Opinion, Undecodable, first_line
 
 LARGEST_STRIP = 256 << 20
 """Bytes of one decoded strip or tile that are held at once."""
+_DEFLATE = (8, 32946)
 _JPEG_IN_TIFF = frozenset({6, 7, 34892, 33007, 34712, 50001, 50002, 52546, 34887})
 
 
@@ -58,7 +60,7 @@ def _segments(found: tifffile.TiffFile, page: tifffile.TiffPage, asked: Page, na
             data = handle.read(count)
             if len(data) < count:
                 raise ValueError(f"{len(data)} of {count} bytes are there")
-            samples, place, _ = page.decode(data, index, jpegtables=page.jpegtables)
+            samples, place, _ = _decoded(page, data, index)
         except NotImplementedError as error:
             raise Undecodable(f"tifffile does not decode it ({first_line(error)})") from error
         except (ValueError, RuntimeError, OSError, IndexError) as error:
@@ -77,6 +79,33 @@ def _segments(found: tifffile.TiffFile, page: tifffile.TiffPage, asked: Page, na
     return Opinion(
         name, means, blocks.rows, f"tifffile: {complaint}" if complaint else "", lossy=page.compression in _JPEG_IN_TIFF
     )
+
+
+def _decoded(page: tifffile.TiffPage, data: bytes, index: int) -> Any:
+    """Return what tifffile makes of a strip; one that it refuses is tried again without what lies beyond its own rows."""
+    try:
+        return page.decode(data, index, jpegtables=page.jpegtables)
+    except RuntimeError:
+        own = _trimmed(data, page, index)
+        if own is data:
+            raise
+        return page.decode(own, index, jpegtables=page.jpegtables)
+
+
+def _trimmed(data: bytes, page: tifffile.TiffPage, index: int) -> bytes:
+    """Return a deflated strip without the rows that it holds beyond its own, which tifffile refuses and other readers ignore."""
+    if page.compression not in _DEFLATE or page.dtype is None:
+        return data
+    rows = page.chunks[0]
+    if not page.is_tiled:  # the last strip of a plane has the rows that are left
+        rows = min(rows, page.imagelength - index % -(-page.imagelength // rows) * rows)
+    most = rows * int(np.prod(page.chunks[1:])) * page.dtype.itemsize
+    machine = zlib.decompressobj()
+    try:
+        whole = machine.decompress(data, most + 1)
+    except zlib.error:
+        return data  # tifffile says what is wrong with it
+    return zlib.compress(whole[:most], 1) if len(whole) > most else data
 
 
 def _plain_truncation(complaint: str) -> bool:

@@ -12,6 +12,8 @@ from contract.errors import Unsupported
 from media.images.tiff import Directory
 
 BITS, COMPRESSION, PHOTOMETRIC, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 332, 338, 339
+PLANAR, TILE_WIDTH, SAMPLES = 284, 322, 277
+_IMAGE_DEPTH, _TILE_DEPTH = 32997, 32998
 PALETTE = 3
 _ZERO_IS_WHITE, _INKS, _YCBCR = 0, 5, 6
 _FOREIGN = {4: "a transparency mask", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32844: "LogL", 32845: "LogLuv"}
@@ -44,6 +46,9 @@ def check(page: Directory, name: str) -> None:
     bits, floating = page.number(BITS, 1), page.number(SAMPLE_FORMAT, 1) == _FLOAT
     if kind in _FOREIGN:
         raise Unsupported(f"{name} holds {_FOREIGN[kind]}, which Respool does not restore; convert it to RGB first.")
+    depth = max(page.number(_IMAGE_DEPTH, 1), page.number(_TILE_DEPTH, 1))
+    if depth > 1:
+        raise Unsupported(f"{name} is a volume of {depth} planes (ImageDepth); save them as pages first.")
     if bits not in _BITS:
         raise Unsupported(f"{name} has {bits}-bit samples; convert it to 8 or 16 bits, or to float of 32.")
     if kind == _YCBCR and page.number(COMPRESSION, 1) not in _JPEG:
@@ -77,7 +82,10 @@ def decoder(page: Directory, name: str) -> Literal["libvips", "tifffile"]:
             f"{name} is a TIFF with {called}; its pixels are not damaged, but nothing here reads them: rewrite it with LZW or deflate "
             "in the program that wrote it, or with libtiff's tiffcp."
         )
-    return known
+    half = page.number(BITS, 1) == 16 and page.number(SAMPLE_FORMAT, 1) == _FLOAT
+    odd = TILE_WIDTH in page.tags or page.number(SAMPLES, 1) == 2 or half
+    # Of samples in planes, libvips 8.18 refuses tiles, and displaces rows of grey with alpha and of 16-bit floats.
+    return "tifffile" if page.number(PLANAR, 1) == 2 and odd else known
 
 
 _MAX_SAMPLE, _S_MAX_SAMPLE = 281, 341

@@ -14,10 +14,10 @@ import pyvips
 
 from contract.errors import BadInput, Unsupported
 from media.images import jpeg_structure, png_structure, vips
-from media.images.block_means import SIDE, BlockMeans, Means
+from media.images.block_means import SIDE, BlockMeans, Means, Samples
 from media.images.header import Page
 from media.images.pixels import FailOn, source_samples
-from media.images.second_reader import LARGE, Opinion, Undecodable, opinion
+from media.images.second_reader import LARGE, Opinion, Undecodable, opinion, third_opinion
 
 _TOLERANCE = {True: 8.0, False: 1.5}
 """Levels of 255 by which two decoders' block means may differ, of lossy and of lossless formats: IDCTs and chroma filters differ."""
@@ -127,8 +127,17 @@ def _read(file: Path, page: Page, name: str, fail_on: FailOn) -> _Reading:
         if fail_on == "none":
             varied = np.flatnonzero(np.ptp(samples, axis=1).max(axis=1))
             empty = empty + height if not varied.size else height - 1 - int(varied[-1])
-        blocks.add(row, 0, samples)
+        blocks.add(row, 0, _as_stored(samples, page, top))
     return _Reading(blocks.means(), image.height, "", empty)
+
+
+def _as_stored(samples: Samples, page: Page, top: float) -> Samples:
+    """Return colours multiplied with alpha where the file stores them so: libvips divides them, the other reader does not."""
+    if page.picture.extra != "premultiplied" or not page.picture.alpha:
+        return samples
+    stored = samples.astype(np.float32)
+    stored[..., :-1] *= stored[..., -1:] / top
+    return stored if samples.dtype.kind == "f" else np.rint(stored).astype(samples.dtype)
 
 
 def _complaint(error: pyvips.Error) -> str:
@@ -234,6 +243,10 @@ def _compared(file: Path, page: Page, first: _Reading, height: int, notes: list[
         return Verdict(file, height, height, "", (*notes, f"only one decoder read the pixels: {error}"))
     readers = ("libvips", other.reader)
     differing = _differing(first.means, other)
+    third = _third(file, page, first.means) if differing is not None else ""
+    if third:
+        notes = [*notes, f"{other.reader} reads other pixels in {differing}; libvips and {third} agree"]
+        return Verdict(file, height, height, "", tuple(notes), ("libvips", other.reader, third))
     if differing is not None:
         return Verdict(
             file,
@@ -247,6 +260,15 @@ def _compared(file: Path, page: Page, first: _Reading, height: int, notes: list[
     if other.complaint:
         notes = [*notes, f"{other.complaint}; libvips reads every row without complaint"]
     return Verdict(file, height, height, "", tuple(notes), readers)
+
+
+def _third(file: Path, page: Page, means: Means) -> str:
+    """Return the name of a third decoder that reads what libvips reads; empty where there is none."""
+    try:
+        found = third_opinion(file, page)
+    except Undecodable:
+        return ""
+    return found.reader if found.means is not None and not found.complaint and not _differing(means, found) else ""
 
 
 def _inflated(file: Path, height: int, notes: list[str]) -> Verdict:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyvips
 import tifffile
-from tifffile import PHOTOMETRIC
+from tifffile import EXTRASAMPLE, PHOTOMETRIC
 
 from contract.errors import BadInput, Unsupported
 from media.images.foreign.picture import BROKEN_TAGS, widened
@@ -117,12 +117,21 @@ def _image(samples: npt.NDArray[Any], page: tifffile.TiffPage, grey: bool) -> py
     image = pyvips.Image.new_from_memory(np.ascontiguousarray(samples), width, height, bands, names[samples.dtype.name])
     meaning = "cmyk" if kind == PHOTOMETRIC.SEPARATED else _meaning(bands, samples.dtype.name)
     image = image.copy(interpretation=meaning)
+    if page.extrasamples[:1] == (EXTRASAMPLE.ASSOCALPHA,) and bands in (2, 4) and kind != PHOTOMETRIC.SEPARATED:
+        image = _divided(image)
     if page.iccprofile:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", bytes(page.iccprofile))
     orientation = page.tags.get(274)
     if orientation is not None:
         image.set_type(pyvips.GValue.gint_type, "orientation", int(orientation.value))
     return image
+
+
+def _divided(image: pyvips.Image) -> pyvips.Image:
+    """Return colours that were multiplied with alpha divided by it, as libvips does for the files that it reads itself."""
+    straight = image.unpremultiply(max_alpha={"uchar": 255, "ushort": 65535}.get(image.format, 1))
+    whole = straight if image.format == "float" else straight.rint()
+    return whole.cast(image.format).copy(interpretation=image.interpretation)
 
 
 def _meaning(bands: int, kind: str) -> str:

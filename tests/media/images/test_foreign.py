@@ -60,6 +60,29 @@ CASES: dict[str, tuple[Callable[[], bytes], Samples]] = {
         lambda: tagged(rgb().transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate", compression="lzma"),
         rgb(),
     ),
+    "tiles in planes.tif": (
+        lambda: tagged(rgb().transpose(2, 0, 1).copy(), photometric="rgb", planarconfig="separate", tile=(16, 16)),
+        rgb(),
+    ),
+    "half floats in planes.tif": (
+        lambda: tagged(
+            (rgb().transpose(2, 0, 1) / 256).astype(np.float16),
+            photometric="rgb",
+            planarconfig="separate",
+            rowsperstrip=7,
+        ),
+        (rgb() / 256).astype(np.float16).astype(np.float32),
+    ),
+    "grey and alpha in planes.tif": (
+        lambda: tagged(
+            rgb()[..., :2].transpose(2, 0, 1).copy(),
+            photometric="minisblack",
+            planarconfig="separate",
+            extrasamples=[2],
+            rowsperstrip=7,
+        ),
+        rgb()[..., :2],
+    ),
 }
 
 
@@ -141,3 +164,11 @@ def test_a_tag_that_libtiff_refuses_costs_no_picture(tmp_path: Path) -> None:
     page = read_pages(path, "a.tif")[0][0]
     assert page.picture.decoder == "tifffile"
     assert (open_pixels(path, page.picture, "a.tif").numpy() == rgb()).all()
+
+
+def test_a_volume_is_refused(tmp_path: Path) -> None:
+    """Of a TIFF with several planes in depth, one plane is no result."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((4, 16, 16), np.uint8), photometric="minisblack", volumetric=True, metadata=None)
+    with pytest.raises(Unsupported, match="volume of 4 planes"):
+        read_pages(path, "a.tif")

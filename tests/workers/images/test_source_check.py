@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,3 +210,37 @@ def test_rows_of_one_colour_count_as_decoded(tmp_path: Path) -> None:
     source.write_bytes(data)
     page = read_pages(source, "a.tif")[0][0]
     assert examine(source, page, "a.tif", tmp_path / "scratch").rows == HEIGHT - 16
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "zstd"])
+def test_colours_multiplied_with_alpha_are_no_damage(compression: str | None, restore: Restore, tmp_path: Path) -> None:
+    """One decoder divides by alpha and the other does not; the picture is sound, and divided by whichever decoder reads it."""
+    alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
+    alpha[:, WIDTH // 2 :] = 128
+    stored = np.concatenate([(pixels() * (alpha / 255)).round().astype(np.uint8), alpha], axis=2)
+    file = io.BytesIO()
+    options = {"photometric": "rgb", "extrasamples": [1], "metadata": None, "compression": compression}
+    tifffile.imwrite(file, stored, **options)
+    made = restore(file.getvalue(), "a.tif")
+    assert made.damage == ()
+    found = tifffile.imread(tmp_path / "a.tif").astype(int)
+    assert np.abs(found[..., :3] - pixels().astype(int)).max() <= 2
+    assert (found[..., 3:] == alpha).all()
+
+
+def test_rows_beyond_a_strips_own_are_no_damage(restore: Restore) -> None:
+    """A deflated strip that holds more rows than it states is read alike by both decoders."""
+    data = bytearray(strips("zlib"))
+    with tifffile.TiffFile(io.BytesIO(data)) as opened:
+        page = opened.pages[0]
+        last, count = page.dataoffsets[-1], page.databytecounts[-1]
+        place, size = page.tags[273], page.tags[279]
+    longer = zlib.compress(zlib.decompress(bytes(data[last : last + count])) + bytes(WIDTH * 3 * 5))
+    at = len(data)
+    data += longer
+    data[place.valueoffset + 4 * (place.count - 1) : place.valueoffset + 4 * place.count] = at.to_bytes(4, "little")
+    data[size.valueoffset + 4 * (size.count - 1) : size.valueoffset + 4 * size.count] = len(longer).to_bytes(
+        4, "little"
+    )
+    made = restore(bytes(data), "a.tif")
+    assert made.damage == ()

@@ -15,10 +15,16 @@ from contract.errors import Unsupported
 from contract.job import Spec
 from contract.provenance import Making
 from contract.settings import Settings
+from contract.severity import severity
 from workers.generators.registry import load
 from workers.images.image import ImageResult, enhance_image
 
 MADE = Making("Respool 0", "0" * 16, 0, "a", "0" * 64, "lanczos", 1.0, "", (), "2020")
+
+PACKET = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    b'rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>%s</dc:title></rdf:Description></rdf:RDF></x:xmpmeta>'
+)
 
 
 def pixels(width: int = 48, height: int = 32) -> Image.Image:
@@ -205,3 +211,16 @@ def test_wide_gamut_by_numbers_becomes_a_profile(tmp_path: Path) -> None:
     assert lab is not None
     p3, srgb = np.asarray(lab)[0, 0].astype(int), (138, 208, 198)  # sRGB's red has L 54, a 81, b 70
     assert p3[1] - 128 > srgb[1] - 128 or p3[0] > srgb[0]
+
+
+def test_a_second_packet_is_a_loss(tmp_path: Path) -> None:
+    """Of two different XMP packets the first is kept and the second named; an equal one needs no word."""
+    head = b"http://ns.adobe.com/xap/1.0/\0"
+    first, second = (PACKET % name for name in (b"one", b"two"))
+    data, made = restore(tmp_path, with_segments((0xE1, head + first), (0xE1, head + second)), "a.jpg")
+    assert [note for note in made.notes if severity(note) == "loss"] == [
+        "a second XMP packet was left out: the first one is kept"
+    ]
+    assert b"<dc:title>two" not in data
+    _, made = restore(tmp_path, with_segments((0xE1, head + first), (0xE1, head + first)), "b.jpg")
+    assert [note for note in made.notes if severity(note) == "loss"] == []
