@@ -266,7 +266,6 @@ class Done(Struct, frozen=True, forbid_unknown_fields=True):
 
     `record` holds facts that decide nothing: device, precision, backend and its reason, seconds per stage, retries
     within the attempt, frames reused. `notes` are sentences that the user must see, `losses` those of them about what the result lacks.
-
     `work` (see `Chunk.work`), `item`, `first` and `count` name what was owed, so that no commit is credited to other frames;
     `work` is empty in commits of version 1. `frames` and `missing`, which the source does not give, make `count`.
     """
@@ -339,8 +338,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     finished: str = ""
     record: dict[str, msgspec.Raw] = field(default_factory=dict)
     opening: Natural = 0
-    sidecars: tuple[ResultFile, ...] = ()
-    """Files beside the results of films, for what their containers have no place for."""
+    sidecars: tuple[ResultFile, ...] = ()  # files beside films, for what their containers have no place for
     version: Version = 2
 
 

@@ -113,9 +113,7 @@ def plan_film(
     picture, opaque = _opaque(source, survey, spec, what, checkpoint)
     cuts.notes.extend(opaque)
     encoding, notes = plan_encoding(picture, spec, network_scale, rate, survey.field_order, cuts.lossless)
-    said = [*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes]
-    if spec.strict and (why := refusal(what, said)):
-        raise BadInput(why)
+    said = _unless_strict([*survey.notes, *cuts.notes, *([f"in {what} {gap}"] if gap else []), *notes], spec, what)
     index = FilmIndex(
         format=survey.form,
         stream=survey.number,
@@ -145,6 +143,13 @@ def plan_film(
         losses=losses(said),
     )
     return _scanned(source, index, cuts, spec, what, checkpoint) if deinterlacing else index
+
+
+def _unless_strict(notes: list[str], spec: Spec, what: str) -> list[str]:
+    """Return the notes; raise BadInput for losses among them with --strict."""
+    if spec.strict and (why := refusal(what, notes)):
+        raise BadInput(why)
+    return notes
 
 
 def _clock_notes(container: str, tick: Fraction, what: str) -> list[str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import av
 import pytest
 
-from contract.errors import Unsupported
+from contract.errors import BadInput, Unsupported
 from contract.job import Spec
+from contract.severity import severity
 from media.codecs import readable
 from media.frame_changes import merged
 from testkit.materials.catalog import by_name
@@ -219,6 +220,15 @@ def test_streams_that_nobody_can_copy_are_left_behind_by_name(codec: str, payloa
     """Teletext and cues of a broadcast do not make it impossible to restore, and the note says nothing untrue."""
     notes = _restored(beside(codec, payload), "ts", tmp_path).notes
     assert len([n for n in notes if "is left behind: the container has no place for it" in n]) == 1
+
+
+def test_strict_refuses_what_a_film_would_lose(tmp_path: Path) -> None:
+    """A stream that is left behind is a loss; with --strict the film is refused when it is planned, and the sentence names it."""
+    data = beside("scte_35", b"\xfc0" + bytes(30))
+    notes = _restored(data, "ts", tmp_path).notes
+    assert [severity(note) for note in notes if "left behind" in note] == ["loss"]
+    with pytest.raises(BadInput, match=r"--strict: film\.ts would lose something: .*left behind"):
+        _restored(data, "ts", tmp_path, strict=True)
 
 
 def test_a_gap_in_a_steady_film_is_said(tmp_path: Path) -> None:
