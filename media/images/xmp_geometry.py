@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from xml.etree.ElementTree import Element
 
 from contract.severity import Loss
+from media.images import xmp_crops
 from media.images.geometry import Geometry
 from media.images.rdf import Packet, field, items, name, set_field, struct
+from media.images.xmp_rules import Context, Rule, number, numbers, text
 
 MWG, AREA, DIMENSIONS = (
     "http://www.metadataworkinggroup.com/schemas/regions/",
@@ -28,42 +28,9 @@ MP, MPRI, MPREG = (
 )
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 EXIF, TIFF = "http://ns.adobe.com/exif/1.0/", "http://ns.adobe.com/tiff/1.0/"
-XMP, CRS, PANO = (
-    "http://ns.adobe.com/xap/1.0/",
-    "http://ns.adobe.com/camera-raw-settings/1.0/",
-    "http://ns.google.com/photos/1.0/panorama/",
-)
+XMP = "http://ns.adobe.com/xap/1.0/"
 THUMBNAILS = "thumbnails"
 """What copies of the picture before are called, which are no loss."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """The picture's change, and what was left out so far."""
-
-    geometry: Geometry
-    notes: list[str]
-
-
-Rule = Callable[[Element, Element | None, str, Context], bool]
-"""Change one property: (description, element or None, name, context); False to have it left out."""
-
-
-def _number(text: str | None) -> float | None:
-    """Return a number, or a rational as XMP writes those of EXIF."""
-    try:
-        return float(Fraction(text.strip())) if text else None
-    except (ValueError, ZeroDivisionError):
-        return None
-
-
-def _text(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".") or "0"
-
-
-def _numbers(node: Element, keys: list[str]) -> list[float] | None:
-    found = [_number(field(node, key)) for key in keys]
-    return None if any(value is None for value in found) else [float(value) for value in found if value is not None]
 
 
 def _regions(namespace: str, area_ns: str, size_ns: str, areas: tuple[str, ...]) -> Rule:
@@ -91,17 +58,17 @@ def _regions(namespace: str, area_ns: str, size_ns: str, areas: tuple[str, ...])
 def _area(area: Element, namespace: str, geometry: Geometry) -> bool:
     """Turn one area in place; False for one that cannot be read."""
     keys = [name(namespace, key) for key in ("x", "y", "w", "h")]
-    centre = _numbers(area, keys[:2])
+    centre = numbers(area, keys[:2])
     if centre is None:
         return False
     pixels = field(area, name(namespace, "unit")) == "pixel"
     moved = geometry.point(*centre) if pixels else geometry.share(*centre)
-    extent = _numbers(area, keys[2:])
+    extent = numbers(area, keys[2:])
     values = list(moved)
     if extent is not None:
         values += geometry.size(*extent) if pixels else geometry.extent(*extent)
     for key, value in zip(keys, values, strict=False):
-        set_field(area, key, str(round(value)) if pixels else _text(value))
+        set_field(area, key, str(round(value)) if pixels else text(value))
     return True
 
 
@@ -112,15 +79,15 @@ def _microsoft(description: Element, element: Element | None, key: str, context:
     if regions is None:
         return False
     for region in items(regions):
-        text = field(region, name(MPREG, "Rectangle"))
-        if not text:
+        stated = field(region, name(MPREG, "Rectangle"))
+        if not stated:
             continue
-        parts = [_number(part) for part in text.split(",")]
+        parts = [number(part) for part in stated.split(",")]
         if len(parts) != 4 or any(part is None for part in parts):
             return False
         left, top, width, height = (float(part or 0) for part in parts)
         box = context.geometry.share_box((left, top, width, height))
-        set_field(region, name(MPREG, "Rectangle"), ", ".join(_text(value) for value in box))
+        set_field(region, name(MPREG, "Rectangle"), ", ".join(text(value) for value in box))
     return True
 
 
@@ -137,16 +104,16 @@ def _iptc(description: Element, element: Element | None, key: str, context: Cont
         corners = struct(boundary, name(IPTC, "rbVertices"))
         places += items(corners) if corners is not None else []
         box = [name(IPTC, f"rb{k}") for k in ("X", "Y", "W", "H")]
-        whole = _numbers(boundary, box)
+        whole = numbers(boundary, box)
         if whole is not None:
             turn = context.geometry.box if pixels else context.geometry.share_box
             _set(boundary, box, turn((whole[0], whole[1], whole[2], whole[3])), pixels)
             continue
         for place in places:
-            at = _numbers(place, box[:2])
+            at = numbers(place, box[:2])
             if at is not None:
                 _set(place, box[:2], point(*at), pixels)
-        radius = _numbers(boundary, [name(IPTC, "rbRx")])
+        radius = numbers(boundary, [name(IPTC, "rbRx")])
         if radius is not None:  # a share of the width
             across = context.geometry.size(radius[0], radius[0])[0] if pixels else radius[0]
             if not pixels and context.geometry.turned:
@@ -157,14 +124,14 @@ def _iptc(description: Element, element: Element | None, key: str, context: Cont
 
 def _set(node: Element, keys: list[str], values: tuple[float, ...], pixels: bool) -> None:
     for key, value in zip(keys, values, strict=True):
-        set_field(node, key, str(round(value)) if pixels else _text(value))
+        set_field(node, key, str(round(value)) if pixels else text(value))
 
 
 def _subject(description: Element, element: Element | None, key: str, context: Context) -> bool:
     """exif:SubjectArea and SubjectLocation: a point, a circle or a box in stored pixels, by its centre."""
     del description, key
     members = items(element) if element is not None else []
-    values = [_number(member.text) for member in members]
+    values = [number(member.text) for member in members]
     if len(values) not in (2, 3, 4) or any(value is None for value in values):
         return False
     moved = subject([float(value or 0) for value in values], context.geometry)
@@ -191,7 +158,7 @@ def _pair(namespace: str, first: str, second: str) -> dict[str, Rule]:
         if key != name(namespace, first):
             return field(description, name(namespace, first)) is not None or _single(description, key, context)
         keys = [name(namespace, first), name(namespace, second)]
-        values = _numbers(description, keys)
+        values = numbers(description, keys)
         if values is None:
             return _single(description, key, context)
         width, height = context.geometry.extent(*values)
@@ -206,7 +173,7 @@ def _pair(namespace: str, first: str, second: str) -> dict[str, Rule]:
 
 def _single(description: Element, key: str, context: Context) -> bool:
     """One axis alone is scaled where the picture is not turned by a quarter."""
-    value = _number(field(description, key))
+    value = number(field(description, key))
     if value is None or context.geometry.turned:
         return False
     exact = Fraction(value * context.geometry.scale()[0]).limit_denominator(10_000)
@@ -229,36 +196,6 @@ def _upright(description: Element, element: Element | None, key: str, context: C
     return True
 
 
-def _crop(description: Element, element: Element | None, key: str, context: Context) -> bool:
-    """Camera Raw's crop, as shares: the four sides move together."""
-    del element
-    keys = [name(CRS, f"Crop{side}") for side in ("Left", "Top", "Right", "Bottom")]
-    if key != keys[0]:
-        return field(description, keys[0]) is not None
-    values = _numbers(description, keys)
-    if values is None:
-        return False
-    left, top, right, bottom = values
-    x, y, w, h = context.geometry.share_box((left, top, right - left, bottom - top))
-    for one, value in zip(keys, (x, y, x + w, y + h), strict=True):
-        set_field(description, one, _text(value))
-    return True
-
-
-def _pano(axis: int) -> Rule:
-    """Pixels of a panorama's sphere: multiplied; a turned panorama is none any more."""
-
-    def rule(description: Element, element: Element | None, key: str, context: Context) -> bool:
-        del element
-        value = _number(field(description, key))
-        if value is None or context.geometry.orientation > 1:
-            return False
-        set_field(description, key, str(round(value * context.geometry.scale()[axis])))
-        return True
-
-    return rule
-
-
 def _never(description: Element, element: Element | None, key: str, context: Context) -> bool:
     del description, element, key, context
     return False
@@ -278,15 +215,7 @@ TABLE: dict[str, tuple[Rule, str]] = {
     name(TIFF, "ImageLength"): (_size(1), "the height"),
     name(EXIF, "PixelXDimension"): (_size(0), "the width"),
     name(EXIF, "PixelYDimension"): (_size(1), "the height"),
-    **{name(CRS, f"Crop{side}"): (_crop, "Camera Raw's crop") for side in ("Left", "Top", "Right", "Bottom")},
-    **{
-        name(PANO, key): (_pano(axis), "the panorama's geometry")
-        for key, axis in (
-            ("FullPanoWidthPixels", 0), ("FullPanoHeightPixels", 1), ("CroppedAreaImageWidthPixels", 0), ("CroppedAreaImageHeightPixels", 1),
-            ("CroppedAreaLeftPixels", 0), ("CroppedAreaTopPixels", 1), ("LargestValidInteriorRectWidth", 0),
-            ("LargestValidInteriorRectHeight", 1), ("LargestValidInteriorRectLeft", 0), ("LargestValidInteriorRectTop", 1),
-        )
-    },
+    **xmp_crops.TABLE,
     name(XMP, "Thumbnails"): (_never, THUMBNAILS),
 }  # fmt: skip
 """Every property that is about pixels, the rule that moves it, and what it is called when it is left out."""
