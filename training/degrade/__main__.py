@@ -47,8 +47,8 @@ def degrade_file(source: Path, out: Path, seed: int, damage: Damage, scale: floa
     )
 
 
-_COPIES = (".png", ".mp4")
-"""Formats of copies: an OUT with one of these suffixes is the copy itself."""
+_FILES = frozenset((*picture.SUFFIXES, *film.SUFFIXES))
+"""Suffixes by which OUT names a file, the copy itself, and not a folder."""
 
 
 def degrade_to(sources: tuple[Path, ...], out: Path, seed: int, damage: Damage, scale: float) -> Entry:
@@ -97,7 +97,7 @@ def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, file: Path
     """Degrade clean images and films as in the Real-ESRGAN paper, and record every draw in OUT/draws.json."""
     try:
         damage = read_damage(file) if file else None
-        if out.suffix.lower() in _COPIES and not out.is_dir():
+        if out.suffix.lower() in _FILES and not out.is_dir():
             entries, failed = [degrade_to(sources, out, seed, damage or paper(order), scale)], list[str]()
             out = out.parent
         else:

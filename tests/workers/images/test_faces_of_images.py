@@ -192,6 +192,47 @@ def test_notes_name_faces_that_were_changed_and_those_left(detector: CenterFace,
     assert not any(" restored:" in note for note in lines)
 
 
+def variants() -> dict[str, np.ndarray]:
+    """Return a photograph as scanners and cameras give it: mirrored, dark, light, brown, faded, small, blurred, in grey, tilted, grainy."""
+    plain = np.ascontiguousarray(skimage.data.astronaut()[:400])
+    unit = plain / 255
+    grey = unit.mean(axis=2, keepdims=True).repeat(3, 2)
+    tilt = cv2.getRotationMatrix2D((224, 118), 12, 1.0)
+    noise = np.random.default_rng(1).normal(0, 14, plain.shape)
+    return {
+        "mirrored": plain[:, ::-1],
+        "dark": unit**2 * 255,
+        "light": unit**0.5 * 255,
+        "brown": grey * (1, 0.85, 0.6) * 255,
+        "faded": 90 + unit * 110,
+        "small": cv2.resize(plain, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA),
+        "blurred": cv2.GaussianBlur(plain, (0, 0), 2),
+        "grey": grey * 255,
+        "tilted": cv2.warpAffine(plain, tilt, (512, 400), borderMode=cv2.BORDER_REFLECT),
+        "grainy": plain + noise,
+    }
+
+
+@pytest.mark.parametrize("name", variants())
+def test_positives_are_restored_and_negatives_are_not(name: str, detector: CenterFace, tmp_path: Path) -> None:
+    """The face is restored in every positive; in its negative no face is, whether one is found there or not."""
+    positive = np.ascontiguousarray(variants()[name].clip(0, 255).astype(np.uint8))
+    assert any(" restored: " in note for note in restored_notes(detector, positive, tmp_path))
+    negative = np.ascontiguousarray(255 - positive)
+    assert not any(" restored: " in note for note in restored_notes(detector, negative, tmp_path))
+
+
+@pytest.mark.parametrize("name", variants())
+def test_drawings_of_photographs_are_left(name: str, detector: CenterFace, tmp_path: Path) -> None:
+    """Black lines on white, and their reverse, are never restored; the photographs that they are made of are no drawings."""
+    picture = np.ascontiguousarray(variants()[name].clip(0, 255).astype(np.uint8))
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    lines = cv2.adaptiveThreshold(grey, 255, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 15, 6)
+    for drawn in (lines, 255 - lines, np.where(grey > np.median(grey), 255, 0).astype(np.uint8)):
+        notes = restored_notes(detector, drawn[..., None].repeat(3, 2), tmp_path)
+        assert not any(" restored: " in note for note in notes)
+
+
 def test_a_drawing_has_no_tones_between() -> None:
     """Black on white is a drawing, a photograph is none, and neither is a flat area."""
     photograph = np.ascontiguousarray(skimage.data.astronaut())
