@@ -142,7 +142,7 @@ def test_a_film_has_a_trail_too(cluster: Cluster, respool, small_film: Path, tmp
         assert image.width > 1200
     again = respool("compare", small_film, result, "-o", sheet)
     assert again.returncode == 2
-    assert "stands there" in again.stderr
+    assert "exists already" in again.stderr
 
 
 def test_other_messages_are_refused(respool_here, tmp_path: Path) -> None:
