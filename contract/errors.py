@@ -16,6 +16,7 @@ RespoolError                      the root; str() is one sentence: what, which v
     ├── Unreachable               Redis or S3 does not answer, or refuses the credentials
     ├── StorageError              one object could not be read or written
     ├── Newer                     a message or document that a newer version of Respool wrote
+    ├── CannotServe               this worker cannot compute a job as it was begun; another may
     ├── LeaseLost                 another attempt owns the chunk now
     └── Interrupted               the process was told to stop and hands its chunk back
 
@@ -87,6 +88,10 @@ class StorageError(TransientError):
 
 class Newer(TransientError):
     """Raised when a message or document has a version that only a newer process knows."""
+
+
+class CannotServe(TransientError):
+    """Raised when this worker cannot compute a job as it was begun."""
 
 
 class LeaseLost(TransientError):

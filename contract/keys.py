@@ -12,6 +12,7 @@ jobs/<job>/items/<n>/sequence.json     of numbered images that became a film: th
 jobs/<job>/chunks/<n>/attempt-<a>      an uncommitted result (a chunk of images: one object below it each)
 jobs/<job>/chunks/<n>/done.json        THE commit
 jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
+jobs/<job>/chunks/method.json          backend and precision of the job's network, written once by its first worker
 jobs/<job>/results/manifest.json       the job's single commit: what the user gets, with hashes
 jobs/<job>/results/records.jsonl       how each result was made, one record a line
 jobs/<job>/results/files/<name>        what the user gets
@@ -78,6 +79,11 @@ def plan(job: str) -> str:
 def control(job: str) -> str:
     """Return the key of the user's last request."""
     return job_prefix(job) + "control.json"
+
+
+def method(job: str) -> str:
+    """Return the key of the way in which the job's network is computed."""
+    return job_prefix(job) + "chunks/method.json"
 
 
 def source(job: str, item: int) -> str:

@@ -34,7 +34,7 @@ class Making(Struct, frozen=True, forbid_unknown_fields=True):
     """Provenance of one result, as far as it is known when its file is written; embedded in the file.
 
     `content` is the SHA-256 of the encoded picture without metadata (see `media.images.encoded_payload`); empty for films, whose
-    hash is in the job's records. `device`, `precision` and `backend` are the worker's, the first one's where several took part.
+    hash is in the job's records. `device`, `precision` and `backend` are the workers'; where several differ, all are named.
     """
 
     software: str

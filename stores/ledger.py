@@ -299,6 +299,17 @@ class Ledger(LiveWorkers):
         )
         return cast(Literal["again", "exhausted", "lost", "unknown"], found)
 
+    def pass_on(self, job: str, chunk: int) -> None:
+        """Let a chunk go out again in a second, for another worker; what is done or leased by then does not."""
+
+        def write() -> None:
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.zrem(f"{_job(job)}:sent", chunk)
+            pipe.zadd(f"{_job(job)}:later", {str(chunk): (self._redis.time()[0] + 1) * 1000})
+            pipe.execute()
+
+        self._call(write)
+
     def settle(self, job: str, chunk: int, what: Literal["done", "failed"], frames: int = 0) -> bool:
         """Record that a chunk's done.json or failed.json exists. Return True the first time."""
         return bool(self._run("settle", [_job(job)], chunk, what, frames) == 1)

@@ -212,9 +212,9 @@ class Assembly:
         self._notes += about(f"{item.name}: ", notes)
 
     def _says(self, item: Item, commits: list[Done]) -> Making:
-        """Build the result's provenance record: made on the first chunk's worker, and perhaps on others."""
-        first = {name: msgspec.json.decode(value) for name, value in commits[0].record.items() if name in _MADE_ON}
-        return making(self._job, item, **first)
+        """Build the result's provenance record: it names every device, precision and backend that took part."""
+        said = {name: [msgspec.json.decode(c.record[name]) for c in commits if name in c.record] for name in _MADE_ON}
+        return making(self._job, item, **{name: ", ".join(dict.fromkeys(found)) for name, found in said.items()})
 
     def _source(self, item: Item) -> io.BufferedReader:
         return io.BufferedReader(open_source(self._storage, self._job, item))

@@ -112,6 +112,8 @@ def describe(status: JobStatus, most: int = 1000) -> str:
 
 
 def _parts(status: JobStatus) -> list[str]:
+    if status.blocked:
+        return [status.blocked]
     images = status.images
     parts = [] if images and not status.films else [f"{status.frames.done}/{status.frames.total} frames"]
     if images:
@@ -224,7 +226,7 @@ class Events:
 
     def job(self, status: JobStatus) -> None:
         """Write a job's status when frames, chunks or the state have changed."""
-        now = (status.state, status.frames.done, status.chunks, status.behind)
+        now = (status.state, status.frames.done, status.chunks, status.behind, status.blocked)
         if now != self._last:
             self._last = now
             self._write(event="job", **msgspec.to_builtins(status))

@@ -25,6 +25,7 @@ from orchestrator.jobs.status import (
     ImageProgress,
     JobStatus,
     Progress,
+    blocked,
     image_progress,
     rate,
     waits_behind,
@@ -141,6 +142,7 @@ class Jobs:
             losses=said.losses,
             films=sum(item.kind == "video" for item in known.items),
             images=images,
+            blocked="" if manifest else blocked(job, workers),
             behind=() if manifest or busy else waits_behind(workers.values()),
         )
 

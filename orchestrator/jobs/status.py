@@ -43,7 +43,7 @@ class JobStatus(Struct, frozen=True):
     minutes, and `eta_s` is derived from it; both are None while unknown. `damaged` lists spans of frames that the source does not hold intact. `films` counts items, and
     `images` is None while there is no plan or no image in it. `severities` counts notes, losses, damages and failures; `losses` are those
     of the notes that tell of something that a result does not carry. `behind` names the jobs that all workers are at while none is
-    at this one.
+    at this one. `blocked` says why no live worker can compute the job.
     """
 
     id: str
@@ -66,6 +66,18 @@ class JobStatus(Struct, frozen=True):
     losses: tuple[str, ...] = ()
     images: ImageProgress | None = None
     behind: tuple[str, ...] = ()
+    blocked: str = ""
+
+
+def blocked(job: str, workers: Mapping[str, Mapping[str, object]]) -> str:
+    """Return why no live worker can compute `job` as it was begun, with what to do; empty where one may."""
+    refusals = [declines.get(job) for w in workers.values() if isinstance(declines := w.get("declines", {}), dict)]
+    if not refusals or len(refusals) < len(workers) or not all(refusals):
+        return ""
+    return (
+        f"no worker can go on with it: {refusals[0]} Start a worker that can, or cancel the job and submit it with "
+        "another --precision."
+    )
 
 
 def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImageProgress | None:

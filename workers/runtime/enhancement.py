@@ -30,7 +30,7 @@ class Enhancement:
         spec = file.job.spec
         self._meter.start_attempt(spec.model)
         unchanged = chunk.kind == "video" and spec.model == "identity" and spec.faces is None
-        enhancer = None if unchanged else self._cache.enhancer(spec)  # copying frames needs no generator
+        enhancer = None if unchanged else self._cache.enhancer(lease.job, spec)  # copying frames needs no generator
         if enhancer is not None:
             enhancer.stop_by(self._checkpoint)
         faces = self._cache.faces(spec)

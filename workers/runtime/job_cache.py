@@ -7,16 +7,17 @@ import tempfile
 import threading
 import weakref
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from contract import keys
-from contract.documents import decode
-from contract.errors import RespoolError, UsageError, WeightsError
+from contract.documents import decode, encode
+from contract.errors import CannotServe, RespoolError, UsageError, WeightsError
 from contract.job import Chunk, Item, Job, Plan, Spec, Weights
+from contract.method import Method
 from contract.settings import Settings
 from stores.atomic_files import replacing
 from stores.scratch import OwnFolder, sweep
@@ -53,6 +54,7 @@ class JobCache:
         self._settings, self._storage = settings, storage
         self._jobs: OrderedDict[str, tuple[str, JobFile]] = OrderedDict()
         """Jobs by id, each with the SHA-256 of the plan that it was read with."""
+        self._methods: dict[str, Method] = {}
         self._enhancer: Enhancer | None = None
         self._enhancer_key = b""
         self._faces: FaceRestorer | None = None
@@ -108,17 +110,60 @@ class JobCache:
             self._kept_key = item.sha256
         return path
 
-    def enhancer(self, spec: Spec) -> Enhancer:
-        """Return the loaded generator that `spec` pins; a different one that was loaded before is freed."""
-        key = msgspec.json.encode((spec.model, spec.scale, spec.weights, spec.denoise, spec.precision, spec.tile))
-        if self._enhancer is None or key != self._enhancer_key:
-            from workers.generators.registry import load
+    def enhancer(self, job: str, spec: Spec) -> Enhancer:
+        """Return the loaded generator that `spec` pins, computing as the job was begun; another that was loaded is freed.
 
-            paths = {weights.sha256: self._weights(weights) for weights in spec.weights}
+        The first worker of a job decides that for all. Raises CannotServe when this one cannot do it.
+        """
+        method = self._method(job)
+        found = self._loaded(spec, method)
+        if method is None and any(weights.role == "generator" for weights in spec.weights):
+            own = Method(found.backend, found.precision)
+            if self._storage.put(keys.method(job), encode(own), if_absent=True):
+                self._methods[job] = own
+            else:
+                found = self._loaded(spec, self._method(job))  # another worker was faster
+        return found
+
+    def _method(self, job: str) -> Method | None:
+        """Return how the job's network is computed; None until a worker has loaded it."""
+        if job not in self._methods:
+            key = keys.method(job)
+            body = self._storage.find(key)
+            if body is None:
+                return None
+            self._methods[job] = decode(body, Method, key)
+            if len(self._methods) > _KEPT_JOBS:
+                self._methods.pop(next(iter(self._methods)))
+        return self._methods[job]
+
+    def _loaded(self, spec: Spec, method: Method | None) -> Enhancer:
+        key = msgspec.json.encode((spec.model, spec.scale, spec.weights, spec.denoise, spec.precision, spec.tile))
+        held = self._enhancer if key == self._enhancer_key else None
+        if held is None or (method is not None and not method.allows(held.backend, held.precision)):
             self._enhancer = None
-            self._enhancer = load(spec, paths, self._settings)
+            self._enhancer = held = self._load(spec, method)
             self._enhancer_key = key
-        return self._enhancer
+        return held
+
+    def _load(self, spec: Spec, method: Method | None) -> Enhancer:
+        from workers.generators.registry import load
+
+        paths = {weights.sha256: self._weights(weights) for weights in spec.weights}
+        if method is None:
+            return load(spec, paths, self._settings)
+        settings = self._settings
+        if method.precision != "fp32" and settings.backend in ("auto", method.backend):
+            settings = replace(settings, backend=method.backend)
+        try:
+            made = load(msgspec.structs.replace(spec, precision=method.precision), paths, settings)
+        except UsageError as error:
+            raise CannotServe(f"the job was begun in {method}, which this worker cannot compute: {error}") from error
+        if not method.allows(made.backend, made.precision):
+            raise CannotServe(
+                f"the job was begun in {method}, and this worker computes in {made.backend} {made.precision}; set its backend to auto."
+            )
+        return made
 
     def faces(self, spec: Spec) -> FaceRestorer | None:
         """Return the loaded face restorer of `spec`; None if it has no face pass."""

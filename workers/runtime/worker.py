@@ -15,6 +15,7 @@ from importlib import metadata
 
 from contract.errors import (
     Cancelled,
+    CannotServe,
     Interrupted,
     LeaseLost,
     Newer,
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = metadata.version("respool")
 
+_DECLINES_S = 60.0
 _CLAIMS = 5
 """Times that a claim is made while Redis does not answer: about as long as a lease."""
 
@@ -61,6 +63,8 @@ class Worker:
         self.idle = threading.Event()
         self.idle.set()
         self._lease: Lease | None = None
+        self._declined: dict[str, tuple[float, str]] = {}
+        """Jobs that this worker cannot compute as they were begun, since when, and why."""
         self._label = ""
         self._committing = False
         """True from the moment that the attempt tries to commit: from then on a commit may name its objects."""
@@ -113,6 +117,9 @@ class Worker:
             return "unreadable"
         except RespoolError:
             pass  # the attempt meets the same error and counts it
+        if self._declines(job):
+            self.ledger.pass_on(job, chunk)
+            return "declined"
         verdict, lease = self._claim(job, chunk)
         if lease is None:
             return verdict
@@ -150,6 +157,14 @@ class Worker:
                 self.fitness.rest()
         return self.ledger.claim(job, chunk, self.name, nonce)
 
+    def _declines(self, job: str) -> bool:
+        """Return True while chunks of `job` are left to other workers; once a minute this one tries again."""
+        since, _ = self._declined.get(job, (float("-inf"), ""))
+        if time.monotonic() - since < _DECLINES_S:
+            return True
+        self._declined.pop(job, None)
+        return False
+
     def _attempt(self, lease: Lease) -> str:
         self._committing = False
         try:
@@ -169,6 +184,10 @@ class Worker:
             return outcome
         except (Interrupted, Cancelled, Newer) as error:
             return self._give_back(lease, str(error), counted=False)
+        except CannotServe as error:
+            self._declined[lease.job] = time.monotonic(), str(error)
+            logger.warning("left to other workers: %s", error, extra=lease.about)
+            return self._give_back(lease, str(error), counted=False, delay_s=1.0)
         except LeaseLost as error:
             self._clean(lease)
             logger.warning("%s", error, extra=lease.about)
@@ -252,5 +271,10 @@ class Worker:
             "gpu_memory": gpu_memory(),
             "version": VERSION,
             "problem": self.fitness.problem,
+            "declines": {
+                job: reason
+                for job, (since, reason) in list(self._declined.items())
+                if time.monotonic() - since < 3 * _DECLINES_S
+            },
             **self.cache.held(),
         }
