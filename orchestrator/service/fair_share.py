@@ -1,8 +1,9 @@
-"""Fair share of the queue: the number of chunks that may wait in it, and the jobs that they belong to. Pure."""
+"""Fair shares of the queue and of an orchestrator's long steps: who comes next. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LOOK_AHEAD_S = 4.0
@@ -17,6 +18,28 @@ def ahead(workers: int, running: int, pace: float, window: int) -> int:
     """
     wanted = max(0, workers - running) + math.ceil(pace * LOOK_AHEAD_S)
     return max(2, min(window * workers, wanted))
+
+
+ACTS = 2
+"""Long steps (ingests, assemblies) that an orchestrator does at a time."""
+
+MOST_ACTS = 3
+"""The same, with those that are more urgent or much smaller than all others at hand."""
+
+_SMALLER = 10
+
+
+def may_begin(job: tuple[int, int, str], running: Sequence[tuple[int, int, str]]) -> bool:
+    """Return True when a long step of `job` may begin beside those `running`; each is (-priority, bytes of sources, id).
+
+    One more than ACTS may when it is of a higher priority than all of them, or a tenth of their size: two long films
+    must not hold up what is urgent or done in no time.
+    """
+    if len(running) < ACTS:
+        return True
+    return len(running) < MOST_ACTS and (
+        all(job[0] < other[0] for other in running) or all(job[1] * _SMALLER <= other[1] for other in running)
+    )
 
 
 @dataclass(frozen=True)

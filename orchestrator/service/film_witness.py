@@ -23,12 +23,15 @@ class FilmWitness:
             self._running[job] = self._pool.submit(self._locked(job))
 
     def rests(self, job: str) -> bool:
-        """Return False while the films of `job` are read. After a failure assembly tries again and reports the reason."""
+        """Return False while the films of `job` are read. After a failure, or behind others, assembly reads them."""
         running = self._running.get(job)
         if running is None:
             return True
         if not running.done():
-            return False
+            if not running.cancel():
+                return False
+            del self._running[job]  # it has not begun, behind the films of other jobs: assembly reads them itself
+            return True
         error = self._running.pop(job).exception()
         if error is not None:
             logger.warning("the witness is started again: %s", error, extra={"job": job})

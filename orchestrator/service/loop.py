@@ -31,7 +31,7 @@ from orchestrator.job_state import Step, step
 from orchestrator.job_store import Records
 from orchestrator.sandbox.parent import Confined
 from orchestrator.service import rebuild
-from orchestrator.service.fair_share import Claimant, ahead, share
+from orchestrator.service.fair_share import MOST_ACTS, Claimant, ahead, may_begin, share
 from orchestrator.service.film_witness import FilmWitness
 from orchestrator.service.job_views import LOOK_AGAIN_S, JobViews
 from orchestrator.service.metrics import registry
@@ -74,7 +74,7 @@ class Service:
         self._records = Records(self._storage)
         self._publisher = Publisher(settings)
         self._confined = Confined(settings, kills=ItemKills(settings))
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="act")
+        self._pool = ThreadPoolExecutor(MOST_ACTS, thread_name_prefix="act")
         self._acts: dict[str, Future[None]] = {}
         self._film_witness = FilmWitness(lambda job: self._locked(job, "witness", self._witness))
         self._views = JobViews(self._records, self._ledger)
@@ -102,11 +102,16 @@ class Service:
     def tick(self) -> None:
         """Look at every open job once."""
         self._find_jobs()
-        ready = [job for job in sorted(self._open) if self._look(job)]
+        ready = [job for job in sorted(self._open, key=self._urgency) if self._look(job)]
         if ready:
             with self._ledger.lock("dispatch", 5.0) as keep:
                 if keep is not None:
                     self._dispatch(ready)
+
+    def _urgency(self, job: str) -> tuple[int, int, str]:
+        """Sort jobs by priority, and the small ones of a priority first; unknown ones come before all."""
+        known = self._jobs.get(job)
+        return (-10, 0, job) if known is None else (-known.priority, sum(item.size for item in known.items), job)
 
     def _find_jobs(self) -> None:
         """Find open jobs: those with a ledger, those just submitted, and, with a new Redis, all that S3 holds."""
@@ -188,7 +193,10 @@ class Service:
     # Long steps, in the background, under a lock that ends with the process
 
     def _act(self, job: str, name: str, act: Act) -> None:
-        self._acts[job] = self._pool.submit(self._locked(job, name, act))
+        """Begin a long step, unless others have all places: then a later look does."""
+        running = [self._urgency(other) for other, began in self._acts.items() if not began.done()]
+        if may_begin(self._urgency(job), running):
+            self._acts[job] = self._pool.submit(self._locked(job, name, act))
 
     def _locked(self, job: str, name: str, act: Act) -> Callable[[], None]:
         """Return a function that does `act` under the lock of `name`, with a checkpoint that keeps the lock."""
@@ -266,12 +274,7 @@ class Service:
     # Short steps
 
     def _create_ledger(self, job: str) -> None:
-        plan = self._plans[job]
-        done, failed = self._records.settled(job, plan)
-        done -= rebuild.drop_foreign(self._records, plan, done)
-        frames = {n: plan.chunks[n].count for n in done}
-        self._ledger.create(plan, self._jobs[job].priority, self._records.control(job), frames, failed)
-        self._ledger.taken_up(job)
+        rebuild.create_ledger(self._records, self._ledger, self._plans[job], self._jobs[job].priority)
 
     def _close_job(self, job: str) -> None:
         announcements = self._ledger.announcements(job)

@@ -1,4 +1,4 @@
-"""Checks before a ledger is rebuilt from S3: commits must be of the plan's frames."""
+"""Ledgers made from what S3 holds, whose commits must be of the plan's frames."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from contract.job import Plan
 from contract.parallel import in_order
 from orchestrator.job_store import AT_ONCE, Records
 from stores.commits import winner
+from stores.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
 _READ = 2000
 """Commits of a job never opened again that are read here. Beyond it only assembly looks, which reads them anyway:
 such a job has no others but those that a worker made before `respool gc` removed all of it."""
+
+
+def create_ledger(records: Records, ledger: Ledger, plan: Plan, priority: int) -> None:
+    """Make the ledger of a job from what S3 holds."""
+    done, failed = records.settled(plan.job, plan)
+    done -= drop_foreign(records, plan, done)
+    frames = {n: plan.chunks[n].count for n in done}
+    ledger.create(plan, priority, records.control(plan.job), frames, failed)
+    ledger.taken_up(plan.job)
 
 
 def drop_foreign(records: Records, plan: Plan, done: Set[int]) -> set[int]:
