@@ -82,9 +82,20 @@ def remove(storage: Storage, sweep: Sweep) -> bool:
             if records.change_control(sweep.job, collected, sweep.tag) is None:
                 return False
     control = keys.control(sweep.job)
+    ours = records.control(sweep.job).changes
     for key in sorted(sweep.objects, key=lambda k: (k != spec, k == control, k)):
+        if _changed(storage, sweep, ours):
+            return False
         storage.delete(key)
     return True
+
+
+def _changed(storage: Storage, sweep: Sweep, changes: int) -> bool:
+    """Return True when the job was opened, or the submission completed, since this removal began."""
+    if sweep.reason == UNFINISHED:
+        return storage.exists(keys.job_spec(sweep.job))
+    control, tag = Records(storage).tagged_control(sweep.job)
+    return tag is not None and control.changes != changes
 
 
 def unfinished_uploads(storage: Storage, age: timedelta, now: datetime) -> Iterator[tuple[Upload, int]]:

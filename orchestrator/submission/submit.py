@@ -174,7 +174,8 @@ def submit(
         _open_anew(job.id, records)
         storage.put(keys.job_spec(job.id), encode(job), if_absent=True)
     manifest = records.manifest(job.id)
-    if known and (manifest is None or manifest.state == "failed") and (gone := missing_sources(records, job)):
+    # Also of a job that is new: gc may have taken what an earlier, unfinished submission had left here.
+    if (manifest is None or manifest.state == "failed") and (gone := missing_sources(records, job)):
         _upload(job, files, stamps, refused, storage, tell, settings, set(gone))
     if manifest is None:
         ledger.announce_job(job.id)
