@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from contract.settings import Settings
 
@@ -17,16 +17,38 @@ _SHARE = 0.8
 _LEAST = 2 << 30
 """Address space that the libraries need before they read anything; less would refuse every film."""
 
-_CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
-def memory_limit(settings: Settings, files: Sequence[Path] = _CGROUPS) -> int:
+def cgroup_files(root: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> list[Path]:
+    """Return the files that may limit this process' memory: of its control group and of all groups around it.
+
+    A container sees its own group as the root; a Slurm job or a systemd service is several levels below it.
+    """
+    files = []
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    for base, name, mine in (
+        (root, "memory.max", lambda line: line.startswith("0::")),
+        (root / "memory", "memory.limit_in_bytes", lambda line: "memory" in line.split(":")[1].split(",")),
+    ):
+        paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2 and mine(line)] or ["/"]
+        for path in paths:
+            group = PurePosixPath(path.lstrip("/"))
+            files += [base / part / name for part in (group, *group.parents)]
+    return list(dict.fromkeys(files))
+
+
+def memory_limit(settings: Settings, files: Sequence[Path] | None = None) -> int:
     """Return the bytes that a process may map: `media_memory`, and no more than the container's share; 0 for no limit.
 
     Beyond the container's memory the kernel kills, and nobody learns why; within it the source is refused by name.
     """
     limits = [settings.media_memory] if settings.media_memory else []
-    for file in files:
+    for file in cgroup_files() if files is None else files:
         try:
             text = file.read_text().strip()
         except OSError:

@@ -12,7 +12,7 @@ from contract.job import Spec
 from contract.settings import Settings
 from orchestrator.job_store import Records
 from orchestrator.sandbox import environment, parent
-from orchestrator.sandbox.limits import memory_limit
+from orchestrator.sandbox.limits import cgroup_files, memory_limit
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.submit import submit
 from stores.item_kills import ItemKills
@@ -87,6 +87,22 @@ def test_a_reader_that_is_told_to_stop_counts_nothing(settings: Settings, tmp_pa
     finally:
         confined.close()
     assert kills.counts(job) == {}
+
+
+def test_the_limit_of_a_group_around_this_one_holds(settings: Settings, tmp_path: Path) -> None:
+    """Slurm limits the job's group, several levels below the root; the narrowest of all groups counts, in both versions."""
+    own, root = tmp_path / "cgroup", tmp_path / "fs"
+    own.write_text("4:cpu,memory:/slurm/uid_0/job_7\n0::/slurm.slice/job_7/step_0\n")
+    (root / "slurm.slice" / "job_7" / "step_0").mkdir(parents=True)
+    (root / "slurm.slice" / "job_7" / "step_0" / "memory.max").write_text("max\n")
+    wanted = replace(settings, media_memory=8 << 30)
+    assert memory_limit(wanted, cgroup_files(root, own)) == 8 << 30
+    (root / "slurm.slice" / "job_7" / "memory.max").write_text(f"{4 << 30}\n")
+    assert memory_limit(wanted, cgroup_files(root, own)) == int((4 << 30) * 0.8)
+    (root / "memory" / "slurm" / "uid_0" / "job_7").mkdir(parents=True)
+    (root / "memory" / "slurm" / "memory.limit_in_bytes").write_text(f"{3 << 30}\n")
+    assert memory_limit(wanted, cgroup_files(root, own)) == int((3 << 30) * 0.8)
+    assert cgroup_files(root, tmp_path / "none") == [root / "memory.max", root / "memory" / "memory.limit_in_bytes"]
 
 
 def test_the_limit_follows_the_container(settings: Settings, tmp_path: Path) -> None:
