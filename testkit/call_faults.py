@@ -97,6 +97,10 @@ class Calls:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _names: dict[str, str] = field(default_factory=_scripts)
 
+    def arm(self, after: int, mode: Mode) -> None:
+        """Disturb the call that comes `after` so many more counted ones."""
+        self.at, self.mode, self.fired = len(self.points) + after, mode, False
+
     @contextmanager
     def counting(self) -> Iterator[None]:
         """Count and disturb calls; an outage ends with it."""

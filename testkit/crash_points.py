@@ -101,7 +101,8 @@ def forgotten(trial: Trial, material: Material) -> None:
     trial.rest()
 
 
-def _collect(trial: Trial, results: bool) -> None:
+def collect(trial: Trial, results: bool) -> None:
+    """Remove what gc finds of ended jobs, however young; with `results` also these."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     for sweep in list(retention.find(trial.storage, timedelta(0), results, tomorrow)):
         retention.remove(trial.storage, sweep)
@@ -114,7 +115,7 @@ def collected(trial: Trial, material: Material) -> None:
     trial.rest()
     trial.acts.refusals = {}
     trial.from_here = True
-    trial.command(lambda: _collect(trial, False))
+    trial.command(lambda: collect(trial, False))
     trial.submit(material.draft)
     trial.command(lambda: Jobs(trial.settings).retry(trial.job))
     trial.rest()
@@ -125,7 +126,7 @@ def removed(trial: Trial, material: Material) -> None:
     trial.submit(material.draft)
     trial.rest()
     trial.from_here = True
-    trial.command(lambda: _collect(trial, True))
+    trial.command(lambda: collect(trial, True))
     trial.submit(material.draft)
     trial.rest()
 
@@ -208,14 +209,19 @@ class Laboratory:
         for key, _ in list(storage.list("")):
             storage.delete(key)
 
-    def trial(self, name: str, orchestrators: int, at: int = -1, mode: Mode = "before") -> Outcome:
-        """Run a scenario with the call of number `at` disturbed by `mode`."""
-        scenario, films = SCENARIOS[name]
+    def begin(self, films: int, orchestrators: int, calls: Calls | None = None) -> tuple[Trial, Material]:
+        """Return a new trial on an empty store and Redis, and its material."""
         material = self._material(films)
         self._calls = Calls()
         self._empty()
-        self._calls = calls = Calls(at, mode)
-        trial = Trial(self._settings, calls, orchestrators)
+        self._calls = calls or Calls()
+        return Trial(self._settings, self._calls, orchestrators), material
+
+    def trial(self, name: str, orchestrators: int, at: int = -1, mode: Mode = "before") -> Outcome:
+        """Run a scenario with the call of number `at` disturbed by `mode`."""
+        scenario, films = SCENARIOS[name]
+        trial, material = self.begin(films, orchestrators, Calls(at, mode))
+        calls = trial.calls
         wrong: list[str] = []
         stuck = False
         try:

@@ -222,6 +222,15 @@ class Trial:
                 raise error
         raise Stuck(f"a command was given {_TRIES} times in vain: {error}")
 
+    def once(self, give: Callable[[], object], allowed: type[Exception]) -> None:
+        """Give a command once; errors of `allowed` kinds are the user's to see."""
+        self._do(give, lambda: None, allowed)
+
+    def forget(self) -> None:
+        """Empty Redis and the queue."""
+        self._redis.flushdb()
+        self.messages.waiting_ones.clear()
+
     # The whole
 
     def ended(self) -> bool:

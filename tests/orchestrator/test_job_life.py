@@ -1,0 +1,44 @@
+"""Whatever happens in a job's life, in whatever order, the user has a way to the right result."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from contract.settings import Settings
+from testkit.crash_points import Laboratory
+from testkit.job_life import JobLife
+
+
+@pytest.fixture(scope="module")
+def laboratory(settings: Settings) -> Iterator[Laboratory]:
+    logging.disable(logging.CRITICAL)
+    with (
+        tempfile.TemporaryDirectory(prefix="respool-test-") as folder,
+        Laboratory(settings, Path(folder)).open() as made,
+    ):
+        yield made
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("examples", [4, pytest.param(60, marks=pytest.mark.slow)])
+def test_every_state_has_a_way_out(laboratory: Laboratory, examples: int) -> None:
+    """`python -m benchmarks.reliability.job_life` draws more lives."""
+    JobLife.laboratory = laboratory
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        JobLife,
+        settings=hypothesis_settings(
+            max_examples=examples,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
