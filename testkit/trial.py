@@ -216,11 +216,16 @@ class Trial:
             if tried:
                 self.rest()
             error = self._do(give, lambda: None, RespoolError)
-            if error is None or (tried and isinstance(error, UsageError)):
+            if error is None or (isinstance(error, UsageError) and (tried or self._done_by_now())):
                 return
             if isinstance(error, UsageError):
                 raise error
         raise Stuck(f"a command was given {_TRIES} times in vain: {error}")
+
+    def _done_by_now(self) -> bool:
+        """Return True when the job is done although a command before was disturbed: what was to follow it has no object."""
+        manifest = self.manifest()
+        return self.calls.fired and manifest is not None and manifest.state == "done"
 
     def once(self, give: Callable[[], object], allowed: type[Exception]) -> None:
         """Give a command once; errors of `allowed` kinds are the user's to see."""

@@ -35,7 +35,7 @@ def main() -> int:
         with start(Settings(state=folder / "state"), workers=0, orchestrator=False) as cluster:
             settings = replace(cluster.settings, scratch=folder, cache=folder / "cache")
             with Laboratory(settings, folder).open() as JobLife.laboratory:
-                run_state_machine_as_test(  # type: ignore[no-untyped-call]
+                run_state_machine_as_test(
                     JobLife,
                     settings=hypothesis_settings(
                         max_examples=options.examples,

@@ -73,16 +73,17 @@ def remove(storage: Storage, sweep: Sweep) -> bool:
     control.json says so first, written only over the one that was found: from then on no command opens the job unseen.
     The job's own spec is removed first, so that an interrupted removal leaves no job that looks complete.
     """
-    records, spec = Records(storage), keys.job_spec(sweep.job)
+    records, spec, ours = Records(storage), keys.job_spec(sweep.job), sweep.control.changes
     if storage.exists(spec):
         if sweep.reason == UNFINISHED:
             return False
         if not sweep.control.collected:
             collected = replace(sweep.control, collected=True)
-            if records.change_control(sweep.job, collected, sweep.tag) is None:
+            changed = records.change_control(sweep.job, collected, sweep.tag)
+            if changed is None:
                 return False
+            ours = changed.changes
     control = keys.control(sweep.job)
-    ours = records.control(sweep.job).changes
     for key in sorted(sweep.objects, key=lambda k: (k != spec, k == control, k)):
         if _changed(storage, sweep, ours):
             return False

@@ -32,7 +32,7 @@ def laboratory(settings: Settings) -> Iterator[Laboratory]:
 def test_every_state_has_a_way_out(laboratory: Laboratory, examples: int) -> None:
     """`python -m benchmarks.reliability.job_life` draws more lives."""
     JobLife.laboratory = laboratory
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         JobLife,
         settings=hypothesis_settings(
             max_examples=examples,

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from contract import keys
+from contract.errors import BadInput
 from contract.job import Spec
 from contract.settings import Settings
 from orchestrator.ingest.job import ingest
@@ -60,13 +61,19 @@ def test_a_living_worker_takes_the_right_images_after_a_retry(cluster: Stepped, 
     assert {name: pixels(data) for name, data in found.items()} == {s.name: pixels(s.read_bytes()) for s in sources}
 
 
-def test_a_refused_film_is_retried_beside_an_image_that_fails(cluster: Stepped, tmp_path: Path) -> None:
-    """Of a mixed job the film was refused and an image cannot be read: the retry delivers the film, and the image fails again."""
+def test_a_refused_film_is_retried_beside_an_image_that_fails(
+    cluster: Stepped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a mixed job the film was refused and an image cannot be enhanced: the retry delivers the film, and the image fails again."""
     folder = tmp_path / "mixed"
     folder.mkdir()
     make_film(folder / "film.mp4", 10, seed=next(_SEEDS))
-    broken = picture(folder / "broken.png")
-    broken.write_bytes(broken.read_bytes()[:60])
+    picture(folder / "broken.png")
+
+    def fail(*_: object) -> None:
+        raise BadInput("its pixels end early.")
+
+    monkeypatch.setattr(cluster.worker._enhancement._images, "_enhance", fail)
     job = cluster.submit([folder], SPEC)
     cluster.acts.refusals = {1: "it needs more memory"}
     manifest = cluster.finish(job)

@@ -102,8 +102,12 @@ class ImageAttempt:
 
     def _item_failure(self, lease: Lease, error: Exception) -> str | None:
         """Return the reason to give up one image while the others continue; None if `error` does not concern the image."""
-        if isinstance(error, EnhanceError) and not self._ledger.tries(lease.job, lease.chunk):
-            return None  # what one device cannot do, another worker's may
+        if isinstance(
+            error, EnhanceError
+        ):  # what one device cannot do, another worker's may: these get the chunk first
+            before = self._ledger.reasons(lease.job, lease.chunk)
+            if not any(EnhanceError.__name__ in reason for reason in before):
+                return None
         if isinstance(error, PermanentError):
             return None if isinstance(error, Cancelled) else str(error)
         if isinstance(error, (RespoolError, OSError, MemoryError)):
