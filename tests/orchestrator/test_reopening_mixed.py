@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from contract import keys
-from contract.errors import BadInput
 from contract.job import Spec
 from contract.settings import Settings
 from orchestrator.ingest.job import ingest
@@ -59,30 +58,6 @@ def test_a_living_worker_takes_the_right_images_after_a_retry(cluster: Stepped, 
     assert cluster.finish(job).state == "done"
     found = delivered(cluster, job)
     assert {name: pixels(data) for name, data in found.items()} == {s.name: pixels(s.read_bytes()) for s in sources}
-
-
-def test_a_refused_film_is_retried_beside_an_image_that_fails(
-    cluster: Stepped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a mixed job the film was refused and an image cannot be enhanced: the retry delivers the film, and the image fails again."""
-    folder = tmp_path / "mixed"
-    folder.mkdir()
-    make_film(folder / "film.mp4", 10, seed=next(_SEEDS))
-    picture(folder / "broken.png")
-
-    def fail(*_: object) -> None:
-        raise BadInput("its pixels end early.")
-
-    monkeypatch.setattr(cluster.worker._enhancement._images, "_enhance", fail)
-    job = cluster.submit([folder], SPEC)
-    cluster.acts.refusals = {1: "it needs more memory"}
-    manifest = cluster.finish(job)
-    assert {failure.name for failure in manifest.failures} == {"film.mp4", "broken.png"}
-    cluster.acts.refusals = {}
-    cluster.jobs.retry(job)
-    manifest = cluster.finish(job)
-    assert [failure.name for failure in manifest.failures] == ["broken.png"]
-    assert [file.name for file in manifest.files] == ["film.mkv"]
 
 
 def test_two_ingests_at_once_make_one_plan(cluster: Stepped, tmp_path: Path) -> None:
