@@ -25,6 +25,8 @@ _LEAST = 6.0
 """Code values of 255 by which one block must differ from what its neighbours in time let expect."""
 _SUDDEN = 16.0
 """Root of the mean square of all blocks beyond which a sudden difference is another picture, whatever it resembles."""
+_ABOVE = 3.0
+"""Times by which a sudden difference must exceed what is usual in the film: encoders at their lowest quality freeze pictures."""
 _LASTING = 12.0
 """The same for a difference that lasts, which must resemble another frame three times as well."""
 _MOST = 1000
@@ -85,17 +87,19 @@ def strangers(source: Coarse, result: Coarse) -> list[Stranger]:
         error = after - fitted
         sudden = error - _lasting(error)
         by_block, by_frame, whole = np.abs(sudden).max(axis=1), _rms(sudden), _rms(error)
+        unusual = by_frame >= _ABOVE * float(np.median(by_frame))
         for n in map(int, np.flatnonzero((by_block >= _LEAST) | (whole >= _LASTING))):
             if first + n in found or len(found) >= _MOST:
                 continue
             nearest, distance = _nearest(source, (after[n] - (error[n] - sudden[n]) - offset) / slope)
-            if by_block[n] >= _LEAST and nearest != first + n and distance * slope <= by_frame[n] / 2:
+            far = by_frame[n] / (distance * slope + 1e-6)
+            if by_block[n] >= _LEAST and nearest != first + n and (far >= 4 or (far >= 2 and unusual[n])):
                 found[first + n] = nearest
                 continue
             nearest, distance = _nearest(source, (after[n] - offset) / slope)
             if whole[n] >= _LASTING and nearest != first + n and distance * slope <= whole[n] / 3:
                 found[first + n] = nearest
-            elif by_frame[n] >= _SUDDEN:
+            elif by_frame[n] >= _SUDDEN and unusual[n]:
                 found[first + n] = None
     return _runs(found)
 

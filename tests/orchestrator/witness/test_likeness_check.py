@@ -70,6 +70,13 @@ def test_a_picture_from_nowhere_is_found() -> None:
     assert unlike(source.tobytes(), result.tobytes()) == ["frame 77 of the result shows no picture of the source"]
 
 
+def test_a_film_that_is_one_frame_late_throughout_is_found() -> None:
+    """Every frame is the next one's: the difference is usual, and the likeness to another frame is what tells."""
+    source = film()
+    found = strangers(source[:-1], restored(source)[1:])
+    assert sum(s.count for s in found if s.shown == s.first + 1) > FRAMES // 4
+
+
 def test_a_fade_that_ends_lower_in_the_result_is_no_fault() -> None:
     """A network that darkens a whole scene by ten: every frame resembles a later one of the fade more than its own."""
     source = (film() * np.linspace(1, 0.2, FRAMES)[:, None]).astype(np.uint8)
