@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.fidelity.witness_page import PAGE, put
+from benchmarks.fidelity.witness_page import PAGE, put, section
 from testkit.cluster import rig
 from testkit.defects import DEFECTS, Defect, Outcome, trial, witness_of
 
@@ -34,7 +34,7 @@ _OFF = {
 def main() -> int:
     """Run the trials; exit 1 when a fault was delivered in spite of the witnesses."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fidelity.planted_faults", description=__doc__)
-    parser.add_argument("--names", nargs="*", default=[], help="of faults; all unless named, which writes the page")
+    parser.add_argument("--names", nargs="*", default=[], help="of faults, whose rows are replaced; all unless named")
     parser.add_argument("--page", type=Path, default=PAGE)
     wanted = parser.parse_args()
     rows, missed = [], 0
@@ -50,14 +50,20 @@ def main() -> int:
                 missed += on.state != "failed"
                 sys.stdout.write(f"{rows[-1]}\n    {on.words[:300]}\n    {off.words[:300]}\n")
                 sys.stdout.flush()
-    if not wanted.names:
-        put(wanted.page, HEADING, _INTRO + "\n".join(rows))
+    put(wanted.page, HEADING, _INTRO + "\n".join(_ordered(wanted.page, rows)))
     sys.stdout.write(f"{len(rows)} faults, {missed} not caught\n")
     return int(missed > 0)
 
 
+def _ordered(page: Path, new: list[str]) -> list[str]:
+    """Return the rows of the page, `new` ones in place of their earlier versions, in the order of the faults."""
+    old = section(page, HEADING).splitlines()
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in (*old, *new) if line.startswith("| ")}
+    return [rows[defect.name] for defect in DEFECTS if defect.name in rows]
+
+
 def _row(defect: Defect, on: Outcome, off: Outcome) -> str:
-    caught = witness_of(on.words) if on.state == "failed" else f"**nothing: {_OFF[on.state]}**"
+    caught = witness_of(on.words) if on.state == "failed" else f"nothing: {_OFF[on.state]}"
     return f"| {defect.name} | {defect.words} | {caught} | {_OFF[off.state]} |"
 
 

@@ -14,3 +14,9 @@ def put(page: Path, heading: str, body: str) -> None:
     following = rest.find("\n## ")
     after = rest[following:] if found and following >= 0 else ""
     page.write_text(before.rstrip("\n") + f"\n{mark}\n{body.strip()}\n{after}")
+
+
+def section(page: Path, heading: str) -> str:
+    """Return what stands below `## heading`; empty when nothing does."""
+    rest = page.read_text().partition(f"\n## {heading}\n")[2]
+    return rest.partition("\n## ")[0]

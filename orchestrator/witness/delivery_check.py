@@ -15,10 +15,13 @@ from media.likeness import SIZE
 from media.opening import open_media
 from orchestrator.witness.expectation import Heard, expected_result, unjudged
 from orchestrator.witness.likeness_check import unlike
-from orchestrator.witness.result_check import delivered_film, faults
-from orchestrator.witness.result_reading import ReadStream, read_result, sampled, summary
+from orchestrator.witness.result_check import delivered_film, faults, lost_subtitles
+from orchestrator.witness.result_reading import ReadStream, canonical, read_result, sampled, summary
 from orchestrator.witness.sidecar_check import sidecar_faults
-from orchestrator.witness.source_reading import SoundReading, read_copies
+from orchestrator.witness.source_reading import SoundReading, count_packets, read_copies
+
+TEXTS = frozenset(("subrip", "ass", "mov_text", "webvtt", "text"))
+"""Subtitles of text (FFmpeg's names), of which every packet is one; pictures are cut in other ways by each container."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,15 @@ def check_delivery(
     def decoded(streams: Collection[int]) -> dict[int, Heard]:
         return read_copies(source, index, streams, item.name, checkpoint)
 
+    subtitles = {s.index for s in index.streams if s.copied and canonical(s.codec) in TEXTS} - delivery.fewer
+    counted = count_packets(source, subtitles, item.name, checkpoint)
+
     def held(heard: Mapping[int, Heard]) -> tuple[list[str], ReadStream | None]:
         others = decoded(unjudged(reading, index, heard))
         with open_media(source, item.name) as container:
             expected = expected_result(index, container, delivery.frames, {**heard, **others}, delivery.fewer)
-        return faults(reading, expected), delivered_film(reading, expected)
+        found = [*faults(reading, expected), *lost_subtitles(reading, expected, counted)]
+        return found, delivered_film(reading, expected)
 
     found, film = held({s.stream: Heard(s.samples, s.complained) for s in sound})
     if found and sound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -111,6 +111,19 @@ def matched(reading: ResultReading, expected: Expectation) -> tuple[Pairs, list[
         else:
             extra.append(stream)
     return pairs, missing, extra
+
+
+def lost_subtitles(reading: ResultReading, expected: Expectation, counted: Mapping[int, int]) -> list[str]:
+    """Describe subtitles that lost packets. `counted` are those of the source, by its streams, as a plain demuxer gives them.
+
+    A muxer may add some, to end what is shown.
+    """
+    pairs, _, _ = matched(reading, expected)
+    return [
+        f"{wanted.words} has {stream.packets} packets in the result, {counted[wanted.source]} in the source"
+        for wanted, stream in pairs
+        if wanted.source in counted and stream.packets < counted[wanted.source]
+    ]
 
 
 def delivered_film(reading: ResultReading, expected: Expectation) -> ReadStream | None:

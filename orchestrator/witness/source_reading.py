@@ -110,6 +110,17 @@ def read_copies(
     return {n: Heard(found[n].samples, found[n].complained, found[n].frames) for n in streams}
 
 
+def count_packets(
+    source: BinaryIO, streams: Collection[int], what: str, checkpoint: Callable[[], None]
+) -> dict[int, int]:
+    """Count the packets of `streams`, without decoding anything."""
+    if not streams:
+        return {}
+    with open_media(source, what) as container:
+        found = read_file(container, Look(decoded=frozenset(), everything=True, checkpoint=checkpoint)).streams
+    return {n: found[n].listed for n in streams}
+
+
 def read_sources(
     job: Job,
     plan: Plan,
