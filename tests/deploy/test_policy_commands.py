@@ -8,11 +8,12 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -37,6 +38,19 @@ class Roles:
     def __init__(self, roles: dict[str, Settings]) -> None:
         self.roles = roles
         self.records = Records(Storage(roles["submitter"]))
+        self.worker = psutil.Process()
+
+    @contextmanager
+    def idle_worker(self) -> Iterator[None]:
+        """Let the worker stand still, so that a job cannot end before a command reaches it."""
+        family = [self.worker, *self.worker.children(recursive=True)]
+        for process in family:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in family:
+                process.resume()
 
     def environment(self, role: str) -> dict[str, str]:
         return {**os.environ, **self.roles[role].environment(), "RESPOOL_PRELOAD": "false"}
@@ -84,6 +98,7 @@ def roles(settings: Settings) -> Iterator[Roles]:
                 )
             stack.callback(process.wait)
             stack.callback(process.terminate)
+            found.worker = psutil.Process(process.pid)
         yield found
 
 
@@ -142,12 +157,11 @@ def test_a_submitter_submits_a_folder_with_an_unreadable_file(roles: Roles, tmp_
 
 def test_a_submitter_steers_jobs(roles: Roles, tmp_path: Path) -> None:
     """Pause, resume, cancel and retry are the submitter's; `run` on a cluster of others is, too."""
-    film = make_film(tmp_path / "steered.mp4", 60, seed=804)
-    job = roles.well("submitter", "submit", film, "--chunk-frames", 5, *OPTIONS)
-    roles.well("submitter", "pause", job)
-    roles.well("submitter", "resume", job)
-    roles.well("submitter", "cancel", job)
-    roles.well("submitter", "retry", job)
+    film = make_film(tmp_path / "steered.mp4", 30, seed=804)
+    with roles.idle_worker():
+        job = roles.well("submitter", "submit", film, *OPTIONS)
+        for command in ("pause", "resume", "cancel", "retry"):
+            roles.well("submitter", command, job)
     assert roles.ended(job) == "done"
     other = make_film(tmp_path / "run.mp4", 10, seed=805)
     roles.well("submitter", "run", other, "-o", tmp_path / "out", *OPTIONS)
@@ -163,9 +177,10 @@ def test_commands_of_other_roles_are_refused(roles: Roles, tmp_path: Path) -> No
     new = make_film(tmp_path / "new.mp4", 10, seed=807)
     for role in ("worker", "operator"):
         assert "source" in roles.refused(role, "submit", new, *OPTIONS)
-    running = roles.well("submitter", "submit", make_film(tmp_path / "running.mp4", 60, seed=808), *OPTIONS)
-    for command in ("pause", "cancel"):
-        assert "control.json" in roles.refused("worker", command, running)
+    with roles.idle_worker():
+        running = roles.well("submitter", "submit", make_film(tmp_path / "running.mp4", 10, seed=808), *OPTIONS)
+        for command in ("pause", "cancel"):
+            assert "control.json" in roles.refused("worker", command, running)
     for role in ("submitter", "worker"):
         roles.refused(role, "gc", "--days", "0", "--results", "--delete")
     assert {key for key, _ in roles.records.storage.list(keys.job_prefix(job))} >= before
