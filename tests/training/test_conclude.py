@@ -22,6 +22,9 @@ from training.gate import Figures
 from weights import catalog, trained
 from weights.fetch import fetch
 
+pytestmark = pytest.mark.slow
+"""Each test's gate compiles and runs a generator."""
+
 
 @pytest.fixture
 def concluded(small_run: Callable[..., Run], settings: Settings) -> tuple[Run, bytes]:

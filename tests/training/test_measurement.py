@@ -83,7 +83,7 @@ def test_other_files_and_other_tables_are_told_apart(tmp_path: Path) -> None:
     assert jpeg_tables.quality(tmp_path / "not.jpg") is None
 
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 20))])
 def test_known_damage_is_measured(
     number: int, archive: list[np.ndarray], originals: list[Source], tmp_path: Path
 ) -> None:
@@ -193,6 +193,7 @@ def test_what_could_not_be_told_is_noted(tmp_path: Path) -> None:
         measure([Source("b", tmp_path / "broken.png")], [], 2)
 
 
+@pytest.mark.slow
 def test_the_program_writes_a_file_that_finetune_reads(clean: Path, tmp_path: Path) -> None:
     """The program's damage file is read back, its sheet is a picture, and what it says goes to stdout and stderr."""
     out, sheet = tmp_path / "damage.toml", tmp_path / "sheet.png"

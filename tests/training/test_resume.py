@@ -84,6 +84,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_random_steps_it_ends_bit_equal(
     kind: str, small_run: Callable[..., Run], settings: Settings, processes: ForkServerContext
@@ -110,6 +111,7 @@ def test_killed_at_random_steps_it_ends_bit_equal(
     assert equal(final_weights(disturbed, settings), final_weights(undisturbed, settings))
 
 
+@pytest.mark.slow
 def test_sigterm_writes_a_checkpoint_first(
     small_run: Callable[..., Run], settings: Settings, processes: ForkServerContext
 ) -> None:
@@ -163,6 +165,7 @@ def test_the_best_generator_is_kept_not_the_last(small_run: Callable[..., Run], 
     assert scores[12] < max(scores.values())
 
 
+@pytest.mark.slow
 def test_two_gloo_ranks_equal_one_that_accumulates(small_run: Callable[..., Run], settings: Settings) -> None:
     """Two processes with a slot each end with the weights of one process with both slots; one is killed on the way.
 
@@ -211,6 +214,7 @@ def ranks_of(run: str) -> list[int]:
     return [int(pid) for pid, args in lines if f"training.rank {run}" in args and "torch.distributed" not in args]
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_work_is_given_up(small_run: Callable[..., Run], settings: Settings) -> None:
     """When the data have changed, the supervisor ends at once with the sentence; it does not try for ever."""
     run = small_run("changed data")

@@ -46,6 +46,7 @@ def finite(made: Trainer) -> bool:
     return all(bool(p.isfinite().all()) for network in networks_ for p in network.parameters())
 
 
+@pytest.mark.slow
 def test_twenty_steps_of_the_gan_stage_survive_nan_and_memory(
     small_run: Callable[..., Run], settings: Settings
 ) -> None:
@@ -88,6 +89,7 @@ def test_ten_bad_steps_in_a_row_go_back_to_the_last_checkpoint(
     assert finite(made)
 
 
+@pytest.mark.slow
 def test_numbers_that_stay_bad_end_the_run_with_a_sentence(small_run: Callable[..., Run], settings: Settings) -> None:
     """A run whose every step is not finite is given up after a few rewinds."""
     run = small_run("hopeless", steps=400, checkpoint_every=400, validate_every=400)
@@ -158,6 +160,7 @@ def test_a_missing_vgg19_is_one_sentence_with_the_remedy(tmp_path: Path) -> None
         assert part in str(error.value)
 
 
+@pytest.mark.slow
 def test_vgg19_distances_are_the_weighted_sums_of_basicsr(tmp_path: Path) -> None:
     """With random weights in VGG19's shape, the distance equals basicsr's PerceptualLoss to 1e-5."""
     from safetensors.torch import save_file
