@@ -13,23 +13,31 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import av
+import cv2
+import msgspec
 import numpy as np
 import pytest
+import skimage.data
 
+from contract import keys
 from contract.job import Spec
 from contract.programs import Program, command_line
 from contract.settings import Settings
+from contract.training import Commit, Progress, Record
 from orchestrator.jobs.client import Jobs
 from orchestrator.jobs.job_record import Trail
 from orchestrator.local.servers import free_ports
 from orchestrator.scaling import Slurm
 from orchestrator.submission.submit import submit
 from stores.ledger import Counts, Ledger
+from stores.storage import Storage
 from workers.runtime.heartbeat import SHUTDOWN
 
 ROOT = Path(__file__).parents[2]
+Document = TypeVar("Document")
 
 
 @contextmanager
@@ -66,19 +74,19 @@ class Cluster:
         assert done.returncode == 0, (argv, done.stderr)
         return done.stdout.strip()
 
-    def script(self) -> Path:
-        """deploy/slurm/worker.sbatch for this node: no GPU, small, its log here."""
-        text = (ROOT / "deploy/slurm/worker.sbatch").read_text()
+    def script(self, name: str = "worker", cpus: int = 8, memory: str = "24G", job: str = "%A_%a") -> Path:
+        """A script of deploy/slurm for this node: no GPU, small, its log here."""
+        text = (ROOT / f"deploy/slurm/{name}.sbatch").read_text()
         for old, new in (
-            ("#SBATCH --cpus-per-task=8", "#SBATCH --cpus-per-task=1"),
-            ("#SBATCH --mem=24G", "#SBATCH --partition=spare"),
+            (f"#SBATCH --cpus-per-task={cpus}", "#SBATCH --cpus-per-task=1"),
+            (f"#SBATCH --mem={memory}", "#SBATCH --partition=spare"),
             ("#SBATCH --gres=gpu:1\n", ""),
-            ("respool-worker-%A_%a.log", f"{self.folder}/worker-%A_%a.log"),
+            (f"respool-{name}-{job}.log", f"{self.folder}/{name}-{job}.log"),
             ("${RESPOOL_ENV:-$HOME/.config/respool/respool.env}", str(self.folder / "respool.env")),
         ):
             assert old in text
             text = text.replace(old, new)
-        script = self.folder / "worker.sbatch"
+        script = self.folder / f"{name}.sbatch"
         script.write_text(text)
         return script
 
@@ -206,6 +214,69 @@ def test_a_worker_whose_time_is_over_queues_itself_again(slurm: Cluster, setting
     assert "Restarts=1" in slurm.call("scontrol", "show", "job", task)
     scheduler.scale(0)
     until(lambda: not tasks(slurm), "an empty queue")
+
+
+RECIPE = """name = "small"
+architecture = "srvgg"
+scale = 2
+clean = ["clean"]
+[parameters]
+num_in_ch = 3
+num_out_ch = 3
+num_feat = 8
+num_conv = 2
+upscale = 2
+act_type = "prelu"
+[options]
+steps = 200
+batch = 2
+slots = 1
+patch = 16
+pool = 0
+validate_every = 200
+checkpoint_every = 200
+"""
+"""A network of 5,000 weights, which no gate passes: its run ends with 1."""
+
+
+@pytest.mark.timeout(1200)
+def test_a_preempted_training_run_queues_itself_again_and_ends(
+    slurm: Cluster, settings: Settings, tmp_path: Path
+) -> None:
+    """Preempted before its first checkpoint was due, a run writes one, comes back after the urgent job, and ends as one run."""
+    wired = replace(settings, device="cpu", threads=1)
+    values = {**wired.environment(), "RESPOOL_COMMAND": str(Path(sys.executable).with_name("respool"))}
+    (slurm.folder / "respool.env").write_text("".join(f"export {k}='{v}'\n" for k, v in values.items() if v))
+    (tmp_path / "clean").mkdir()
+    for name in ("astronaut", "coffee", "chelsea"):
+        cv2.imwrite(str(tmp_path / "clean" / f"{name}.png"), getattr(skimage.data, name)()[:200, 100:300])
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    script = slurm.script("train", 16, "48G", "%j")
+    job = slurm.call("sbatch", "--parsable", str(script), "train", str(tmp_path / "recipe.toml"))
+    storage = Storage(wired)
+
+    def document(kind: type[Document], name: str) -> Document | None:
+        for run in storage.folders("train/"):
+            data = storage.find(keys.train_document(run, name))
+            return None if data is None else msgspec.json.decode(data, type=kind)
+        return None
+
+    def trained() -> int:
+        progress = document(Progress, "progress.json")
+        return progress.step if progress else 0
+
+    until(lambda: trained() > 0, f"the first steps; {list(slurm.folder.glob('*.log'))}", 240)
+    urgent = ("--partition=urgent", "--cpus-per-task=2", "--output=/dev/null", "--wrap=true")
+    slurm.call("sbatch", *urgent)
+    until(lambda: "Restarts=1" in slurm.call("scontrol", "show", "job", job), "the run to be queued again", 240)
+    until(lambda: document(Record, "record.json") is not None, "the run's end", 600)
+    record = document(Record, "record.json")
+    assert record is not None
+    assert record.steps == 200
+    (run,) = storage.folders("train/")
+    commits = [msgspec.json.decode(storage.get(key), type=Commit) for key, _ in storage.list(keys.commits_prefix(run))]
+    assert any(0 < commit.step < 200 for commit in commits)  # written because of SIGTERM alone
+    until(lambda: "JobState=FAILED" in slurm.call("scontrol", "show", "job", job), "the refusal, which is final")
 
 
 _NOTHING = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0, False, False)
