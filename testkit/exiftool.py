@@ -25,7 +25,16 @@ _STRUCTURE = (
 )
 """exiftool's groups about how a file is stored; ICC profiles are compared byte by byte."""
 _MADE = frozenset(
-    {"ImageWidth", "ImageHeight", "XResolution", "YResolution", "ResolutionUnit", "Orientation", "ExifImageWidth"}
+    {
+        "ImageWidth",
+        "ImageHeight",
+        "XResolution",
+        "YResolution",
+        "ResolutionUnit",
+        "Orientation",
+        "ExifImageWidth",
+        "ExifImageHeight",
+    }
 )
 _STORED = frozenset(
     {
@@ -33,6 +42,7 @@ _STORED = frozenset(
         "Compression",
         "PhotometricInterpretation",
         "StripOffsets",
+        "InkSet",
         "StripByteCounts",
         "RowsPerStrip",
         "Predictor",
@@ -94,7 +104,7 @@ def lost_tags(pairs: Sequence[tuple[Path, Path]]) -> dict[str, list[str]]:
             name: value
             for name, value in before.items()
             if ":" in name
-            and not name.startswith((*_STRUCTURE, "AVIF", "Jpeg2000", "GIF", "BMP", "IFD1", "JXL"))
+            and not name.startswith((*_STRUCTURE, "AVIF", "Ducky", "Jpeg2000", "GIF", "BMP", "IFD1", "JXL"))
             and name.partition(":")[2] not in _MADE | _STORED
         }
         lost[str(source)] = [name for name, value in tags.items() if after.get(name) != value]

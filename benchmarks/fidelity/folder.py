@@ -40,7 +40,7 @@ from workers.generators.registry import load
 from workers.images.image import enhance_image
 
 HANG_S = 240
-MOST_PIXELS = 40_000_000
+MOST_PIXELS = 4_000_000
 """Larger pictures are left out: a folder of test files is to be done in minutes."""
 SLICE = 40
 """Files whose results lie on disk until exiftool has read them."""

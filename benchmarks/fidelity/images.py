@@ -13,8 +13,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.fidelity.odd_damage import damage
+from benchmarks.fidelity.odd_found import found
 from benchmarks.fidelity.odd_images import examine_odd, formats
 from benchmarks.fidelity.odd_metadata import metadata
+from benchmarks.fidelity.odd_unknown import unknown
 from contract.errors import RespoolError
 from testkit.images import cases, examine
 
@@ -35,7 +37,7 @@ def main() -> int:
             faults += [f"{case.name}: {fault}" for fault in dict.fromkeys(wrong)]
             print(rows[-1])
         odd = []
-        for one in (*formats(), *damage(), *metadata()):
+        for one in (*formats(), *damage(), *metadata(), *unknown(), *found()):
             cells, wrong = examine_odd(one, Path(folder))
             odd.append("| " + " | ".join(cells) + " |")
             faults += [f"{one.name}: {fault}" for fault in wrong]

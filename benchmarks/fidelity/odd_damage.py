@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import imagecodecs
 import tifffile
 
-from benchmarks.fidelity.odd_images import Odd, by_pillow, by_tifffile, first_page, near, rgb, saved, tagged
+from benchmarks.fidelity.odd_checks import by_pillow, by_tifffile, near
+from benchmarks.fidelity.odd_images import Odd, first_page, rgb, saved, tagged
 
 
 def plain() -> bytes:

@@ -7,9 +7,6 @@ must be said, and a check of the result by a library that is not Respool's.
 from __future__ import annotations
 
 import io
-import json
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +18,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from benchmarks.fidelity.odd_checks import Check, Samples, by_libpng, by_pillow, by_tifffile
 from contract.errors import RespoolError
 from contract.job import Spec
 from contract.settings import Settings
@@ -28,8 +26,6 @@ from workers.generators.registry import load
 from workers.images.image import enhance_image
 
 HEIGHT, WIDTH = 80, 112
-Samples = np.ndarray[Any, Any]
-Check = Callable[[bytes], str]
 
 
 @dataclass(frozen=True)
@@ -78,79 +74,6 @@ def first_page(file: tifffile.TiffFile) -> tifffile.TiffPage:
     page = file.pages[0]
     assert isinstance(page, tifffile.TiffPage)
     return page
-
-
-def by_pillow(expected: Samples) -> Check:
-    """Check that Pillow reads exactly these samples."""
-
-    def check(data: bytes) -> str:
-        with Image.open(io.BytesIO(data)) as image:
-            found = np.asarray(image)
-        found = found.reshape(expected.shape) if found.size == expected.size else found
-        return (
-            ""
-            if found.shape == expected.shape and (found == expected).all()
-            else f"Pillow reads other pixels ({found.shape})"
-        )
-
-    return check
-
-
-def by_tifffile(expected: Samples) -> Check:
-    """Check that tifffile reads these samples."""
-
-    def check(data: bytes) -> str:
-        found = tifffile.imread(io.BytesIO(data))
-        same = found.shape == expected.shape and np.abs(found.astype(float) - expected).max() < 1e-4
-        return "" if same else f"tifffile reads other pixels ({found.shape} {found.dtype})"
-
-    return check
-
-
-def by_libpng(expected: Samples) -> Check:
-    """Check that libpng reads exactly these samples."""
-
-    def check(data: bytes) -> str:
-        found = np.asarray(imagecodecs.png_decode(data))
-        return (
-            ""
-            if found.shape == expected.shape and (found == expected).all()
-            else f"libpng reads other pixels ({found.shape} {found.dtype})"
-        )
-
-    return check
-
-
-def near(expected: Samples, allowed: float = 4.0) -> Check:
-    """Check that the mean error is small, by Pillow."""
-
-    def check(data: bytes) -> str:
-        with Image.open(io.BytesIO(data)) as image:
-            found = np.asarray(image.convert("RGB")).astype(float)
-        error = float(np.abs(found - expected).mean()) if found.shape == expected.shape else 255.0
-        return "" if error < allowed else f"mean error {error:.1f} levels by Pillow"
-
-    return check
-
-
-def has(*parts: bytes, gone: tuple[bytes, ...] = ()) -> Check:
-    """Check for bytes that the result must have, and must not have."""
-
-    def check(data: bytes) -> str:
-        wrong = [f"lacks {p!r}" for p in parts if p not in data] + [f"still has {p!r}" for p in gone if p in data]
-        return "; ".join(wrong)
-
-    return check
-
-
-def exiftool(data: bytes) -> dict[str, Any]:
-    """Return what exiftool reads in a result; empty where it is missing."""
-    program = shutil.which("exiftool")
-    if program is None:
-        return {}
-    answer = subprocess.run([program, "-j", "-n", "-struct", "-G1", "-"], input=data, capture_output=True, check=True)
-    found: dict[str, Any] = json.loads(answer.stdout)[0]
-    return found
 
 
 def formats() -> Iterator[Odd]:
