@@ -141,6 +141,10 @@ def _scaled_means(samples: np.ndarray[Any, Any], width: int, height: int, shift:
 
 
 def _png(file: Path, page: Page) -> Opinion:
+    if page.picture.depth < 8 and page.picture.alpha and not page.picture.palette:
+        raise Undecodable(
+            "no second reader takes a transparent grey of fewer than 8 bits"
+        )  # Pillow compares it unscaled
     if page.picture.palette or page.picture.depth < 8:
         from PIL import Image
 

@@ -244,3 +244,16 @@ def test_rows_beyond_a_strips_own_are_no_damage(restore: Restore) -> None:
     )
     made = restore(bytes(data), "a.tif")
     assert made.damage == ()
+
+
+def test_a_transparent_grey_of_two_bits_is_no_damage(restore: Restore) -> None:
+    """A sound PNG of 2 bits with a transparent level is not called damaged, though Pillow compares that level unscaled."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+    rows = b"".join(b"\0" + bytes((0b00011011,)) * 4 for _ in range(16))
+    header = (16).to_bytes(4, "big") * 2 + bytes((2, 0, 0, 0, 0))
+    data = chunk(b"IHDR", header) + chunk(b"tRNS", b"\0\1") + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    made = restore(b"\x89PNG\r\n\x1a\n" + data, "a.png")
+    assert made.damage == ()
