@@ -106,6 +106,12 @@ def _boxes(file: BinaryIO, at: int, end: int, depth: int) -> Iterator[tuple[byte
         at = stop
 
 
+def monochrome(properties: dict[bytes, bytes]) -> bool:
+    """Return True for an AVIF without colour planes (AV1 Codec ISO Media File Format Binding, 2.3.3)."""
+    configuration = properties.get(b"av1C", b"")
+    return len(configuration) > 2 and bool(configuration[2] & 0x10)
+
+
 def nclx_signal(properties: dict[bytes, bytes]) -> Signal | None:
     """Return the code points of a HEIF file's nclx property."""
     data = properties.get(b"nclx", b"")

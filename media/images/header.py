@@ -15,7 +15,7 @@ from contract.errors import BadInput, Unsupported
 from contract.job import Natural, Positive
 from media.images import foreign, metadata_png, tiff, tiff_samples, vips
 from media.images.camera_raw import REDUCED, refuse_raw
-from media.images.colour_signal import HDR, heif_properties, nclx_signal, png_signal
+from media.images.colour_signal import HDR, heif_properties, monochrome, nclx_signal, png_signal
 from media.images.foreign import tiff as foreign_tiff
 from media.images.metadata_png import legacy_orientation
 from media.images.sniff import FOREIGN, HEAD, Format, moving, refused, sniff
@@ -40,7 +40,7 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     the colours, `extra` what it means. `profile`: an ICC profile is there, and of CMYK one that fits. `signal` are H.273 code
     points of primaries and transfer, where the file states them; `white` is the stated largest sample, as a share of the largest possible one
     (of floats, as it is). `decoder` says who reads the pixels:
-    libvips, tifffile (compressions of a TIFF that libvips lacks), or the format's own module in `media.images.foreign`.
+    libvips, tifffile (compressions of a TIFF that libvips lacks), libavif (grey AVIF), or the format's own module in `media.images.foreign`.
     """
 
     format: Format
@@ -58,7 +58,7 @@ class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     extra: Extra = "alpha"
     signal: tuple[int, int] | None = None
     white: float | None = None
-    decoder: Literal["libvips", "tifffile", "foreign"] = "libvips"
+    decoder: Literal["libvips", "tifffile", "foreign", "libavif"] = "libvips"
 
     @property
     def hdr(self) -> bool:
@@ -234,13 +234,15 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
     stored = {"uchar": 8, "ushort": 16, "float": 32, "double": 64}[image.format]
     orientation = _get(image, "orientation", 1)
     signal = None
+    decoder: Literal["libvips", "libavif"] = "libvips"
     if form == "png":
         with opened(file) as stream:
             orientation = legacy_orientation(stream) if orientation == 1 else orientation
             signal = png_signal(metadata_png.colour_chunks(stream))
     elif form == "avif":
         with opened(file) as stream:
-            signal = nclx_signal(heif_properties(stream))
+            properties = heif_properties(stream)
+            signal, decoder = nclx_signal(properties), "libavif" if monochrome(properties) else "libvips"
     turned = orientation in (5, 6, 7, 8)
     return Picture(
         format=form,
@@ -254,6 +256,7 @@ def describe(image: pyvips.Image, form: Format, name: str, file: Path | BinaryIO
         lossless=_lossless(form, file),
         orientation=orientation,
         signal=signal,
+        decoder=decoder,
         profile=bool(profile) if colours < 4 else profile[16:20] == b"CMYK",
     )
 

@@ -12,6 +12,7 @@ from io import RawIOBase
 from pathlib import Path
 from typing import Literal
 
+import imagecodecs
 import numpy as np
 import pyvips
 
@@ -19,6 +20,7 @@ from contract.errors import BadInput, IntegrityError, Unsupported
 from media.images import foreign, vips
 from media.images.bands import STRIP
 from media.images.deflate_writer import Strip, write_png, write_tiff
+from media.images.foreign.picture import widened
 from media.images.foreign.tiff import load as load_tiff
 from media.images.header import Picture
 from media.images.metadata import Metadata
@@ -55,10 +57,22 @@ def source_samples(
         return foreign.load(file, picture.format, name)
     if picture.decoder == "tifffile":
         return load_tiff(file, page, name, picture.mode == "grey", lenient=fail_on == "none")
+    if picture.decoder == "libavif":
+        return _grey_avif(file, picture, name)
     options: dict[str, object] = {"fail_on": fail_on, "access": access}
     if picture.format == "tiff":
         options["page"] = page
     return vips.load(file, picture.format, name, **options)
+
+
+def _grey_avif(file: Path, picture: Picture, name: str) -> pyvips.Image:
+    """Return a grey AVIF through libavif, as libvips would give it: libheif 1.20 does not expand the limited range of grey."""
+    try:
+        samples = widened(np.asarray(imagecodecs.avif_decode(file.read_bytes())), picture.depth)
+    except RuntimeError as error:
+        raise BadInput(f"{name} cannot be decoded: {error}; restore it from another copy.") from error
+    grey, rest = samples[..., :1], samples[..., 1:] if samples.shape[2] in (2, 4) else samples[..., :0]
+    return foreign.image_of(np.ascontiguousarray(np.concatenate([grey, grey, grey, rest[..., -1:]], axis=2)))
 
 
 def open_pixels(

@@ -27,6 +27,8 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 def opinion(file: Path, page: Page) -> Opinion:
     """Decode one page of `file` with the second reader of its format. Raises Undecodable where there is none."""
+    if page.picture.decoder == "libavif":
+        raise Undecodable("no second reader takes an AVIF without colour")
     if page.picture.decoder == "tifffile":
         return _libtiff(file, page)
     reader = {

@@ -257,3 +257,17 @@ def test_a_transparent_grey_of_two_bits_is_no_damage(restore: Restore) -> None:
     data = chunk(b"IHDR", header) + chunk(b"tRNS", b"\0\1") + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     made = restore(b"\x89PNG\r\n\x1a\n" + data, "a.png")
     assert made.damage == ()
+
+
+@pytest.mark.parametrize("limits", ["full", "limited"])
+def test_grey_avif_has_its_own_black_and_white(limits: str, restore: Restore, tmp_path: Path) -> None:
+    """An AVIF without colour planes comes back with the levels that were written, whatever range its samples use."""
+    grey = np.linspace(0, 255, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "AVIF", quality=100, subsampling="4:0:0", range=limits)
+    assert read_pages(io.BytesIO(file.getvalue()), "a.avif")[0][0].picture.decoder == "libavif"
+    made = restore(file.getvalue(), "a.avif", image_format="png")
+    assert made.damage == ()
+    with Image.open(tmp_path / "a.avif") as image:
+        found = np.asarray(image.convert("L")).astype(int)
+    assert np.abs(found - grey).max() <= 4
