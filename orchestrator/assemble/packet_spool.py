@@ -39,10 +39,11 @@ class Spool:
     ) -> None:
         self._file.close()
 
-    def write(self, stream: int, time: float, packet: Packet[Stream]) -> None:
-        """Append a packet of `stream` (source index) at `time` seconds."""
+    def write(self, stream: int, time: float, packet: Packet[Stream], headers: bool = True) -> None:
+        """Append a packet of `stream` (source index) at `time` seconds; without `headers` it loses a decoder's new ones."""
         base = packet.time_base
-        side = [(s.data_type.encode(), bytes(s)) for s in packet.iter_sidedata()]
+        kept = (s for s in packet.iter_sidedata() if headers or s.data_type != "new_extradata")
+        side = [(s.data_type.encode(), bytes(s)) for s in kept]
         flags = (KEY if packet.is_keyframe else 0) | (CORRUPT if packet.is_corrupt else 0)
         pts = NO_TIME if packet.pts is None else packet.pts
         dts = NO_TIME if packet.dts is None else packet.dts

@@ -30,6 +30,9 @@ FINE = Fraction(1, 20_000)
 """Seconds to which moved times are exact: the coarsest clock, a transport stream's, has 90000 ticks a second."""
 PADDED = frozenset(("mp4", "mov", "mpegts"))
 """Muxers that do not write down how many samples at the end of sound are padding."""
+FIXED = frozenset((("matroska", "aac"), ("webm", "aac")))
+"""Muxers and codecs whose headers in the file are overwritten, too long, by headers that a packet brings. Films whose
+configuration changes go into other containers; here a packet only repeats the headers (joined FLV)."""
 _EARLY = -math.inf
 """Covers carry no time; they go first."""
 
@@ -116,6 +119,7 @@ class Copies:
             n for n, s in outlet.others.items() if index.container in ("mp4", "mov") and s.type != "subtitle"
         }
         """Streams that take no decode time twice (FFmpeg's AVFMT_TS_NONSTRICT, and its exception for subtitles)."""
+        self._fixed = {s.index for s in index.streams if (index.container, s.codec) in FIXED}
 
     def read(self, source: InputContainer) -> None:
         """Read the source's packets to disk, and remove the jumps of its clock."""
@@ -145,7 +149,7 @@ class Copies:
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
                 if packet.stream_index != film:
-                    self._spool.write(packet.stream_index, _EARLY, packet)
+                    self._spool.write(packet.stream_index, _EARLY, packet, packet.stream_index not in self._fixed)
                 continue
             time = stamp * bases[packet.stream_index]
             if packet.stream_index == film:
@@ -166,7 +170,7 @@ class Copies:
             if packet.stream_index in converters:
                 self._keep(packet.stream_index, converters[packet.stream_index].convert(packet))
                 continue
-            self._spool.write(packet.stream_index, time + float(move), packet)
+            self._spool.write(packet.stream_index, time + float(move), packet, packet.stream_index not in self._fixed)
         for stream, converter in converters.items():
             self._keep(stream, converter.flush())
             self._unread[stream] = converter.failed
