@@ -121,6 +121,7 @@ def test_names_and_links(watched: Cluster, run: Run, tmp_path: Path) -> None:
     donation.mkdir()
     secret = secrets / "credentials"
     Image.new("RGB", (16, 16), (1, 2, 3)).save(secret, "png")
+    digest = hashlib.sha256(secret.read_bytes()).digest()
     names = hostile.names(SEED)
     for n, name in enumerate(names):
         folder = donation / f"reel{n % 3}\x1b[31m\u202e" if n % 5 == 0 else donation
@@ -142,6 +143,11 @@ def test_names_and_links(watched: Cluster, run: Run, tmp_path: Path) -> None:
     manifest = until(lambda: records.manifest(job), 300, "the end of the job")
     assert len(records.job(job).items) >= len(names)
     assert len(manifest.files) == len(names)
+    stored = {
+        hashlib.sha256(records.storage.get(key)).digest() for key, _ in records.storage.list(keys.job_prefix(job))
+    }
+    assert digest not in stored
+    assert not any(b"root:" in records.storage.get(key) for key, _ in records.storage.list(keys.items_prefix(job)))
     for command in (
         ("status",),
         ("status", job),
@@ -161,11 +167,6 @@ def test_names_and_links(watched: Cluster, run: Run, tmp_path: Path) -> None:
     assert len([path for path in made if path.suffix == ".png"]) == len(names)
 
     assert opened.names() == set()
-    stored = {
-        hashlib.sha256(records.storage.get(key)).digest() for key, _ in records.storage.list(keys.job_prefix(job))
-    }
-    assert hashlib.sha256(secret.read_bytes()).digest() not in stored
-    assert not any(b"root:" in records.storage.get(key) for key, _ in records.storage.list(keys.items_prefix(job)))
     check_logs(watched)
     print(f"{len(names)} names, {len(links)} links")
 
