@@ -90,9 +90,11 @@ def check_decoding(
 
 def _wrong_times(index: FilmIndex, ours: Prints, reading: SourceReading) -> str:
     """Describe a planned time that is not the source's. Times of a clock that falls back are moved, and not compared."""
+    if index.joins or not reading.base[0]:
+        return ""
     times = unpack(reading.times)
     delivered = unpack(index.pts)[ours != ABSENT]
-    if index.joins or not reading.base[0] or (reading.whole and len(times) != len(delivered)):
+    if reading.whole and len(times) != len(delivered):
         return ""
     return wrong_times(delivered, Fraction(*index.time_base), times, Fraction(*reading.base))
 

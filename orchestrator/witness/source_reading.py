@@ -58,6 +58,11 @@ class SourceReading(Struct, frozen=True, forbid_unknown_fields=True):
     base: tuple[Natural, Natural] = (0, 1)
     version: Literal[1] = 1
 
+    @property
+    def complete(self) -> bool:
+        """False for a reading of an older version, which kept no times."""
+        return bool(self.failed or self.times)
+
 
 def read_source(
     source: BinaryIO, index: FilmIndex, choice: str, what: str, checkpoint: Callable[[], None], threads: int = 1
@@ -153,11 +158,11 @@ def stored_reading(
     checkpoint: Callable[[], None],
     index: FilmIndex | None = None,
 ) -> SourceReading:
-    """Return the reading of a film whose index has `sha256`, made now where there is none yet."""
+    """Return the reading of a film whose index has `sha256`, made now where there is none yet, or one of an older version."""
     key = keys.witness(job.id, item.n, sha256) if sha256 else ""
     found = storage.find(key) if key else None
-    if found is not None:
-        return decode(found, SourceReading, key)
+    if found is not None and (known := decode(found, SourceReading, key)).complete:
+        return known
     if index is None:
         index_key = keys.index(job.id, item.n, sha256)
         index = decode(storage.get(index_key), FilmIndex, index_key)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from contract import keys
+from contract.documents import decode
 from contract.job import Manifest, Spec
 from contract.settings import Settings
 from orchestrator.assemble import job as assembly
 from orchestrator.result_record import Record, from_lines
+from orchestrator.witness import source_reading
+from orchestrator.witness.source_reading import SourceReading
 from testkit.clips import make_film
 from testkit.materials.malformed import FAULTS, malformed
 from testkit.stepped import SPEC, Stepped, stepped
@@ -90,3 +94,22 @@ def test_without_a_witness_the_result_is_delivered_as_it_is(
     manifest, (record,) = ended(cluster, film, msgspec.structs.replace(SPEC, witness="off"))
     assert manifest.state == "done"
     assert record.details["witness"] == {"choice": "off"}
+
+
+def test_a_reading_of_an_older_version_is_made_again(
+    cluster: Stepped, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that began before an upgrade has a reading without times in the store: it counts as none."""
+    made = source_reading.read_source
+
+    def without_times(*given: Any, **options: Any) -> SourceReading:
+        monkeypatch.setattr(source_reading, "read_source", made)
+        return msgspec.structs.replace(made(*given, **options), times=b"", base=(0, 1))
+
+    monkeypatch.setattr(source_reading, "read_source", without_times)
+    job = cluster.submit([film], SPEC)
+    assert cluster.finish(job).state == "done"
+    ((number, sha256),) = cluster.records.plan(job).indexes  # type: ignore[union-attr]
+    key = keys.witness(job, number, sha256)
+    assert decode(cluster.storage.get(key), SourceReading, key).complete
+    assert source_reading.read_source is made, "the first reading was the old one"
