@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from contract.errors import VerifyError
+from contract.errors import BadInput, VerifyError
 from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex
 from media.codecs import SUFFIXES
 from media.columns import unpack
@@ -52,7 +52,9 @@ class ChunkJoiner:
     def __enter__(self) -> ChunkJoiner:
         opened = self._open_next()
         if opened is None:
-            raise VerifyError("no chunk of the film holds a frame: nothing in the source could be decoded.")
+            raise BadInput(
+                "no chunk of the film holds a frame: nothing in the source could be decoded; check the file."
+            )
         self._opened: InputContainer | None = opened
         self.template = _film_of(opened)
         self._extradata = self.template.codec_context.extradata

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 LEAST_SAMPLE = 500
 """Frames that are decoded at least in a sample; of longer films it is the first tenth."""
-LAYERS = {"mp1": "mp3", "mp2": "mp3"}
-"""MPEG audio by one name: mp4 and mov have no others for its layers."""
+LAYERS = {"mp1": "mp3", "mp2": "mp3", "eac3": "ac3"}
+"""MPEG audio by one name, as mp4 and mov have no others for its layers, and AC-3 by one: NUT calls E-AC-3 so, too."""
 MOST_THREADS = 16
 THREADS_BYTES = 1 << 30
 """Memory for the frames that a decoder's threads hold, beside those that one thread holds."""

@@ -8,5 +8,6 @@ from testkit.materials.recipe import Material
 DRAWN: tuple[Material, ...] = (
     Material("drawn-60-grey-animation", "mov", lambda: draw(60).data),
     Material("drawn-708-aac-in-ts", "ts", lambda: draw(708).data),
+    Material("drawn-1704-eac3-in-nut", "nut", lambda: draw(1704).data),
     Material("drawn-1663-headers-repeated-in-flv", "flv", lambda: draw(1663).data),
 )
