@@ -31,7 +31,7 @@ Looks = npt.NDArray[np.float32]
 
 def coarse_picture(frame: VideoFrame) -> bytes:
     """Return the mean luma of GRID x GRID blocks of `frame`, row after row, as bytes."""
-    luma, depth = _luma(frame)
+    luma, depth = luma_of(frame)
     luma = luma[:: max(1, len(luma) // _LINES)]
     if frame.color_range != ColorRange.JPEG:
         luma = np.clip(luma, _BLACK << (depth - 8), _WHITE << (depth - 8))
@@ -46,7 +46,7 @@ def unpack_looks(data: bytes) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8).reshape(-1, SIZE)
 
 
-def _luma(frame: VideoFrame) -> tuple[npt.NDArray[Any], int]:
+def luma_of(frame: VideoFrame) -> tuple[npt.NDArray[Any], int]:
     """Return the luma samples of a frame, H x W, and their bits."""
     form = frame.format
     first = form.components[0]
