@@ -33,7 +33,7 @@ def coarse_picture(frame: VideoFrame) -> bytes:
     """Return the mean luma of GRID x GRID blocks of `frame`, row after row, as bytes."""
     luma, depth = luma_of(frame)
     luma = luma[:: max(1, len(luma) // _LINES)]
-    if frame.color_range != ColorRange.JPEG:
+    if frame.color_range != ColorRange.JPEG and not (frame.format.is_rgb or frame.format.has_palette):
         luma = np.clip(luma, _BLACK << (depth - 8), _WHITE << (depth - 8))
     rows, columns = (_edges(length) for length in luma.shape)
     sums = np.add.reduceat(np.add.reduceat(luma, rows, axis=0, dtype=np.uint32), columns, axis=1, dtype=np.uint64)
@@ -50,9 +50,13 @@ def luma_of(frame: VideoFrame) -> tuple[npt.NDArray[Any], int]:
     """Return the luma samples of a frame, H x W, and their bits."""
     form = frame.format
     first = form.components[0]
-    alone = sum(component.plane == first.plane for component in form.components) == 1
-    if form.is_rgb or form.has_palette or not alone or first.bits < 8 or form.is_bit_stream:
-        frame, first = frame.reformat(format="gray"), frame.reformat(format="gray").format.components[0]
+    if form.is_rgb or form.has_palette or form.is_bit_stream or first.bits < 8:
+        frame = frame.reformat(format="gray")
+    elif sum(component.plane == first.plane for component in form.components) > 1:
+        frame = frame.reformat(
+            format="yuv444p" if first.bits == 8 else "yuv444p16le"
+        )  # keeps the range, as grey does not
+    form, first = frame.format, frame.format.components[0]
     plane = frame.planes[0]
     wide = first.bits > 8
     samples = np.frombuffer(memoryview(plane), np.dtype(">u2" if form.is_big_endian else "<u2") if wide else np.uint8)

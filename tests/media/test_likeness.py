@@ -60,3 +60,12 @@ def test_what_networks_cannot_keep_is_left_out() -> None:
     assert set(coarse_picture(bright)) == {235}
     bright.color_range = 2
     assert set(coarse_picture(bright)) == {250}
+
+
+@pytest.mark.parametrize("pix_fmt", ["uyvy422", "yuyv422", "y210le"])
+def test_packed_formats_keep_their_range(pix_fmt: str) -> None:
+    """The same numbers as planar ones of the same picture, black and white included."""
+    drawn = frame(97, 63, 3, "yuv444p")
+    planar = unpack_looks(coarse_picture(drawn.reformat(format="yuv422p")))[0].astype(float)
+    packed = unpack_looks(coarse_picture(drawn.reformat(format=pix_fmt)))[0].astype(float)
+    assert np.abs(planar - packed).max() <= 1
