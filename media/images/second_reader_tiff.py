@@ -93,7 +93,10 @@ def _decoded(page: tifffile.TiffPage, data: bytes, index: int) -> Any:
 
 
 def _trimmed(data: bytes, page: tifffile.TiffPage, index: int) -> bytes:
-    """Return a deflated strip without the rows that it holds beyond its own, which tifffile refuses and other readers ignore."""
+    """Return a deflated strip without the rows that it holds beyond its own, which tifffile refuses and other readers ignore.
+
+    Only a strip whose checksum at its end is right: a damaged one, too, may inflate to more than its rows.
+    """
     if page.compression not in _DEFLATE or page.dtype is None:
         return data
     rows = page.chunks[0]
@@ -102,7 +105,12 @@ def _trimmed(data: bytes, page: tifffile.TiffPage, index: int) -> bytes:
     most = rows * int(np.prod(page.chunks[1:])) * page.dtype.itemsize
     machine = zlib.decompressobj()
     try:
-        whole = machine.decompress(data, most + 1)
+        whole, beyond = machine.decompress(data, most + 1), 0
+        while not machine.eof:
+            piece = machine.decompress(machine.unconsumed_tail, 1 << 20)
+            beyond += len(piece)
+            if not piece or beyond > LARGEST_STRIP:
+                return data
     except zlib.error:
         return data  # tifffile says what is wrong with it
     return zlib.compress(whole[:most], 1) if len(whole) > most else data
