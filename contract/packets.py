@@ -41,7 +41,7 @@ _SIDE = struct.Struct("<BI")
 
 
 class RunOwner(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose frames a run holds: an item of a job, and the SHA-256 of its source."""
+    """Owner of the frames in a run: an item of a job, and the SHA-256 of its source."""
 
     job: JobId
     item: Natural

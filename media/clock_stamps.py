@@ -21,7 +21,7 @@ CPB_MOST = 32
 
 @dataclass(frozen=True)
 class _Timing:
-    """What a sequence parameter set says of picture timing messages: bits of two delays, and pic_struct or not."""
+    """Layout of picture timing messages, from a sequence parameter set: bits of two delays, and whether pic_struct is there."""
 
     delays: tuple[int, int] = (0, 0)
     structured: bool = False

@@ -1,4 +1,4 @@
-"""What Linux refuses to a process that parses untrusted media: files, the network, other processes, other programs.
+"""Confinement by Linux of a process that parses untrusted media: no files, the network, other processes, other programs.
 
 Two mechanisms that need no privilege: Landlock (Linux 5.13) for files, TCP, signals and reads of other processes, and a
 seccomp filter (x86-64) for system calls that the parsers never make. Both last as long as the process, and no privilege

@@ -162,7 +162,7 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one trial: `wrong` lists what is not as it must be, `stuck` says that it did not end."""
+    """Outcome of one trial: `wrong` lists each deviation, `stuck` is True for a job that did not end."""
 
     scenario: str
     orchestrators: int

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("contract", "stores", "media", "weights", "workers", "training", "orchestrator", "testkit", "benchmarks")
 LARGEST_ROOM = 0.30
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
+RIDDLES = ("What", "Where", "Whether", "How", "Who", "Which", "Whose")
 
 
 def modules(*folders: str) -> Iterator[Path]:
@@ -104,3 +105,15 @@ def test_files_and_functions_can_be_read_at_a_sitting() -> None:
             and node.end_lineno - node.lineno >= LONGEST_FUNCTION
         ]
     assert found == []
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
+    """No docstring, of a constant neither, opens with a word that makes the reader wait for what it is about."""
+    strings = [
+        (path.relative_to(ROOT), node.lineno, node.value.value)
+        for path in modules(*ROOMS, "tests", "samples")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    assert len(strings) > 1000, "docstrings are found at all"
+    assert [(str(path), line) for path, line, text in strings if text.split()[0] in RIDDLES] == []

@@ -30,7 +30,7 @@ IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 EXIF, TIFF = "http://ns.adobe.com/exif/1.0/", "http://ns.adobe.com/tiff/1.0/"
 XMP = "http://ns.adobe.com/xap/1.0/"
 THUMBNAILS = "thumbnails"
-"""What copies of the picture before are called, which are no loss."""
+"""Names of properties with copies of the earlier picture, whose removal is no loss."""
 
 
 def _regions(namespace: str, area_ns: str, size_ns: str, areas: tuple[str, ...]) -> Rule:

@@ -40,7 +40,7 @@ from stores.lending.client import BorrowedStore
 from stores.processes import die_with_parent
 
 _PACKAGES = (contract, media, orchestrator, stores, weights)
-"""Where our own code is, some of which is imported late."""
+"""Folders of our own code, some of which is imported late."""
 
 _WITNESS_NICE = 10
 """The witness yields the processors to workers on the same machine, which it runs beside."""

@@ -61,13 +61,13 @@ class Roles:
         return subprocess.run(argv, env=self.environment(role), capture_output=True, text=True, check=False)
 
     def well(self, role: str, *arguments: object, code: int = 0) -> str:
-        """What a command printed that `role` may use."""
+        """Return the output of a command that `role` may use."""
         done = self.run(role, *arguments)
         assert done.returncode == code, f"{role}: {arguments}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     def refused(self, role: str, *arguments: object) -> str:
-        """What the sentence says by which a command is refused to `role`."""
+        """Return the sentence by which a command is refused to `role`."""
         done = self.run(role, *arguments)
         assert done.returncode not in (0, 1), f"{role}: {arguments}: {done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Reasons of ended attempts: a pause or a shutdown is told from a failure."""
+"""Reasons of ended attempts: a pause or a shutdown differs from a failure."""
 
 from __future__ import annotations
 

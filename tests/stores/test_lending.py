@@ -1,4 +1,4 @@
-"""What the process that parses media may ask of the store: its own job's objects, by the rights of its act, and no more."""
+"""Requests of the process that parses media to the store: its own job's objects, by the rights of its act, and no more."""
 
 from __future__ import annotations
 

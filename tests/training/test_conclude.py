@@ -1,4 +1,4 @@
-"""What follows the last step: gate, record, report, and a generator that any machine can register."""
+"""The end of a run, after its last step: gate, record, report, and a generator that any machine can register."""
 
 from __future__ import annotations
 

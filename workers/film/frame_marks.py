@@ -1,4 +1,4 @@
-"""What a worker keeps of each owned frame for the witnesses: its fingerprint, and its coarse picture."""
+"""Marks that a worker keeps of each owned frame for the witnesses: its fingerprint, and its coarse picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose fault a failed attempt is, and the test by which a worker that failed learns whether it is fit to work."""
+"""Judgement of a failed attempt by whose fault it is, and the test by which a worker that failed learns whether it is fit to work."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_the_bar_is_one_line_with_the_time_left(width: int, state: str) -> None:
 
 
 def test_each_phase_has_its_word() -> None:
-    """A user who waits is told for what."""
+    """A user who waits reads the reason."""
     begun = msgspec.structs.replace(MIXED, frames=Progress(100, 0))
     nobody = msgspec.structs.replace(begun, chunks=ChunkProgress(5, 0, 0, 0))
     assert phase(msgspec.structs.replace(MIXED, state="ingesting")) == "reading"

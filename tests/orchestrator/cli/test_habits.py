@@ -163,7 +163,7 @@ def test_events_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_on_done_tells_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command gets the job in its environment, meets no shell, and its failure is told."""
+    """The command gets the job in its environment, meets no shell, and its failure is reported."""
     told = tmp_path / "told"
     call_back(
         f"sh -c 'echo $RESPOOL_JOB $RESPOOL_STATE_OF_JOB $RESPOOL_OUT > {told}'", "ab" * 8, "done", tmp_path / "o"
