@@ -37,6 +37,7 @@ from contract.settings import Settings
 from media.images.header import read_pages
 from orchestrator.ingest.preflight import preflight
 from testkit.exiftool import lost_tags
+from testkit.programs import command_of
 from workers.generators.registry import load
 from workers.images.image import enhance_image
 
@@ -246,7 +247,7 @@ def _check_tags(made: list[dict[str, Any]]) -> None:
 def answers(names: list[str]) -> Iterator[dict[str, Any]]:
     """Yield an answer for each file; a child that dies is replaced, and the file at which it died is broken."""
     while names:
-        command = [sys.executable, "-m", "benchmarks.fidelity.folder", "--child"]
+        command = command_of(__spec__, "--child")
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

@@ -24,6 +24,7 @@ from torchvision.models import vgg19  # type: ignore[import-untyped]
 
 from contract.settings import Settings
 from contract.training import Loss, Recipe, Run, Stage
+from testkit.programs import command_of
 from training import networks
 from training.data.patches import Feed, Library
 from training.data.selection import Selection
@@ -68,7 +69,7 @@ def main() -> int:
     for generator in asked.generators:
         for stage in CATALOG[generator].split():
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.speed.training", *sys.argv[1:], "--one", generator, stage],
+                command_of(__spec__, *sys.argv[1:], "--one", generator, stage),
                 env={**os.environ, "OMP_NUM_THREADS": str(asked.threads), "OMP_WAIT_POLICY": "passive"},
                 stdout=subprocess.PIPE,
                 text=True,
