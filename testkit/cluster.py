@@ -137,7 +137,7 @@ class Rig:
         return sum(int(commit.attempt.split("-")[0]) for commit in self.commits(job))
 
 
-def _fault_path() -> str:
+def fault_path() -> str:
     """Return a PYTHONPATH that begins with the faults, so that Python loads their sitecustomize."""
     return os.pathsep.join(filter(None, (str(FAULTS), os.environ.get("PYTHONPATH", ""))))
 
@@ -148,7 +148,7 @@ def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = Tr
     settings = replace(Settings(state=folder / "state", lease_ttl_s=4.0, lease_renew_s=1.0, preload=False), **changes)  # type: ignore[arg-type]
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RESPOOL_FAULT")}
     if fault:
-        os.environ["PYTHONPATH"] = _fault_path()
+        os.environ["PYTHONPATH"] = fault_path()
         os.environ["RESPOOL_FAULT"] = f"{fault}:{folder}"
     try:
         cluster = start(settings, workers=workers, orchestrator=orchestrator)
@@ -173,7 +173,7 @@ def through(servers: Rig, endpoint: str, workers: int, fault: str = "", **change
     settings = replace(servers.settings, s3_endpoint=endpoint, **changes)  # type: ignore[arg-type]
     environment = {**os.environ, **settings.environment()}
     if fault:
-        environment |= {"PYTHONPATH": _fault_path(), "RESPOOL_FAULT": f"{fault}:{settings.state}"}
+        environment |= {"PYTHONPATH": fault_path(), "RESPOOL_FAULT": f"{fault}:{settings.state}"}
     commands = [command_line(Program.COMMAND_LINE, "orchestrator"), *[command_line(Program.WORKER)] * workers]
     running = [subprocess.Popen(line, env=environment) for line in commands]
     try:

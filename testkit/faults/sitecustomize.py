@@ -2,9 +2,9 @@
 
 RESPOOL_FAULT=<name>:<folder> fires once for the whole cluster (the first process to make <folder>/<name> wins), apart
 from those that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` makes every film chunk take that many seconds
-longer, `storm-0.3` does so with jumping clocks and full disks, `twice-0.5` with every message sent twice, and `next-0.5`
+longer, `poison-3-slow-0.5` is both, `storm-0.3` does so with jumping clocks and full disks, `twice-0.5` with every message sent twice, and `next-0.5`
 makes a process the next version of Respool: its messages and documents are of version 3, with a field that version 2 has
-not, and it reads both. `armed-0.5` hurts a worker whenever <folder>/arm says how and where, such as "term storing".
+not, and it reads both. `rank-at-3` kills the second process of a training group after its third step. `armed-0.5` hurts a worker whenever <folder>/arm says how and where, such as "term storing".
 `planted` installs the faults of planted.py, which <folder>/planted chooses from.
 
 Workers also note in <folder>/starts and <folder>/messages the computations that they began and the messages that they
@@ -158,7 +158,7 @@ def _patch_worker(module: ModuleType, name: str) -> None:
     elif name.startswith("poison-"):
 
         def poison(_self: Any, _lease: Any, _file: Any, chunk: Any, *_: Any) -> None:
-            if chunk.n == int(name.removeprefix("poison-")):
+            if chunk.n == int(name.split("-")[1]):
                 raise ValueError("poison")
 
         _wrap(worker, "_enhance", before=poison)
@@ -190,8 +190,8 @@ def _patch_film(module: ModuleType, name: str) -> None:
                     sys.stderr.write("the soft limit is ignored\n")
 
         _wrap(attempt, "make", before=hang_hard)
-    elif name.startswith(("slow-", "storm-", "next-", "twice-", "armed-")):
-        _wrap(attempt, "make", before=lambda *_a, **_k: time.sleep(float(name.partition("-")[2])))
+    elif name.startswith(("slow-", "storm-", "next-", "twice-", "armed-")) or "-slow-" in name:
+        _wrap(attempt, "make", before=lambda *_a, **_k: time.sleep(float(name.rpartition("-")[2])))
 
 
 def _patch_service(module: ModuleType, name: str) -> None:
@@ -232,6 +232,17 @@ def _patch_storage(module: ModuleType, name: str) -> None:
         _wrap(storage, "write", after=_die_at("/manifest.json"))
 
 
+def _patch_training(module: ModuleType, name: str) -> None:
+    """Let a process of a training group die at a step."""
+    if name.startswith("rank-at-"):
+
+        def stepped(trainer: Any, *_: Any) -> None:
+            if os.environ.get("RANK") == "1" and trainer.state.counts.step >= int(name.rpartition("-")[2]):
+                _die_once()
+
+        _wrap(module.Trainer, "_after", after=stepped)
+
+
 def _patch_environment(module: Any, _name: str) -> None:
     """Let the process for media know the fault, too: it may be of the next version."""
     module.KEPT |= {"RESPOOL_FAULT"}
@@ -249,6 +260,7 @@ _PATCHES = {
     "workers.runtime.film_attempt": _patch_film,
     "orchestrator.service.loop": _patch_service,
     "stores.storage": _patch_storage,
+    "training.loop": _patch_training,
 }
 
 

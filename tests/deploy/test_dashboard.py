@@ -25,11 +25,11 @@ def query(need: Callable[[str], str]) -> Iterator[Query]:
     program = need("prometheus")
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         r, ask = _watched(program, Path(name), stack)
-        # A rate needs a series that was scraped before it rose, which chunks of a few milliseconds outrun: three
-        # chunks first, and the job whose rates are looked at once they were seen.
+        # A rate needs a series that was scraped before it rose: three chunks first, and the job whose rates are looked at
+        # once they were seen. Chunks are slow, or the job ends before it is paused.
         r.submit(rigs.film(Path(name), 15))
         until(lambda: ask("sum(respool_frames_total) == 15"), _PATIENCE_S, "the first film's frames in Prometheus")
-        job = r.submit(rigs.film(Path(name), 200))
+        job = r.submit(rigs.film(Path(name), 400))
         until(lambda: (c := r.ledger.counts(job)) and c.failed and c.done >= 8, _PATIENCE_S, "a chunk set aside")
         r.jobs.control(job, paused=True)
         # Two scrapes after the last commit: whatever is a rate has its two points.
@@ -61,7 +61,7 @@ def _watched(program: str, folder: Path, stack: ExitStack) -> tuple[Rig, Query]:
                 "lease_ttl_s": 30.0,
                 "lease_renew_s": 2.0,
             }
-            r = trial.enter_context(rig(own, prometheus.WORKERS, "poison-3", **fields))
+            r = trial.enter_context(rig(own, prometheus.WORKERS, "poison-3-slow-0.2", **fields))
             try:
                 ask = trial.enter_context(watching(program, r, own))
             except TimeoutError:

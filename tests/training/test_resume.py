@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from contract.settings import Settings
 from contract.training import Progress, Run
 from orchestrator.local.servers import free_ports
 from stores.storage import Storage
+from testkit.cluster import fault_path
 from training import rank, state
 from training.checkpoints import Checkpoints, best_of
 from training.loop import Trainer
@@ -166,7 +167,9 @@ def test_the_best_generator_is_kept_not_the_last(small_run: Callable[..., Run], 
 
 
 @pytest.mark.slow
-def test_two_gloo_ranks_equal_one_that_accumulates(small_run: Callable[..., Run], settings: Settings) -> None:
+def test_two_gloo_ranks_equal_one_that_accumulates(
+    small_run: Callable[..., Run], settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two processes with a slot each end with the weights of one process with both slots; one is killed on the way.
 
     The supervisor starts the group again from its last checkpoint. The tolerance is zero: two numbers add in one order only.
@@ -174,19 +177,11 @@ def test_two_gloo_ranks_equal_one_that_accumulates(small_run: Callable[..., Run]
     alone = small_run("alone", steps=8, slots=2, checkpoint_every=2)
     assert trainer(alone, settings).train()
     together = small_run("together", steps=8, slots=2, checkpoint_every=2)
+    monkeypatch.setenv("PYTHONPATH", fault_path())
+    monkeypatch.setenv("RESPOOL_FAULT", f"rank-at-3:{tmp_path}")
     said: list[str] = []
-    killed: list[int] = []
-
-    def show(what: Progress | str) -> None:
-        if isinstance(what, str):
-            said.append(what)
-        elif what.step >= 3 and not killed:
-            victims = ranks_of(together.id)
-            killed.extend(victims[-1:])
-            os.kill(victims[-1], signal.SIGKILL)
-
-    assert Supervisor(together, settings, 2, show).train()
-    assert killed
+    assert Supervisor(together, settings, 2, lambda what: said.append(str(what))).train()
+    assert (tmp_path / "rank-at-3").exists()
     assert any("started again from there" in sentence for sentence in said), said
     a, b = final_weights(alone, settings), final_weights(together, settings)
     assert equal((a["generator"], a["ema"], a["moments"]), (b["generator"], b["ema"], b["moments"]))
@@ -205,13 +200,6 @@ def test_two_machines_train_one_run(small_run: Callable[..., Run], settings: Set
         assert list(pool.map(Supervisor.train, machines)) == [True, True]
     a, b = final_weights(alone, settings), final_weights(together, settings)
     assert equal((a["generator"], a["ema"], a["moments"]), (b["generator"], b["ema"], b["moments"]))
-
-
-def ranks_of(run: str) -> list[int]:
-    """The processes of a run's group that train, not torchrun itself."""
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    lines = [line.split(None, 1) for line in found.splitlines()]
-    return [int(pid) for pid, args in lines if f"training.rank {run}" in args and "torch.distributed" not in args]
 
 
 @pytest.mark.slow
