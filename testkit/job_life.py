@@ -137,6 +137,10 @@ class JobLife(RuleBasedStateMachine):
             trial.acts.refusals, trial.poison = {}, set()
             for _ in range(_WAYS_OUT):
                 trial.rest()
+                if not trial.storage.exists(keys.job_spec(trial.job)):  # collected whole: the same files make it anew
+                    wrong = ["collected"]
+                    trial.submit(self.material.draft)
+                    continue
                 state = Jobs(trial.settings).status(trial.job).state
                 if state == "paused":
                     self._give(lambda: Jobs(trial.settings).control(trial.job, paused=False))

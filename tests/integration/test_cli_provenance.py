@@ -110,7 +110,7 @@ def test_a_mended_file_is_all_that_is_made_again(cluster: Cluster, respool, tmp_
     (out / "0.png").write_bytes(b"by somebody else")
     refused = respool(*command)
     assert refused.returncode == 2
-    assert "something else" in refused.stderr
+    assert "0.png exists already and is not a result of this job" in refused.stderr
 
 
 def test_a_film_has_a_trail_too(cluster: Cluster, respool, small_film: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from redis import Redis
 from contract import keys
 from contract.documents import encode
 from contract.errors import IntegrityError, UsageError
-from contract.job import Done, Output
+from contract.job import Chunk, Done, Output
 from orchestrator.jobs import retention
 from testkit import cluster as rigs
 from testkit.cluster import Rig, rig, until
@@ -78,7 +78,7 @@ def test_what_rots_in_the_store_is_named_and_mended(film: Path, folder: Path) ->
         manifest = r.finish(job)
         with pytest.raises(UsageError, match="nothing to retry"):
             r.jobs.retry(job)
-        commit = r.records.done(job, 3)
+        commit = r.records.done(job, until(lambda: r.records.plan(job), 60, "a plan").chunks[3])
         flip(r, commit.outputs[0].key)
         flip(r, manifest.files[0].key)
         with pytest.raises(IntegrityError, match="damaged at rest"):
@@ -88,20 +88,40 @@ def test_what_rots_in_the_store_is_named_and_mended(film: Path, folder: Path) ->
         assert rigs.differences(rigs.undisturbed(film), r.result(job, folder)) == 0
 
 
+def forge(r: Rig, job: str, chunk: Chunk, work: str) -> None:
+    """Commit another job's object as `chunk`'s result, naming `work` as what it owns."""
+    foreign = keys.attempt("00000000000000aa", 0, "1-00000000")
+    r.storage.put(foreign, b"somebody else's")
+    output = Output(0, foreign, hashlib.sha256(b"somebody else's").hexdigest(), 15, chunk.count, 96, 64)
+    forged = Done(
+        chunk.n, "1-00000000", "forger", chunk.count, (output,), work=work, first=chunk.first, count=chunk.count
+    )
+    assert r.storage.put(keys.done(job, chunk.n), encode(forged), if_absent=True)
+
+
 def test_a_forged_commit_fails_its_job_and_retry_does_the_chunk(film: Path, folder: Path) -> None:
-    """A done.json that names another job's object is no commit: nothing of it is delivered."""
+    """A done.json of the right frames that names another job's object is no commit: nothing of it is delivered."""
     with rig(folder, workers=1, fault="slow-0.2") as r:
         job = r.submit(film)
-        plan = until(lambda: r.records.plan(job), 60, "a plan")
-        last = plan.chunks[-1]
-        foreign = keys.attempt("00000000000000aa", 0, "1-00000000")
-        r.storage.put(foreign, b"somebody else's")
-        output = Output(0, foreign, hashlib.sha256(b"somebody else's").hexdigest(), 15, last.count, 96, 64)
-        forged = Done(last.n, "1-00000000", "forger", last.count, (output,))
-        assert r.storage.put(keys.done(job, last.n), encode(forged), if_absent=True)
+        last = until(lambda: r.records.plan(job), 60, "a plan").chunks[-1]
+        forge(r, job, last, last.work(job))
         manifest = r.finish(job)
         assert (manifest.state, manifest.files) == ("failed", ())
         assert "names objects that are not its chunk's" in manifest.failures[0].reason
         assert r.jobs.retry(job) == 1
         assert r.finish(job).state == "done"
+        assert rigs.differences(rigs.undisturbed(film), r.result(job, folder)) == 0
+
+
+def test_a_commit_of_other_frames_is_done_again_when_the_ledger_is_made(film: Path, folder: Path) -> None:
+    """A done.json of other frames, as a job opened before leaves it, counts for nothing: its chunk is done again."""
+    with rig(folder, workers=1, fault="slow-0.2") as r:
+        job = r.submit(film)
+        plan = until(lambda: r.records.plan(job), 60, "a plan")
+        forge(r, job, plan.chunks[-1], plan.chunks[0].work(job))
+        with Redis.from_url(r.settings.redis_url) as raw:
+            raw.flushall()
+        manifest = r.finish(job)
+        assert (manifest.state, manifest.failures) == ("done", ())
+        assert r.records.done(job, plan.chunks[-1]).worker != "forger"
         assert rigs.differences(rigs.undisturbed(film), r.result(job, folder)) == 0
