@@ -51,6 +51,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "gc": "gc",
     "completion": "completion",
+    "man": "man",
 }
 """Subcommand -> its module in this package, in the order of `respool --help`."""
 
