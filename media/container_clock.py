@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -57,3 +59,14 @@ def distinct(pts: Column, base: Fraction, tick: Fraction) -> bool:
     # Only where the steps are short does it matter how times fall on the ticks.
     rounded = np.rint((pts - pts[0]).astype(np.float64) * float(base / tick))
     return bool((np.diff(rounded) > 0).all()) and int(steps.min()) * base * 2 > tick
+
+
+def movie_timescale(clocks: Iterable[int]) -> int:
+    """Return the ticks a second of edit lists in mp4 and mov in which times on all of `clocks` (ticks a second) are whole.
+
+    FFmpeg's muxer cuts delays off to whole milliseconds by default, so that sound would begin up to 1 ms early. Where no
+    common clock fits into 31 bits, return the finest of `clocks`, at least `FINE`: rounding still finds a sample's time.
+    """
+    clocks = tuple(clocks)
+    whole = math.lcm(*clocks)
+    return whole if whole <= MAX_TIMESCALE else max(*clocks, FINE.denominator)

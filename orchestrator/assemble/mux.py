@@ -14,13 +14,14 @@ from contract.film import MAX_TIMESCALE, FilmIndex
 from contract.provenance import film_tags
 from media.codecs import SUFFIXES
 from media.columns import unpack
-from media.container_clock import FINE, MILLISECOND, container_tick, distinct
+from media.container_clock import FINE, MILLISECOND, container_tick, distinct, movie_timescale
 from media.containers import name_layout
 from media.opening import reason
 from orchestrator.assemble.matroska_clock import slowdown
 from orchestrator.assemble.tags import MP4_TAGS, carried_tags
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from av.audio.stream import AudioStream
@@ -54,10 +55,11 @@ class Outlet:
         self.container.mux(packet)
 
 
-def container_options(index: FilmIndex, spec: Spec, starts_late: bool, tags: dict[str, str]) -> dict[str, str]:
+def container_options(index: FilmIndex, spec: Spec, late: Iterable[int], tags: dict[str, str]) -> dict[str, str]:
     """Return muxer options under which timestamps are moved and rounded no more than the container demands.
 
-    Bit-exact writing leaves out random ids and times of writing: two processes that assemble one film write the same bytes.
+    `late` are the ticks a second of the tracks that an edit list delays. Bit-exact writing leaves out random ids and times of
+    writing: two processes that assemble one film write the same bytes.
     """
     options = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
     if index.container in ("mp4", "mov"):
@@ -66,11 +68,9 @@ def container_options(index: FilmIndex, spec: Spec, starts_late: bool, tags: dic
             flags.append("faststart")
         if any(tag not in MP4_TAGS for tag in tags):
             flags.append("use_metadata_tags")
-        scale = index.time_base[1]
-        scale = scale if scale <= MAX_TIMESCALE else FINE.denominator
-        options["video_track_timescale"] = str(scale)
-        if starts_late:
-            options["movie_timescale"] = str(scale)
+        options["video_track_timescale"] = str(_film_clock(index))
+        if late := tuple(late):
+            options["movie_timescale"] = str(movie_timescale((_film_clock(index), *late)))
         if flags:
             options["movflags"] = "+" + "+".join(flags)
     if index.container == "mpegts":
@@ -97,7 +97,7 @@ def open_result(
     if made is not None:
         tags |= film_tags(made, index.container, tags)
     slower = slowdown(result_tick(index)) if index.container in ("matroska", "webm") else 1
-    container = _open_container(out, index, spec, tags, bool(move), slower)
+    container = _open_container(out, index, spec, tags, _late_clocks(index, source, bool(move)), slower)
     film: VideoStream | None = None
     others: dict[int, Stream] = {}
     attachments = [k for k in index.streams if k.kind == "attachment" or (k.kind == "cover" and k.index in covers)]
@@ -129,12 +129,28 @@ def open_result(
     return Outlet(container, film, others, slower)
 
 
+def _film_clock(index: FilmIndex) -> int:
+    """Return the ticks a second of the film's track in mp4 and mov."""
+    scale = index.time_base[1]
+    return scale if scale <= MAX_TIMESCALE else FINE.denominator
+
+
+def _late_clocks(index: FilmIndex, source: InputContainer, moved: bool) -> list[int]:
+    """Return the ticks a second of those tracks in mp4 and mov whose edit lists need more than milliseconds."""
+    pts, base = unpack(index.pts), Fraction(*index.time_base)
+    late = [_film_clock(index)] if pts[0] or moved or not distinct(pts, base, MILLISECOND) else []
+    for known in index.streams:
+        if known.copied and known.kind in ("audio", "video", "subtitle") and (moved or known.start > 0):
+            stream = source.streams[known.index]
+            rate = cast("AudioStream", stream).codec_context.sample_rate if known.kind == "audio" else 0
+            late.append(rate or (stream.time_base or MILLISECOND).denominator)
+    return late
+
+
 def _open_container(
-    out: Path, index: FilmIndex, spec: Spec, tags: dict[str, str], moved: bool, slower: int
+    out: Path, index: FilmIndex, spec: Spec, tags: dict[str, str], late: list[int], slower: int
 ) -> OutputContainer:
-    pts = unpack(index.pts)
-    fast = not distinct(pts, Fraction(*index.time_base), MILLISECOND)  # edit lists count milliseconds unless told
-    options = container_options(index, spec, bool(pts[0]) or moved or fast, tags)
+    options = container_options(index, spec, late, tags)
     if slower > 1:
         options["write_crc32"] = "0"
     container = av.open(
