@@ -102,6 +102,7 @@ def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined, checksum
     from contract.job import Item
     from orchestrator.ingest.images import kind_of
     from orchestrator.ingest.preflight import preflight
+    from orchestrator.submission.expected_size import expected_bytes
 
     facts: dict[str, Any] = {"name": file.name}
     try:
@@ -118,7 +119,9 @@ def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined, checksum
         if file.sequence is not None:
             facts["sequence"] = msgspec.to_builtins(file.sequence)
         index = confined.plan(file.path, item, spec, scale)
-        return _judged(facts | {"kind": "video", **_film(index)}, marked(index.notes, index.losses))
+        described = _film(index)
+        described["plan"]["expected_bytes"] = list(expected_bytes(index, size))
+        return _judged(facts | {"kind": "video", **described}, marked(index.notes, index.losses))
     except BadInput as error:
         return facts | {"error": str(error), "severity": "failure", "losses": []}
     except OSError as error:
@@ -189,6 +192,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 def _film_lines(facts: dict[str, Any]) -> list[str]:
     from orchestrator.cli.display import duration
+    from orchestrator.submission.outlook import byte_range
 
     plan, colour, scanning = facts["plan"], facts["colour"], facts["scanning"]
     rate = f"{facts['rate']} fps" + ("" if facts["constant_rate"] else " (nominal; the rate varies)")
@@ -207,4 +211,5 @@ def _film_lines(facts: dict[str, Any]) -> list[str]:
         f"{plan['chunks']} chunk{'' if plan['chunks'] == 1 else 's'} of {plan['packets_cut']}"
         f"{', deinterlaced' if plan['deinterlace'] else ''}"
     )
+    lines.append(f"  expected size: {byte_range(*plan['expected_bytes'])}")
     return lines

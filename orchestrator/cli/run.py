@@ -102,14 +102,14 @@ def run(
         gathered(sources, sequence, settings, show.transfer) as found,
     ):
         checked = draft(found, spec, settings)  # errors of a source are reported before any server starts
-        refuse_full_disk(
+        doubt = refuse_full_disk(
             checked.films,
             sum(i.size for i in checked.items),
             settings.state if settings.embedded else None,
             output.path,
         )
         with nullcontext() if dry_run else cluster_for(settings, workers) as cluster:
-            for line in checked.outlook():
+            for line in filter(None, (*checked.outlook(), doubt)):
                 show.say(line)
             if dry_run:
                 return Exit.DONE

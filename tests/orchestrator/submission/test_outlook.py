@@ -34,13 +34,16 @@ def checked(small_film: Path) -> Draft:
 
 def test_a_film_is_announced_in_one_line(checked: Draft, small_film: Path) -> None:
     """Frames, sizes, codec and the streams that are copied; more films are counted, and their losses are listed."""
-    (line,) = checked.outlook()
+    line, size = checked.outlook()
     assert line.startswith(f"{small_film.name}: 24 frames of 64x48 become 128x96 ffv1 ")
     assert line.endswith("in matroska")
+    assert size.startswith("size: ")
+    assert len(size) <= 80
     lines = describe(checked.films * 5, 3, 12.34, [])
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert lines[3].startswith("and 2 more films; `respool probe`")
     assert lines[4] == "3 images of 12.3 megapixels"
+    assert "films alone" in lines[5]
 
 
 def test_deinterlacing_comes_first(checked: Draft) -> None:
@@ -62,7 +65,17 @@ def test_a_full_disk_is_refused_before_the_work(
     with pytest.raises(UsageError, match=r"has 0\.03 GB to spare, but this job needs at least 0\.10 GB there"):
         refuse_full_disk(checked.films, 10**8, state, out)
     (state / "s3" / "1.dat").write_bytes(bytes(9 * 10**7))
-    refuse_full_disk(checked.films, 10**8, state, out)
+    assert refuse_full_disk(checked.films, 10**8, state, out) == ""
+
+
+def test_a_disk_that_may_be_too_small_is_named(checked: Draft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A black film would fit, so nothing is refused, but the range's end would not."""
+    film = checked.films[0]
+    long = FilmOutlook(film.name, film.size, msgspec.structs.replace(film.index, frames=24_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9 - 10**8, 10**8))
+    assert long.least < 10**7 < long.expected[1]
+    warning = refuse_full_disk([long], 10**6, None, tmp_path / "out.mkv")
+    assert "has 0.03 GB to spare, and this job may need up to 0." in warning
 
 
 def test_a_dry_run_starts_nothing(small_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +83,8 @@ def test_a_dry_run_starts_nothing(small_film: Path, tmp_path: Path, capsys: pyte
     state, out = tmp_path / "state", tmp_path / "out.mp4"
     argv = ["run", str(small_film), "-o", str(out), "-m", "lanczos", "-s", "2", "--dry-run", "--state", str(state)]
     assert call(argv) == 0
-    assert "24 frames of 64x48 become 128x96 x264" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "24 frames of 64x48 become 128x96 x264" in said
+    assert "\nsize: " in said
     assert not state.exists()
     assert not out.exists()
