@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from contract import keys
-from contract.documents import decode
+from contract.documents import decode, raw
 from contract.errors import IntegrityError, LeaseLost, Missing, PermanentError, VerifyError
 from contract.film import FilmIndex, ImageSequence
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
@@ -28,6 +28,7 @@ from orchestrator.assemble.sidecars import sidecars
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.job import open_source
 from orchestrator.job_store import AT_ONCE, Records
+from orchestrator.past_pace import RECORD, work_done
 from orchestrator.provenance.record import records
 from orchestrator.result_record import to_lines
 from orchestrator.witness.delivery_check import Delivery
@@ -312,6 +313,7 @@ class Assembly:
             notes=plain(self._notes),
             losses=losses(self._notes),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            record={RECORD: raw(work_done(self._job, self._scale, self._commits.values()))},
             opening=self._opening,
             sidecars=tuple(s for s in self._sidecars if s.item in {f.item for f in self._files}),
         )

@@ -21,6 +21,7 @@ from contract.settings import Settings
 from contract.severity import Severity
 from orchestrator.cli.common import check_reachable, command
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.expected import expected_time, running
 from orchestrator.cli.job_file import job_file_options, save_job
 from orchestrator.cli.options import fail_on_option, job_options, sequence_option, spec_of
 from orchestrator.cli.output import Output
@@ -108,8 +109,9 @@ def run(
             settings.state if settings.embedded else None,
             output.path,
         )
-        with nullcontext() if dry_run else cluster_for(settings, workers) as cluster:
-            for line in filter(None, (*checked.outlook(), doubt)):
+        with running(settings) if dry_run else cluster_for(settings, workers) as cluster:
+            time_ = expected_time(checked.wanted, settings, cluster, dry_run)
+            for line in filter(None, (*checked.outlook(time_), doubt)):
                 show.say(line)
             if dry_run:
                 return Exit.DONE

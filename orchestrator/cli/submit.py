@@ -11,6 +11,7 @@ import click
 from contract.settings import Settings
 from contract.severity import marked, severity
 from orchestrator.cli.common import command, connected
+from orchestrator.cli.expected import expected_time
 from orchestrator.cli.job_file import job_file_options, save_job
 from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
@@ -36,7 +37,7 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
         checked = draft(found, spec, settings)
         with connected(settings) as wired:
-            for line in checked.outlook():
+            for line in checked.outlook(expected_time(checked.wanted, wired, None)):
                 show.say(line)
             submission = send(checked, spec, wired, options["priority"], Hooks(show.transfer))
     for note in marked(submission.job.notes, submission.job.losses):

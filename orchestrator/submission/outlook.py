@@ -52,8 +52,10 @@ class FilmOutlook:
         )
 
 
-def describe(films: Sequence[FilmOutlook], images: int, megapixels: float, notes: Sequence[str]) -> list[str]:
-    """Say what will happen: a line for each of the first films, one for images, the size of films, and each loss."""
+def describe(
+    films: Sequence[FilmOutlook], images: int, megapixels: float, notes: Sequence[str], time: str = ""
+) -> list[str]:
+    """Say what will happen: a line for each of the first films, one for images, the size of films, the `time`, and each loss."""
     lines = [film.line() for film in films[:_SHOWN]]
     if len(films) > _SHOWN:
         turned = sum(film.index.deinterlace for film in films[_SHOWN:])
@@ -65,6 +67,8 @@ def describe(films: Sequence[FilmOutlook], images: int, megapixels: float, notes
         )
     if films:
         lines.append(size_line(films, bool(images)))
+    if time:
+        lines.append(time)
     lost = [note for film in films for note in losses(film.index.notes)] + list(losses(notes))
     return lines + [f"loss: {loss}" for loss in grouped(lost)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ import msgspec
 from contract import keys
 from contract.documents import encode
 from contract.errors import BadInput, SourceChanged, StorageError
-from contract.job import Control, Item, Job, Spec, job_id
+from contract.job import Control, Item, Job, Kind, Spec, job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from contract.severity import losses, plain
@@ -22,6 +22,7 @@ from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.job_store import Records
 from orchestrator.missing_sources import missing_sources
+from orchestrator.past_pace import way_of
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.neighbours import carried_sidecar, clashes
 from orchestrator.submission.outlook import FilmOutlook, describe
@@ -79,11 +80,22 @@ class Draft:
     notes: tuple[str, ...]
     refused: dict[int, str] = field(default_factory=dict)
     films: tuple[FilmOutlook, ...] = ()
+    ways: Mapping[Kind, str] = field(default_factory=dict)
+    """The ways in which films and images are worked on (see `way_of`)."""
 
-    def outlook(self) -> list[str]:
-        """Say in a few lines what will happen to the sources."""
+    @property
+    def wanted(self) -> list[tuple[str, float]]:
+        """The work to be done, as pairs of a way and megapixels of sources."""
+        pixels = {
+            "video": sum(film.index.width * film.index.height * film.index.frames for film in self.films),
+            "image": sum(item.pixels for item in self.items if item.n not in self.refused),
+        }
+        return [(way, pixels[kind] / 1e6) for kind, way in self.ways.items() if pixels[kind]]
+
+    def outlook(self, time: str = "") -> list[str]:
+        """Say in a few lines what will happen to the sources; `time` is the sentence about the time that it takes."""
         images = [item for item in self.items if item.kind == "image" and item.n not in self.refused]
-        return describe(self.films, len(images), sum(item.pixels for item in images) / 1e6, self.notes)
+        return describe(self.films, len(images), sum(item.pixels for item in images) / 1e6, self.notes, time)
 
 
 def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Draft:
@@ -113,7 +125,8 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
                 drafts.append(_unread(n, file))
     items = tuple(apart(drafts, notes))
     notes += clashes([item.result for item in items])
-    return Draft(tuple(files), items, tuple(notes), refused, tuple(films))
+    ways: dict[Kind, str] = {kind: way_of(kind, spec, scale) for kind in ("video", "image")}
+    return Draft(tuple(files), items, tuple(notes), refused, tuple(films), ways)
 
 
 def _unread(n: int, file: SourceFile) -> Item:

@@ -87,6 +87,23 @@ def test_submit_status_watch_and_fetch(cluster: Cluster, respool: Respool, small
     assert size(out) == (24, 160, 120)
 
 
+def test_an_ended_job_tells_the_next_how_long_it_takes(
+    cluster: Cluster, respool: Respool, small_film: Path, tmp_path: Path
+) -> None:
+    """The first job of a kind has no expected time; a dry run of the next one has, and so has `submit`, but not at another scale."""
+    job = [small_film, "--model", "lanczos", "--state", cluster.folder.path]
+    first = respool("run", *job, "-s", "1.75", "-o", tmp_path / "a.mp4")
+    assert "\ntime: unknown; it is told once" in first.stderr
+    later = respool("run", *job, "-s", "1.75", "-o", tmp_path / "b.mp4", "--crf", "30", "--dry-run")
+    assert re.search(
+        r"^time: about 0:\d\d for \w+ workers? \(1 past job\), plus reading and checks$", later.stderr, re.M
+    )
+    other = respool("run", *job, "-s", "1.8", "-o", tmp_path / "b.mp4", "--dry-run")
+    assert "\ntime: unknown" in other.stderr
+    submitted = respool("submit", *job, "-s", "1.75", "--crf", "31")
+    assert "\ntime: about 0:" in submitted.stderr
+
+
 def test_pause_resume_cancel_and_retry(
     settings: Settings, respool_here: Respool, small_film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

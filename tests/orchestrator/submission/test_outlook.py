@@ -34,11 +34,12 @@ def checked(small_film: Path) -> Draft:
 
 def test_a_film_is_announced_in_one_line(checked: Draft, small_film: Path) -> None:
     """Frames, sizes, codec and the streams that are copied; more films are counted, and their losses are listed."""
-    line, size = checked.outlook()
+    line, size, time = checked.outlook("time: unknown")
     assert line.startswith(f"{small_film.name}: 24 frames of 64x48 become 128x96 ffv1 ")
     assert line.endswith("in matroska")
     assert size.startswith("size: ")
     assert len(size) <= 80
+    assert time == "time: unknown"
     lines = describe(checked.films * 5, 3, 12.34, [])
     assert len(lines) == 6
     assert lines[3].startswith("and 2 more films; `respool probe`")
@@ -86,5 +87,6 @@ def test_a_dry_run_starts_nothing(small_film: Path, tmp_path: Path, capsys: pyte
     said = capsys.readouterr().err
     assert "24 frames of 64x48 become 128x96 x264" in said
     assert "\nsize: " in said
+    assert "\ntime: unknown; past jobs tell it once a cluster runs" in said
     assert not state.exists()
     assert not out.exists()

@@ -1,0 +1,66 @@
+"""The expected time of a job, by the pace of jobs that ended on the same cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from contract.errors import Unreachable
+from contract.settings import Settings
+from orchestrator.cli.common import check_reachable
+
+if TYPE_CHECKING:
+    from orchestrator.local import Cluster
+    from orchestrator.past_pace import Work
+
+NO_CLUSTER = "time: unknown; past jobs tell it once a cluster runs (`respool up`)"
+
+
+def expected_time(
+    wanted: Sequence[tuple[str, float]], settings: Settings, cluster: Cluster | None, dry_run: bool = False
+) -> str:
+    """Return a sentence on the time that `wanted` (see `Draft.wanted`) takes on the cluster of `settings`; "" for no work.
+
+    `cluster` is the embedded one, None where there is none or RESPOOL_* names another. A dry run goes on without a cluster.
+    """
+    from orchestrator.job_store import Records
+    from orchestrator.past_pace import past_work
+    from stores.ledger import Ledger
+    from stores.storage import Storage
+
+    if not wanted:
+        return ""
+    if settings.embedded and cluster is None:
+        return NO_CLUSTER
+    wired = cluster.settings if cluster else settings
+    if dry_run:
+        try:
+            check_reachable(wired)
+        except Unreachable as error:
+            return f"time: unknown: {error}"
+    beating = len(Ledger(wired).workers())  # a worker that has just started has sent no heartbeat
+    started = sum(process.role == "worker" for process in cluster.processes) if cluster else 0
+    return time_line(past_work(Records(Storage(wired))), wanted, max(beating, started, 1))
+
+
+def time_line(past: Sequence[Work], wanted: Sequence[tuple[str, float]], workers: int) -> str:
+    """Say how long `workers` workers will be at `wanted`, as a range where past jobs differ; where no job tells, how to learn it."""
+    from orchestrator.cli.display import duration
+    from orchestrator.past_pace import working_seconds
+
+    found = working_seconds(past, wanted)
+    if found is None:
+        return "time: unknown; it is told once a small job with these options has ended here"
+    low, high, jobs = found
+    least, most = duration(low / workers), duration(high / workers)
+    span = least if least == most else f"{least} to {most}"
+    whom = "one worker" if workers == 1 else f"{workers} workers"
+    return f"time: about {span} for {whom} ({jobs} past job{'' if jobs == 1 else 's'}), plus reading and checks"
+
+
+def running(settings: Settings) -> AbstractContextManager[Cluster | None]:
+    """Attach to the embedded cluster where one runs; start nothing."""
+    from orchestrator.local import attach
+
+    return (attach(settings) if settings.embedded else None) or nullcontext()

@@ -1,0 +1,95 @@
+"""Expected working time: what commits tell, what manifests keep, and what a new job makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from contract import keys
+from contract.documents import encode, raw
+from contract.job import Done, Face, Item, Job, Manifest, Output, Spec, job_id
+from contract.settings import Settings
+from orchestrator.cli.expected import time_line
+from orchestrator.job_store import Records
+from orchestrator.past_pace import RECORD, Work, past_work, way_of, work_done, working_seconds
+from stores.storage import Storage
+
+FILM, IMAGE = "film: RealESRGAN_x4plus at 2x in x264", "image: RealESRGAN_x4plus at 2x"
+
+
+def mixed_job() -> Job:
+    """A film and an image, enlarged twice by a generator of four."""
+    spec = Spec("RealESRGAN_x4plus", scale=2.0)
+    items = (
+        Item(0, "video", "a.mp4", "a.mp4", "0" * 64, 9),
+        Item(1, "image", "b.png", "b.png", "1" * 64, 9, pixels=250_000),
+    )
+    return Job(job_id(spec, items), spec, items, "2026-01-01T00:00:00+00:00")
+
+
+def commit(chunk: int, item: int, frames: int, size: tuple[int, int], seconds: dict[str, float] | None) -> Done:
+    """A commit of one object."""
+    output = Output(item, f"k{chunk}", "2" * 64, 5, frames, *size)
+    record = {} if seconds is None else {"seconds": raw(seconds), "device": raw("cpu")}
+    return Done(chunk, "1-00000000", "w", frames, (output,), record=record)
+
+
+def test_work_is_counted_in_pixels_of_sources() -> None:
+    """Frames of 1000x500 were 500x250; loading does not count, and a commit without seconds is left out."""
+    commits = [
+        commit(0, 0, 8, (1000, 500), {"load": 3.0, "whole": 5.0}),
+        commit(1, 0, 8, (1000, 500), {"load": 0.0, "whole": 4.0}),
+        commit(2, 1, 1, (1000, 1000), {"load": 0.0, "whole": 1.5}),
+        commit(3, 0, 8, (1000, 500), None),
+    ]
+    assert work_done(mixed_job(), 4, commits) == [Work(FILM, "cpu", 2.0, 6.0), Work(IMAGE, "cpu", 0.25, 1.5)]
+
+
+def test_a_way_names_what_the_time_depends_on() -> None:
+    """Model, scale, faces, and for films the encoder; a scale that is the generator's own is the same way as none."""
+    assert way_of("video", Spec("lanczos", scale=4.0), 4) == way_of("video", Spec("lanczos"), 4)
+    assert way_of("image", Spec("lanczos", codec="x265"), 4) == way_of("image", Spec("lanczos"), 4)
+    specs = [Spec("lanczos"), Spec("lanczos", codec="x265"), Spec("lanczos", preset="slow"), Spec("identity")]
+    specs += [Spec("lanczos", scale=1.5), Spec("lanczos", face=Face())]
+    assert len({way_of("video", spec, 4) for spec in specs}) == len(specs)
+
+
+def test_the_store_tells_of_ended_jobs(settings: Settings) -> None:
+    """Work of several manifests is read; one of an older version, one that is broken and a job that runs tell none."""
+    storage = Storage(settings)
+    storage.ensure_bucket()
+    work = [Work(FILM, "cpu", 2.0, 6.0)]
+    documents = [
+        encode(Manifest("0" * 16, "done", (), record={RECORD: raw(work)})),
+        encode(Manifest("1" * 16, "failed", (), record={RECORD: raw([*work, *work])})),
+        encode(Manifest("2" * 16, "done", ())),
+        encode(Manifest("3" * 16, "done", (), record={RECORD: raw("nothing of ours")})),
+        b"{}",
+    ]
+    for n, data in enumerate(documents):
+        storage.put(keys.manifest(str(n) * 16), data)
+    storage.put(keys.job_spec("9" * 16), encode(mixed_job()))
+    assert past_work(Records(storage)) == work * 3
+
+
+def test_time_is_a_range_where_jobs_differ() -> None:
+    """Each way has its slowest and fastest job; short jobs count only where no longer one tells."""
+    past = [
+        Work(FILM, "cpu", 10.0, 60.0),
+        Work(FILM, "cpu", 10.0, 80.0),
+        Work(FILM, "cpu", 0.1, 4.0),
+        Work(IMAGE, "cpu", 0.1, 1.0),
+        Work("film: lanczos at 2x in x264", "cpu", 1.0, 9.0),
+    ]
+    assert working_seconds(past, [(FILM, 100.0)]) == (600.0, 800.0, 2)
+    low, high, told = working_seconds(past, [(FILM, 100.0), (IMAGE, 5.0)]) or (0, 0, 0)
+    assert (low, high, told) == (pytest.approx(650), pytest.approx(850), 3)
+    assert working_seconds(past, [(FILM, 100.0), ("image: identity at 1x", 1.0)]) is None
+
+
+def test_the_sentence_fits_a_terminal() -> None:
+    """A range for the workers that are there, one figure where it is one, and how to learn it where no job tells."""
+    past = [Work(FILM, "cpu", 1.0, 6.0), Work(FILM, "cpu", 1.0, 7.5)]
+    said = time_line(past, [(FILM, 600.0)], 1)
+    assert said == "time: about 1:00:00 to 1:15:00 for one worker (2 past jobs), plus reading and checks"
+    assert time_line(past[:1], [(FILM, 600.0)], 4).startswith("time: about 15:00 for 4 workers (1 past job)")
+    assert "once a small job with these options has ended here" in time_line([], [(FILM, 600.0)], 1)
