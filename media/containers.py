@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,11 +16,11 @@ from contract.errors import Unsupported, UsageError
 from contract.job import OnUnheld
 from contract.severity import Loss
 from media.codecs import CONTAINERS, SUFFIXES
+from media.copied_streams import add_copied, codec_name, name_layout, speakers, write_on_trial
 from media.opening import reason
 from media.unheld import CAPTION_TRACKS, beside, lossless_encoder
 
 if TYPE_CHECKING:
-    from av.codec.context import CodecContext
     from av.container import InputContainer
     from av.stream import Stream
 
@@ -72,6 +71,8 @@ COVERS: dict[str, frozenset[str] | None] = {
     "matroska": None, "mp4": frozenset(("mjpeg", "png", "bmp")), "mov": frozenset(), "mpegts": frozenset(), "webm": frozenset(),
 }  # fmt: skip
 """Codecs of covers by muxer, None for all: Matroska attaches the file, and FFmpeg's muxer of mov leaves covers out without a word."""
+WHOLE_FRAMES = frozenset(("mp4", "mov"))
+"""Muxers that read the header of each frame of AC-3 and E-AC-3."""
 _STAND_IN = {"webm": "vp9"}
 """Film codec for a trial header by container, by default mpeg4: it needs no headers of its own."""
 
@@ -97,6 +98,10 @@ class Holding:
     what: str
     changing: Mapping[int, SoundConfigurations] = field(default_factory=dict)
     """Streams of sound whose configuration changes in the middle."""
+    broken: Mapping[int, int] = field(default_factory=dict)
+    """Packets without a valid header of streams of AC-3 and E-AC-3, which the muxer of mp4 and mov refuses."""
+    heads: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
+    """The first packets of streams of sound."""
     dropped: Mapping[int, str] = field(default_factory=dict)
     """Streams that do not belong to the film, with the reason."""
     on_unheld: OnUnheld = "refuse"
@@ -183,8 +188,7 @@ class Holding:
             return f"a film encoded with {self.codec} is what {suffix} cannot hold"
         for known in self.streams:
             if self._needed(known) and not self._holds(container, known) and self._otherwise(container, known) is None:
-                sound = self.changing.get(known.index)
-                which = f", whose configuration {sound.summary}" if sound and not sound.held_by(container) else ""
+                which = self._peculiarity(container, known)
                 return (
                     f"{self.what} has {_article(known.kind)} stream ({known.codec}){which}, which {suffix} cannot hold"
                 )
@@ -192,7 +196,16 @@ class Holding:
             return f"{self.what} has chapters, which {suffix} cannot hold"
         if self.turned and container in ("mpegts", "webm"):
             return f"{self.what} is to be shown rotated, which {suffix} cannot say"
-        return self._header_problem(container)
+        return self._trial_problem(container)
+
+    def _peculiarity(self, container: str, known: SourceStream) -> str:
+        """Return why `container` cannot hold a stream whose codec it could hold, as a clause; "" where that is not why."""
+        sound = self.changing.get(known.index)
+        if sound and not sound.held_by(container):
+            return f", whose configuration {sound.summary}"
+        if self.broken.get(known.index) and container in WHOLE_FRAMES:
+            return f", {self.broken[known.index]} of whose packets have no valid header"
+        return ""
 
     def _why(self, known: SourceStream) -> str:
         if known.index in self.dropped:
@@ -212,15 +225,16 @@ class Holding:
 
     def _holds(self, container: str, known: SourceStream) -> bool:
         """Return True if `container` can hold a stream; every cover becomes an attachment in Matroska."""
-        if known.index in self.changing and not self.changing[known.index].held_by(container):
+        if self._peculiarity(container, known):
             return False
         if known.kind == "cover" and container in COVERS:
             kinds = COVERS[container]
             return kinds is None or known.codec in kinds
         return can_hold(container, self.source.streams[known.index])
 
-    def _header_problem(self, container: str) -> str | None:
-        """Write the result's header to nowhere: some muxers only then report what they cannot hold."""
+    def _trial_problem(self, container: str) -> str | None:
+        """Write the result's header and first sound to nowhere: some muxers only then report what they cannot hold."""
+        sound: list[tuple[Stream, tuple[bytes, ...]]] = []
         try:
             with av.open(io.BytesIO(), "w", format=container) as probe:
                 for known in self.streams:
@@ -232,10 +246,15 @@ class Holding:
                         and self._holds(container, known)
                         and not (container == "matroska" and known.kind == "cover")
                     ):
-                        stream = probe.add_stream_from_template(original, opaque=True)
+                        heads = self.heads.get(known.index, ())
+                        stream = add_copied(probe, known, original, heads)
                         stream.disposition = original.disposition
                         name_layout(stream, container)
+                        if heads:
+                            sound.append((stream, heads))
                 probe.start_encoding()
+                for stream, heads in sound:
+                    write_on_trial(probe, stream, heads)
         except (ValueError, av.error.FFmpegError) as error:
             return f"{SUFFIXES[container]} cannot hold the streams of {self.what} ({reason(error)})"
         return None
@@ -268,7 +287,7 @@ def can_hold(container: str, stream: Stream) -> bool:
         return False
     if (container == "mpegts" and name not in _MPEGTS) or (container == "webm" and name not in _WEBM):
         return False
-    if container == "mp4" and name.startswith("pcm_") and _speakers(stream) > 2:
+    if container == "mp4" and name.startswith("pcm_") and speakers(stream) > 2:
         return False
     with av.open(io.BytesIO(), "w", format=container) as probe:
         try:
@@ -278,31 +297,5 @@ def can_hold(container: str, stream: Stream) -> bool:
     return True
 
 
-def _speakers(stream: Stream) -> int:
-    """Count the channels of `stream` if their layout is unnamed; 0 where it is named."""
-    layout = getattr(stream.codec_context, "layout", None)
-    said = re.fullmatch(r"(\d+) channels", layout.name) if layout is not None else None
-    return int(said.group(1)) if said else 0
-
-
-def name_layout(stream: Stream, container: str) -> None:
-    """Name the channel layout of one or two unnamed channels: mono or stereo.
-
-    mp4's muxer fails at the end for PCM without a layout, and AVI, MXF and Matroska do not name one.
-    """
-    if container == "mp4" and stream.type == "audio" and codec_name(stream).startswith("pcm_"):
-        layout = {1: "mono", 2: "stereo"}.get(_speakers(stream))
-        if layout is not None:
-            stream.codec_context.layout = layout  # type: ignore[attr-defined]
-
-
 def _article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-
-
-def codec_name(stream: Stream) -> str:
-    """Return FFmpeg's name for the codec of `stream`."""
-    context: CodecContext | None = stream.codec_context  # None where there is no decoder, whatever the stubs say
-    if context is not None:
-        return context.name
-    return (stream.name if stream.type == "data" else None) or str(stream.type)

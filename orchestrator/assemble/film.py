@@ -24,7 +24,7 @@ from orchestrator.assemble.matroska_aspect import set_sample_aspect
 from orchestrator.assemble.matroska_clock import set_tick
 from orchestrator.assemble.mux import open_result, result_tick
 from orchestrator.assemble.packet_spool import Spool
-from orchestrator.assemble.stream_copy import Copies, read_covers
+from orchestrator.assemble.stream_copy import Copies, misnamed_sound, read_covers
 from orchestrator.assemble.tags import lost_tags, wanted_tags
 from orchestrator.assemble.verify import check_copies
 
@@ -61,10 +61,11 @@ def assemble_film(
     when the next is asked for. Raises VerifyError when chunks do not belong together.
     """
     covers = read_covers(source, index)
+    frames = misnamed_sound(source, index)
     with ChunkJoiner(index, chunks, reorder, captions) as film, Spool(out.parent) as spool:
         with open_media(source, "the source") as container:
             move = film.shift * Fraction(*index.time_base)
-            outlet = open_result(out, index, spec, container, film.template, covers, made, move)
+            outlet = open_result(out, index, spec, container, film.template, covers, made, move, frames)
             tags = wanted_tags(container, index)
             copies = Copies(index, outlet, spool, move)
             copies.read(container)

@@ -15,13 +15,13 @@ from contract.provenance import film_tags
 from media.codecs import SUFFIXES
 from media.columns import unpack
 from media.container_clock import FINE, MILLISECOND, container_tick, distinct, movie_timescale
-from media.containers import name_layout
+from media.copied_streams import add_copied, name_layout
 from media.opening import reason
 from orchestrator.assemble.matroska_clock import slowdown
 from orchestrator.assemble.tags import MP4_TAGS, carried_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from av.audio.stream import AudioStream
@@ -87,11 +87,13 @@ def open_result(
     covers: Covers,
     made: Making | None = None,
     move: Fraction = Fraction(0),
+    frames: Mapping[int, tuple[bytes, ...]] | None = None,
 ) -> Outlet:
     """Open `out` with all streams in the source's order.
 
     `template` is the encoded film's stream of a chunk, `covers` are the pictures of the source's cover streams, `made` is
-    the provenance record for the tags; `move` seconds are added to all times. Raises Unsupported when the container refuses one of them.
+    the provenance record for the tags; `move` seconds are added to all times; `frames` are those of `misnamed_sound`.
+    Raises Unsupported when the container refuses one of the streams.
     """
     tags = carried_tags(source.metadata, film=False)
     if made is not None:
@@ -105,7 +107,9 @@ def open_result(
     for known in [k for k in index.streams if k not in attachments] + attachments:
         original = source.streams[known.index]
         try:
-            stream = _add_stream(container, known, original, index, template, covers)
+            stream = _add_stream(
+                container, known, original, index, template, covers, (frames or {}).get(known.index, ())
+            )
         except (ValueError, av.error.FFmpegError) as error:
             raise Unsupported(
                 f"{SUFFIXES[index.container]} cannot hold the {known.kind} stream ({known.codec}): {reason(error)}; name "
@@ -171,6 +175,7 @@ def _add_stream(
     index: FilmIndex,
     template: VideoStream,
     covers: Covers,
+    frames: tuple[bytes, ...],
 ) -> Stream | None:
     """Add one stream of the source, or an attachment, to the result; None for what has no packets or is not copied."""
     if known.index == index.stream:
@@ -186,8 +191,7 @@ def _add_stream(
     if known.converted:
         rate = cast("AudioStream", original).codec_context.sample_rate
         return cast("Stream", container.add_stream(known.converted, rate=rate))
-    stream = container.add_stream_from_template(original, opaque=True)
-    stream.time_base = original.time_base
+    stream = add_copied(container, known, original, frames)
     name_layout(stream, index.container)
     return stream
 

@@ -11,7 +11,9 @@ import av.error
 
 from contract.severity import Loss
 from media.codecs import SUFFIXES
+from media.copied_streams import codec_name
 from media.demuxing import demux, end_padding, hidden_sound
+from media.dolby_frames import first_frame
 from media.opening import open_media, reason
 from orchestrator.assemble.convert_sound import SoundConverter
 from orchestrator.assemble.verify import Track
@@ -61,6 +63,16 @@ def read_covers(source: BinaryIO, index: FilmIndex) -> Covers:
             if len(found) == len(wanted):
                 break
     return found
+
+
+def misnamed_sound(source: BinaryIO, index: FilmIndex) -> dict[int, tuple[bytes, ...]]:
+    """Return a frame of each copied stream of E-AC-3 that the source calls AC-3."""
+    enhanced = [s.index for s in index.streams if s.codec == "eac3" and s.copied]
+    if not enhanced:
+        return {}
+    with open_media(source, "the source") as container:
+        wrong = [n for n in enhanced if codec_name(container.streams[n]) == "ac3"]
+    return {n: (first_frame(source, n),) for n in wrong}
 
 
 def with_decode_times(packets: Iterable[Packet[Stream]], streams: set[int]) -> Iterator[Packet[Stream]]:

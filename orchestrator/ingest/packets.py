@@ -18,6 +18,7 @@ from contract.film import MAX_FRAMES
 from contract.packets import CORRUPT, DISCARD, KEY
 from media.bitstream import HEAD, PacketFacts, reader_for
 from media.demuxing import demux, hidden_sound
+from media.dolby_frames import DolbyFrames
 from media.sound_configuration import SoundConfigurations
 from orchestrator.ingest.contents import FilmContents
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 NOTABLE = ("Found duplicated MOOV", "File extends beyond end of segment", "DRM protected stream", "multiple fourcc")
 """Warnings which mean that a file holds more than the demuxer reads."""
+HEADS, HEADS_BYTES = 4, 1 << 18
+"""Packets of a stream of sound that are kept to be written on trial, and most bytes of them."""
 NONE = -(1 << 63)
 """A timestamp that the container does not give (FFmpeg's AV_NOPTS_VALUE)."""
 EMPTY = 8
@@ -137,6 +140,9 @@ class Tally:
     start: float = 0.0
     encrypted: bool = False
     sound: SoundConfigurations | None = None
+    dolby: DolbyFrames | None = None
+    heads: list[bytes] = field(default_factory=list)
+    """The first packets of sound."""
     time_code: list[tuple[float, int]] | None = None
     """(seconds, frame number) of each sample of a time code track."""
     incomplete: set[int] = field(default_factory=set)
@@ -160,6 +166,11 @@ class Tally:
         self.encrypted = self.encrypted or packet.has_sidedata("encryption_info")
         if self.sound is not None and packet.size:
             self.sound.see(packet)
+            described = not packet.has_sidedata("new_extradata")
+            if described and len(self.heads) < HEADS and sum(map(len, self.heads)) + packet.size <= HEADS_BYTES:
+                self.heads.append(bytes(packet))
+        if self.dolby is not None and packet.size:
+            self.dolby.see(bytes(memoryview(packet)[:7]))
         if self.time_code is not None and packet.size == 4 and stamp is not None:
             self.time_code.append((float(stamp * packet.time_base), int.from_bytes(packet, "big")))
         self.packets += 1

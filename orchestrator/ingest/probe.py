@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from contract.errors import BadInput
 from contract.film import Colour, Matrix, SourceStream, StreamKind
 from media.codecs import pixel_class
-from media.containers import codec_name
+from media.copied_streams import codec_name
 from media.demuxing import codec_in, header_dump
 from orchestrator.ingest.film_choice import choose_film
 

@@ -19,6 +19,7 @@ from media.codecs import SUFFIXES, pixel_class
 from media.containers import Holding
 from media.decoding import INCOMPLETE, spans
 from media.demuxing import film_description
+from media.dolby_frames import DOLBY, DolbyFrames
 from media.opening import DecoderLog, open_media
 from media.sound_configuration import SoundConfigurations
 from orchestrator.ingest.contents import FilmContents, track_notes, track_runs
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from contract.film import SourceStream
     from contract.job import Item, Spec
+    from orchestrator.ingest.film_choice import FilmChoice
 
 TAGGED_INSIDE = frozenset(("h264", "hevc", "av1", "libdav1d", "vp9"))
 """Codecs whose pictures name their transfer function themselves, independently of the container."""
@@ -149,11 +151,8 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
         refuse_encrypted(source, container.format.name, contents.encrypted, encrypted, what)
         late = appeared_late(container, what)
         hdr_notes = _dynamic_range(source, container, stream, picture, contents, spec, what)
-        changing = {n: t.sound for n, t in tallies.items() if t.sound is not None and t.sound.changes}
-        turned = picture.turned
-        holding = Holding(
-            container, found, stream.index, spec.codec, turned, what, changing, chosen.elsewhere, spec.on_unheld
-        )
+        found, misnamed = _truly_named(found, tallies, what)
+        holding = _holding(container, found, tallies, chosen, picture, spec, what)
         choice = holding.choose(item, spec)
         picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
         survey = Survey(
@@ -173,9 +172,10 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
                 *choice.notes,
                 *hdr_notes,
                 *late,
+                *misnamed,
                 *_hidden(tallies, what),
                 *disc_notes(source, what),
-                *(f"stream {n} of {what} {sound.summary}" for n, sound in changing.items()),
+                *(f"stream {n} of {what} {sound.summary}" for n, sound in holding.changing.items()),
                 *(f"the container of {what} says: {words.rstrip('.')}" for words in dict.fromkeys(table.notable)),
             ],
             field_order=stream.codec_context.field_order,
@@ -241,7 +241,48 @@ def _tally(container: InputContainer, known: SourceStream) -> Tally:
     if known.kind != "audio":
         return Tally()
     context = container.streams[known.index].codec_context
-    return Tally(sound=SoundConfigurations(known.codec, (context.extradata if context else None) or b""))
+    return Tally(
+        sound=SoundConfigurations(known.codec, (context.extradata if context else None) or b""),
+        dolby=DolbyFrames() if known.codec in DOLBY else None,
+    )
+
+
+def _holding(
+    container: InputContainer,
+    found: tuple[SourceStream, ...],
+    tallies: dict[int, Tally],
+    chosen: FilmChoice,
+    picture: Picture,
+    spec: Spec,
+    what: str,
+) -> Holding:
+    """Ask what can hold the film and the streams that were `found`."""
+    return Holding(
+        source=container,
+        streams=found,
+        film=chosen.stream.index,
+        codec=spec.codec,
+        turned=picture.turned,
+        what=what,
+        changing={n: t.sound for n, t in tallies.items() if t.sound is not None and t.sound.changes},
+        broken={n: t.dolby.broken for n, t in tallies.items() if t.dolby is not None and t.dolby.broken},
+        heads={n: tuple(t.heads) for n, t in tallies.items()},
+        dropped=chosen.elsewhere,
+        on_unheld=spec.on_unheld,
+    )
+
+
+def _truly_named(
+    found: tuple[SourceStream, ...], tallies: dict[int, Tally], what: str
+) -> tuple[tuple[SourceStream, ...], list[str]]:
+    """Return the streams with E-AC-3 by its name, which NUT calls AC-3, and notes on those."""
+    wrong = {
+        s.index
+        for s in found
+        if s.codec == "ac3" and (tally := tallies.get(s.index)) and tally.dolby and tally.dolby.codec == "eac3"
+    }
+    notes = [f"stream {n} of {what} is E-AC-3, and its container calls it AC-3" for n in sorted(wrong)]
+    return tuple(msgspec.structs.replace(s, codec="eac3") if s.index in wrong else s for s in found), notes
 
 
 def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from contract.job import Natural, Witness
 from media.columns import pack, unpack
-from media.containers import codec_name
+from media.copied_streams import codec_name
 from media.demuxing import codec_in, header_dump
 from media.opening import DecoderLog, open_media
 from media.plain_decode import NO_TIME, FileReading, Look, StreamReading, read_file
