@@ -16,6 +16,7 @@ from orchestrator.sandbox.limits import cgroup_files, memory_limit
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.submit import submit
 from stores.item_kills import ItemKills
+from stores.ledger import Ledger
 from stores.storage import Storage
 from testkit.clips import make_film
 
@@ -86,6 +87,14 @@ def test_a_reader_that_is_told_to_stop_counts_nothing(settings: Settings, tmp_pa
             confined.run("ingest", job, stop)
     finally:
         confined.close()
+    assert kills.counts(job) == {}
+
+
+def test_the_count_ends_with_the_job(settings: Settings) -> None:
+    """The same files, submitted anew after gc removed the job, are read anew."""
+    kills, ledger, job = ItemKills(settings), Ledger(settings), "0123456789abcdef"
+    kills.begin(job, 1)
+    assert ledger.close(job, ledger.announcements(job))
     assert kills.counts(job) == {}
 
 
