@@ -93,7 +93,11 @@ class Rig:
 
     def submit(self, film: Path, spec: Spec = SPEC) -> str:
         """Submit `film` and return the job's id."""
-        return submit([film], spec, self.settings).job.id
+        return self.submit_all([film], spec)
+
+    def submit_all(self, films: Sequence[Path], spec: Spec = SPEC) -> str:
+        """Submit several films as one job and return its id."""
+        return submit(list(films), spec, self.settings).job.id
 
     def done(self, job: str) -> int:
         """Count the job's committed chunks; 0 while a server is away."""
@@ -117,8 +121,13 @@ class Rig:
 
     def result(self, job: str, folder: Path) -> list[tuple[int, str]]:
         """Fetch the finished film and return its frames as (pts, hash)."""
-        (path,) = self.jobs.fetch(job, lambda file: folder / file.name)
-        return fingerprint(path)
+        (frames,) = self.results(job, folder).values()
+        return frames
+
+    def results(self, job: str, folder: Path) -> dict[str, list[tuple[int, str]]]:
+        """Fetch all finished films; return the frames of each, as (pts, hash), by its name without its extension."""
+        paths = self.jobs.fetch(job, lambda file: folder / file.name)
+        return {path.stem: fingerprint(path) for path in paths}
 
     def commits(self, job: str) -> list[Done]:
         """List the commits of the job's chunks."""
@@ -168,13 +177,16 @@ def rig(folder: Path, workers: int = 1, fault: str = "", orchestrator: bool = Tr
 
 
 @contextmanager
-def through(servers: Rig, endpoint: str, workers: int, fault: str = "", **changes: object) -> Iterator[Rig]:
+def through(
+    servers: Rig, endpoint: str, workers: int, fault: str = "", orchestrator: bool = True, **changes: object
+) -> Iterator[Rig]:
     """Start an orchestrator and workers beside another cluster's servers; they reach S3 at `endpoint`."""
     settings = replace(servers.settings, s3_endpoint=endpoint, **changes)  # type: ignore[arg-type]
     environment = {**os.environ, **settings.environment()}
     if fault:
         environment |= {"PYTHONPATH": fault_path(), "RESPOOL_FAULT": f"{fault}:{settings.state}"}
-    commands = [command_line(Program.COMMAND_LINE, "orchestrator"), *[command_line(Program.WORKER)] * workers]
+    commands = [command_line(Program.COMMAND_LINE, "orchestrator")] * orchestrator
+    commands += [command_line(Program.WORKER)] * workers
     running = [subprocess.Popen(line, env=environment) for line in commands]
     try:
         yield Rig(servers.cluster, settings)

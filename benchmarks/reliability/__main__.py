@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.reliability import jobs, page, servers, workers
+from benchmarks.reliability import ingest, jobs, page, servers, workers
 from benchmarks.reliability.score import Score
 from benchmarks.reliability.storm import storm
 
@@ -38,6 +38,9 @@ ROWS: dict[str, Row] = {
     "producer": lambda n, seed: jobs.producer(n(10), seed),
     "poison": lambda n, seed: jobs.poison(n(3), seed),
     "hung": lambda n, seed: jobs.hung(n(2), seed),
+    "refused": lambda n, seed: ingest.refused(n(6), seed),
+    "killed": lambda n, seed: ingest.killed(n(6), seed),
+    "broken": lambda n, seed: workers.broken(n(6), seed),
     "storm": lambda n, seed: storm(seed, n(90)),
 }
 

@@ -14,6 +14,10 @@ into FFV1. Its frames (timestamp and SHA-256 of each) are compared with an undis
 when also no object of a dead attempt is left. "Recovery" is seconds from the fault until the chunk is held elsewhere or done (rows about
 workers), until the next chunk is done (rows about servers), or until the job is done; median / 99th percentile.
 
+Rows about whole lives of a job: a film that is refused for its memory is retried once the limit is raised; each process that reads a
+film is killed until that film fails alone; one of two workers loses its scratch space, with one try a chunk, so that a single counted
+failure would end the job.
+
 `python -m benchmarks.reliability.crash_points` goes through every single call of a job's life instead: each S3, Redis and queue call of
 submission, ingest, commit, settling, assembly, sweep, closing, retry, cancel, pause, gc and resubmission fails before or after its effect, is
 repeated because its answer was lost, meets an outage, stands still until all else is at rest, or is its process' last.

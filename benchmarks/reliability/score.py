@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,8 +36,17 @@ class Score:
 
     def judge(self, r: Rig, job: str, film: Path, place: Path, trials: int, seconds: float = 300) -> bool:
         """Wait for the end of a job that had `trials` faults, and count what is wrong; return True when nothing is."""
+        return self.judge_films(r, job, [film], place, trials, seconds)
+
+    def judge_films(
+        self, r: Rig, job: str, films: Sequence[Path], place: Path, trials: int, seconds: float = 300
+    ) -> bool:
+        """Judge a job of several films, each of which must have its own frames."""
         manifest = r.finish(job, seconds)
-        wrong = differences(undisturbed(film), r.result(job, place)) if manifest.state == "done" else -1
+        wrong = -1
+        if manifest.state == "done":
+            found = r.results(job, place)
+            wrong = sum(differences(undisturbed(film), found.get(film.stem, ())) for film in films)
         self.trials += trials
         self.wrong_frames += max(0, wrong)
         strays = r.strays(job)
@@ -46,6 +55,11 @@ class Score:
             return True
         self.remarks.append(f"{job} {manifest.state}, {wrong} frames differ, strays {strays}")
         return False
+
+    def stuck(self, error: TimeoutError) -> None:
+        """Count a trial that did not come to its end."""
+        self.trials += 1
+        self.remarks.append(f"stuck: {error}")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import random
 import signal
+import statistics
 import threading
 import time
 from functools import partial
@@ -13,8 +14,9 @@ from pathlib import Path
 from redis import Redis
 
 from benchmarks.reliability.score import Score, batches, folder
+from testkit import cluster_faults
 from testkit.clips import make_film
-from testkit.cluster import Rig, differences, rig, undisturbed, until
+from testkit.cluster import Rig, differences, rig, through, undisturbed, until
 
 PHASES = ("claimed", "fetched", "enhancing", "storing", "verifying", "committing", "committed")
 """Phases in which the file `arm` (testkit/faults) asks a worker to leave, or kills it."""
@@ -214,4 +216,41 @@ def worst_lines(count: int, seed: int) -> Score:
                     victim, chunk = _spring(r, job, place, f"kill {phases[score.trials + n]}")
                     _watch(r, job, chunk, victim, score)
                 score.judge(r, job, film, place, batch)
+    return score
+
+
+def broken(count: int, seed: int) -> Score:
+    """Take one of two workers its scratch space, idle or in mid-chunk, and give it back; one failed try sets a chunk aside."""
+    score = Score("scratch space of one of two workers becomes unwritable, and is mended")
+    again: list[float] = []
+    for n in range(count):
+        with folder() as place:
+            film, scratch = make_film(place / "film.mp4", 600, seed=seed + n), place / "scratch"
+            scratch.mkdir()
+            slow = "slow-0.4"
+            with (
+                rig(place, workers=1, fault=slow, max_attempts=1) as r,
+                through(r, r.settings.s3_endpoint, 1, slow, orchestrator=False, scratch=scratch, max_attempts=1),
+            ):
+                until(lambda: len(r.ledger.workers()) == 2, 60, "two workers")
+                if n % 2:
+                    cluster_faults.spoil(scratch)
+                job = r.submit(film)
+                if not n % 2:
+                    r.wait_done(job, 4)
+                    cluster_faults.spoil(scratch)
+                began = time.monotonic()
+                (out,) = until(partial(cluster_faults.withdrawn, r), 60, "a worker that takes itself out")
+                score.recoveries.append(time.monotonic() - began)
+                r.wait_done(job, r.done(job) + 5)
+                made = cluster_faults.frames_of(r, out)
+                cluster_faults.mend(scratch)
+                began = time.monotonic()
+                until(lambda: cluster_faults.frames_of(r, out) > made, 120, "its return")  # noqa: B023 - called at once
+                again.append(time.monotonic() - began)
+                score.judge(r, job, film, place, 1)
+    score.remarks.append(
+        "one try a chunk, none counted; recovery is until the worker took itself out; "
+        f"{statistics.median(again):.1f} s from the mending to its next chunk"
+    )
     return score

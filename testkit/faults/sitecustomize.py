@@ -5,6 +5,7 @@ from those that last: `poison-3` fails every attempt at chunk 3, `slow-0.5` make
 longer, `poison-3-slow-0.5` is both, `storm-0.3` does so with jumping clocks and full disks, `twice-0.5` with every message sent twice, and `next-0.5`
 makes a process the next version of Respool: its messages and documents are of version 3, with a field that version 2 has
 not, and it reads both. `rank-at-3` kills the second process of a training group after its third step. `armed-0.5` hurts a worker whenever <folder>/arm says how and where, such as "term storing".
+`hungry` and `killed` are those of heavy.py: sources that need much memory, and sources over which readers are killed.
 `planted` installs the faults of planted.py, which <folder>/planted chooses from.
 
 Workers also note in <folder>/starts and <folder>/messages the computations that they began and the messages that they
@@ -253,7 +254,13 @@ def _patch_confinement(module: Any, _name: str) -> None:
     module.READABLE = (*module.READABLE, os.environ["RESPOOL_FAULT"].partition(":")[2])
 
 
+def _patch_ingest(module: Any, name: str) -> None:
+    """Faults over heavy sources."""
+    import_module("heavy").patch(module, name)
+
+
 _PATCHES = {
+    "orchestrator.ingest.job": _patch_ingest,
     "stores.confinement": _patch_confinement,
     "orchestrator.sandbox.environment": _patch_environment,
     "workers.runtime.worker": _patch_worker,

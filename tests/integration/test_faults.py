@@ -13,6 +13,7 @@ from redis import Redis
 from contract import keys
 from orchestrator.service.publisher import Publisher
 from testkit import cluster as rigs
+from testkit import cluster_faults
 from testkit.cluster import Rig, rig, until
 from testkit.faulty_s3 import Proxy
 
@@ -244,3 +245,60 @@ def test_everything_killed_at_once_goes_on(film: Path, folder: Path) -> None:
         assert r.submit(film) == job
         check(r, job, film, folder)
         assert {c.chunk for c in r.commits(job) if c.chunk in committed} == committed
+
+
+def check_films(rig: Rig, job: str, films: list[Path], folder: Path) -> None:
+    """The job ended well, each film with its own frames, and nothing else is left of attempts."""
+    assert rig.finish(job).state == "done"
+    found = rig.results(job, folder)
+    assert {film.stem: rigs.differences(rigs.undisturbed(film), found[film.stem]) for film in films} == {
+        film.stem: 0 for film in films
+    }
+    assert rig.strays(job) == []
+
+
+def test_a_film_that_was_refused_for_its_memory_gets_its_own_frames(folder: Path) -> None:
+    """Of two films of one size the first is refused, the limit is raised, and a retry delivers both; the worker is the same."""
+    films = cluster_faults.heavy_and_light(folder, 20, 40)
+    with rig(folder, workers=1, orchestrator=False) as r:
+        endpoint = r.settings.s3_endpoint
+        with rigs.through(r, endpoint, 0, "hungry", media_memory=cluster_faults.TOO_LITTLE):
+            job = r.submit_all(films)
+            assert "RESPOOL_MEDIA_MEMORY" in cluster_faults.reason_for_heavy(r, job)
+            r.jobs.retry(job)
+        with rigs.through(r, endpoint, 0, "hungry", media_memory=cluster_faults.ENOUGH):
+            check_films(r, job, films, folder)
+
+
+@pytest.mark.parametrize("with_orchestrator", [False, True])
+def test_a_film_whose_readers_are_killed_fails_alone(with_orchestrator: bool, folder: Path) -> None:
+    """Three kills by the kernel, and the film fails with its reason beside one that is delivered; a retry may have memory."""
+    films = cluster_faults.heavy_and_light(folder, 20, 50)
+    with rig(folder, workers=1, fault="killed") as r:
+        job = r.submit_all(films)
+        cluster_faults.kill_readers(r, folder, job, with_orchestrator)
+        assert f"killed {cluster_faults.KILLS} times" in cluster_faults.reason_for_heavy(r, job)
+        assert cluster_faults.reader(folder, cluster_faults.KILLS) is None
+        (folder / "memory").touch()
+        r.jobs.retry(job)
+        check_films(r, job, films, folder)
+
+
+def test_a_worker_whose_scratch_space_breaks_takes_itself_out_and_comes_back(folder: Path) -> None:
+    """One of two workers cannot write: no try is counted, it says so, and works again once the folder is mended."""
+    film, scratch, slow = rigs.film(folder, 300), folder / "scratch", "slow-0.3"
+    scratch.mkdir()
+    with (
+        rig(folder, workers=1, fault=slow, max_attempts=1) as r,
+        rigs.through(r, r.settings.s3_endpoint, 1, slow, orchestrator=False, scratch=scratch, max_attempts=1),
+    ):
+        until(lambda: len(r.ledger.workers()) == 2, 60, "two workers")
+        job = r.submit(film)
+        r.wait_done(job, 2)
+        cluster_faults.spoil(scratch)
+        (out,) = until(lambda: cluster_faults.withdrawn(r), 60, "a worker that takes itself out")
+        made = cluster_faults.frames_of(r, out)
+        r.wait_done(job, r.done(job) + 2)
+        cluster_faults.mend(scratch)
+        until(lambda: cluster_faults.frames_of(r, out) > made, 60, "its return")
+        check(r, job, film, folder)
