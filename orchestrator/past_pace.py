@@ -55,12 +55,16 @@ def work_done(job: Job, scale: float, commits: Iterable[Done]) -> list[Work]:
     sums: dict[tuple[str, str], tuple[float, float]] = {}
     factor = (job.spec.scale or scale) ** 2 * 1e6
     for done in commits:
-        seconds = msgspec.json.decode(done.record["seconds"]) if "seconds" in done.record else {}
-        spent = seconds.get("whole", 0.0) - seconds.get("load", 0.0)
         pixels = sum(output.width * output.height * output.frames for output in done.outputs)
+        try:
+            seconds = msgspec.json.decode(done.record.get("seconds", b"{}"), type=dict[str, float])
+            device = msgspec.json.decode(done.record.get("device", b'""'), type=str)
+        except msgspec.DecodeError as error:  # a record decides nothing: the job is delivered all the same
+            logger.warning("the pace of chunk %s is not counted: %s", done.chunk, error, extra={"job": job.id})
+            continue
+        spent = seconds.get("whole", 0.0) - seconds.get("load", 0.0)
         if spent <= 0 or not pixels:
             continue
-        device = msgspec.json.decode(done.record["device"]) if "device" in done.record else ""
         way = way_of(job.items[done.outputs[0].item].kind, job.spec, scale)
         before = sums.get((way, device), (0.0, 0.0))
         sums[way, device] = before[0] + pixels / factor, before[1] + spent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from contract import keys
@@ -42,6 +43,14 @@ def test_work_is_counted_in_pixels_of_sources() -> None:
         commit(3, 0, 8, (1000, 500), None),
     ]
     assert work_done(mixed_job(), 4, commits) == [Work(FILM, "cpu", 2.0, 6.0), Work(IMAGE, "cpu", 0.25, 1.5)]
+
+
+@pytest.mark.parametrize("record", [{"seconds": raw("long")}, {"seconds": raw({"whole": 4}), "device": raw(7)}])
+def test_a_record_of_another_form_is_left_out(record: dict[str, msgspec.Raw]) -> None:
+    """A record decides nothing: a worker that writes another one keeps no job from its end."""
+    odd = msgspec.structs.replace(commit(1, 0, 8, (1000, 500), None), record=record)
+    plain = commit(0, 0, 8, (1000, 500), {"load": 3.0, "whole": 5.0})
+    assert work_done(mixed_job(), 4, [odd, plain]) == [Work(FILM, "cpu", 1.0, 2.0)]
 
 
 def test_a_way_names_what_the_time_depends_on() -> None:
