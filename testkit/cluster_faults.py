@@ -1,14 +1,21 @@
-"""Faults that last while a real cluster works: a broken worker, killed readers."""
+"""Faults that last while a real cluster works: a broken worker, killed readers, a second orchestrator, gc beside all."""
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from contract.programs import Program, command_line
+from orchestrator.jobs import retention
 from stores.item_kills import ItemKills
 from testkit.clips import make_film
-from testkit.cluster import Rig, until
+from testkit.cluster import Rig, fault_path, until
 
 TOO_LITTLE, ENOUGH = 3 << 30, 8 << 30
 """Memory, in bytes, with which a heavy source is refused (testkit/faults/heavy.py) and with which it is not."""
@@ -66,3 +73,33 @@ def kill_readers(r: Rig, folder: Path, job: str, with_orchestrator: bool = False
         r.hurt(pid, signal.SIGKILL)
         if with_orchestrator and n == 1:
             r.hurt(r.processes("orchestrator")[0].pid, signal.SIGKILL)
+
+
+@contextmanager
+def second_orchestrator(r: Rig, folder: Path, fault: str) -> Iterator[Callable[[], None]]:
+    """Start an orchestrator beside the cluster's own; yield a function that kills it and starts another."""
+    environment = {**os.environ, **r.settings.environment()}
+    environment |= {"PYTHONPATH": fault_path(), "RESPOOL_FAULT": f"{fault}:{folder}"}
+
+    def begin() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command_line(Program.COMMAND_LINE, "orchestrator"), env=environment)
+
+    running = [begin()]
+
+    def kill() -> None:
+        running[-1].kill()
+        running[-1].wait()
+        running.append(begin())
+
+    try:
+        yield kill
+    finally:
+        running[-1].terminate()
+        running[-1].wait(30)
+
+
+def collect(r: Rig) -> int:
+    """Remove what gc finds of jobs that failed or were cancelled, however young; return the number of jobs."""
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    found = retention.find(r.storage, timedelta(0), results=False, now=tomorrow)
+    return sum(retention.remove(r.storage, sweep) for sweep in found if not sweep.reason.startswith("done"))

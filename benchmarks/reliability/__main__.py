@@ -14,6 +14,7 @@ import psutil
 from benchmarks.reliability import ingest, jobs, page, servers, workers
 from benchmarks.reliability.score import Score
 from benchmarks.reliability.storm import storm
+from benchmarks.reliability.two_orchestrators import two_orchestrators
 
 Row = Callable[[Callable[[int], int], int], Score]
 """Function from (a scaler of counts, a seed) to a score."""
@@ -41,6 +42,8 @@ ROWS: dict[str, Row] = {
     "refused": lambda n, seed: ingest.refused(n(6), seed),
     "killed": lambda n, seed: ingest.killed(n(6), seed),
     "broken": lambda n, seed: workers.broken(n(6), seed),
+    "brownout": lambda n, seed: servers.brown_out(n(3), n(300), seed),
+    "two": lambda n, seed: two_orchestrators(n(10), seed),
     "storm": lambda n, seed: storm(seed, n(90)),
 }
 

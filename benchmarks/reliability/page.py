@@ -15,8 +15,9 @@ when also no object of a dead attempt is left. "Recovery" is seconds from the fa
 workers), until the next chunk is done (rows about servers), or until the job is done; median / 99th percentile.
 
 Rows about whole lives of a job: a film that is refused for its memory is retried once the limit is raised; each process that reads a
-film is killed until that film fails alone; one of two workers loses its scratch space, with one try a chunk, so that a single counted
-failure would end the job.
+film is killed until that film fails alone; one of two workers loses its scratch space, and S3 answers 503 for five minutes, each with
+one try a chunk, so that a single counted failure would end the job; and two orchestrators go through kills, pauses, cancels, `respool gc`,
+submissions and retries drawn at random, after which a user does what the status advises. A trial that ends in no such way is stuck, and not right.
 
 `python -m benchmarks.reliability.crash_points` goes through every single call of a job's life instead: each S3, Redis and queue call of
 submission, ingest, commit, settling, assembly, sweep, closing, retry, cancel, pause, gc and resubmission fails before or after its effect, is

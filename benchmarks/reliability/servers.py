@@ -144,5 +144,35 @@ def misbehaving_s3(count: int, seed: int) -> Score:
     return score
 
 
+def brown_out(count: int, seconds: int, seed: int) -> Score:
+    """Let S3 refuse every request for `seconds`, in mid-job, in ingest, or once all is done; one failed try sets a chunk aside."""
+    score = Score("S3 answers 503 to every request, in mid-job, in ingest, before assembly")
+    refused = counted = 0
+    for n in range(count):
+        with folder() as place:
+            film = make_film(place / "film.mp4", 100, seed=seed + n)
+            with (
+                rig(place, workers=0, orchestrator=False, max_attempts=1) as servers,
+                Proxy(servers.settings.s3_endpoint, seed + n) as proxy,
+                through(servers, proxy.url, 2, "slow-0.3", max_attempts=1),
+            ):
+                until(lambda: len(servers.ledger.workers()) == 2, 60, "two workers")
+                job = servers.submit(film)
+                servers.wait_done(job, (4, 0, 20)[n % 3])
+                proxy.errors = 1.0
+                threading.Event().wait(seconds)
+                counts = servers.ledger.counts(job)
+                counted += counts.retried if counts else 0
+                proxy.errors = 0.0
+                began = time.monotonic()
+                score.judge(servers, job, film, place, 1)
+                score.recoveries.append(time.monotonic() - began)
+                refused += proxy.injected["errors"]
+    score.remarks.append(
+        f"for {seconds} s, {refused} requests; one try a chunk, {counted} counted; seconds are until the job is done"
+    )
+    return score
+
+
 def _submitted(r: Rig, film: Path) -> str:
     return until(lambda: r.patiently(lambda: r.submit(film)), 120, "the submission")

@@ -302,3 +302,40 @@ def test_a_worker_whose_scratch_space_breaks_takes_itself_out_and_comes_back(fol
         cluster_faults.mend(scratch)
         until(lambda: cluster_faults.frames_of(r, out) > made, 60, "its return")
         check(r, job, film, folder)
+
+
+def test_seconds_of_503_cost_no_try(film: Path, folder: Path) -> None:
+    """S3 refuses every request in mid-job; with one try a chunk the job waits, and ends well."""
+    with (
+        rig(folder, workers=0, orchestrator=False, max_attempts=1) as servers,
+        Proxy(servers.settings.s3_endpoint, seed=9) as proxy,
+        rigs.through(servers, proxy.url, 1, "slow-0.2", max_attempts=1),
+    ):
+        job = servers.submit(film)
+        servers.wait_done(job, 3)
+        proxy.errors = 1.0
+        until(lambda: proxy.injected["errors"] >= 30, 60, "thirty refused requests")
+        counts = servers.ledger.counts(job)
+        proxy.errors = 0.0
+        assert counts is not None
+        assert (counts.retried, counts.failed) == (0, 0)
+        check(servers, job, film, folder)
+
+
+def test_two_orchestrators_while_a_failed_job_is_collected_and_opened_again(folder: Path) -> None:
+    """Both are killed in a retry of what gc took and the same command sent again; each film has its own frames."""
+    fault, films = "hungry-slow-0.1", cluster_faults.heavy_and_light(folder, 20, 60)
+    with (
+        rig(folder, workers=1, fault=fault, media_memory=cluster_faults.TOO_LITTLE) as r,
+        cluster_faults.second_orchestrator(r, folder, fault) as kill_second,
+    ):
+        job = r.submit_all(films)
+        assert "RESPOOL_MEDIA_MEMORY" in cluster_faults.reason_for_heavy(r, job)
+        until(lambda: r.ledger.counts(job) is None, 60, "the job to be closed")
+        assert cluster_faults.collect(r) == 1
+        (folder / "memory").touch()
+        assert r.submit_all(films) == job
+        r.jobs.retry(job)
+        r.hurt(r.processes("orchestrator")[0].pid, signal.SIGKILL)
+        kill_second()
+        check_films(r, job, films, folder)
