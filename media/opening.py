@@ -121,6 +121,8 @@ class DecoderLog:
 
     def __init__(self, name: str, threads: bool = False, level: int = av.logging.ERROR) -> None:
         self.name = name
+        self.awaited: frozenset[str] = frozenset()
+        """Names whose messages `take_of` leaves to be taken later, when it takes another's."""
         self._heard = level
         self._capture = av.logging.Capture(local=not threads)
 
@@ -145,13 +147,16 @@ class DecoderLog:
         """Return the messages of `name` since the last call, each with its level."""
         if not self._messages:
             return []
-        found = [(level, message.strip()) for level, name, message in self._messages if name == self.name]
-        del self._messages[:]
+        count = len(self._messages)  # other threads may add more meanwhile
+        found = [(level, message.strip()) for level, name, message in self._messages[:count] if name == self.name]
+        del self._messages[:count]
         return found
 
     def take_of(self, name: str) -> list[str]:
-        """Return the new messages of `name`, and leave those of others to be taken."""
-        found = [message.strip() for _, other, message in self._messages if other == name]
-        if found:
-            self._messages[:] = [m for m in self._messages if m[1] != name]
-        return found
+        """Return the new messages of `name`; leave those of others that are `awaited`, and forget the rest."""
+        if not self._messages:
+            return []
+        count = len(self._messages)  # other threads may add more meanwhile
+        new = self._messages[:count]
+        self._messages[:count] = [m for m in new if m[1] != name and m[1] in self.awaited]
+        return [message.strip() for _, other, message in new if other == name]

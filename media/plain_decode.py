@@ -135,6 +135,7 @@ def read_file(container: InputContainer, look: Look) -> FileReading:
             stream.codec_context.flags2 |= Flags2.skip_manual
     decoded = {stream.index for stream in wanted}
     with DecoderLog("", threads=look.everything and look.threads != 1) as log:
+        log.awaited = frozenset(("", reading.format, *(s.codec for s in reading.streams.values())))
         packets = _packets(container, wanted, look)
         while (packet := _next(packets, reading)) is not None:
             look.checkpoint()
@@ -213,8 +214,8 @@ def _decode(packet: Packet[Stream], own: StreamReading, look: Look, log: Decoder
     except av.error.FFmpegError as error:
         own.complain(f"the decoder refuses its data ({reason(error)})")
         frames = []
-    log.name = own.codec
-    for message in log.take() if look.threads == 1 or look.everything else ():
+    # A decoder with threads may have complained of its stream while another's packet was decoded.
+    for message in log.take_of(own.codec) if look.threads == 1 or look.everything else ():
         own.complain(f"the decoder says: {message}")
     for frame in frames:
         if not isinstance(frame, AudioFrame | VideoFrame):

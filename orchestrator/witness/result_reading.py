@@ -114,6 +114,7 @@ def read_result(
     """
     began = time.process_time()
     with DecoderLog("") as log, open_media(result, what) as container:
+        log.awaited = frozenset(("",))
         opening = [*log.take_of(container.format.name), *log.take_of("")]  # of a short file, opening reads all
         look = Look(limit=limit, threads=_threads(container), everything=True, coarse=True, checkpoint=checkpoint)
         reading = read_file(container, look)

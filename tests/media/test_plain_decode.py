@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import av
+import av.logging
 import numpy as np
 import pytest
 
-from media.opening import open_media
+from media.opening import DecoderLog, open_media
 from media.plain_decode import Look, read_file
 
 FRAMES = 30
@@ -45,3 +47,16 @@ def test_the_last_frames_are_drained_from_every_stream(order: tuple[str, ...]) -
         reading = read_file(container, Look())
     counts = [reading.streams[n].frames for n, kind in enumerate(order) if kind == "video"]
     assert counts == [FRAMES] * order.count("video")
+
+
+def test_complaints_of_a_decoder_s_threads_wait_for_their_stream() -> None:
+    """A thread complains of a picture while sound is decoded: the complaint is taken with the next picture."""
+    with DecoderLog("", threads=True) as log:
+        log.awaited = frozenset(("ffv1", "aac"))
+        thread = threading.Thread(target=lambda: av.logging.log(av.logging.ERROR, "ffv1", "slice CRC mismatch"))
+        thread.start()
+        thread.join()
+        av.logging.log(av.logging.ERROR, "swscaler", "of no stream")
+        assert log.take_of("aac") == []
+        assert log.take_of("ffv1") == ["slice CRC mismatch"]
+        assert log.take_of("swscaler") == []
