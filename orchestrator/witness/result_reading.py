@@ -5,6 +5,7 @@ It takes a file and nothing else: no plan, no chunks. `orchestrator.witness.resu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import time
@@ -113,9 +114,12 @@ def read_result(
     Raises BadInput for a file that cannot be opened as a film.
     """
     began = time.process_time()
-    with DecoderLog("") as log, open_media(result, what) as container:
-        log.awaited = frozenset(("",))
-        opening = [*log.take_of(container.format.name), *log.take_of("")]  # of a short file, opening reads all
+    with contextlib.ExitStack() as stack:
+        # This collector hears this thread before any other does, and must be gone when the decoders run.
+        with DecoderLog("") as log:
+            log.awaited = frozenset(("",))
+            container = stack.enter_context(open_media(result, what))
+            opening = [*log.take_of(container.format.name), *log.take_of("")]  # of a short file, opening reads all
         look = Look(limit=limit, threads=_threads(container), everything=True, coarse=True, checkpoint=checkpoint)
         reading = read_file(container, look)
         dump = header_dump(container)
