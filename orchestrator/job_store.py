@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from msgspec import Struct
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from contract import keys
 from contract.documents import decode, encode
 from contract.errors import IntegrityError, Missing, StorageError, UsageError
-from contract.job import Chunk, Control, Done, Failed, Job, Manifest, Plan
+from contract.job import Chunk, Control, Done, Failed, ItemFailure, Job, Manifest, Plan
 from contract.parallel import in_order
 from stores.object_store import ObjectStore
 
@@ -113,6 +114,18 @@ class Records:
             if self.storage.swap(key, encode(manifest), found[1]):  # of an earlier opening
                 return manifest
         raise StorageError(f"{key} changes all the time; the job is looked at again.")
+
+    def fail(self, job: Job, reason: str) -> bool:
+        """Close `job` as failed, with one reason for all items; `respool retry` opens it again.
+
+        False, with nothing written, when there is no such job any more, or another submission of the same files.
+        """
+        if self._read(keys.job_spec(job.id), Job) != job:
+            return False
+        failures = tuple(ItemFailure(item.n, item.name, reason) for item in job.items)
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        self.end(Manifest(job.id, "failed", (), failures, finished=finished, opening=self.control(job.id).retries))
+        return True
 
     def settled(self, job: str, plan: Plan | None = None) -> tuple[set[int], set[int]]:
         """(chunks with a done.json, chunks with a failed.json), from one listing; with `plan` only its live ones."""

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 
 from contract import keys
 from contract.documents import Version
@@ -25,7 +24,7 @@ from contract.errors import (
     TransientError,
     Unreachable,
 )
-from contract.job import ItemFailure, Job, Manifest
+from contract.job import Job
 from contract.settings import Settings
 from orchestrator.job_state import Step, step
 from orchestrator.job_store import Records
@@ -245,12 +244,10 @@ class Service:
         return True
 
     def _give_up(self, job: str, reason: str) -> None:
-        """Close a job that cannot be planned or assembled, with the reason; `respool retry` opens it again."""
-        items = self._jobs[job].items
-        failures = tuple(ItemFailure(item.n, item.name, reason) for item in items)
-        finished = datetime.now(UTC).isoformat(timespec="seconds")
-        opening = self._records.control(job).retries
-        self._records.end(Manifest(job, "failed", (), failures, finished=finished, opening=opening))
+        """Close a job that cannot be planned or assembled; forget one that was collected, and perhaps submitted anew, meanwhile."""
+        if not self._records.fail(self._jobs[job], reason):
+            logger.warning("%s; the job was removed meanwhile", reason, extra={"job": job})
+            self._forget(job)
 
     def _ingest(self, job: str, checkpoint: Callable[[], None]) -> None:
         self._confined.run("ingest", job, checkpoint)
@@ -282,6 +279,9 @@ class Service:
             return  # it was opened again in this moment
         self._ended[job] = None
         self._open.discard(job)
+        self._forget(job)
+
+    def _forget(self, job: str) -> None:
         self._views.forget(job)
         self._jobs.pop(job, None)
         self._film_witness.forget(job)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contract import keys
+from contract.documents import encode
 from contract.errors import UsageError
 from contract.settings import Settings
 from orchestrator.jobs import retention
@@ -83,6 +87,34 @@ def test_the_same_submission_after_gc_brings_the_sources_again(cluster: Stepped,
     assert cluster.submit(films) == job
     cluster.jobs.retry(job)
     assert cluster.finish(job).state == "done"
+
+
+@pytest.mark.parametrize("act", ["ingest", "assemble"])
+def test_a_job_submitted_anew_is_not_failed_by_what_its_collected_one_met(
+    cluster: Stepped, films: list[Path], monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """Cancelled and collected while it is read or put together, and submitted again: the new job is done."""
+    job = cluster.submit(films)
+    order, collected = cluster.acts._order, []
+
+    def meets_nothing(data: bytes, *rest: Any) -> dict[str, object]:
+        if collected or json.loads(data)["act"] != act:
+            return order(data, *rest)
+        cluster.jobs.control(job, cancelled=True)
+        for sweep in retention.find(cluster.storage, timedelta(0), False, datetime.now(UTC) + timedelta(days=1)):
+            collected.append(sweep.job)
+            retention.remove(cluster.storage, sweep)
+        try:
+            return order(data, *rest)
+        finally:
+            cluster.submit(films)
+            later = replace(cluster.records.job(job), created="2030-01-01T00:00:00+00:00")
+            cluster.storage.put(keys.job_spec(job), encode(later))
+
+    monkeypatch.setattr(cluster.acts, "_order", meets_nothing)
+    assert cluster.finish(job).state == "done"
+    assert job in collected
+    assert len(cluster.results(job)) == len(films)
 
 
 def test_a_missing_source_is_a_failure_and_no_wait(cluster: Stepped, films: list[Path]) -> None:
