@@ -108,6 +108,12 @@ FACE_CONTEXT = 7
 """Frames before a frame that decide about its faces: a third of a second of film to smooth and to fade in over."""
 
 
+STEADY_REACH = 2
+"""Frames before and after a frame that steady it."""
+HELD = 4
+"""Longest run of equal frames that is steadied as one frame. Drawings of animation are held for two to four."""
+
+
 class FilmChunk(Struct, frozen=True, forbid_unknown_fields=True):
     """Frames `first` .. `first + count - 1` (positions), decodable from packets `start` .. `stop - 1` (ids).
 
@@ -169,6 +175,8 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     deinterlace: bool = False
     face_context: Natural = 0
     """Frames before the owned ones that faces are followed through."""
+    time_context: Natural = 0
+    """Frames before and after the owned ones that filters over time need."""
     joins: tuple[tuple[int, int], ...] = ()
     """Places where the source's clock falls back: (packet id, time base units added to all timestamps from there on)."""
     damage: tuple[Span, ...] = ()
@@ -179,6 +187,11 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     """Frames that carry captions (CEA-608/708)."""
     time_marks: tuple[TimeMark, ...] = ()
     version: Annotated[int, Meta(ge=INDEX_VERSION, le=INDEX_VERSION)] = INDEX_VERSION
+
+    @property
+    def context(self) -> int:
+        """Frames before and after the owned ones that all filters together need."""
+        return self.face_context + self.time_context + int(self.deinterlace)
 
     @property
     def rate(self) -> Fraction:

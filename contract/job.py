@@ -44,9 +44,7 @@ Witness = Literal["full", "sample", "off"]
 """Sources that a second decoder checks: all, one in ten, none."""
 SALVAGE = 90
 """Percent of a damaged picture's rows that must be decodable for a result to be delivered.
-
-An archivist copies a picture that lacks more than a tenth again rather than use it, and notices a failure where a note
-is overlooked. The failure names the share that would accept the picture."""
+An archivist copies a picture that lacks more than a tenth again, and overlooks a note. The failure names the share that would accept it."""
 OnUnheld = Literal["refuse", "sidecar", "convert", "drop"]
 Deinterlace = Literal["auto", "off", "bwdif"]
 
@@ -78,7 +76,7 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Spec(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options that apply to every item of a job. `scale` None means the generator's own."""
+    """Options that apply to every item of a job. `scale` None means the generator's own; `steady` weighs the neighbours of frames."""
 
     model: str
     scale: Annotated[float, Meta(gt=0, le=16)] | None = None
@@ -105,6 +103,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     on_unheld: OnUnheld = "refuse"
     program: Natural | None = None
     white: Annotated[float, Meta(gt=0)] | None = None
+    steady: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
     @property
     def faces(self) -> Face | None:

@@ -168,6 +168,7 @@ def _film(index: FilmIndex) -> dict[str, Any]:
             "pix_fmt": encoding.pix_fmt,
             "container": index.container,
             "deinterlace": index.deinterlace,
+            "steady": index.time_context > 0,
             "chunks": len(index.chunks),
             "packets_cut": "decoded once to FFV1" if index.lossless else "the source's own packets",
         },
@@ -209,7 +210,7 @@ def _film_lines(facts: dict[str, Any]) -> list[str]:
     lines.append(
         f"  plan: {plan['width']}x{plan['height']} {plan['codec']} {plan['pix_fmt']} in {plan['container']}, "
         f"{plan['chunks']} chunk{'' if plan['chunks'] == 1 else 's'} of {plan['packets_cut']}"
-        f"{', deinterlaced' if plan['deinterlace'] else ''}"
+        f"{', deinterlaced' if plan['deinterlace'] else ''}{', steadied' if plan['steady'] else ''}"
     )
     lines.append(f"  expected size: {byte_range(*plan['expected_bytes'])}")
     return lines

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import BadInput
-from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span
+from contract.film import FACE_CONTEXT, HELD, STEADY_REACH, FilmChunk, FilmIndex, Scanning, Span
 from contract.packets import KEY
 from contract.severity import losses, plain, refusal
 from media.alpha import carries_alpha, transparent
@@ -96,15 +96,14 @@ def plan_film(
     survey = survey_film(source, item, spec, what, checkpoint)
     target = target_frames(survey.picture.width, survey.picture.height, spec)
     deinterlacing = (spec.model != "identity" and spec.deinterlace == "auto") or spec.deinterlace == "bwdif"
-    face_context = FACE_CONTEXT if spec.faces else 0
-    context = face_context + int(deinterlacing)
+    face_context, time_context = FACE_CONTEXT * bool(spec.faces), (STEADY_REACH + HELD) * bool(spec.steady)
+    context = face_context + time_context + int(deinterlacing)
     try:
         cuts = _cut_packets(source, survey, spec, target, context, what, checkpoint)
     except Disorder as disorder:
         cuts = _cut_decoded(source, survey, target, context, str(disorder), what, checkpoint)
-    places = cuts.positions
-    if cuts.lossless:  # frames are shown near their packets
-        places = np.minimum(np.arange(len(survey.table)), len(cuts.pts) - 1)
+    # Where frames were decoded, they are shown near their packets.
+    places = np.minimum(np.arange(len(survey.table)), len(cuts.pts) - 1) if cuts.lossless else cuts.positions
     cuts.notes.extend(survey.said_of_contents(places, cuts.pts, what))
     tick = container_tick(survey.container, cuts.pts, survey.time_base)
     cuts.notes.extend(_clock_notes(survey.container, tick, what))
@@ -136,6 +135,7 @@ def plan_film(
         display_matrix=survey.picture.display_matrix,
         joins=cuts.joins,
         face_context=face_context,
+        time_context=time_context,
         damage=tuple(cuts.damage),
         captions=len(survey.contents.messages.found.get(CAPTIONS, ())),
         time_marks=survey.time_marks(places, cuts.pts),

@@ -236,7 +236,7 @@ def _run(
         encoding=index.encoding,
         scanning=index.scanning,
         deinterlace=index.deinterlace,
-        context=index.face_context + (1 if index.deinterlace else 0),
+        context=index.context,
         owner=owner,
     )
     return write_run(header, packets)

@@ -93,7 +93,7 @@ def _header(index: FilmIndex, chunk: FilmChunk, stream: VideoStream, owner: RunO
         preroll=chunk.preroll,
         scanning=index.scanning,
         deinterlace=index.deinterlace,
-        context=index.face_context + (1 if index.deinterlace else 0),
+        context=index.context,
         owner=owner,
     )
 

@@ -43,7 +43,7 @@ class FilmOutlook:
     def line(self) -> str:
         """Describe the film, its conversions and its streams in one line."""
         index, encoding = self.index, self.index.encoding
-        converted = "deinterlaced, " if index.deinterlace else ""
+        converted = "deinterlaced, " * index.deinterlace + "steadied, " * (index.time_context > 0)
         copied = sum(stream.copied for stream in index.streams)
         kept = f", {copied} other stream{'' if copied == 1 else 's'} copied" if copied else ""
         return (

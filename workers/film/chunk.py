@@ -17,6 +17,8 @@ from workers.film.deinterlace import deinterlaced
 from workers.film.encode import ChunkEncoder
 from workers.film.frame_marks import Clock, FrameMarks
 from workers.film.pipeline import BackgroundConsumer, prefetched
+from workers.film.steady import Steadier
+from workers.film.window import windowed
 
 if TYPE_CHECKING:
     import torch
@@ -78,18 +80,19 @@ def enhance_film(
     if faces is not None:
         faces.start(header.first)
     marks = None if spec.witness == "off" else FrameMarks(header, clock)
-    frames = _filtered(decoder, marks)
+    steadier = Steadier(spec.steady, header.colour, clock) if spec.steady else None
+    frames = _filtered(decoder, marks, turns, steadier)
     began = time.perf_counter()
     with ChunkEncoder(out, header.encoding) as encoder:
         if enhancer is None or (enhancer.identity and faces is None):
-            for batch in _batches(frames, header, clock, turns, None, BATCH):
+            for batch in _batches(frames, header, clock, None, BATCH):
                 checkpoint(encoder.frames)
                 for ordinal, frame in batch:
                     encoder.write(ordinal, _conformed(frame, header))
         else:
             network = NetworkStages(header, enhancer, faces, clock)
             size, depth = (1, 1) if enhancer.device == "cpu" else (BATCH, DEPTH)
-            batches = network.inputs(_batches(frames, header, clock, turns, faces, size))
+            batches = network.inputs(_batches(frames, header, clock, faces, size))
             with prefetched(batches, depth) as inputs, BackgroundConsumer(network.encoded(encoder), depth) as outputs:
                 for ordinals, rgb in inputs:
                     checkpoint(encoder.frames)
@@ -106,8 +109,8 @@ def enhance_film(
         width=header.encoding.width,
         height=header.encoding.height,
         damage=[(s.first, s.count, s.reason) for s in damage],
-        notes=turns.notes + (faces.notes() if faces else []),
-        record=_record(clock, ended - began, enhancer, faces),
+        notes=turns.notes + (steadier.notes(header) if steadier else []) + (faces.notes() if faces else []),
+        record=_record(clock, ended - began, enhancer, faces) | (steadier.record(header) if steadier else {}),
         prints=marks.prints if marks else None,
         looks=marks.looks if marks else None,
     )
@@ -124,25 +127,42 @@ def _record(clock: Clock, wall: float, enhancer: Enhancer | None, faces: FaceRes
     }
 
 
-def _filtered(decoder: RunDecoder, marks: FrameMarks | None) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield the frames of a run as they go to enhancement; `marks` sees them before and after the filter."""
+def _filtered(
+    decoder: RunDecoder, marks: FrameMarks | None, turns: FrameChanges, steadier: Steadier | None
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield the frames of a run as they go to enhancement; `marks` sees them before and after the filters, `turns` the owned ones.
+
+    `turns` looks before frames are steadied, as new frames do not have what the decoder attached to the old ones.
+    """
+    header = decoder.header
     frames = iter(decoder) if marks is None else marks.decoded(decoder)
-    if decoder.header.deinterlace:
-        frames = deinterlaced(frames, decoder.header.scanning)
+    if header.deinterlace:
+        frames = deinterlaced(frames, header.scanning)
+    frames = _seen(frames, header, turns)
+    if steadier is not None:
+        frames = windowed(frames, steadier.radius, steadier.frame)
     return frames if marks is None else marks.enhanced(frames)
+
+
+def _seen(
+    frames: Iterator[tuple[int, VideoFrame]], header: RunHeader, turns: FrameChanges
+) -> Iterator[tuple[int, VideoFrame]]:
+    for position, frame in frames:
+        if 0 <= position - header.first < header.count:
+            turns.see(position, frame)
+        yield position, frame
 
 
 def _batches(
     frames: Iterator[tuple[int, VideoFrame]],
     header: RunHeader,
     clock: Clock,
-    turns: FrameChanges,
     faces: FaceRestorer | None,
     most: int,
 ) -> Iterator[list[tuple[int, VideoFrame]]]:
     """Yield owned frames with their ordinals, at most `most` in a batch; all frames of a batch have the same size and format.
 
-    `turns` receives all owned frames, and `faces` the frames before them that affect their faces.
+    `faces` receives the frames before them that affect their faces.
     """
     batch: list[tuple[int, VideoFrame]] = []
     shape: tuple[int, int, str] | None = None
@@ -164,7 +184,6 @@ def _batches(
         if batch and (layout != shape or len(batch) == most):
             yield batch
             batch = []
-        turns.see(position, frame)
         shape = layout
         batch.append((ordinal, frame))
     if batch:

@@ -114,7 +114,12 @@ def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor], first:
 
 def views(frame: av.VideoFrame, form: Layout) -> list[npt.NDArray[np.uint8 | np.uint16]]:
     """Return the memory of each plane, height x width, of `frame`, which has the format `form.plain` and one channel a plane."""
-    return [_rows(p, form, 1, frame, members)[..., 0] for p, members in zip(frame.planes, form.order, strict=True)]
+    return [plane[..., 0] for plane in arrays(frame, form)]
+
+
+def arrays(frame: av.VideoFrame, form: Layout) -> list[npt.NDArray[np.uint8 | np.uint16]]:
+    """Return the memory of each plane, height x width x channels, of `frame`, which has the format `form.plain`."""
+    return [_rows(p, form, len(members), frame, members) for p, members in zip(frame.planes, form.order, strict=True)]
 
 
 def _codes(channels: list[torch.Tensor], form: Layout) -> torch.Tensor:

@@ -1,0 +1,131 @@
+"""Steadiness: grain and noise calmed by the mean of aligned neighbours, so that a network does not invent anew in each frame.
+
+A neighbour counts where, once aligned, its smooth luma differs from the frame's own by no more than noise does. Everywhere else,
+and after a cut, the frame stays as it is. Frames that are repeated exactly stay exactly repeated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from contract.film import HELD, STEADY_REACH
+from workers.film.motion import Alignment, align
+from workers.film.picture import Picture, Plane
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+    from contract.film import Colour
+    from contract.packets import RunHeader
+    from workers.film.frame_marks import Clock
+    from workers.film.window import Window
+
+TRUSTED, DOUBTED = 4.0, 8.0
+"""Multiples of the usual squared error up to which a place is trusted whole, and from which on not at all."""
+USUAL = 40
+"""Percentile of the squared errors of a frame's places that is taken for what noise makes."""
+LEAST, MOST = 0.25, 6.0
+"""Bounds of that squared error, in squared code values of 8 bits after smoothing: below, rounding makes it; above, white noise
+with a standard deviation of more than 10 code values would, and what differs so much is taken for something else."""
+
+STEADIED = "steadied: they are means of themselves and their neighbours where those agree (--steady)"
+
+Weight = npt.NDArray[np.float32]
+
+
+class Steadier:
+    """Replaces frames by the mean of themselves and of what their neighbours agree on; `strength` from 0 to 1 weighs the neighbours."""
+
+    radius = STEADY_REACH + HELD
+
+    def __init__(self, strength: float, colour: Colour, clock: Clock) -> None:
+        self._strength, self._colour, self._clock = np.float32(strength), colour, clock
+        self.gain: dict[int, float] = {}
+        """Of each changed position, the mean number of neighbours that counted."""
+        self._made: tuple[Picture, VideoFrame, float] | None = None
+
+    def frame(self, window: Window) -> VideoFrame:
+        """Return the steadied frame of a window."""
+        now = time.perf_counter()
+        frame = self._frame(window)
+        self._clock.spend("steady", now)
+        return frame
+
+    def notes(self, header: RunHeader) -> list[str]:
+        """Return the sentence about a chunk's changed frames."""
+        changed = sorted(self._owned(header))
+        return [f"{len(changed)} frames from {changed[0]} on are {STEADIED}"] if changed else []
+
+    def record(self, header: RunHeader) -> dict[str, object]:
+        """Return, for each owned frame of a chunk, the mean number of neighbours that counted at a place."""
+        owned = self._owned(header)
+        return {"steady": [owned.get(header.first + n, 0.0) for n in range(header.count)]}
+
+    def _owned(self, header: RunHeader) -> dict[int, float]:
+        return {at: gain for at, gain in self.gain.items() if 0 <= at - header.first < header.count}
+
+    def _frame(self, window: Window) -> VideoFrame:
+        run = held(window)
+        if run is None:
+            return window.picture.frame
+        first, last = run
+        if self._made is not None and first < window.position and self._made[0].equals(window.picture):
+            _, made, gain = self._made
+            frame = window.picture.with_planes(Picture(made).planes, self._colour)
+        else:
+            others = [p for at, p in window.neighbours(STEADY_REACH, first, last) if not first <= at <= last]
+            frame, gain = self._mean(window.picture, others)
+        self._made = window.picture, frame, gain
+        if gain:
+            self.gain[window.position] = gain
+        return frame
+
+    def _mean(self, picture: Picture, others: list[Picture]) -> tuple[VideoFrame, float]:
+        alignments = [align(picture, other) for other in others]
+        trusts = [trust * self._strength for trust in _trusts(alignments)]
+        gain = float(sum(trust.mean() for trust in trusts))
+        if gain == 0:
+            return picture.frame, 0.0
+        pairs = list(zip(others, alignments, trusts, strict=True))
+        planes = [self._mean_plane(n, plane, pairs) for n, plane in enumerate(picture.planes)]
+        return picture.with_planes(planes, self._colour), round(gain, 3)
+
+    def _mean_plane(self, n: int, plane: Plane, pairs: list[tuple[Picture, Alignment, Weight]]) -> Plane:
+        total = plane.astype(np.float32)
+        weights = np.ones(plane.shape[:2], np.float32)
+        for other, alignment, trust in pairs:
+            if not trust.any():
+                continue
+            weight = cv2.resize(trust, plane.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            total += alignment.aligned(other.planes[n]) * weight[..., None]
+            weights += weight
+        return total / weights[..., None]
+
+
+def _trusts(alignments: list[Alignment]) -> Iterator[Weight]:
+    """Yield the weight of each place of each neighbour, 0 to 1, at the small pictures' size."""
+    if not alignments:
+        return
+    errors = [alignment.error[4::8, 4::8] for alignment in alignments]
+    usual = float(np.clip(np.percentile(np.concatenate(errors, axis=None), USUAL), LEAST, MOST))
+    for alignment in alignments:
+        yield np.clip((DOUBTED - alignment.error / usual) / (DOUBTED - TRUSTED), 0, 1).astype(np.float32)
+
+
+def held(window: Window) -> tuple[int, int] | None:
+    """Return the first and last position of the run of equal frames around a window's middle, None if it is longer than HELD.
+
+    No frame of a longer run is changed: not all of them have the whole run, and its neighbours, in their windows.
+    """
+    first = last = window.position
+    while (before := window.pictures.get(first - 1)) is not None and before.equals(window.picture):
+        first -= 1
+    while (after := window.pictures.get(last + 1)) is not None and after.equals(window.picture):
+        last += 1
+    return (first, last) if last - first < HELD else None
