@@ -71,6 +71,10 @@ class Records:
         """Read the plan; None while there is none."""
         return self._read(keys.plan(job), Plan)
 
+    def is_planned(self, job: str) -> bool:
+        """Return whether there is a plan, which need not be read."""
+        return self.storage.exists(keys.plan(job))
+
     def planned(self, job: str, control: Control) -> Plan | None:
         """Return the plan; None while there is none, or while it is to be extended for the opening at hand."""
         plan = self.plan(job)

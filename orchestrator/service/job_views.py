@@ -27,7 +27,7 @@ class JobViews:
         self._read.pop(job, None)
 
     def look(self, job: str) -> View:
-        """Return the job's view. A running job costs S3 one request every LOOK_AGAIN_S."""
+        """Return the job's view. A running job costs S3 three small requests every LOOK_AGAIN_S."""
         counts, plan = self._ledger.counts(job), self.plans.get(job)
         fresh = time.monotonic() - self._read.get(job, float("-inf")) < LOOK_AGAIN_S
         known = counts is not None and plan is not None and counts.opening == plan.opening
@@ -37,6 +37,10 @@ class JobViews:
         if counts is not None and counts.changes < control.changes:
             self._ledger.ask(job, control)  # the process that asked for it did not reach Redis
         manifest = self._records.manifest(job, control)
+        if manifest is None and known and not self._records.is_planned(job):
+            # Collected before it was closed, and perhaps submitted anew: plan and ledger are of a job that is no more.
+            self._ledger.forget(job)
+            counts, plan, known = None, None, False
         if manifest is None and not known:
             plan = self._records.planned(job, control)
         self._read[job] = time.monotonic()

@@ -117,6 +117,30 @@ def test_a_job_submitted_anew_is_not_failed_by_what_its_collected_one_met(
     assert len(cluster.results(job)) == len(films)
 
 
+@pytest.mark.parametrize("cancelled", [False, True], ids=["ended", "cancelled"])
+def test_a_job_collected_before_it_was_closed_is_forgotten(
+    cluster: Stepped, films: list[Path], cancelled: bool
+) -> None:
+    """Its ledger and the orchestrator's plan are of a job that is no more: nothing waits for it, and the same files make it anew."""
+    job = cluster.submit(films)
+    while not cluster.announced(job):
+        cluster.look()
+    if cancelled:
+        cluster.jobs.control(job, cancelled=True)
+    while not cancelled and cluster.records.manifest(job) is None:
+        cluster.work(job)
+        cluster.look()
+    for sweep in retention.find(cluster.storage, timedelta(0), True, datetime.now(UTC) + timedelta(days=1)):
+        retention.remove(cluster.storage, sweep)
+    assert cluster.ledger.counts(job) is not None
+    for _ in range(6):
+        cluster.look()
+    assert cluster.ledger.counts(job) is None
+    assert job not in cluster.services[0]._open
+    assert cluster.submit(films) == job
+    assert cluster.finish(job).state == "done"
+
+
 def test_a_missing_source_is_a_failure_and_no_wait(cluster: Stepped, films: list[Path]) -> None:
     """A source that is gone before ingest fails its item with the advice; the other film is delivered."""
     job = cluster.submit(films)
