@@ -8,12 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
+import av.logging
 import msgspec
 import pytest
+from av.container import InputContainer
 
 from contract.errors import VerifyError
 from contract.film import FilmIndex
 from contract.job import Codec, Item, Spec
+from media.opening import DecoderLog
+from media.plain_decode import FileReading, Look, read_file
+from orchestrator.witness import result_reading
 from orchestrator.witness.delivery_check import Delivery, check_delivery
 from orchestrator.witness.source_reading import read_source
 from testkit.materials.catalog import by_name
@@ -129,3 +134,18 @@ def test_sound_that_only_a_reading_without_pictures_gives_is_sound(tmp_path: Pat
     sound = read_source(io.BytesIO(data), done.index, "full", "film.mp4", lambda: None).sound
     streams = cast("list[dict[str, object]]", done.witnessed["streams"])
     assert [s["samples"] for s in streams if s["kind"] == "audio"] != [s.samples for s in sound]
+
+
+def test_the_thread_that_reads_a_result_is_heard(rich: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder of several threads may decode a part, and complain of it, in the reading thread: its collector hears that."""
+    heard: list[str] = []
+
+    def complaining(container: InputContainer, look: Look) -> FileReading:
+        with DecoderLog("ffv1", threads=True) as log:
+            av.logging.log(av.logging.ERROR, "ffv1", "slice CRC mismatch")
+            heard.extend(log.take())
+        return read_file(container, look)
+
+    monkeypatch.setattr(result_reading, "read_file", complaining)
+    result_reading.read_result(io.BytesIO(rich[1].data), "result.mkv")
+    assert heard == ["slice CRC mismatch"]
