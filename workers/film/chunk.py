@@ -17,8 +17,6 @@ from workers.film.deinterlace import deinterlaced
 from workers.film.encode import ChunkEncoder
 from workers.film.frame_marks import Clock, FrameMarks
 from workers.film.pipeline import BackgroundConsumer, prefetched
-from workers.film.steady import Steadier
-from workers.film.window import windowed
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
     from workers.film.cuda_streams import Sent
+    from workers.film.steady import Steadier
     from workers.generators.enhancer import Enhancer
 
 BATCH = 4
@@ -80,7 +79,7 @@ def enhance_film(
     if faces is not None:
         faces.start(header.first)
     marks = None if spec.witness == "off" else FrameMarks(header, clock)
-    steadier = Steadier(spec.steady, header.colour, clock) if spec.steady else None
+    steadier = _steadier(spec, header, clock)
     frames = _filtered(decoder, marks, turns, steadier)
     began = time.perf_counter()
     with ChunkEncoder(out, header.encoding) as encoder:
@@ -140,8 +139,19 @@ def _filtered(
         frames = deinterlaced(frames, header.scanning)
     frames = _seen(frames, header, turns)
     if steadier is not None:
+        from workers.film.window import windowed
+
         frames = windowed(frames, steadier.radius, steadier.frame)
     return frames if marks is None else marks.enhanced(frames)
+
+
+def _steadier(spec: Spec, header: RunHeader, clock: Clock) -> Steadier | None:
+    """Return the filter that `spec` asks for. It takes torch, which films without a network and a filter do not load."""
+    if not spec.steady:
+        return None
+    from workers.film.steady import Steadier
+
+    return Steadier(spec.steady, header.colour, clock)
 
 
 def _seen(
