@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from contract import keys
 from contract.documents import decode
@@ -24,8 +25,13 @@ _JOBS = 400
 """Jobs of a store that are looked at, in the order of their ids, which says nothing about them."""
 _LARGEST = 4 << 20
 """Bytes of a manifest that is read for its pace; those of jobs with more than about 10,000 results are larger."""
+_LEAST = 1e-4
+"""Least megapixels that tell a pace: what `work_done` rounds to."""
 _SETTLED_S = 5.0
 """Seconds of work from which on a job's pace counts before those of shorter ones, in which starting chunks weighs more."""
+
+Amount = Annotated[float, Meta(ge=0, le=1e12)]
+"""Bounded, as manifests come from a store that others may write to."""
 
 
 class Work(Struct, frozen=True):
@@ -36,8 +42,8 @@ class Work(Struct, frozen=True):
 
     way: str
     device: str
-    megapixels: float
-    seconds: float
+    megapixels: Amount
+    seconds: Amount
 
 
 def way_of(kind: Kind, spec: Spec, scale: float) -> str:
@@ -45,6 +51,8 @@ def way_of(kind: Kind, spec: Spec, scale: float) -> str:
     parts = [spec.model, f"at {spec.scale or scale:g}x"]
     if spec.faces:
         parts.append(f"with faces by {spec.faces.model}")
+    if kind == "video" and spec.steady:
+        parts.append("steadied")
     if kind == "video":
         parts.append(f"in {spec.codec}" + (f" {spec.preset}" if spec.preset else ""))
     return ("film: " if kind == "video" else "image: ") + " ".join(parts)
@@ -98,7 +106,7 @@ def working_seconds(past: Sequence[Work], wanted: Sequence[tuple[str, float]]) -
     low = high = 0.0
     told = 0
     for way, megapixels in wanted:
-        same = [work for work in past if work.way == way and work.megapixels > 0]
+        same = [work for work in past if work.way == way and work.megapixels >= _LEAST]
         same = [work for work in same if work.seconds >= _SETTLED_S] or same
         if not same:
             return None

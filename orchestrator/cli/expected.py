@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from contract.errors import Unreachable
+from contract.errors import RespoolError
 from contract.settings import Settings
 from orchestrator.cli.common import check_reachable
 
@@ -22,7 +22,8 @@ def expected_time(
 ) -> str:
     """Return a sentence on the time that `wanted` (see `Draft.wanted`) takes on the cluster of `settings`; "" for no work.
 
-    `cluster` is the embedded one, None where there is none or RESPOOL_* names another. A dry run goes on without a cluster.
+    `cluster` is the embedded one, None where there is none or RESPOOL_* names another. Where past jobs cannot be read, the
+    sentence says why; no error is raised.
     """
     from orchestrator.job_store import Records
     from orchestrator.past_pace import past_work
@@ -34,14 +35,17 @@ def expected_time(
     if settings.embedded and cluster is None:
         return NO_CLUSTER
     wired = cluster.settings if cluster else settings
-    if dry_run:
-        try:
+    try:
+        if dry_run:
             check_reachable(wired)
-        except Unreachable as error:
-            return f"time: unknown: {error}"
-    beating = len(Ledger(wired).workers())  # a worker that has just started has sent no heartbeat
+        storage = Storage(wired)
+        storage.ensure_bucket()  # of a cluster that has just started, whose orchestrator has not made it yet
+        past = past_work(Records(storage))
+        beating = len(Ledger(wired).workers())  # a worker that has just started has sent no heartbeat
+    except RespoolError as error:  # an estimate ends no command; what the work itself needs is checked by the work
+        return f"time: unknown: {error}"
     started = sum(process.role == "worker" for process in cluster.processes) if cluster else 0
-    return time_line(past_work(Records(Storage(wired))), wanted, max(beating, started, 1))
+    return time_line(past, wanted, max(beating, started, 1))
 
 
 def time_line(past: Sequence[Work], wanted: Sequence[tuple[str, float]], workers: int) -> str:
@@ -51,7 +55,7 @@ def time_line(past: Sequence[Work], wanted: Sequence[tuple[str, float]], workers
 
     found = working_seconds(past, wanted)
     if found is None:
-        return "time: unknown; it is told once a small job with these options has ended here"
+        return "time: unknown until a small job with these options has ended here"
     low, high, jobs = found
     least, most = duration(low / workers), duration(high / workers)
     span = least if least == most else f"{least} to {most}"

@@ -93,7 +93,7 @@ def test_an_ended_job_tells_the_next_how_long_it_takes(
     """The first job of a kind has no expected time; a dry run of the next one has, and so has `submit`, but not at another scale."""
     job = [small_film, "--model", "lanczos", "--state", cluster.folder.path]
     first = respool("run", *job, "-s", "1.75", "-o", tmp_path / "a.mp4")
-    assert "\ntime: unknown; it is told once" in first.stderr
+    assert "\ntime: unknown until a small job" in first.stderr
     later = respool("run", *job, "-s", "1.75", "-o", tmp_path / "b.mp4", "--crf", "30", "--dry-run")
     assert re.search(
         r"^time: about 0:\d\d for \w+ workers? \(1 past job\), plus reading and checks$", later.stderr, re.M

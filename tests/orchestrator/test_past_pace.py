@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from uuid import uuid4
+
 import msgspec
 import pytest
 
 from contract import keys
 from contract.documents import encode, raw
+from contract.errors import StorageError
 from contract.job import Done, Face, Item, Job, Manifest, Output, Spec, job_id
 from contract.settings import Settings
-from orchestrator.cli.expected import time_line
+from orchestrator.cli.expected import expected_time, time_line
 from orchestrator.job_store import Records
 from orchestrator.past_pace import RECORD, Work, past_work, way_of, work_done, working_seconds
 from stores.storage import Storage
@@ -58,7 +63,7 @@ def test_a_way_names_what_the_time_depends_on() -> None:
     assert way_of("video", Spec("lanczos", scale=4.0), 4) == way_of("video", Spec("lanczos"), 4)
     assert way_of("image", Spec("lanczos", codec="x265"), 4) == way_of("image", Spec("lanczos"), 4)
     specs = [Spec("lanczos"), Spec("lanczos", codec="x265"), Spec("lanczos", preset="slow"), Spec("identity")]
-    specs += [Spec("lanczos", scale=1.5), Spec("lanczos", face=Face())]
+    specs += [Spec("lanczos", scale=1.5), Spec("lanczos", face=Face()), Spec("lanczos", steady=1.0)]
     assert len({way_of("video", spec, 4) for spec in specs}) == len(specs)
 
 
@@ -101,4 +106,33 @@ def test_the_sentence_fits_a_terminal() -> None:
     said = time_line(past, [(FILM, 600.0)], 1)
     assert said == "time: about 1:00:00 to 1:15:00 for one worker (2 past jobs), plus reading and checks"
     assert time_line(past[:1], [(FILM, 600.0)], 4).startswith("time: about 15:00 for 4 workers (1 past job)")
-    assert "once a small job with these options has ended here" in time_line([], [(FILM, 600.0)], 1)
+    assert "unknown until a small job with these options has ended here" in time_line([], [(FILM, 600.0)], 1)
+
+
+@pytest.mark.parametrize(("megapixels", "seconds"), [(1e-300, 1e12), (1.0, 1e300), (-1.0, 5.0), (1.0, -5.0)])
+def test_a_pace_that_nothing_has_is_not_taken(settings: Settings, megapixels: float, seconds: float) -> None:
+    """A manifest from a stranger cannot make the time endless, negative, or end the command."""
+    records = Records(Storage(settings))
+    records.storage.ensure_bucket()
+    job = mixed_job()
+    record = {RECORD: raw([Work("film: a stranger's", "cpu", megapixels, seconds)])}
+    manifest = Manifest(job.id, "done", (), (), finished="2026-01-01T00:00:00+00:00", record=record)
+    records.storage.put(keys.job_spec(job.id), encode(job))
+    records.storage.put(keys.manifest(job.id), encode(manifest))
+    assert working_seconds(past_work(records), [("film: a stranger's", 2.0)]) is None
+
+
+def test_a_store_without_a_bucket_has_no_past(settings: Settings) -> None:
+    """A cluster that has just started has no bucket yet: the time is unknown, and the command goes on."""
+    fresh = replace(settings, s3_bucket=f"fresh-{uuid4().hex[:8]}")
+    assert expected_time([(FILM, 2.0)], fresh, None) == time_line([], [(FILM, 2.0)], 1)
+
+
+def test_an_estimate_ends_no_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence says that the store failed while past jobs were listed."""
+
+    def fails(_: Records) -> Iterator[str]:
+        raise StorageError("S3 answered 503.")
+
+    monkeypatch.setattr(Records, "jobs", fails)
+    assert expected_time([(FILM, 2.0)], settings, None) == "time: unknown: S3 answered 503."
