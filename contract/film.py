@@ -106,8 +106,6 @@ class Encoding(Struct, frozen=True, forbid_unknown_fields=True):
 
 FACE_CONTEXT = 7
 """Frames before a frame that decide about its faces: a third of a second of film to smooth and to fade in over."""
-
-
 STEADY_REACH = 2
 """Frames before and after a frame that steady it."""
 HELD = 4

@@ -48,6 +48,8 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
     if out.exists() and not force:
         raise UsageError(f"{out} exists already; name another -o, or add --force.")
     spec = msgspec.structs.replace(spec_of(options), image_format="png")
+    if spec.steady:
+        raise UsageError("--steady needs neighbouring frames, which a preview's do not have; leave it out.")
     with tempfile.TemporaryDirectory(prefix="respool-preview-") as folder:
         before = Path(folder, "before")
         before.mkdir()

@@ -13,7 +13,7 @@ import msgspec
 
 from contract import keys
 from contract.documents import encode
-from contract.errors import BadInput, SourceChanged, StorageError
+from contract.errors import BadInput, SourceChanged, StorageError, UsageError
 from contract.job import Control, Item, Job, Kind, Spec, job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
@@ -124,6 +124,8 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
                 refused[n] = _unreadable(file, error)
                 drafts.append(_unread(n, file))
     items = tuple(apart(drafts, notes))
+    if spec.steady and {item.kind for item in items if item.n not in refused} == {"image"}:
+        raise UsageError("--steady is for films, and all sources are images; leave it out.")
     notes += clashes([item.result for item in items])
     ways: dict[Kind, str] = {kind: way_of(kind, spec, scale) for kind in ("video", "image")}
     return Draft(tuple(files), items, tuple(notes), refused, tuple(films), ways)

@@ -51,9 +51,8 @@ class Picture:
         """Code values for one step of an 8-bit scale."""
         return float(1 << (self.form.bits - 8)) if self.form.bits > 8 else 1.0
 
-    @cached_property
     def luma(self) -> npt.NDArray[np.float32]:
-        """Luma, height x width, on the scale of 8 bits."""
+        """Return luma, height x width, on the scale of 8 bits. It is not kept: a window holds many pictures."""
         if self.form.model == "rgb":
             channels = {
                 c: p[..., k] for p, g in zip(self.planes, self.form.order, strict=True) for k, c in enumerate(g)
@@ -66,10 +65,11 @@ class Picture:
     @cached_property
     def small(self) -> npt.NDArray[np.uint8]:
         """Smoothed luma by which pictures are aligned: of half the height and width, or as it is where that is small."""
-        height, width = self.luma.shape
+        luma = self.luma()
+        height, width = luma.shape
         part = 2 if min(height, width) >= LARGE else 1
         size = (max(16, -(-width // part)), max(16, -(-height // part)))
-        half = cv2.resize(self.luma, size, interpolation=cv2.INTER_AREA)
+        half = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
         return np.asarray(np.rint(cv2.GaussianBlur(half, (0, 0), SMOOTHING)), dtype=np.uint8)
 
     def equals(self, other: Picture) -> bool:

@@ -31,8 +31,9 @@ TRUSTED, DOUBTED = 4.0, 8.0
 USUAL = 40
 """Percentile of the squared errors of a frame's places that is taken for what noise makes."""
 LEAST, MOST = 0.25, 6.0
-"""Bounds of that squared error, in squared code values of 8 bits after smoothing: below, rounding makes it; above, white noise
-with a standard deviation of more than 10 code values would, and what differs so much is taken for something else."""
+"""Bounds of that squared error, in squared code values of 8 bits after smoothing: below, rounding makes it; above, what differs
+is taken for something else than noise. White noise of standard deviation s makes 0.040 s^2 where half the size is compared, and 0.16 s^2
+in small films: the difference of two frames has 2 s^2, the mean of four pixels a fourth, the Gaussian blur 1 / (4 pi)."""
 
 STEADIED = "steadied: they are means of themselves and their neighbours where those agree (--steady)"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from PIL import Image
 
 from contract.errors import UsageError
 from contract.job import Spec
@@ -90,3 +91,19 @@ def test_a_dry_run_starts_nothing(small_film: Path, tmp_path: Path, capsys: pyte
     assert "\ntime: unknown; past jobs tell it once a cluster runs" in said
     assert not state.exists()
     assert not out.exists()
+
+
+def test_steadying_is_refused_where_there_are_no_neighbours(
+    small_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images and previews have no neighbouring frames: the option is no silent nothing, and films beside images keep it."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    steady = Spec(model="lanczos", scale=2.0, steady=0.5)
+    with pytest.raises(UsageError, match="all sources are images; leave it out"):
+        draft([tmp_path / "a.png"], steady, Settings())
+    both = draft([tmp_path / "a.png", small_film], steady, Settings())
+    assert any("become steadied, 128x96" in line for line in both.outlook(""))
+    sheet = tmp_path / "sheet.png"
+    assert call(["preview", str(small_film), "-o", str(sheet), "--model", "lanczos", "--steady", "1"]) == 2
+    assert "--steady needs neighbouring frames" in capsys.readouterr().err
+    assert not sheet.exists()
