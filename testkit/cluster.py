@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,27 +27,11 @@ from orchestrator.submission.submit import submit
 from stores.ledger import Ledger
 from stores.storage import Storage
 from testkit.clips import fingerprint, make_film
+from testkit.processes import until
 
 T = TypeVar("T")
 SPEC = Spec(model="identity", codec="ffv1", chunk_frames=5, container="mkv")
 FAULTS = Path(__file__).parent / "faults"
-
-
-def until(look: Callable[[], T | None], seconds: float, what: str) -> T:
-    """Call `look` until it returns something truthy and return that.
-
-    Raises:
-        TimeoutError: after `seconds`; the message names `what`.
-    """
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        pause.wait(0.01)
 
 
 class Rig:
@@ -105,11 +87,11 @@ class Rig:
 
     def wait_done(self, job: str, chunks: int, seconds: float = 60) -> None:
         """Wait until at least `chunks` chunks of `job` are committed."""
-        until(lambda: self.done(job) >= chunks, seconds, f"{chunks} chunks of {job}")
+        until(lambda: self.done(job) >= chunks, f"{chunks} chunks of {job}", seconds)
 
     def finish(self, job: str, seconds: float = 120) -> Manifest:
         """Wait for the job's end and return its manifest."""
-        return until(lambda: self.patiently(lambda: self.records.manifest(job)), seconds, f"the end of job {job}")
+        return until(lambda: self.patiently(lambda: self.records.manifest(job)), f"the end of job {job}", seconds)
 
     @staticmethod
     def patiently(look: Callable[[], T | None]) -> T | None:

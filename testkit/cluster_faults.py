@@ -15,7 +15,8 @@ from contract.programs import Program, command_line
 from orchestrator.jobs import retention
 from stores.item_kills import ItemKills
 from testkit.clips import make_film
-from testkit.cluster import Rig, fault_path, until
+from testkit.cluster import Rig, fault_path
+from testkit.processes import until
 
 TOO_LITTLE, ENOUGH = 3 << 30, 8 << 30
 """Memory, in bytes, with which a heavy source is refused (testkit/faults/heavy.py) and with which it is not."""
@@ -68,8 +69,8 @@ def kill_readers(r: Rig, folder: Path, job: str, with_orchestrator: bool = False
     """Kill each reader of the heavy source with SIGKILL, as the kernel does, once together with the orchestrator."""
     kills = ItemKills(r.settings)
     for n in range(KILLS):
-        pid = until(partial(reader, folder, n), 60, f"reader {n + 1} of the heavy source")
-        until(lambda n=n: sum(kills.counts(job).values()) == n + 1, 60, "its beginning to be counted")  # type: ignore[misc]
+        pid = until(partial(reader, folder, n), f"reader {n + 1} of the heavy source", 60)
+        until(lambda n=n: sum(kills.counts(job).values()) == n + 1, "its beginning to be counted", 60)  # type: ignore[misc]
         r.hurt(pid, signal.SIGKILL)
         if with_orchestrator and n == 1:
             r.hurt(r.processes("orchestrator")[0].pid, signal.SIGKILL)

@@ -96,6 +96,13 @@ def picture(mode: str, depth: int, height: int = 60, width: int = 80) -> np.ndar
     return (plain * np.iinfo(kind).max).round().astype(kind).squeeze()
 
 
+def write_noise(path: Path, seed: int) -> Path:
+    """Write a picture of noise, 24 x 32 pixels of RGB, that no other seed makes; return `path`."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
 def write(case: Case, path: Path) -> None:
     """Write the source, with everything that its format can carry."""
     pixels = picture(case.mode, case.depth)

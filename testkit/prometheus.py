@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 
 from orchestrator.local.servers import free_ports
-from testkit.cluster import Rig, until
+from testkit.cluster import Rig
+from testkit.processes import until
 
 MONITORING = Path(__file__).parents[1] / "deploy" / "monitoring"
 WORKERS = 2
@@ -97,7 +98,7 @@ def watching(program: str, r: Rig, folder: Path) -> Iterator[Query]:
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
-        until(up, _SCRAPED_S, f"a scrape of all processes; {folder}/prometheus.log")
+        until(up, f"a scrape of all processes; {folder}/prometheus.log", _SCRAPED_S)
         yield query
     finally:
         process.terminate()

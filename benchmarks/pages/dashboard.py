@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from testkit import cluster as rigs
-from testkit.cluster import rig, until
+from testkit.cluster import rig
+from testkit.processes import until
 from testkit.prometheus import WORKERS, Query, alerts, metrics_ports, panels, watching
 
 _PATIENCE_S = 300.0
@@ -87,11 +88,11 @@ def main() -> int:
                 job = r.submit(film)
                 r.wait_done(job, 5, _PATIENCE_S)
                 r.hurt(r.processes("worker")[0].pid, signal.SIGKILL)
-                until(lambda: query('respool_retries_total{cause="lease_expired"} > 0'), _PATIENCE_S, "the lost lease")
+                until(lambda: query('respool_retries_total{cause="lease_expired"} > 0'), "the lost lease", _PATIENCE_S)
                 until(
                     lambda: query("min(respool_worker_busy) == 1 and count(respool_worker_busy) == 2"),
-                    _PATIENCE_S,
                     "both",
+                    _PATIENCE_S,
                 )
                 r.wait_done(job, 40, _PATIENCE_S)
                 text = "\n".join(page(query)) + "\n"

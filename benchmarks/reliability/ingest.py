@@ -7,7 +7,8 @@ from functools import partial
 
 from benchmarks.reliability.score import Score, folder
 from testkit import cluster_faults
-from testkit.cluster import Rig, rig, through, until
+from testkit.cluster import Rig, rig, through
+from testkit.processes import until
 
 
 def refused(count: int, seed: int) -> Score:
@@ -20,7 +21,7 @@ def refused(count: int, seed: int) -> Score:
                 job = r.submit_all(films)
                 reason = cluster_faults.reason_for_heavy(r, job)
                 if n % 2:  # in the other trials the retry may come before the job is closed
-                    until(partial(_closed, r, job), 60, "the job to be closed")
+                    until(partial(_closed, r, job), "the job to be closed", 60)
                 r.jobs.retry(job)
             with through(r, r.settings.s3_endpoint, 0, "hungry", media_memory=cluster_faults.ENOUGH):
                 began = time.monotonic()

@@ -15,8 +15,9 @@ from redis import Redis
 from benchmarks.reliability import observations
 from benchmarks.reliability.score import Score, batches, folder
 from testkit.clips import make_film
-from testkit.cluster import Rig, rig, through, until
+from testkit.cluster import Rig, rig, through
 from testkit.faulty_s3 import Proxy
+from testkit.processes import until
 
 Hurt = Callable[[Rig], None]
 
@@ -58,7 +59,7 @@ def hurt_in_mid_job(fault: str, count: int, hurt: Hurt, seed: int) -> Score:
                     since, began = time.time(), time.monotonic()
                     hurt(r)
                     before = len(committed)
-                    until(partial(_more_settled, r, job, before), 120, "")
+                    until(partial(_more_settled, r, job, before), "", 120)
                     score.recoveries.append(time.monotonic() - began)
                 score.judge(r, job, film, place, batch)
                 again += observations.repeated(place, committed, since)
@@ -87,7 +88,7 @@ def _die_once(score: Score, line: str, seed: int) -> None:
         film = make_film(place / "film.mp4", 50, seed=seed)
         with rig(place, workers=1, fault=line) as r:
             job = r.submit(film)
-            until((place / line).exists, 120, f"the death {line}")
+            until((place / line).exists, f"the death {line}", 120)
             began = time.monotonic()
             score.judge(r, job, film, place, 1)
             score.recoveries.append(time.monotonic() - began)
@@ -156,7 +157,7 @@ def brown_out(count: int, seconds: int, seed: int) -> Score:
                 Proxy(servers.settings.s3_endpoint, seed + n) as proxy,
                 through(servers, proxy.url, 2, "slow-0.3", max_attempts=1),
             ):
-                until(lambda: len(servers.ledger.workers()) == 2, 60, "two workers")
+                until(lambda: len(servers.ledger.workers()) == 2, "two workers", 60)
                 job = servers.submit(film)
                 servers.wait_done(job, (4, 0, 20)[n % 3])
                 proxy.errors = 1.0
@@ -175,4 +176,4 @@ def brown_out(count: int, seconds: int, seed: int) -> Score:
 
 
 def _submitted(r: Rig, film: Path) -> str:
-    return until(lambda: r.patiently(lambda: r.submit(film)), 120, "the submission")
+    return until(lambda: r.patiently(lambda: r.submit(film)), "the submission", 120)

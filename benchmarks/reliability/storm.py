@@ -16,8 +16,9 @@ from benchmarks.reliability.score import Score, folder
 from benchmarks.reliability.servers import flush, killer
 from orchestrator.service.publisher import Publisher
 from testkit.clips import make_film
-from testkit.cluster import Rig, rig, through, until
+from testkit.cluster import Rig, rig, through
 from testkit.faulty_s3 import Proxy
+from testkit.processes import until
 
 
 def stop_and_go(r: Rig, _job: str, rng: random.Random) -> None:
@@ -64,7 +65,7 @@ def storm(seed: int, seconds: float) -> Score:
     ):
         # Half of the workers and one of two orchestrators see an S3 that misbehaves, and get no other fault.
         film = make_film(place / "film.mp4", 1000, seed=seed)
-        job = until(lambda: r.patiently(lambda: r.submit(film)), 120, "the submission")
+        job = until(lambda: r.patiently(lambda: r.submit(film)), "the submission", 120)
         ends = time.monotonic() + seconds
         while time.monotonic() < ends and not servers.patiently(lambda: servers.records.manifest(job)):
             name = rng.choice(sorted(acts))

@@ -13,7 +13,8 @@ from benchmarks.reliability.score import Score, folder
 from benchmarks.reliability.servers import flush, killer
 from contract.errors import RespoolError, UsageError
 from testkit import cluster_faults
-from testkit.cluster import Rig, rig, until
+from testkit.cluster import Rig, rig
+from testkit.processes import until
 
 _ACTS = 16
 _WAYS_OUT = 8
@@ -91,7 +92,7 @@ class _Life:
         began = time.monotonic()
         try:
             for _ in range(_WAYS_OUT):
-                state = until(self._rest, 120, f"job {self.job} to come to rest")
+                state = until(self._rest, f"job {self.job} to come to rest", 120)
                 if state == "done":
                     break
                 if state == "paused":

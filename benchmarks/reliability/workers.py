@@ -16,7 +16,8 @@ from redis import Redis
 from benchmarks.reliability.score import Score, batches, folder
 from testkit import cluster_faults
 from testkit.clips import make_film
-from testkit.cluster import Rig, differences, rig, through, undisturbed, until
+from testkit.cluster import Rig, differences, rig, through, undisturbed
+from testkit.processes import until
 
 PHASES = ("claimed", "fetched", "enhancing", "storing", "verifying", "committing", "committed")
 """Phases in which the file `arm` (testkit/faults) asks a worker to leave, or kills it."""
@@ -55,7 +56,7 @@ def _watch(r: Rig, job: str, chunk: int, dead: int, score: Score) -> None:
             holder = _holder(raw, job, chunk)
             return _settled(raw, job, chunk) or bool(holder and not holder.endswith(f"-{dead}"))
 
-        until(elsewhere, 120, f"chunk {chunk}")
+        until(elsewhere, f"chunk {chunk}", 120)
     score.recoveries.append(time.monotonic() - began)
 
 
@@ -75,7 +76,7 @@ def kills(count: int, seed: int) -> Score:
                 if r.records.manifest(job):
                     break
                 parent = r.processes("worker")[n % workers].pid
-                child = until(partial(r.pool_process, parent), 60, "a pool process")
+                child = until(partial(r.pool_process, parent), "a pool process", 60)
                 held = _held(r, job, child.pid)
                 r.hurt(parent if rng.random() < 0.5 else child.pid, signal.SIGKILL)
                 hurt += 1
@@ -105,12 +106,12 @@ def _lose_one(r: Rig, film: Path, score: Score) -> None:
         live = {f"{platform.node()}-{c.pid}" for p in r.processes("worker") if (c := r.pool_process(p.pid))}
         return len(live) == 2 and live <= set(r.ledger.workers()) and r.consuming() == 2
 
-    until(idle, 120, "idle workers")
+    until(idle, "idle workers", 120)
     victims = [p.pid for p in r.processes("worker")]
     for pid in victims:
         r.hurt(pid, signal.SIGSTOP)
     job = r.submit(film)
-    until(lambda: r.consuming() < 2, 60, "a taken message")  # Redis gave it to one of the stopped
+    until(lambda: r.consuming() < 2, "a taken message", 60)  # Redis gave it to one of the stopped
     began = time.monotonic()
     for pid in victims:
         r.hurt(pid, signal.SIGKILL)
@@ -131,8 +132,8 @@ def sleepers(count: int, seed: int) -> Score:
             job = r.submit(film)
             r.wait_done(job, 3)
             for _ in range(count):
-                child = until(lambda: r.pool_process(rng.choice(r.processes("worker")).pid), 60, "a pool process")
-                chunk = until(partial(_held_chunk, r, job, child.pid), 60, "a chunk")[0]
+                child = until(lambda: r.pool_process(rng.choice(r.processes("worker")).pid), "a pool process", 60)
+                chunk = until(partial(_held_chunk, r, job, child.pid), "a chunk", 60)[0]
                 r.hurt(child.pid, signal.SIGSTOP)
                 threading.Event().wait(6)  # the lease is of 4 s
                 r.hurt(child.pid, signal.SIGCONT)
@@ -177,8 +178,8 @@ def _spring(r: Rig, job: str, place: Path, order: str) -> tuple[int, int]:
     (place / "arming").write_text(order)
     (place / "arming").rename(place / "arm")
     fired = place / "fired"
-    until(fired.exists, 60, f"a worker that is hurt by {order!r}")
-    pid, chunk = until(lambda: fired.read_text().split(), 10, "its name")
+    until(fired.exists, f"a worker that is hurt by {order!r}", 60)
+    pid, chunk = until(lambda: fired.read_text().split(), "its name", 10)
     fired.unlink()
     return int(pid), int(chunk)
 
@@ -199,7 +200,7 @@ def _leaving(r: Rig, job: str, chunk: int, victim: int) -> tuple[float, bool]:
                 back = False
             return _settled(raw, job, chunk) or bool(holder and not mine)
 
-        until(elsewhere, 120, f"chunk {chunk}")
+        until(elsewhere, f"chunk {chunk}", 120)
     return time.monotonic() - began, back
 
 
@@ -232,7 +233,7 @@ def broken(count: int, seed: int) -> Score:
                 rig(place, workers=1, fault=slow, max_attempts=1) as r,
                 through(r, r.settings.s3_endpoint, 1, slow, orchestrator=False, scratch=scratch, max_attempts=1),
             ):
-                until(lambda: len(r.ledger.workers()) == 2, 60, "two workers")
+                until(lambda: len(r.ledger.workers()) == 2, "two workers", 60)
                 if n % 2:
                     cluster_faults.spoil(scratch)
                 job = r.submit(film)
@@ -240,13 +241,13 @@ def broken(count: int, seed: int) -> Score:
                     r.wait_done(job, 4)
                     cluster_faults.spoil(scratch)
                 began = time.monotonic()
-                (out,) = until(partial(cluster_faults.withdrawn, r), 60, "a worker that takes itself out")
+                (out,) = until(partial(cluster_faults.withdrawn, r), "a worker that takes itself out", 60)
                 score.recoveries.append(time.monotonic() - began)
                 r.wait_done(job, r.done(job) + 5)
                 made = cluster_faults.frames_of(r, out)
                 cluster_faults.mend(scratch)
                 began = time.monotonic()
-                until(lambda: cluster_faults.frames_of(r, out) > made, 120, "its return")  # noqa: B023 - called at once
+                until(lambda: cluster_faults.frames_of(r, out) > made, "its return", 120)  # noqa: B023 - called at once
                 again.append(time.monotonic() - began)
                 score.judge(r, job, film, place, 1)
     score.remarks.append(

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from orchestrator.local import scale
 from testkit import cluster as rigs
-from testkit.cluster import Rig, rig, until
+from testkit.cluster import Rig, rig
+from testkit.processes import until
 
 PHASES = (1, 4, 1)
 _PATIENCE_S = 300.0
@@ -26,13 +27,13 @@ _PATIENCE_S = 300.0
 def phase(r: Rig, job: str, workers: int, chunks: int) -> float:
     """Scale to `workers`, and measure chunks a second over `chunks` commits, once all of them work."""
     scale(r.settings, workers)
-    until(lambda: len(r.ledger.workers()) == workers, _PATIENCE_S, f"{workers} heartbeats")
+    until(lambda: len(r.ledger.workers()) == workers, f"{workers} heartbeats", _PATIENCE_S)
     if workers > 1:  # all have a chunk; with one worker, the job never paused
-        until(lambda: (c := r.ledger.counts(job)) and c.running == workers, _PATIENCE_S, f"{workers} workers at work")
+        until(lambda: (c := r.ledger.counts(job)) and c.running == workers, f"{workers} workers at work", _PATIENCE_S)
     first = _done(r, job)
-    until(lambda: _done(r, job) > first, _PATIENCE_S, "a commit")
+    until(lambda: _done(r, job) > first, "a commit", _PATIENCE_S)
     first, began = _done(r, job), time.monotonic()
-    until(lambda: _done(r, job) >= first + chunks, _PATIENCE_S, f"{chunks} chunks")
+    until(lambda: _done(r, job) >= first + chunks, f"{chunks} chunks", _PATIENCE_S)
     return (_done(r, job) - first) / (time.monotonic() - began)
 
 
@@ -56,7 +57,7 @@ def main() -> int:
         fault = f"slow-{options.seconds}"
         with rig(folder, workers=1, fault=fault, lease_ttl_s=30.0, lease_renew_s=2.0, device="cpu") as r:
             job = r.submit(film)
-            until(lambda: _done(r, job) >= 1, _PATIENCE_S, "the first chunk")
+            until(lambda: _done(r, job) >= 1, "the first chunk", _PATIENCE_S)
             print(
                 f"{frames // rigs.SPEC.chunk_frames} chunks, each asleep for {options.seconds:g} s\n\n| workers | chunks/s | of the first |"
             )

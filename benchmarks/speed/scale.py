@@ -37,7 +37,7 @@ from orchestrator.job_store import Records
 from orchestrator.local import Cluster, start
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
-from testkit.cluster import until
+from testkit.processes import until
 from testkit.programs import command_of
 from workers.runtime import worker as worker_module
 from workers.runtime.job_cache import JobFile
@@ -123,14 +123,14 @@ def submit_plain(settings: Settings, chunks: int, name: str = "simulated") -> st
 
 def first_chunk(settings: Settings, ledger: Ledger, large: str) -> float:
     """Measure the seconds until a worker holds the first chunk of a small job that is submitted beside a large one."""
-    until(lambda: (c := ledger.counts(large)) is not None and c.done > 0, 600, "the large job's first chunk")
+    until(lambda: (c := ledger.counts(large)) is not None and c.done > 0, "the large job's first chunk", 600)
     began, small = time.monotonic(), submit_plain(settings, 8, "small")
 
     def begun() -> bool:
         counts = ledger.counts(small)
         return counts is not None and counts.running + counts.done > 0
 
-    until(begun, 600, "the small job's first chunk")
+    until(begun, "the small job's first chunk", 600)
     return time.monotonic() - began
 
 
@@ -212,16 +212,16 @@ def simulate(cluster: Cluster, settings: Settings, options: argparse.Namespace) 
     """Run one job on simulated workers, and a small one beside it."""
     ledger, records = Ledger(settings), Records(Storage(settings))
     with crowds(settings, options) as running:
-        until(lambda: len(ledger.workers()) >= options.workers, 120, "simulated workers")
+        until(lambda: len(ledger.workers()) >= options.workers, "simulated workers", 120)
         roles = {p.role: [psutil.Process(p.pid)] for p in cluster.processes}
         roles["task code"] = [psutil.Process(p.pid) for p in running]
         before = cpu(roles)
         began = time.monotonic()
         job = submit_plain(settings, options.chunks)
         behind = first_chunk(settings, ledger, job)
-        until(lambda: (c := ledger.counts(job)) is not None and c.settled, 7200, "all chunks")
+        until(lambda: (c := ledger.counts(job)) is not None and c.settled, "all chunks", 7200)
         wall = time.monotonic() - began
-        manifest = until(lambda: records.manifest(job), 3600, "the manifest")
+        manifest = until(lambda: records.manifest(job), "the manifest", 3600)
         assert manifest is not None
         ended = time.monotonic() - began
         after = cpu(roles)

@@ -48,16 +48,21 @@ class Writer:
         return np.packbits(np.array(self.bits, dtype=np.uint8)).tobytes()
 
 
-def nal(kind: int, payload: bytes) -> bytes:
-    """Return a NAL unit of header byte `kind`, with its start code and emulation prevention bytes."""
-    escaped, zeros = bytearray(), 0
+def escaped(payload: bytes) -> bytes:
+    """Add emulation prevention bytes (ITU-T H.264 7.4.1), written anew so that the product's own are checked against them."""
+    safe, zeros = bytearray(), 0
     for byte in payload:
         if zeros >= 2 and byte <= 3:
-            escaped.append(3)
+            safe.append(3)
             zeros = 0
-        escaped.append(byte)
+        safe.append(byte)
         zeros = zeros + 1 if byte == 0 else 0
-    return b"\0\0\0\1" + bytes([kind]) + bytes(escaped)
+    return bytes(safe)
+
+
+def nal(kind: int, payload: bytes) -> bytes:
+    """Return a NAL unit of header byte `kind`, with its start code and emulation prevention bytes."""
+    return b"\0\0\0\1" + bytes([kind]) + escaped(payload)
 
 
 def headers() -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import av
 
+from testkit.materials.field_pictures import escaped
 from testkit.materials.joined import box, boxes, inside, patched
 from testkit.materials.recipe import H264, Material, x265
 from testkit.materials.write import Film, write
@@ -24,14 +25,7 @@ def message(pairs: bytes, hevc: bool = False) -> bytes:
     """Wrap captions in an SEI message, as a NAL unit with its length in front."""
     payload = b"\xb5\0\x31" + cc_data(pairs)
     body = bytes((4, len(payload))) + payload + b"\x80"
-    escaped, zeros = bytearray(), 0
-    for byte in body:
-        if zeros >= 2 and byte <= 3:
-            escaped.append(3)
-            zeros = 0
-        escaped.append(byte)
-        zeros = zeros + 1 if byte == 0 else 0
-    nal = (b"\x4e\1" if hevc else b"\6") + bytes(escaped)
+    nal = (b"\x4e\1" if hevc else b"\6") + escaped(body)
     return len(nal).to_bytes(4, "big") + nal
 
 

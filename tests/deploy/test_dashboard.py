@@ -11,7 +11,8 @@ import pytest
 
 from testkit import cluster as rigs
 from testkit import prometheus
-from testkit.cluster import Rig, rig, until
+from testkit.cluster import Rig, rig
+from testkit.processes import until
 from testkit.prometheus import Query, alerts, named, panels, watching
 
 _PATIENCE_S = 300.0
@@ -28,17 +29,17 @@ def query(need: Callable[[str], str]) -> Iterator[Query]:
         # A rate needs a series that was scraped before it rose: three chunks first, and the job whose rates are looked at
         # once they were seen. Chunks are slow, or the job ends before it is paused.
         r.submit(rigs.film(Path(name), 15))
-        until(lambda: ask("sum(respool_frames_total) == 15"), _PATIENCE_S, "the first film's frames in Prometheus")
+        until(lambda: ask("sum(respool_frames_total) == 15"), "the first film's frames in Prometheus", _PATIENCE_S)
         job = r.submit(rigs.film(Path(name), 400))
-        until(lambda: (c := r.ledger.counts(job)) and c.failed and c.done >= 8, _PATIENCE_S, "a chunk set aside")
+        until(lambda: (c := r.ledger.counts(job)) and c.failed and c.done >= 8, "a chunk set aside", _PATIENCE_S)
         r.jobs.control(job, paused=True)
         # Two scrapes after the last commit: whatever is a rate has its two points.
         until(
             lambda: ask('respool_job_failed_chunks == 1 and on () respool_jobs{state="paused"} == 1'),
-            _PATIENCE_S,
             "it",
+            _PATIENCE_S,
         )
-        until(lambda: ask("sum(rate(respool_frames_total[5m])) > 0"), _PATIENCE_S, "a rate")
+        until(lambda: ask("sum(rate(respool_frames_total[5m])) > 0"), "a rate", _PATIENCE_S)
         yield ask
 
 

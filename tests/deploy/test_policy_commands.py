@@ -24,7 +24,7 @@ from contract.settings import Settings
 from orchestrator.job_store import Records
 from stores.storage import Storage
 from testkit.clips import make_film
-from testkit.cluster import until
+from testkit.processes import until
 from testkit.role_store import role_store
 
 OPTIONS = ("-m", "identity", "--codec", "ffv1")
@@ -76,7 +76,7 @@ class Roles:
         return sentence
 
     def ended(self, job: str) -> str:
-        return until(lambda: self.records.manifest(job), 240, "the end of the job").state
+        return until(lambda: self.records.manifest(job), "the end of the job", 240).state
 
 
 @pytest.fixture(scope="module")

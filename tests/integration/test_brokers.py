@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -33,36 +32,10 @@ from orchestrator.service.publisher import Publisher
 from orchestrator.submission.submit import submit
 from stores.addresses import parse
 from stores.ledger import Ledger
+from testkit.processes import running, until
 
 _RABBITS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/sbin/rabbitmq-server")
 """Debian's own wrapper in /usr/sbin changes to another user, who may not write here; the program behind it does not."""
-
-
-@contextmanager
-def running(argv: list[str], log: Path, environ: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A process for as long as the block, in a group of its own, ended politely and then for good."""
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            argv, stdout=stream, stderr=stream, env={**os.environ, **(environ or {})}, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def until(condition: object, what: str, seconds: float = 60.0) -> None:
-    """Look until `condition()` is true; fail after `seconds`, which is only ever reached by a failure."""
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 def restore(settings: Settings, folder: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +23,7 @@ from orchestrator.jobs.client import Jobs
 from orchestrator.jobs.job_record import Trail
 from orchestrator.local import Cluster, attach, scale, start
 from orchestrator.submission.submit import submit
+from testkit.processes import until
 from workers.runtime.heartbeat import SHUTDOWN
 
 _SPEC = Spec(model="lanczos", scale=3.0, codec="ffv1", chunk_frames=12)
@@ -54,13 +54,6 @@ def alone() -> Iterator[Cluster]:
         yield cluster
         for log in sorted(cluster.folder.logs.glob("*r*.log")):  # pytest shows it when a test failed
             print(f"== {log.name}", log.read_text(errors="replace")[-4000:], sep="\n")
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def pids(cluster: Cluster) -> list[int]:

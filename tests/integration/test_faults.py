@@ -14,8 +14,9 @@ from contract import keys
 from orchestrator.service.publisher import Publisher
 from testkit import cluster as rigs
 from testkit import cluster_faults
-from testkit.cluster import Rig, rig, until
+from testkit.cluster import Rig, rig
 from testkit.faulty_s3 import Proxy
+from testkit.processes import until
 
 FRAMES = 100
 
@@ -40,7 +41,7 @@ def test_a_killed_worker_costs_its_chunk_and_nothing_else(victim: str, film: Pat
         job = r.submit(film)
         r.wait_done(job, 3)
         worker = r.processes("worker")[0].pid
-        target = worker if victim == "worker" else until(lambda: r.pool_process(worker), 60, "a pool process").pid
+        target = worker if victim == "worker" else until(lambda: r.pool_process(worker), "a pool process", 60).pid
         r.hurt(target, signal.SIGKILL)
         check(r, job, film, folder)
         assert r.attempts(job) <= len(r.commits(job)) + 1
@@ -49,11 +50,11 @@ def test_a_killed_worker_costs_its_chunk_and_nothing_else(victim: str, film: Pat
 def test_a_message_lost_with_an_idle_worker_goes_out_again(film: Path, folder: Path) -> None:
     """SIGSTOP an idle worker, publish, kill -9: stock Celery loses the message, here the chunk is done."""
     with rig(folder, workers=1) as r:
-        until(lambda: r.ledger.workers() and r.consuming(), 60, "an idle worker")
+        until(lambda: r.ledger.workers() and r.consuming(), "an idle worker", 60)
         worker = r.processes("worker")[0].pid
         r.hurt(worker, signal.SIGSTOP)
         job = r.submit(film)
-        until(lambda: r.consuming() == 0, 60, "a taken message")  # Redis gave it to the stopped worker
+        until(lambda: r.consuming() == 0, "a taken message", 60)  # Redis gave it to the stopped worker
         r.hurt(worker, signal.SIGKILL)
         check(r, job, film, folder)
 
@@ -64,12 +65,12 @@ def test_a_worker_that_slept_past_its_lease_cannot_commit(film: Path, folder: Pa
         job = r.submit(film)
         r.wait_done(job, 2)
         worker = r.processes("worker")[0].pid
-        child = until(lambda: r.pool_process(worker), 60, "a pool process").pid
+        child = until(lambda: r.pool_process(worker), "a pool process", 60).pid
         r.hurt(child, signal.SIGSTOP)
         manifest = r.finish(job)
         r.hurt(child, signal.SIGCONT)
         assert manifest.state == "done"
-        until(lambda: r.strays(job) == [], 60, "the stale attempt to be removed")
+        until(lambda: r.strays(job) == [], "the stale attempt to be removed", 60)
         check(r, job, film, folder)
 
 
@@ -110,7 +111,7 @@ def test_every_message_twice(film: Path, folder: Path) -> None:
     """Each chunk is announced again by a stranger, many times: same output, and no chunk is done a second time."""
     with rig(folder, workers=2) as r:
         job = r.submit(film)
-        plan = until(lambda: r.records.plan(job), 60, "a plan")
+        plan = until(lambda: r.records.plan(job), "a plan", 60)
         publisher = Publisher(r.settings)
         for chunk in plan.chunks * 2:
             publisher.publish(job, chunk.n, chunk.label)
@@ -163,13 +164,13 @@ def test_an_orchestrator_that_slept_in_assembly(film: Path, folder: Path) -> Non
     fault = "asleep-in-assembly"
     with rig(folder, workers=1, fault=fault) as r:
         job = r.submit(film)
-        until((folder / fault).exists, 120, "the sleep")
+        until((folder / fault).exists, "the sleep", 120)
         sleeper = psutil.Process(r.processes("orchestrator")[0].pid)
         with rigs.through(r, r.settings.s3_endpoint, workers=0):
             manifest = r.finish(job)
             for process in (*sleeper.children(recursive=True), sleeper):
                 r.hurt(process.pid, signal.SIGCONT)
-            until(lambda: not r.ledger.jobs(), 60, "the end of the job's ledger")
+            until(lambda: not r.ledger.jobs(), "the end of the job's ledger", 60)
             check(r, job, film, folder)
         assert r.records.manifest(job) == manifest
         assert sleeper.is_running()
@@ -183,7 +184,7 @@ def test_a_misbehaving_s3(folder: Path) -> None:
         Proxy(servers.settings.s3_endpoint, seed=7, errors=0.2, resets=0.1, cuts=0.05) as proxy,
         rigs.through(servers, proxy.url, workers=1, max_attempts=20) as r,
     ):
-        job = until(lambda: r.patiently(lambda: r.submit(film)), 60, "a whole submission")
+        job = until(lambda: r.patiently(lambda: r.submit(film)), "a whole submission", 60)
         check(servers, job, film, folder)
         assert min(proxy.injected.values()) > 3
 
@@ -216,15 +217,15 @@ def test_cancel_pause_resume(film: Path, folder: Path) -> None:
         job = r.submit(film)
         r.wait_done(job, 2)
         r.jobs.control(job, paused=True)
-        until(lambda: (c := r.ledger.counts(job)) is not None and c.running == 0, 60, "the pause")
+        until(lambda: (c := r.ledger.counts(job)) is not None and c.running == 0, "the pause", 60)
         paused = r.done(job)
         assert r.jobs.status(job).state == "paused"
-        until(lambda: (c := r.ledger.counts(job)) is not None and c.waiting == 0, 60, "the queue to empty")
+        until(lambda: (c := r.ledger.counts(job)) is not None and c.waiting == 0, "the queue to empty", 60)
         assert r.done(job) == paused
         r.jobs.control(job, paused=False)
         r.wait_done(job, paused + 1)
         r.jobs.control(job, cancelled=True)
-        until(lambda: r.ledger.counts(job) is None, 60, "the end")
+        until(lambda: r.ledger.counts(job) is None, "the end", 60)
         assert r.jobs.status(job).state == "cancelled"
         assert r.records.control(job).cancelled
         r.jobs.retry(job)
@@ -292,15 +293,15 @@ def test_a_worker_whose_scratch_space_breaks_takes_itself_out_and_comes_back(fol
         rig(folder, workers=1, fault=slow, max_attempts=1) as r,
         rigs.through(r, r.settings.s3_endpoint, 1, slow, orchestrator=False, scratch=scratch, max_attempts=1),
     ):
-        until(lambda: len(r.ledger.workers()) == 2, 60, "two workers")
+        until(lambda: len(r.ledger.workers()) == 2, "two workers", 60)
         job = r.submit(film)
         r.wait_done(job, 2)
         cluster_faults.spoil(scratch)
-        (out,) = until(lambda: cluster_faults.withdrawn(r), 60, "a worker that takes itself out")
+        (out,) = until(lambda: cluster_faults.withdrawn(r), "a worker that takes itself out", 60)
         made = cluster_faults.frames_of(r, out)
         r.wait_done(job, r.done(job) + 2)
         cluster_faults.mend(scratch)
-        until(lambda: cluster_faults.frames_of(r, out) > made, 60, "its return")
+        until(lambda: cluster_faults.frames_of(r, out) > made, "its return", 60)
         check(r, job, film, folder)
 
 
@@ -314,7 +315,7 @@ def test_seconds_of_503_cost_no_try(film: Path, folder: Path) -> None:
         job = servers.submit(film)
         servers.wait_done(job, 3)
         proxy.errors = 1.0
-        until(lambda: proxy.injected["errors"] >= 30, 60, "thirty refused requests")
+        until(lambda: proxy.injected["errors"] >= 30, "thirty refused requests", 60)
         counts = servers.ledger.counts(job)
         proxy.errors = 0.0
         assert counts is not None
@@ -331,7 +332,7 @@ def test_two_orchestrators_while_a_failed_job_is_collected_and_opened_again(fold
     ):
         job = r.submit_all(films)
         assert "RESPOOL_MEDIA_MEMORY" in cluster_faults.reason_for_heavy(r, job)
-        until(lambda: r.ledger.counts(job) is None, 60, "the job to be closed")
+        until(lambda: r.ledger.counts(job) is None, "the job to be closed", 60)
         assert cluster_faults.collect(r) == 1
         (folder / "memory").touch()
         assert r.submit_all(films) == job

@@ -25,7 +25,7 @@ from orchestrator.job_store import Records
 from orchestrator.local import Cluster, start
 from stores.storage import Storage
 from testkit import hostile
-from testkit.cluster import until
+from testkit.processes import until
 
 SEED = 16
 
@@ -140,7 +140,7 @@ def test_names_and_links(watched: Cluster, run: Run, tmp_path: Path) -> None:
     assert code == 0
     job = job.strip()
     records = Records(Storage(watched.settings))
-    manifest = until(lambda: records.manifest(job), 300, "the end of the job")
+    manifest = until(lambda: records.manifest(job), "the end of the job", 300)
     assert len(records.job(job).items) >= len(names)
     assert len(manifest.files) == len(names)
     stored = {
@@ -177,7 +177,7 @@ def test_manifests(watched: Cluster, run: Run, tmp_path: Path) -> None:
     Image.new("RGB", (16, 16), (9, 9, 9)).save(source)
     job = run("submit", source, "-m", "lanczos", "-s", "2")[1].strip()
     records = Records(Storage(watched.settings))
-    (file,) = until(lambda: records.manifest(job), 300, "the end of the job").files
+    (file,) = until(lambda: records.manifest(job), "the end of the job", 300).files
     forged = hostile.manifests(SEED, job, file.key, file.sha256)
     assert len(forged) == hostile.MANIFESTS
     before = below(tmp_path)
@@ -216,7 +216,7 @@ def test_messages(watched: Cluster, run: Run, tmp_path: Path) -> None:
     Image.new("RGB", (16, 16), (8, 9, 10)).save(source)
     job = run("submit", source, "-m", "lanczos", "-s", "2")[1].strip()
     records = Records(Storage(watched.settings))
-    assert until(lambda: records.manifest(job), 300, "the end of the job").state == "done"
+    assert until(lambda: records.manifest(job), "the end of the job", 300).state == "done"
     assert [process.pid for process in watched.processes if process.role == "worker"] == workers
     run("workers")
     for path in ("/api/tasks?limit=1000", "/api/workers", "/tasks", "/workers"):

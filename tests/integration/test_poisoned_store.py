@@ -15,7 +15,8 @@ from contract.errors import IntegrityError, UsageError
 from contract.job import Chunk, Done, Output
 from orchestrator.jobs import retention
 from testkit import cluster as rigs
-from testkit.cluster import Rig, rig, until
+from testkit.cluster import Rig, rig
+from testkit.processes import until
 
 FRAMES = 50
 
@@ -78,7 +79,7 @@ def test_what_rots_in_the_store_is_named_and_mended(film: Path, folder: Path) ->
         manifest = r.finish(job)
         with pytest.raises(UsageError, match="nothing to retry"):
             r.jobs.retry(job)
-        commit = r.records.done(job, until(lambda: r.records.plan(job), 60, "a plan").chunks[3])
+        commit = r.records.done(job, until(lambda: r.records.plan(job), "a plan", 60).chunks[3])
         flip(r, commit.outputs[0].key)
         flip(r, manifest.files[0].key)
         with pytest.raises(IntegrityError, match="damaged at rest"):
@@ -103,7 +104,7 @@ def test_a_forged_commit_fails_its_job_and_retry_does_the_chunk(film: Path, fold
     """A done.json of the right frames that names another job's object is no commit: nothing of it is delivered."""
     with rig(folder, workers=1, fault="slow-0.2") as r:
         job = r.submit(film)
-        last = until(lambda: r.records.plan(job), 60, "a plan").chunks[-1]
+        last = until(lambda: r.records.plan(job), "a plan", 60).chunks[-1]
         forge(r, job, last, last.work(job))
         manifest = r.finish(job)
         assert (manifest.state, manifest.files) == ("failed", ())
@@ -117,7 +118,7 @@ def test_a_commit_of_other_frames_is_done_again_when_the_ledger_is_made(film: Pa
     """A done.json of other frames, as a job opened before leaves it, counts for nothing: its chunk is done again."""
     with rig(folder, workers=1, fault="slow-0.2") as r:
         job = r.submit(film)
-        plan = until(lambda: r.records.plan(job), 60, "a plan")
+        plan = until(lambda: r.records.plan(job), "a plan", 60)
         forge(r, job, plan.chunks[-1], plan.chunks[0].work(job))
         with Redis.from_url(r.settings.redis_url) as raw:
             raw.flushall()

@@ -6,8 +6,7 @@ import json
 import os
 import pickle
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +26,7 @@ from orchestrator.local import Cluster, start
 from orchestrator.submission.submit import submit
 from stores import addresses
 from stores.storage import Storage
+from testkit.processes import until
 
 _PLACES = {"credentials.json", "redis.conf", "s3.json", "security.toml"}
 """Files whose purpose is to hold a secret; all of mode 0600."""
@@ -51,13 +51,6 @@ def restore(cluster: Cluster, folder: Path, shade: int) -> str:
     until(lambda: jobs.status(job).state in ("done", "failed"), f"job {job}")
     assert jobs.status(job).state == "done", jobs.status(job).failures
     return job
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 def everything_in_redis(url: str) -> Iterator[bytes]:

@@ -16,30 +16,13 @@ import torch
 from safetensors.numpy import load_file
 
 from contract.settings import Settings
+from testkit.known_damage import DAMAGE
 from weights import catalog
 from weights.fetch import fetch
 from workers.generators.registry import FAMILIES
 
 Respool = Callable[..., subprocess.CompletedProcess[str]]
 
-DAMAGE = """
-version = 1
-order = 1
-[ranges.first]
-resize_probability = [0.0, 1.0, 0.0]
-resize = [0.25, 0.25]
-resamplings = ["area"]
-shapes = { aniso = 1.0 }
-kernel_sizes = [21]
-sinc_probability = 0.0
-blur_sigma = [3.0, 3.0]
-blur_sigma_y = [1.2, 1.2]
-angle = [0.0, 0.0]
-gaussian_probability = 1.0
-gaussian_noise = [2.0, 2.0]
-grey_probability = 0.0
-jpeg = [95, 95]
-"""
 PICTURES = {
     "astronaut": lambda: skimage.data.astronaut()[:256, 100:356],
     "coffee": lambda: skimage.data.coffee()[100:356, 200:456],

@@ -21,7 +21,8 @@ from contract.programs import Program, command_line
 from orchestrator.service.publisher import Publisher
 from testkit import cluster as rigs
 from testkit.clips import fingerprint
-from testkit.cluster import FAULTS, Rig, rig, until
+from testkit.cluster import FAULTS, Rig, rig
+from testkit.processes import until
 from workers.runtime.heartbeat import SHUTDOWN
 
 CHUNKS = 10
@@ -107,7 +108,7 @@ def commits(r: Rig, job: str) -> list[dict[str, Any]]:
 
 def finished(r: Rig, job: str, film: Path, folder: Path) -> None:
     """The job ended well: every frame is there and right, and no chunk was set aside."""
-    manifest = until(lambda: document(r, keys.manifest(job)), _PATIENCE_S, f"the end of job {job}")
+    manifest = until(lambda: document(r, keys.manifest(job)), f"the end of job {job}", _PATIENCE_S)
     assert (manifest["state"], manifest["failures"]) == ("done", [])
     (file,) = manifest["files"]
     out = folder / f"{job}.mkv"
@@ -129,7 +130,7 @@ def test_a_rolling_upgrade_in_mid_job(servers: Rig, folder: Path) -> None:
         assert document(servers, keys.manifest(job)) is None
         join("worker", "next")
         until(
-            lambda: {c["version"] for c in commits(servers, job)} == {2, 3}, _PATIENCE_S, "a commit of the new worker"
+            lambda: {c["version"] for c in commits(servers, job)} == {2, 3}, "a commit of the new worker", _PATIENCE_S
         )
         worker.end()  # hands its chunk back
         finished(servers, job, film, folder)
@@ -148,9 +149,9 @@ def test_work_for_newer_workers_is_left_to_them(servers: Rig, folder: Path) -> N
     with joining(servers, folder) as join:
         ahead = join("orchestrator", "next")
         job = servers.submit(film)
-        plan = until(lambda: document(servers, keys.plan(job)), _PATIENCE_S, "a plan")
+        plan = until(lambda: document(servers, keys.plan(job)), "a plan", _PATIENCE_S)
         assert (plan["version"], plan["chunks"][0]["reels"]) == (3, 0)
-        until(lambda: (c := servers.ledger.counts(job)) and c.waiting, _PATIENCE_S, "the first announcements")
+        until(lambda: (c := servers.ledger.counts(job)) and c.waiting, "the first announcements", _PATIENCE_S)
         ahead.end()
         for chunk in range(3):
             Publisher(servers.settings).publish(job, chunk, "by mistake")
@@ -158,7 +159,7 @@ def test_work_for_newer_workers_is_left_to_them(servers: Rig, folder: Path) -> N
         own = servers.submit(other)
         assert servers.finish(own, _PATIENCE_S).state == "done"
         until(
-            lambda: job in beside.log and worker.log.count("newer version of Respool") >= 3, _PATIENCE_S, "the refusals"
+            lambda: job in beside.log and worker.log.count("newer version of Respool") >= 3, "the refusals", _PATIENCE_S
         )
         assert (beside.process.poll(), worker.process.poll()) == (None, None)
         with Redis.from_url(servers.settings.redis_url) as raw:
@@ -179,7 +180,7 @@ def test_commits_of_a_newer_worker_wait_for_a_newer_orchestrator(servers: Rig, f
         old = join("orchestrator", "this")
         join("worker", "next")
         job = servers.submit(film)
-        until(lambda: "newer version of Respool" in old.log, _PATIENCE_S, "the old orchestrator's word")
+        until(lambda: "newer version of Respool" in old.log, "the old orchestrator's word", _PATIENCE_S)
         assert len(commits(servers, job)) == CHUNKS
         assert document(servers, keys.manifest(job)) is None
         assert old.process.poll() is None

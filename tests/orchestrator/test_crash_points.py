@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +11,6 @@ from testkit.crash_points import SCENARIOS, Laboratory
 
 QUICK, THOROUGH = 233, 37
 """Of all ways to disturb a scenario, each of so many is tried; `python -m benchmarks.reliability.crash_points` tries all."""
-
-
-@pytest.fixture(scope="module")
-def laboratory(settings: Settings) -> Iterator[Laboratory]:
-    logging.disable(logging.CRITICAL)
-    with (
-        tempfile.TemporaryDirectory(prefix="respool-test-") as folder,
-        Laboratory(settings, Path(folder)).open() as made,
-    ):
-        yield made
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

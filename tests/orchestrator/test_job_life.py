@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from contract.settings import Settings
 from testkit.crash_points import Laboratory
 from testkit.job_life import JobLife
-
-
-@pytest.fixture(scope="module")
-def laboratory(settings: Settings) -> Iterator[Laboratory]:
-    logging.disable(logging.CRITICAL)
-    with (
-        tempfile.TemporaryDirectory(prefix="respool-test-") as folder,
-        Laboratory(settings, Path(folder)).open() as made,
-    ):
-        yield made
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("examples", [4, pytest.param(60, marks=pytest.mark.slow)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,11 @@ from msgspec.structs import replace
 from contract import keys
 from contract.documents import encode
 from contract.errors import UsageError
-from contract.settings import Settings
 from orchestrator.jobs import retention
 from testkit.clips import fingerprint, make_film
-from testkit.stepped import Stepped, stepped
+from testkit.stepped import Stepped
 
 _SEEDS = itertools.count(1)
-
-
-@pytest.fixture
-def cluster(settings: Settings) -> Iterator[Stepped]:
-    with stepped(settings) as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from contract import keys
 from contract.job import Spec
-from contract.settings import Settings
 from orchestrator.ingest.job import ingest
 from orchestrator.jobs import retention
 from testkit.clips import make_film
-from testkit.stepped import Stepped, stepped
+from testkit.images import write_noise
+from testkit.stepped import Stepped
 
 _SEEDS = itertools.count(900)
 SPEC = Spec(model="identity", codec="ffv1", container="mkv", image_format="png")
-
-
-@pytest.fixture
-def cluster(settings: Settings) -> Iterator[Stepped]:
-    with stepped(settings) as made:
-        yield made
-
-
-def picture(path: Path) -> Path:
-    """Write a picture of noise that no other test has."""
-    pixels = np.random.default_rng(next(_SEEDS)).integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
 
 
 def pixels(data: bytes) -> bytes:
@@ -49,7 +34,7 @@ def delivered(cluster: Stepped, job: str) -> dict[str, bytes]:
 
 def test_a_living_worker_takes_the_right_images_after_a_retry(cluster: Stepped, tmp_path: Path) -> None:
     """Images are refused at ingest and retried: the worker that knew the first plan makes each result of its own source."""
-    sources = [picture(tmp_path / f"{name}.png") for name in "abcd"]
+    sources = [write_noise(tmp_path / f"{name}.png", next(_SEEDS)) for name in "abcd"]
     job = cluster.submit(sources, SPEC)
     cluster.acts.refusals = {0: "it needs more memory", 2: "it needs more memory"}
     assert cluster.finish(job).state == "failed"

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from contract.settings import Settings
 from orchestrator.service.fair_share import ACTS, MOST_ACTS, may_begin
 from orchestrator.service.film_witness import FilmWitness
 from testkit.clips import make_film
-from testkit.stepped import Stepped, stepped
+from testkit.stepped import Stepped
 
 _SEEDS = itertools.count(700)
-
-
-@pytest.fixture
-def cluster(settings: Settings) -> Iterator[Stepped]:
-    with stepped(settings) as made:
-        yield made
 
 
 def test_places_are_for_the_urgent_and_the_small() -> None:

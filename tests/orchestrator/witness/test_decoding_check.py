@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,19 +10,12 @@ import pytest
 
 from contract import keys
 from contract.job import Manifest, Spec
-from contract.settings import Settings
 from orchestrator.result_record import from_lines
 from testkit.clips import make_film
-from testkit.stepped import SPEC, Stepped, stepped
+from testkit.stepped import SPEC, Stepped
 from workers.film.decode import RunDecoder
 
 _SEEDS = itertools.count(7000)
-
-
-@pytest.fixture
-def cluster(settings: Settings) -> Iterator[Stepped]:
-    with stepped(settings) as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,15 @@ import pytest
 from contract import keys
 from contract.documents import decode
 from contract.job import Manifest, Spec
-from contract.settings import Settings
 from orchestrator.assemble import job as assembly
 from orchestrator.result_record import Record, from_lines
 from orchestrator.witness import source_reading
 from orchestrator.witness.source_reading import SourceReading
 from testkit.clips import make_film
 from testkit.materials.malformed import FAULTS, malformed
-from testkit.stepped import SPEC, Stepped, stepped
+from testkit.stepped import SPEC, Stepped
 
 _SEEDS = itertools.count(8100)
-
-
-@pytest.fixture
-def cluster(settings: Settings) -> Iterator[Stepped]:
-    with stepped(settings) as made:
-        yield made
 
 
 @pytest.fixture
