@@ -18,18 +18,21 @@ from contract.settings import Settings
 from orchestrator.local import Cluster, start
 from stores.storage import Storage
 
-_SLOW = {"deploy", "film", "integration"}
-"""Folders whose tests start clusters, restore whole films or run validators; `make test-fast` leaves them out."""
+_SLOW_FOLDERS = ("deploy", "film", "integration", "training", "workers/faces", "workers/generators")
+_SLOW_FIXTURES = {"cluster", "laboratory", "need"}
+"""Tests in these folders, or with these fixtures, start clusters, restore whole films, run networks or validators; `make test-fast`
+leaves them out."""
 _databases = itertools.count(1)
 _TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
 """Validators of the deployment files, put there by deploy/tools.sh."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow all tests of the slow folders, and those that need programs which no Python package brings."""
+    """Mark as slow the tests of the slow folders and those with a slow fixture."""
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in _SLOW or "need" in getattr(item, "fixturenames", ()):
+        folder = item.path.relative_to(Path(__file__).parent).parent
+        slow_folder = any(folder.is_relative_to(slow) for slow in _SLOW_FOLDERS)
+        if slow_folder or _SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

@@ -20,7 +20,11 @@ WITHOUT_HELP = {
 }
 
 
-@pytest.mark.parametrize("program", list(Program))
+_LOADS_TORCH = [pytest.param(program, marks=pytest.mark.slow) for program in Program if program.startswith("training")]
+_OTHERS = [program for program in Program if not program.startswith("training")]
+
+
+@pytest.mark.parametrize("program", [*_OTHERS, *_LOADS_TORCH])
 def test_every_program_starts(program: Program, tmp_path: Path) -> None:
     """A module that moved or cannot be imported ends with another code, and says so."""
     arguments, code = WITHOUT_HELP.get(program, (("--help",), 0))

@@ -161,6 +161,7 @@ def test_other_files_are_refused_by_name(name: str, tmp_path: Path, home: Settin
         models.add(tmp_path / name, home, lambda _path: SEEN)
 
 
+@pytest.mark.slow
 def test_a_real_generator_is_inspected_by_the_worker(tmp_path: Path, home: Settings) -> None:
     """`python -m training.inspect_checkpoint` recognises a compact network of scale 2 in its converted checkpoint."""
     make = compat.load("basicsr.archs.srvgg_arch").SRVGGNetCompact
@@ -171,6 +172,7 @@ def test_a_real_generator_is_inspected_by_the_worker(tmp_path: Path, home: Setti
     assert "Compact" in str(entry.parameters["architecture"])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_no_generator_fails_in_the_worker(checkpoint: Path, home: Settings) -> None:
     """Tensors of a network that spandrel does not recognise are refused with the worker's reason."""
     with pytest.raises(WeightsError, match=r"2x_Community-v1\.safetensors is not a usable model: (?!.*No module)"):

@@ -65,6 +65,7 @@ def test_a_network_of_other_channels_is_refused(network: Recognised) -> None:
         try_out("sound.pth", dataclasses.replace(network, input_channels=1))
 
 
+@pytest.mark.slow
 def test_a_broken_network_never_enters_the_catalog(tmp_path: Path) -> None:
     """`models add` runs the pass in a process of its own, passes its sentence on, and leaves catalog and cache unchanged."""
     home = Settings(cache=tmp_path / "cache", state=tmp_path / "state")

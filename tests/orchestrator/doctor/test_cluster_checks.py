@@ -39,6 +39,7 @@ def redis_with(folder: Path, config: str) -> Iterator[str]:
         server.wait()
 
 
+@pytest.mark.slow
 def test_a_healthy_cluster_is_healthy_and_left_as_it_was(settings: Settings) -> None:
     """The embedded servers keep every promise; what was written to find out is gone afterwards."""
     found = verdicts(settings)
@@ -58,6 +59,7 @@ def test_a_redis_that_forgets_is_bad(settings: Settings, tmp_path: Path) -> None
     assert "noeviction" in found["redis eviction"].detail
 
 
+@pytest.mark.slow
 def test_servers_that_are_away_are_named(settings: Settings) -> None:
     """A Redis or S3 that does not answer is a finding like any other; the rest is examined all the same."""
     found = verdicts(replace(settings, redis_url="redis://127.0.0.1:1/0"))

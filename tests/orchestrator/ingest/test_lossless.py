@@ -50,6 +50,7 @@ AVI = {
 
 
 @pytest.mark.parametrize("codec", AVI)
+@pytest.mark.slow
 def test_frames_that_are_decoded_from_a_damaged_one_are_reported(codec: str, tmp_path: Path) -> None:
     """Each frame that differs from the sound film is reported, and no frame of another group of pictures is."""
     form, sound = "avi", write(AVI[codec])

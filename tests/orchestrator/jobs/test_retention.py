@@ -73,6 +73,7 @@ Storage(load()).put_file(sys.argv[1], Path(sys.argv[2]), progress=progress)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_upload_is_found_and_aborted(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "reads"
 
 
+@pytest.mark.slow
 def test_a_source_over_which_readers_are_killed_is_refused_alone(
     reads: Path, settings: Settings, tmp_path: Path
 ) -> None:

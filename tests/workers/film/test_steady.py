@@ -94,6 +94,7 @@ def result(film: Path, spec: Spec, folder: Path) -> tuple[Restored, list[str]]:
     [("yuv420p", {}), ("yuv420p10le", {}), ("yuv420p", {"deinterlace": "bwdif"})],
     ids=["8 bits", "10 bits", "deinterlaced"],
 )
+@pytest.mark.slow
 def test_chunks_of_any_size_give_the_same_frames(pix_fmt: str, changes: dict[str, str], tmp_path: Path) -> None:
     """A moving film with grain, a cut and held pictures: in 1, 3 and 10 chunks every frame has the same bits."""
     clean = panned(14) + [p[::-1].copy() for p in panned(8)] + [panned(1)[0]] * 5
@@ -113,6 +114,7 @@ def test_chunks_of_any_size_give_the_same_frames(pix_fmt: str, changes: dict[str
     assert whole.index.context == off.index.context + STEADY_REACH + HELD
 
 
+@pytest.mark.slow
 def test_the_job_says_what_was_steadied(tmp_path: Path) -> None:
     """One sentence for the film, whatever its chunks, and a number for each frame in the record; none where it is off."""
     film = write(tmp_path / "film.mkv", grainy(panned(12)), {"crf": "16"})

@@ -177,6 +177,7 @@ def restored_notes(detector: CenterFace, picture: np.ndarray, tmp_path: Path, op
     return faces.notes()
 
 
+@pytest.mark.slow
 def test_notes_name_faces_that_were_changed_and_those_left(detector: CenterFace, tmp_path: Path) -> None:
     """A restored face is named with its place; one under the smallest size, a negative and a line drawing are left and said."""
     photograph = np.ascontiguousarray(skimage.data.astronaut())
@@ -214,6 +215,7 @@ def variants() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", variants())
+@pytest.mark.slow
 def test_positives_are_restored_and_negatives_are_not(name: str, detector: CenterFace, tmp_path: Path) -> None:
     """The face is restored in every positive; in its negative no face is, whether one is found there or not."""
     positive = np.ascontiguousarray(variants()[name].clip(0, 255).astype(np.uint8))
