@@ -1,0 +1,231 @@
+"""Clips with film damage of which everything is known: the clean clip, the damaged one, and every draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from testkit.natural_clips import photograph
+from training.degrade.film_damage import shifted
+
+Pixels = npt.NDArray[np.uint8]
+"""Height x width x 3, RGB."""
+
+SPECK = 0.8, 3.0
+"""Least and largest radius of a speck of dust in pixels."""
+DARK, BRIGHT = 0.05, 0.95
+"""Parts of full white that dust has."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Strength of each kind of damage; 0 is none. Deviations are standard deviations."""
+
+    flicker: float = 0.0
+    """Deviation of a frame's gain."""
+    offset: float = 0.0
+    """Deviation of a frame's offset in code values."""
+    weave: float = 0.0
+    """Deviation of a frame's shift in pixels, in each direction."""
+    scratches: int = 0
+    """Vertical scratches of a shot."""
+    contrast: tuple[float, float] = (12.0, 60.0)
+    """Least and largest contrast of a scratch in code values."""
+    dust: float = 0.0
+    """Mean number of specks of a frame."""
+    grain: float = 0.0
+    """Deviation of the grain in code values."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A vertical line over the whole height of every frame of a shot: its column in pixels, contrast in code values and width."""
+
+    column: float
+    contrast: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The damage of one frame. `shift` is right and down in pixels; `dust` is True where specks cover the picture."""
+
+    gain: float
+    offset: float
+    shift: tuple[float, float]
+    scratches: tuple[Scratch, ...]
+    columns: tuple[float, ...]
+    """Of each scratch, its column in this frame."""
+    dust: npt.NDArray[np.bool_]
+
+
+@dataclass
+class Clip:
+    """A clip and its damage."""
+
+    clean: list[Pixels]
+    damaged: list[Pixels] = field(default_factory=list)
+    draws: list[Draw] = field(default_factory=list)
+
+
+def damage(clean: list[Pixels], amounts: Amounts, seed: int, shots: list[int] | None = None) -> Clip:
+    """Damage a clip. `shots` numbers the shot of each frame (all 0 without it): scratches are drawn for each shot anew.
+
+    The order is that of life: the scene weaves in the gate and flickers, the film has grain, dust and scratches.
+    """
+    rng = np.random.default_rng(seed)
+    made = Clip(clean)
+    for _, frames in groupby(range(len(clean)), key=lambda n: shots[n] if shots else 0):
+        scratches = tuple(_scratch(rng, clean[0].shape[1], amounts) for _ in range(amounts.scratches))
+        for n in frames:
+            picture, draw = _damaged(clean[n], amounts, scratches, rng)
+            made.damaged.append(picture)
+            made.draws.append(draw)
+    return made
+
+
+def _scratch(rng: np.random.Generator, width: int, amounts: Amounts) -> Scratch:
+    low, high = amounts.contrast
+    sign = 1 if rng.random() < 0.7 else -1  # scratches of a negative print white
+    return Scratch(float(rng.uniform(8, width - 8)), sign * float(rng.uniform(low, high)), float(rng.uniform(0.5, 1.0)))
+
+
+def _damaged(
+    clean: Pixels, amounts: Amounts, scratches: tuple[Scratch, ...], rng: np.random.Generator
+) -> tuple[Pixels, Draw]:
+    height, width = clean.shape[:2]
+    picture = clean.astype(np.float32)
+    right, down = (float(v) for v in rng.normal(0, 1, 2) * amounts.weave)
+    if amounts.weave:
+        moved = shifted(torch.from_numpy(picture).permute(2, 0, 1), right, down)
+        picture = np.ascontiguousarray(moved.permute(1, 2, 0).numpy())
+    gain, offset = 1 + amounts.flicker * float(rng.normal()), amounts.offset * float(rng.normal())
+    picture = picture * np.float32(gain) + np.float32(offset)
+    if amounts.grain:
+        picture = picture + rng.normal(0, amounts.grain, (height, width, 1)).astype(np.float32)
+    dust = np.zeros((height, width), np.uint8)
+    for _ in range(rng.poisson(amounts.dust)):
+        centre = int(rng.integers(0, width)), int(rng.integers(0, height))
+        tone = 255 * (BRIGHT if rng.random() < 0.7 else DARK)
+        speck = np.zeros_like(dust)
+        cv2.ellipse(
+            speck, centre, tuple(int(s) for s in rng.uniform(*SPECK, 2)), float(rng.uniform(0, 180)), 0, 360, 1, -1
+        )
+        picture[speck > 0] = tone
+        dust |= speck
+    columns = tuple(scratch.column + 0.3 * float(rng.normal()) for scratch in scratches)
+    for scratch, column in zip(scratches, columns, strict=True):
+        line = np.exp(-((np.arange(width) - column) ** 2) / (2 * scratch.width**2))
+        picture = picture + (scratch.contrast * line).astype(np.float32)[None, :, None]
+    made = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return made, Draw(gain, offset, (right, down), scratches, columns, dust > 0)
+
+
+def still(count: int, height: int = 120, width: int = 160) -> list[Pixels]:
+    """Return a photograph that stands still."""
+    return [np.ascontiguousarray(photograph(height, width)[:height, :width])] * count
+
+
+def pan(count: int, height: int = 120, width: int = 160, step: tuple[float, float] = (3, 2)) -> list[Pixels]:
+    """Return a photograph that moves left and up by `step` pixels a frame, whole ones or parts of them."""
+    dx, dy = step
+    wide = photograph(height + int(dy * count) + 2, width + int(dx * count) + 2)
+    if dx == int(dx) and dy == int(dy):
+        places = [(int(dx) * n, int(dy) * n) for n in range(count)]
+        return [np.ascontiguousarray(wide[y : y + height, x : x + width]) for x, y in places]
+    image = torch.from_numpy(wide.astype(np.float32)).permute(2, 0, 1)
+    moved = []
+    for n in range(count):
+        x, y = int(dx * n), int(dy * n)
+        part = shifted(image, x - dx * n, y - dy * n)[:, y : y + height, x : x + width]
+        moved.append(np.clip(np.rint(part.permute(1, 2, 0).numpy()), 0, 255).astype(np.uint8))
+    return moved
+
+
+def crossed(count: int, height: int = 120, width: int = 160) -> list[Pixels]:
+    """Return a pan with a mirrored piece that crosses it the other way."""
+    frames = pan(count, height, width)
+    piece = photograph(height, width)[: height // 3, : width // 4][:, ::-1]
+    for n, frame in enumerate(frames):
+        left = min(5 * n, width - width // 4)
+        frame[height // 3 : height // 3 + height // 3, left : left + width // 4] = piece
+    return frames
+
+
+def faded(count: int, height: int = 120, width: int = 160) -> list[Pixels]:
+    """Return a pan that stands black, fades in, stays and fades out."""
+    ramp = np.interp(np.arange(count), [0.15 * count, 0.4 * count, 0.6 * count, 0.85 * count], [0, 1, 1, 0])
+    frames = zip(pan(count, height, width, (1, 0)), ramp, strict=True)
+    return [np.rint(frame * part).astype(np.uint8) for frame, part in frames]
+
+
+def cuts(count: int, height: int = 120, width: int = 160, every: int = 5) -> list[Pixels]:
+    """Return shots of `every` frames."""
+    frames = pan(count, height, width, (2, 1))
+    turned = [
+        lambda f: f,
+        lambda f: f[::-1],
+        lambda f: f[:, ::-1],
+        lambda f: 255 - f,
+        lambda f: (f // 2)[::-1, ::-1],
+    ]
+    return [np.ascontiguousarray(turned[n // every % 5](frame)) for n, frame in enumerate(frames)]
+
+
+def confetti(count: int, height: int = 120, width: int = 160, seed: int = 1, pieces: int = 60) -> list[Pixels]:
+    """Return a still picture before which coloured pieces fall."""
+    rng = np.random.default_rng(seed)
+    back = still(1, height, width)[0]
+    places = rng.uniform(0, 1, (pieces, 2)) * (height, width)
+    speeds, colours = rng.uniform((2, -2), (7, 2), (pieces, 2)), rng.integers(0, 256, (pieces, 3))
+    frames = []
+    for n in range(count):
+        frame = back.copy()
+        for (y, x), (dy, dx), colour in zip(places, speeds, colours, strict=True):
+            top, left = int(y + dy * n) % height, int(x + dx * n) % width
+            frame[top : top + 3, left : left + 3] = colour
+        frames.append(frame)
+    return frames
+
+
+def rain(count: int, height: int = 120, width: int = 160, seed: int = 2, drops: int = 80) -> list[Pixels]:
+    """Return a slow pan behind streaks of rain that are elsewhere in each frame."""
+    rng = np.random.default_rng(seed)
+    frames = pan(count, height, width, (1, 0))
+    for frame in frames:
+        for y, x in (rng.uniform(0, 1, (drops, 2)) * (height, width)).astype(int):
+            streak = frame[y : y + 12, x : x + 1].astype(np.float32)
+            frame[y : y + 12, x : x + 1] = np.rint(0.6 * streak + 0.4 * 255).astype(np.uint8)
+    return frames
+
+
+def titles(count: int, height: int = 120, width: int = 160) -> list[Pixels]:
+    """Return a still picture over which white titles roll; between them one stands for six frames."""
+    back = still(1, height, width)[0]
+    frames = []
+    for n in range(count):
+        frame = back.copy()
+        rolled = height - 2 * n % (height + 40)
+        cv2.putText(frame, "A FILM", (10, rolled), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2)
+        if n % 15 < 6:
+            cv2.putText(frame, "I I I", (width // 2, height // 2), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (250, 250, 200), 2)
+        frames.append(frame)
+    return frames
+
+
+CLIPS = {
+    "still": still,
+    "pan": pan,
+    "pan, crossed": crossed,
+    "fades": faded,
+    "cuts every 5 frames": cuts,
+    "confetti": confetti,
+    "rain": rain,
+    "titles": titles,
+}
+"""Clips by name: functions of the number of frames, height and width."""
