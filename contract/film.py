@@ -175,6 +175,8 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     """Frames before the owned ones that faces are followed through."""
     time_context: Natural = 0
     """Frames before and after the owned ones that filters over time need."""
+    time_filters: tuple[str, ...] = ()
+    """Words for the work of the filters over time, in their order, such as "steadied"."""
     joins: tuple[tuple[int, int], ...] = ()
     """Places where the source's clock falls back: (packet id, time base units added to all timestamps from there on)."""
     damage: tuple[Span, ...] = ()

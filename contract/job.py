@@ -104,6 +104,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     program: Natural | None = None
     white: Annotated[float, Meta(gt=0)] | None = None
     steady: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    deflicker: bool = False
 
     @property
     def faces(self) -> Face | None:

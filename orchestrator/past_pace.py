@@ -15,6 +15,7 @@ from contract.documents import decode
 from contract.errors import IntegrityError, Newer, UsageError
 from contract.job import Done, Job, Kind, Manifest, Spec
 from contract.parallel import in_order
+from contract.time_filters import asked
 from orchestrator.job_store import AT_ONCE, Records
 
 logger = logging.getLogger(__name__)
@@ -51,8 +52,8 @@ def way_of(kind: Kind, spec: Spec, scale: float) -> str:
     parts = [spec.model, f"at {spec.scale or scale:g}x"]
     if spec.faces:
         parts.append(f"with faces by {spec.faces.model}")
-    if kind == "video" and spec.steady:
-        parts.append("steadied")
+    if kind == "video":
+        parts += [one.done for one in asked(spec)]
     if kind == "video":
         parts.append(f"in {spec.codec}" + (f" {spec.preset}" if spec.preset else ""))
     return ("film: " if kind == "video" else "image: ") + " ".join(parts)

@@ -111,6 +111,7 @@ _OPTIONS = (
     click.option("--alpha", type=click.Choice(["network", "bicubic"]), default="network", show_default=True, help="How transparency is enlarged."),
     click.option("--deinterlace", type=click.Choice(["auto", "off", "bwdif"]), default="auto", show_default=True, help="What to do with interlaced films."),
     click.option("--steady", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Calm a film's grain by what neighbouring frames agree on, so that detail does not boil: 0 is off, 1 weighs them fully."),
+    click.option("--deflicker", is_flag=True, help="Level a film's brightness where it flickers within a shot; fades and single flashes stay."),
     click.option("--hdr", is_flag=True, help="Accept HDR films (PQ, HLG), which networks were not trained on."),
     click.option("--on-unheld", type=click.Choice(["refuse", "sidecar", "convert", "drop"]), default="refuse", show_default=True, help="What to do with sound and subtitles that the result cannot hold: sidecar puts them beside it, convert makes sound lossless."),
     click.option("--video-stream", type=click.IntRange(0), help="Restore this stream of films with several pictures (default: the largest)."),

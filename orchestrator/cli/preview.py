@@ -11,6 +11,7 @@ import msgspec
 
 from contract.errors import UsageError
 from contract.settings import Settings
+from contract.time_filters import asked, options_of
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.options import job_options, spec_of
@@ -48,8 +49,9 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
     if out.exists() and not force:
         raise UsageError(f"{out} exists already; name another -o, or add --force.")
     spec = msgspec.structs.replace(spec_of(options), image_format="png")
-    if spec.steady:
-        raise UsageError("--steady needs neighbouring frames, which a preview's do not have; leave it out.")
+    if filters := asked(spec):
+        names, needs, it = options_of(filters)
+        raise UsageError(f"{names} {needs} neighbouring frames, which a preview's do not have; leave {it} out.")
     with tempfile.TemporaryDirectory(prefix="respool-preview-") as folder:
         before = Path(folder, "before")
         before.mkdir()

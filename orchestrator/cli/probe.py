@@ -15,6 +15,7 @@ from contract.errors import BadInput
 from contract.job import where
 from contract.settings import Settings
 from contract.severity import losses, marked, plain, severity, worst
+from contract.time_filters import STEADY
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.options import job_options, sequence_option, spec_of
@@ -168,7 +169,8 @@ def _film(index: FilmIndex) -> dict[str, Any]:
             "pix_fmt": encoding.pix_fmt,
             "container": index.container,
             "deinterlace": index.deinterlace,
-            "steady": index.time_context > 0,
+            "steady": STEADY.done in index.time_filters,
+            "filters": list(index.time_filters),
             "chunks": len(index.chunks),
             "packets_cut": "decoded once to FFV1" if index.lossless else "the source's own packets",
         },
@@ -210,7 +212,7 @@ def _film_lines(facts: dict[str, Any]) -> list[str]:
     lines.append(
         f"  plan: {plan['width']}x{plan['height']} {plan['codec']} {plan['pix_fmt']} in {plan['container']}, "
         f"{plan['chunks']} chunk{'' if plan['chunks'] == 1 else 's'} of {plan['packets_cut']}"
-        f"{', deinterlaced' if plan['deinterlace'] else ''}{', steadied' if plan['steady'] else ''}"
+        f"{', deinterlaced' if plan['deinterlace'] else ''}{''.join(f', {done}' for done in plan['filters'])}"
     )
     lines.append(f"  expected size: {byte_range(*plan['expected_bytes'])}")
     return lines

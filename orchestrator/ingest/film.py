@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import BadInput
-from contract.film import FACE_CONTEXT, HELD, STEADY_REACH, FilmChunk, FilmIndex, Scanning, Span
+from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span
 from contract.packets import KEY
 from contract.severity import losses, plain, refusal
+from contract.time_filters import asked, context_of
 from media.alpha import carries_alpha, transparent
 from media.codecs import PROGRESSIVE, encodable, encoder_options, opaque_name, pixel_class
 from media.columns import pack
@@ -96,8 +97,7 @@ def plan_film(
     survey = survey_film(source, item, spec, what, checkpoint)
     target = target_frames(survey.picture.width, survey.picture.height, spec)
     deinterlacing = (spec.model != "identity" and spec.deinterlace == "auto") or spec.deinterlace == "bwdif"
-    face_context, time_context = FACE_CONTEXT * bool(spec.faces), (STEADY_REACH + HELD) * bool(spec.steady)
-    context = face_context + time_context + int(deinterlacing)
+    context = FACE_CONTEXT * bool(spec.faces) + context_of(spec) + int(deinterlacing)
     try:
         cuts = _cut_packets(source, survey, spec, target, context, what, checkpoint)
     except Disorder as disorder:
@@ -134,8 +134,9 @@ def plan_film(
         sar=survey.picture.sar,
         display_matrix=survey.picture.display_matrix,
         joins=cuts.joins,
-        face_context=face_context,
-        time_context=time_context,
+        face_context=FACE_CONTEXT * bool(spec.faces),
+        time_context=context_of(spec),
+        time_filters=tuple(one.done for one in asked(spec)),
         damage=tuple(cuts.damage),
         captions=len(survey.contents.messages.found.get(CAPTIONS, ())),
         time_marks=survey.time_marks(places, cuts.pts),

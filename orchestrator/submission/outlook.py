@@ -43,13 +43,18 @@ class FilmOutlook:
     def line(self) -> str:
         """Describe the film, its conversions and its streams in one line."""
         index, encoding = self.index, self.index.encoding
-        converted = "deinterlaced, " * index.deinterlace + "steadied, " * (index.time_context > 0)
+        converted = "".join(f"{done}, " for done in _conversions(index))
         copied = sum(stream.copied for stream in index.streams)
         kept = f", {copied} other stream{'' if copied == 1 else 's'} copied" if copied else ""
         return (
             f"{self.name}: {index.frames} frames of {index.width}x{index.height} become {converted}"
             f"{encoding.width}x{encoding.height} {encoding.codec} {encoding.pix_fmt} in {index.container}{kept}"
         )
+
+
+def _conversions(index: FilmIndex) -> list[str]:
+    """List what is done to the film's frames before they are enhanced."""
+    return [*["deinterlaced"] * index.deinterlace, *index.time_filters]
 
 
 def describe(

@@ -18,6 +18,7 @@ from contract.job import Control, Item, Job, Kind, Spec, job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from contract.severity import losses, plain
+from contract.time_filters import asked, options_of
 from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.job_store import Records
@@ -124,8 +125,9 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
                 refused[n] = _unreadable(file, error)
                 drafts.append(_unread(n, file))
     items = tuple(apart(drafts, notes))
-    if spec.steady and {item.kind for item in items if item.n not in refused} == {"image"}:
-        raise UsageError("--steady is for films, and all sources are images; leave it out.")
+    if (filters := asked(spec)) and {item.kind for item in items if item.n not in refused} == {"image"}:
+        names, needs, it = options_of(filters)
+        raise UsageError(f"{names} {needs} a film, and all sources are images; leave {it} out.")
     notes += clashes([item.result for item in items])
     ways: dict[Kind, str] = {kind: way_of(kind, spec, scale) for kind in ("video", "image")}
     return Draft(tuple(files), items, tuple(notes), refused, tuple(films), ways)

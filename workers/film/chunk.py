@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.errors import EnhanceError
+from contract.time_filters import asked
 from media.codecs import opaque_name, pixel_class, same_samples
 from media.frame_changes import FrameChanges
 from media.picture_messages import CAPTIONED
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
     from workers.film.cuda_streams import Sent
-    from workers.film.steady import Steadier
+    from workers.film.time_filters import FrameFilter
     from workers.generators.enhancer import Enhancer
 
 BATCH = 4
@@ -79,8 +80,8 @@ def enhance_film(
     if faces is not None:
         faces.start(header.first)
     marks = None if spec.witness == "off" else FrameMarks(header, clock)
-    steadier = _steadier(spec, header, clock)
-    frames = _filtered(decoder, marks, turns, steadier)
+    filters = _time_filters(spec, header, clock)
+    frames = _filtered(decoder, marks, turns, filters)
     began = time.perf_counter()
     with ChunkEncoder(out, header.encoding) as encoder:
         if enhancer is None or (enhancer.identity and faces is None):
@@ -108,8 +109,9 @@ def enhance_film(
         width=header.encoding.width,
         height=header.encoding.height,
         damage=[(s.first, s.count, s.reason) for s in damage],
-        notes=turns.notes + (steadier.notes(header) if steadier else []) + (faces.notes() if faces else []),
-        record=_record(clock, ended - began, enhancer, faces) | (steadier.record(header) if steadier else {}),
+        notes=turns.notes + [n for one in filters for n in one.notes(header)] + (faces.notes() if faces else []),
+        record=_record(clock, ended - began, enhancer, faces)
+        | {name: value for one in filters for name, value in one.record(header).items()},
         prints=marks.prints if marks else None,
         looks=marks.looks if marks else None,
     )
@@ -127,31 +129,31 @@ def _record(clock: Clock, wall: float, enhancer: Enhancer | None, faces: FaceRes
 
 
 def _filtered(
-    decoder: RunDecoder, marks: FrameMarks | None, turns: FrameChanges, steadier: Steadier | None
+    decoder: RunDecoder, marks: FrameMarks | None, turns: FrameChanges, filters: list[FrameFilter]
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the frames of a run as they go to enhancement; `marks` sees them before and after the filters, `turns` the owned ones.
 
-    `turns` looks before frames are steadied, as new frames do not have what the decoder attached to the old ones.
+    `turns` looks before the filters over time, as new frames do not have what the decoder attached to the old ones.
     """
     header = decoder.header
     frames = iter(decoder) if marks is None else marks.decoded(decoder)
     if header.deinterlace:
         frames = deinterlaced(frames, header.scanning)
     frames = _seen(frames, header, turns)
-    if steadier is not None:
-        from workers.film.window import windowed
+    if filters:
+        from workers.film.time_filters import through
 
-        frames = windowed(frames, steadier.radius, steadier.frame)
+        frames = through(frames, filters, header)
     return frames if marks is None else marks.enhanced(frames)
 
 
-def _steadier(spec: Spec, header: RunHeader, clock: Clock) -> Steadier | None:
-    """Return the filter that `spec` asks for. It takes torch, which films without a network and a filter do not load."""
-    if not spec.steady:
-        return None
-    from workers.film.steady import Steadier
+def _time_filters(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilter]:
+    """Return the filters over time of `spec`. They take torch, which films without a network and a filter do not load."""
+    if not asked(spec):
+        return []
+    from workers.film.time_filters import make
 
-    return Steadier(spec.steady, header.colour, clock)
+    return make(spec, header, clock)
 
 
 def _seen(

@@ -76,19 +76,22 @@ class Picture:
         """Return whether all code values are the same."""
         return self.shape == other.shape and all(map(np.array_equal, self.planes, other.planes))
 
-    def with_planes(self, planes: list[Plane], colour: Colour) -> VideoFrame:
-        """Return a frame like this one with other code values, floats or integers, which are rounded and clipped."""
+    def with_planes(self, planes: list[Plane], colour: Colour, alpha: Plane | None = None) -> VideoFrame:
+        """Return a frame like this one with other code values; floats are rounded and clipped. It keeps its alpha unless `alpha` is given."""
         import av
 
         top = (1 << self.form.bits) - 1
         frame = av.VideoFrame(self.frame.width, self.frame.height, self.form.plain)
         for target, plane in zip(arrays(frame, self.form), planes, strict=True):
-            codes = np.clip(np.rint(plane), 0, top).astype(target.dtype)
+            codes = plane if plane.dtype.kind == "u" else np.clip(np.rint(plane), 0, top).astype(target.dtype)
             np.copyto(target, np.left_shift(codes, self.form.shift) if self.form.shift else codes)
         name = self.frame.format.name
         if carries_alpha(name):
             frame = frame.reformat(format=opaque_name(name))
-            frame = with_alpha(frame, alpha_of(self.frame), name, pixel_class(name).depth)
+            depth = pixel_class(name).depth
+            kept = alpha_of(self.frame)
+            new = kept if alpha is None else np.clip(np.rint(alpha), 0, (1 << depth) - 1).astype(kept.dtype)
+            frame = with_alpha(frame, new, name, depth)
         elif name != self.form.plain:
             frame = frame.reformat(format=name)
         tag(frame, colour)

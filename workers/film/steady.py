@@ -7,7 +7,7 @@ and after a cut, the frame stays as it is. Frames that are repeated exactly stay
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.film import HELD, STEADY_REACH
+from contract.time_filters import STEADY
 from workers.film.motion import Alignment, align
 from workers.film.picture import Picture, Plane
+from workers.film.window import windowed
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -43,13 +45,19 @@ Weight = npt.NDArray[np.float32]
 class Steadier:
     """Replaces frames by the mean of themselves and of what their neighbours agree on; `strength` from 0 to 1 weighs the neighbours."""
 
-    radius = STEADY_REACH + HELD
+    radius = STEADY.context
 
     def __init__(self, strength: float, colour: Colour, clock: Clock) -> None:
         self._strength, self._colour, self._clock = np.float32(strength), colour, clock
         self.gain: dict[int, float] = {}
         """Of each changed position, the mean number of neighbours that counted."""
         self._made: tuple[Picture, VideoFrame, float] | None = None
+
+    def filtered(
+        self, frames: Iterable[tuple[int, VideoFrame]], needed: range | None = None
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames, steadied; those outside of `needed` need not be."""
+        return windowed(frames, self.radius, self.frame, needed)
 
     def frame(self, window: Window) -> VideoFrame:
         """Return the steadied frame of a window."""

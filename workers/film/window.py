@@ -1,18 +1,21 @@
-"""A window that slides over frames: each frame with its neighbours, at most `radius` positions away.
+"""Windows that slide over frames: each frame with its neighbours, or with what was measured of them, at most `radius` positions away.
 
 Nothing but the window decides about a frame, so a chunk whose run has `radius` frames of context on either side gives the
-same frames as the whole film.
+same frames as the whole film. Frames that are not `needed` are passed on as they are.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from workers.film.picture import Picture
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+
+M = TypeVar("M")
 
 
 class Window:
@@ -36,17 +39,23 @@ class Window:
 
 
 def windowed(
-    frames: Iterable[tuple[int, VideoFrame]], radius: int, make: Callable[[Window], VideoFrame]
+    frames: Iterable[tuple[int, VideoFrame]],
+    radius: int,
+    make: Callable[[Window], VideoFrame],
+    needed: range | None = None,
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Yield each position with what `make` returns for its window; positions increase, and some may be missing."""
     pictures: dict[int, Picture] = {}
-    waiting: list[int] = []
+    waiting: deque[int] = deque()
 
     def ready(limit: float) -> Iterator[tuple[int, VideoFrame]]:
         while waiting and waiting[0] + radius <= limit:
-            position = waiting.pop(0)
+            position = waiting.popleft()
             for old in [at for at in pictures if at < position - radius]:
                 del pictures[old]
+            if needed is not None and position not in needed:
+                yield position, pictures[position].frame
+                continue
             near = {at: p for at, p in pictures.items() if at <= position + radius}
             yield position, make(Window(position, near))
 
@@ -54,5 +63,38 @@ def windowed(
         yield from ready(position - 1)
         pictures[position] = Picture(frame)
         waiting.append(position)
+        yield from ready(position)
+    yield from ready(float("inf"))
+
+
+def measured(
+    frames: Iterable[tuple[int, VideoFrame]],
+    radius: int,
+    measure: Callable[[int, Picture], M],
+    make: Callable[[int, Picture, dict[int, M]], VideoFrame],
+    needed: range | None = None,
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield each position with what `make` returns for its picture and the measures around it; pictures behind it are not kept.
+
+    `measure` is called once for each position, in order.
+    """
+    measures: dict[int, M] = {}
+    waiting: deque[tuple[int, Picture]] = deque()
+
+    def ready(limit: float) -> Iterator[tuple[int, VideoFrame]]:
+        while waiting and waiting[0][0] + radius <= limit:
+            position, picture = waiting.popleft()
+            for old in [at for at in measures if at < position - radius]:
+                del measures[old]
+            if needed is not None and position not in needed:
+                yield position, picture.frame
+                continue
+            yield position, make(position, picture, {at: m for at, m in measures.items() if at <= position + radius})
+
+    for position, frame in frames:
+        yield from ready(position - 1)
+        picture = Picture(frame)
+        measures[position] = measure(position, picture)
+        waiting.append((position, picture))
         yield from ready(position)
     yield from ready(float("inf"))

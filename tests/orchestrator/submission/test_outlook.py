@@ -93,17 +93,21 @@ def test_a_dry_run_starts_nothing(small_film: Path, tmp_path: Path, capsys: pyte
     assert not out.exists()
 
 
-def test_steadying_is_refused_where_there_are_no_neighbours(
+def test_filters_over_time_are_refused_where_there_are_no_neighbours(
     small_film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Images and previews have no neighbouring frames: the option is no silent nothing, and films beside images keep it."""
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    steady = Spec(model="lanczos", scale=2.0, steady=0.5)
-    with pytest.raises(UsageError, match="all sources are images; leave it out"):
+    steady = Spec(model="lanczos", scale=2.0, steady=0.5, deflicker=True)
+    with pytest.raises(
+        UsageError, match="--deflicker and --steady need a film, and all sources are images; leave them out"
+    ):
         draft([tmp_path / "a.png"], steady, Settings())
     both = draft([tmp_path / "a.png", small_film], steady, Settings())
-    assert any("become steadied, 128x96" in line for line in both.outlook(""))
+    assert any("become deflickered, steadied, 128x96" in line for line in both.outlook(""))
     sheet = tmp_path / "sheet.png"
     assert call(["preview", str(small_film), "-o", str(sheet), "--model", "lanczos", "--steady", "1"]) == 2
     assert "--steady needs neighbouring frames" in capsys.readouterr().err
+    assert call(["preview", str(small_film), "-o", str(sheet), "--model", "lanczos", "--deflicker"]) == 2
+    assert "--deflicker needs neighbouring frames" in capsys.readouterr().err
     assert not sheet.exists()

@@ -1,0 +1,58 @@
+"""Filters over time that frames go through, one after the other, before they are enhanced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from contract.film import FACE_CONTEXT
+from contract.time_filters import DEFLICKER, STEADY, TimeFilter, asked
+from workers.film.deflicker import Deflicker
+from workers.film.steady import Steadier
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+    from contract.job import Spec
+    from contract.packets import RunHeader
+    from workers.film.frame_marks import Clock
+
+
+class FrameFilter(Protocol):
+    """A filter over time; `radius` counts the frames before and after a frame that it needs."""
+
+    @property
+    def radius(self) -> int:
+        """Frames before and after a frame that decide about it."""
+
+    def filtered(
+        self, frames: Iterable[tuple[int, VideoFrame]], needed: range | None = None
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames, filtered; those outside of `needed` need not be."""
+
+    def notes(self, header: RunHeader) -> list[str]:
+        """Return sentences about what was done to a chunk's own frames."""
+
+    def record(self, header: RunHeader) -> dict[str, object]:
+        """Return what was done to each of a chunk's own frames."""
+
+
+def make(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilter]:
+    """Return the filters that `spec` asks for, in their order."""
+    makers: dict[TimeFilter, Callable[[], FrameFilter]] = {
+        DEFLICKER: lambda: Deflicker(header.colour, clock),
+        STEADY: lambda: Steadier(spec.steady, header.colour, clock),
+    }
+    return [makers[one]() for one in asked(spec)]
+
+
+def through(
+    frames: Iterator[tuple[int, VideoFrame]], filters: list[FrameFilter], header: RunHeader
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield the frames after all filters; each makes only frames that the filters behind it, faces and the encoder need."""
+    margin = sum(one.radius for one in filters)
+    for one in filters:
+        margin -= one.radius
+        needed = range(header.first - FACE_CONTEXT - margin, header.first + header.count + margin)
+        frames = one.filtered(frames, needed)
+    return frames
