@@ -7,7 +7,8 @@ from html import escape
 
 from contract.training import Point
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 520, 150, 56, 22
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 368, 150, 56, 22
+"""Pixels. The width is a phone's, so that words keep their size there; wider columns enlarge a plot as a whole."""
 TITLES = {
     "psnr": "Validation: PSNR of luma, dB",
     "distance": "Validation: perceptual distance",

@@ -71,7 +71,8 @@ def displayed(image: pyvips.Image) -> pyvips.Image:
     image = image.copy(interpretation="srgb" if bands >= 3 else "b-w")
     if bands in (2, 4):
         image = image.flatten(background=255)
-    return image if image.bands == 3 else image.bandjoin([image, image])
+    # As black and white, three bands would be grey with alpha to libvips.
+    return image if image.bands == 3 else image.bandjoin([image, image]).copy(interpretation="srgb")
 
 
 def _moments(path: Path, count: int) -> list[Fraction]:

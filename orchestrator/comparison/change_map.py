@@ -15,7 +15,7 @@ FULL = 64
 """Code values of 255 from which on the map has its brightest colour."""
 # Black, violet, orange, pale yellow: dark where nothing changed, readable in grey and for the colour-blind
 # (points of matplotlib's inferno, CC0).
-_COLOURS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
+COLOURS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def resampled(before: pyvips.Image, like: pyvips.Image, kernel: str) -> pyvips.I
 
 
 def _coloured(strongest: pyvips.Image) -> pyvips.Image:
-    positions = np.linspace(0, 1, len(_COLOURS))
+    positions = np.linspace(0, 1, len(COLOURS))
     levels = np.clip(np.arange(256) / FULL, 0, 1)
-    table = np.stack([np.interp(levels, positions, _COLOURS[:, band]) for band in range(3)], -1).astype(np.uint8)
+    table = np.stack([np.interp(levels, positions, COLOURS[:, band]) for band in range(3)], -1).astype(np.uint8)
     lookup = pyvips.Image.new_from_memory(table.tobytes(), 256, 1, 3, "uchar")
     return strongest.cast("uchar").maplut(lookup).copy(interpretation="srgb")
 

@@ -8,8 +8,8 @@ from html import escape
 
 from orchestrator.result_record import ChunkFacts
 
-WIDTH = 1000
-_ROW, _LEFT, _TALL = 22, 170, 160
+_NAME, _ROW, _GAP, _TALL, _AXIS = 16, 14, 8, 160, 20
+"""Pixels. Heights only: places along the width are shares of it, so that words have one size on a phone and on a wall."""
 MOST = 1500
 """Marks in a plot: more would be thinner than a pixel and make the page slow; then every n-th chunk is drawn, as the caption tells."""
 
@@ -26,19 +26,16 @@ def timeline(chunks: Sequence[ChunkFacts]) -> str:
     start = min(s for s, _, _ in spans)
     length = max(max(e for _, e, _ in spans) - start, 1.0)
     workers = sorted({c.worker for c in drawn})
-    scale = (WIDTH - _LEFT) / length
-    height = _ROW * len(workers) + 24
-    parts = [f'<text x="0" y="{_ROW * n + 15}">{escape(w[-26:])}</text>' for n, w in enumerate(workers)]
+    row = _NAME + _ROW + _GAP
+    parts = [f'<text x="0" y="{row * n + 12}">{escape(w[-40:])}</text>' for n, w in enumerate(workers)]
     for begin, end, chunk in spans:
-        x, y = _LEFT + (begin - start) * scale, _ROW * workers.index(chunk.worker) + 4
         tip = f"chunk {chunk.chunk}: {end - begin:.1f} s on {chunk.device}"
-        kind = "late" if chunk.failed_before else "bar"
-        parts.append(
-            f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{max(1.0, (end - begin) * scale - 1):.1f}" '
-            f'height="{_ROW - 8}"><title>{escape(tip)}</title></rect>'
-        )
-    parts += _axis(_ROW * len(workers) + 18, length)
-    return _figure(parts, height, f"Chunks by worker over {length:.0f} s{said}; red ones had failed attempts before.")
+        top = row * workers.index(chunk.worker) + _NAME
+        wide = (end - begin) / length
+        parts.append(_bar(chunk, tip, ((begin - start) / length, wide - min(0.0015, wide / 10)), top, _ROW))
+    height = row * len(workers)
+    caption = f"Chunks by worker over {length:.0f} s{said}; red ones had failed attempts before."
+    return _figure(parts + _axis(height + 10, length), height + _AXIS, caption)
 
 
 def durations(chunks: Sequence[ChunkFacts]) -> str:
@@ -47,17 +44,25 @@ def durations(chunks: Sequence[ChunkFacts]) -> str:
     if not drawn:
         return ""
     longest = max(c.seconds["whole"] for c in drawn)
-    step = (WIDTH - _LEFT) / len(drawn)
-    parts = [f'<text x="0" y="14">{longest:.1f} s</text>', f'<text x="0" y="{_TALL}">0 s</text>']
+    base = _NAME + _TALL
+    parts = [
+        f'<line x1="0" x2="100%" y1="{y}" y2="{y}"/><text x="0" y="{y - 4}">{seconds:.1f} s</text>'
+        for y, seconds in ((_NAME, longest), (_NAME + _TALL // 2, longest / 2))
+    ]
     for n, chunk in enumerate(drawn):
-        tall = chunk.seconds["whole"] / longest * (_TALL - 10)
-        kind = "late" if chunk.failed_before else "bar"
+        tall = chunk.seconds["whole"] / longest * _TALL
         tip = f"chunk {chunk.chunk}: {chunk.seconds['whole']:.1f} s, {chunk.worker}"
-        parts.append(
-            f'<rect class="{kind}" x="{_LEFT + n * step:.2f}" y="{_TALL - tall:.1f}" width="{max(0.5, step * 0.85):.2f}" '
-            f'height="{tall:.1f}"><title>{escape(tip)}</title></rect>'
-        )
-    return _figure(parts, _TALL + 6, f"Seconds of each chunk, in order{said}.")
+        parts.append(_bar(chunk, tip, (n / len(drawn), 0.85 / len(drawn)), base - tall, tall))
+    return _figure(parts, base + 2, f"Seconds of each chunk, in order{said}; the longest took {longest:.1f} s.")
+
+
+def _bar(chunk: ChunkFacts, tip: str, across: tuple[float, float], top: float, tall: float) -> str:
+    """Draw a bar; `across` has its left edge and its width as shares of the plot's width."""
+    left, wide = across
+    return (
+        f'<rect class="{"late" if chunk.failed_before else "bar"}" x="{left:.3%}" y="{top:.1f}" width="{max(wide, 0.001):.3%}" '
+        f'height="{tall:.1f}"><title>{escape(tip)}</title></rect>'
+    )
 
 
 def _thinned(chunks: list[ChunkFacts]) -> tuple[list[ChunkFacts], str]:
@@ -70,14 +75,16 @@ def _seconds(when: str) -> float:
 
 
 def _axis(y: int, length: float) -> list[str]:
-    marks = [(_LEFT + (WIDTH - _LEFT) * n / 4, f"{length * n / 4:.0f} s") for n in range(5)]
     anchors = ("start", "middle", "middle", "middle", "end")
     return [
-        f'<text x="{x:.0f}" y="{y}" text-anchor="{a}">{said}</text>'
-        for (x, said), a in zip(marks, anchors, strict=True)
+        f'<text x="{n / 4:.0%}" y="{y}" text-anchor="{anchor}">{length * n / 4:.0f} s</text>'
+        for n, anchor in enumerate(anchors)
     ]
 
 
 def _figure(parts: list[str], height: int, caption: str) -> str:
-    drawing = "".join(parts)
-    return f'<div class="plot"><svg viewBox="0 0 {WIDTH} {height}" role="img">{drawing}</svg><p class="soft">{escape(caption)}</p></div>'
+    drawing, said = "".join(parts), escape(caption)
+    return (
+        f'<div class="plot"><svg height="{height}" role="img" aria-label="{said}">{drawing}</svg>'
+        f'<p class="soft">{said}</p></div>'
+    )

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 from string import Template
 
-import pyvips
-
 from contract.job import Job, Manifest
 from contract.severity import grouped, losses, marked, severity
 from orchestrator.comparison.before_after import Pair
-from orchestrator.comparison.change_map import VISIBLE, change
+from orchestrator.comparison.figures import colours, figures, legend
 from orchestrator.comparison.plots import durations, timeline
 from orchestrator.result_record import ChunkFacts, Record
 
-SIDE = 1000
-"""Pixels. The largest width of a pair: five pairs make a page of about a megabyte."""
-NARROW = 480
-"""Pixels. Pictures are enlarged to this width at most; more would show the browser's smoothing."""
 ROWS = 500
 """Rows of a table: the page of a 10,000-file batch stays readable; the other rows are in the job's records."""
 
@@ -30,12 +23,14 @@ def report(job: Job, manifest: Manifest, records: Sequence[Record], pairs: Itera
     chunks = {chunk.chunk: chunk for record in records for chunk in record.chunks}
     ordered = [chunks[n] for n in sorted(chunks)]
     template = Template(resources.files("orchestrator.comparison").joinpath("page.html").read_text(encoding="utf-8"))
-    shown = "".join(_pair(pair, n) for n, pair in enumerate(pairs))
+    shown = "".join(figures(pair, n) for n, pair in enumerate(pairs))
     page = template.substitute(
         job=job.id,
         title=escape(_title(job)),
         summary=escape(_summary(job, manifest, ordered)),
         statement=escape(records[0].statement if records else "No result was made."),
+        colours=colours(),
+        legend=legend(),
         pairs=shown or "<p class='soft'>There is nothing to show.</p>",
         plots=timeline(ordered) + durations(ordered) or "<p class='soft'>No chunk was finished.</p>",
         faults=_faults(job, manifest),
@@ -64,29 +59,6 @@ def _summary(job: Job, manifest: Manifest, chunks: Sequence[ChunkFacts]) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _pair(pair: Pair, number: int) -> str:
-    found = change(pair)
-    width = min(SIDE, pair.after.width)
-    before, after, heat = (_embedded(image, width) for image in (pair.before, pair.after, found.map))
-    told = (
-        f"{pair.label}: {pair.before.width}x{pair.before.height} became {pair.after.width}x{pair.after.height}. Against Lanczos, "
-        f"{found.share:.1%} of pixels differ by more than {VISIBLE} of 255 levels; {found.mean:.2f} in the mean, {found.most:.0f} at most but for 0.1%."
-    )
-    return (
-        f'<figure style="max-width: {max(width, NARROW)}px"><div class="pair" style="--at: 50%"><img alt="after" src="{after}"><img class="before" alt="before" src="{before}">'
-        f'<img class="map" alt="change map" src="{heat}"></div>'
-        f'<input type="range" min="0" max="100" value="50" aria-label="before and after" id="slider{number}">'
-        f'<figcaption>{escape(told)} <label><input type="checkbox" id="map{number}"> change map</label></figcaption></figure>'
-    )
-
-
-def _embedded(image: pyvips.Image, width: int) -> str:
-    """Encode a picture, `width` pixels wide, as a data URI."""
-    kernel = "lanczos3" if width <= image.width else "nearest"  # an enlargement shows the pixels as they are
-    data = image.resize(width / image.width, kernel=kernel).webpsave_buffer(Q=88, keep="none")
-    return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
 def _faults(job: Job, manifest: Manifest) -> str:
