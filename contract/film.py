@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from contract.job import Codec, Natural, Positive, Sha256
+from contract.piece import Piece
 
 INDEX_VERSION = 1
 MAX_FRAMES = 20_000_000
@@ -29,7 +30,10 @@ MAX_TIMESCALE = (1 << 31) - 1
 """The finest clock of mp4 and mov, in ticks a second."""
 
 UNPLACED = -1
-"""The position of a packet that gives no frame (discarded by an edit list, hidden, empty)."""
+"""The position of a packet that gives no frame (discarded by an edit list, hidden, empty).
+
+Of a piece of a film, packets outside of it have positions too, since damage in them reaches into it: from the piece's last on
+after it, and below UNPLACED before it."""
 
 Matrix = tuple[int, int, int, int, int, int, int, int, int]
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment", "cover", "other"]
@@ -186,12 +190,22 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     captions: Natural = 0
     """Frames that carry captions (CEA-608/708)."""
     time_marks: tuple[TimeMark, ...] = ()
+    piece: Piece | None = None
+    """The part of the source that is restored; None for all of it. `frames`, `pts` and `chunks` are its own, and times stay on
+    the source's clock."""
     version: Annotated[int, Meta(ge=INDEX_VERSION, le=INDEX_VERSION)] = INDEX_VERSION
 
     @property
     def context(self) -> int:
         """Frames before and after the owned ones that all filters together need."""
         return self.face_context + self.time_context + int(self.deinterlace)
+
+    @property
+    def moved(self) -> int:
+        """Time base units by which a result is moved, so that a piece from the middle begins at 0."""
+        if self.piece is None or not self.piece.first:
+            return 0
+        return -int(Fraction(*self.piece.start) / Fraction(*self.time_base))
 
     @property
     def rate(self) -> Fraction:

@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from contract.documents import Version, raw
+from contract.piece import Bounds
 
-_IDENTITY = 1
-"""Goes into job ids. It never rises: the same submission is the same job under every version."""
+_IDENTITY = 1  # goes into job ids, and never rises: the same submission is the same job under every version
 
 _FIRST = frozenset((
     "model", "scale", "denoise", "face", "weights", "precision", "tile", "codec", "crf", "preset", "pix_fmt", "container",
@@ -43,8 +43,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Witness = Literal["full", "sample", "off"]
 """Sources that a second decoder checks: all, one in ten, none."""
 SALVAGE = 90
-"""Percent of a damaged picture's rows that must be decodable for a result to be delivered.
-An archivist copies a picture that lacks more than a tenth again, and overlooks a note. The failure names the share that would accept it."""
+"""Percent of a damaged picture's rows that must be decodable: an archivist copies a picture that lacks more than a tenth again."""
 OnUnheld = Literal["refuse", "sidecar", "convert", "drop"]
 Deinterlace = Literal["auto", "off", "bwdif"]
 
@@ -105,6 +104,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     white: Annotated[float, Meta(gt=0)] | None = None
     steady: Annotated[float, Meta(ge=0, le=1)] = 0.0
     deflicker: bool = False
+    piece: Bounds | None = None
 
     @property
     def faces(self) -> Face | None:

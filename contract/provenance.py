@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from contract.job import Item, Job, JobId, Natural, Sha256, Spec
+from contract.piece import Piece
 
 TRAINED = "training run "
 """Beginning of the origin of weights that Respool trained."""
@@ -51,6 +52,8 @@ class Making(Struct, frozen=True, forbid_unknown_fields=True):
     precision: str = ""
     backend: str = ""
     content: str = ""
+    piece: Piece | None = None
+    """The part of the source that was restored; left out of the text for all of it, which older versions read."""
     version: Literal[1] = 1
 
     @property
@@ -62,12 +65,15 @@ class Making(Struct, frozen=True, forbid_unknown_fields=True):
     def statement(self) -> str:
         """The sentence for readers that every result carries."""
         name = self.model + (f" at {self.scale:g}x" if self.scale else "")
+        piece = f" A piece of the source: {self.piece.words}." if self.piece else ""
         if self.generated:
             faces = f", faces with {self.faces}" if self.faces else ""
-            return f"Enhanced with {name}{faces} by {self.software}: generated detail, not evidence of what was there."
-        if self.model == "identity":
-            return f"Passed through {self.software} unchanged."
-        return f"Resampled with {name} by {self.software}: no detail was generated."
+            said = f"Enhanced with {name}{faces} by {self.software}: generated detail, not evidence of what was there."
+        elif self.model == "identity":
+            said = f"Passed through {self.software} unchanged."
+        else:
+            said = f"Resampled with {name} by {self.software}: no detail was generated."
+        return said + piece
 
 
 def software() -> str:
@@ -125,7 +131,10 @@ def film_tags(made: Making, container: str, taken: Collection[str]) -> dict[str,
 
 def text(made: Making) -> str:
     """Return `made` as canonical JSON."""
-    return msgspec.json.encode(made, order="deterministic").decode()
+    facts = msgspec.to_builtins(made)
+    if made.piece is None:
+        del facts["piece"]
+    return msgspec.json.encode(facts, order="deterministic").decode()
 
 
 def read(record: str | bytes) -> Making | None:

@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from media.demuxing import hidden_sound
 from media.likeness import coarse_picture
 from media.opening import DecoderLog, reason
+from media.piece import Window
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -117,6 +118,8 @@ class Look:
     """Streams of sound that lose the samples which the container says are not to be heard."""
     coarse: bool = False
     """Make coarse pictures of all frames."""
+    window: Window | None = None
+    """Leave out packets of sound and subtitles outside of a piece."""
 
 
 def read_file(container: InputContainer, look: Look) -> FileReading:
@@ -139,6 +142,8 @@ def read_file(container: InputContainer, look: Look) -> FileReading:
         packets = _packets(container, wanted, look)
         while (packet := _next(packets, reading)) is not None:
             look.checkpoint()
+            if look.window is not None and not look.window.holds(packet):
+                continue
             own = reading.streams[packet.stream.index]  # the packet that drains a decoder has no stream_index
             if look.everything:
                 _list(packet, own, reading, log)

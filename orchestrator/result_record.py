@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from contract.job import Damage, Kind, Natural, Sha256
+from contract.piece import Piece
 from contract.provenance import Ingredient
 
 
@@ -66,6 +67,12 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     severity: str = ""
     losses: tuple[str, ...] = ()
     version: int = 1
+
+    @property
+    def piece(self) -> Piece | None:
+        """The part of a film that was restored; None for all of it."""
+        found = self.details.get("piece")
+        return None if found is None else msgspec.convert(found, Piece)
 
 
 def to_lines(found: Iterator[Record]) -> Iterator[bytes]:

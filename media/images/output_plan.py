@@ -57,6 +57,8 @@ def choose(picture: Picture, name: str, spec: Spec, network_scale: int, named: F
     PNG, else TIFF, where it cannot. A format that was asked for, or `named` by the result's suffix, is taken even where depth or
     alpha are lost; the notes say so. Raises Unsupported when it cannot hold the size.
     """
+    if spec.piece is not None:
+        raise Unsupported(f"{name} is an image, and {spec.piece.words} asks for a piece of a film; name films alone.")
     scale = spec.scale or float(network_scale)
     width, height = scaled(picture.width, scale), scaled(picture.height, scale)
     depth = (

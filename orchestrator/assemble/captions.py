@@ -20,6 +20,7 @@ from media.demuxing import demux
 from media.opening import open_media
 from media.parameter_sets import length_size
 from media.picture_messages import REGISTERED, caption_triplets, payloads
+from media.piece import window_of
 from media.time_code import TimeCode
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def read_captions(source: BinaryIO, index: FilmIndex) -> Captions:
             position = _position(packet, number, index, positions, pts)
             for kind, payload in payloads(index.codec, bytes(memoryview(packet)[:HEAD]), lengths):
                 triplets = caption_triplets(payload) if kind == REGISTERED else b""
-                if triplets and position >= 0:
+                if triplets and 0 <= position < index.frames:
                     found[position] = (found.get(position, b"") + triplets)[: 3 * MAX_TRIPLETS]
     return found
 
@@ -131,8 +132,11 @@ def scc(captions: Mapping[int, bytes], index: FilmIndex) -> str:
 def track_scc(source: BinaryIO, number: int, index: FilmIndex) -> str:
     """Return the CEA-608 captions of field 1 in a track of the source as a Scenarist file; "" when there are none."""
     lines: list[tuple[Fraction, list[str]]] = []
+    window = window_of(index)
     with open_media(source, "the source") as container:
         for packet in demux(container, {number}, []):
+            if window is not None and not window.holds(packet):
+                continue
             pairs = _pairs(bytes(packet))
             if pairs and packet.pts is not None:
                 lines.append((packet.pts * packet.time_base, pairs))

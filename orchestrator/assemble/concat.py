@@ -61,8 +61,8 @@ class ChunkJoiner:
         if self._reorder is None:
             self._reorder = self.template.codec_context.reorder_depth
         self.shift = late(self._index, self._reorder or 0)
-        if self.shift:
-            seconds = float(self.shift * Fraction(*self._index.time_base))
+        if self.shift > self._index.moved:
+            seconds = float((self.shift - self._index.moved) * Fraction(*self._index.time_base))
             self.notes.append(
                 f"{SUFFIXES[self._index.container]} shows nothing from before 0: picture and sound alike start {seconds:.3f} s later"
             )
@@ -170,17 +170,20 @@ class ChunkJoiner:
 def late(index: FilmIndex, reorder: int) -> int:
     """Return the time base units by which everything starts later in a container without times before 0.
 
-    mp4 and mov hide what lies before 0. `reorder` is how far any frame is decoded ahead of its turn.
+    mp4 and mov hide what lies before 0. `reorder` is how far any frame is decoded ahead of its turn. A piece from the middle of a
+    film starts earlier, at 0.
     """
     base = Fraction(*index.time_base)
-    pts = unpack(index.pts)
+    pts = unpack(index.pts) + index.moved
     # Only a transport stream has no decode times before 0 either.
     ahead = reorder * int(lasting(pts, unpack(index.durations))[0]) if index.container == "mpegts" else 0
-    starts = [Fraction(s.start) for s in index.streams if s.copied]
+    starts = [
+        Fraction(s.start) + index.moved * base for s in index.streams if s.copied and s.packets and s.kind != "cover"
+    ]
     if index.container != "mpegts":
         starts = [s for s in starts if s < -PRIMING]
     earliest = min([(int(pts[0]) - ahead) * base, *starts])
-    return max(0, math.ceil(-earliest / base))
+    return index.moved + max(0, math.ceil(-earliest / base))
 
 
 def _film_of(container: InputContainer) -> VideoStream:

@@ -18,6 +18,7 @@ from contract.errors import IntegrityError, LeaseLost, Missing, PermanentError, 
 from contract.film import FilmIndex, ImageSequence
 from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
 from contract.parallel import AHEAD, in_order
+from contract.piece import Piece
 from contract.provenance import Making, making
 from contract.severity import about, losses, marked, plain, refusal
 from media.frame_changes import merged
@@ -64,6 +65,7 @@ class Assembly:
         self._named: set[str] = set()
         self._opening = 0
         self._witness: dict[int, dict[str, object]] = {}
+        self._pieces: dict[int, Piece] = {}
         self._commits: dict[int, Done] = {}
         """All that were read, by chunk: the records at the end tell of them."""
         self._stands: dict[str, int] = {}
@@ -257,7 +259,7 @@ class Assembly:
                     with self._fetched(commit, part, checkpoint).open("rb") as stream:
                         yield stream
 
-            said = self._says(item, commits)
+            said = msgspec.structs.replace(self._says(item, commits), piece=index.piece)
             stream = self._source(item)
             reorder = max(commit.reorder for commit in commits)
             delivered = sum(commit.frames for commit in commits)
@@ -275,6 +277,8 @@ class Assembly:
             self._store(item, out)
             for name, content in beside.items():
                 self._store_beside(item, name, content)
+        if index.piece is not None:
+            self._pieces[item.n] = index.piece
         self._damage += damage
         self._witness[item.n] = checked.record | ({"result": read_back} if read_back else {})
         notes = made.notes + checked.notes
@@ -286,7 +290,8 @@ class Assembly:
 
     def _write_records(self, manifest: Manifest) -> None:
         """Write the record of each result before the manifest: an ended job has its records."""
-        lines = to_lines(records(self._job, self._plan, self._commits, manifest, self._sequences(), self._witness))
+        known = self._sequences(), self._witness, self._pieces
+        lines = to_lines(records(self._job, self._plan, self._commits, manifest, *known))
         self._still_open()
         self._storage.put(keys.records(self._job.id), b"".join(lines))
 

@@ -17,6 +17,7 @@ from media.columns import unpack
 from media.container_clock import FINE, MILLISECOND, container_tick, distinct, movie_timescale
 from media.copied_streams import add_copied, name_layout
 from media.opening import reason
+from media.piece import chapters_of, window_of
 from orchestrator.assemble.matroska_clock import slowdown
 from orchestrator.assemble.tags import MP4_TAGS, carried_tags
 
@@ -95,7 +96,7 @@ def open_result(
     the provenance record for the tags; `move` seconds are added to all times; `frames` are those of `misnamed_sound`.
     Raises Unsupported when the container refuses one of the streams.
     """
-    tags = carried_tags(source.metadata, film=False)
+    tags = carried_tags(source.metadata, film=False, index=index)
     if made is not None:
         tags |= film_tags(made, index.container, tags)
     slower = slowdown(result_tick(index)) if index.container in ("matroska", "webm") else 1
@@ -121,13 +122,13 @@ def open_result(
             film = cast("VideoStream", stream)
         else:
             others[known.index] = stream
-        carried = carried_tags(original.metadata, film=known.index == index.stream)
+        carried = carried_tags(original.metadata, film=known.index == index.stream, index=index)
         if index.container in ("mp4", "mov") and "name" in carried:
             carried.setdefault("title", carried.pop("name"))  # the demuxer's name for it is not the muxer's
         stream.metadata.update(carried)
         stream.disposition = original.disposition
     assert film is not None
-    chapters = source.chapters()
+    chapters = chapters_of(source, window_of(index))
     if chapters:
         container.set_chapters([_moved(chapter, move) for chapter in chapters])
     return Outlet(container, film, others, slower)

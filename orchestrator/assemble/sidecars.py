@@ -14,6 +14,7 @@ from contract.film import FilmIndex
 from media.columns import unpack
 from media.demuxing import demux, hidden_sound
 from media.opening import open_media
+from media.piece import move_packet, window_of
 from media.unheld import CAPTION_TRACKS
 from orchestrator.assemble.captions import Captions, scc, track_scc
 
@@ -35,19 +36,26 @@ def sidecars(source: BinaryIO, index: FilmIndex, captions: Captions, result: str
     for known in index.streams:
         if known.sidecar is not None:
             muxer, suffix = known.sidecar
-            yield f"{stem}.stream{known.index}.{suffix}", stream_alone(source, known.index, muxer)
+            yield f"{stem}.stream{known.index}.{suffix}", stream_alone(source, known.index, muxer, index)
             track = track_scc(source, known.index, index) if known.codec in CAPTION_TRACKS else ""
             if track:
                 yield f"{stem}.stream{known.index}.scc", track.encode()
 
 
-def stream_alone(source: BinaryIO, number: int, muxer: str) -> bytes:
-    """Return a file of kind `muxer` that holds stream `number` of the source, packet by packet, at its own times."""
+def stream_alone(source: BinaryIO, number: int, muxer: str, index: FilmIndex) -> bytes:
+    """Return a file of kind `muxer` that holds stream `number` of the source, packet by packet.
+
+    Its times are the source's, or those of the piece that is restored.
+    """
+    window, move = window_of(index), index.moved * Fraction(*index.time_base)
     with tempfile.TemporaryFile() as file:
         with open_media(source, "the source") as container, av.open(file, "w", format=muxer) as out:
             stream = out.add_stream_from_template(container.streams[number], opaque=True)
             for packet in demux(container, {number}, []):
-                if packet.size and not hidden_sound(packet):
+                if packet.size and not hidden_sound(packet) and (window is None or window.holds(packet)):
+                    if window is not None:
+                        window.clip(packet)
+                        move_packet(packet, move)
                     packet.stream = stream
                     out.mux(packet)
         file.seek(0)
@@ -60,7 +68,7 @@ def _marks(index: FilmIndex) -> bytes:
     marks = [
         {
             "frame": mark.first,
-            "seconds": round(float(int(pts[mark.first]) * base), 6),
+            "seconds": round(float((int(pts[mark.first]) + index.moved) * base), 6),
             mark.kind: mark.value,
             "of": mark.of,
         }

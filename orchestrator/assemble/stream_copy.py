@@ -15,6 +15,7 @@ from media.copied_streams import codec_name
 from media.demuxing import demux, end_padding, hidden_sound
 from media.dolby_frames import first_frame
 from media.opening import open_media, reason
+from media.piece import move_packet, window_of
 from orchestrator.assemble.convert_sound import SoundConverter
 from orchestrator.assemble.verify import Track
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.assemble.mux import Covers, Outlet
     from orchestrator.assemble.packet_spool import Spool
 
-FINE = Fraction(1, 20_000)
-"""Seconds to which moved times are exact: the coarsest clock, a transport stream's, has 90000 ticks a second."""
 PADDED = frozenset(("mp4", "mov", "mpegts"))
 """Muxers that do not write down how many samples at the end of sound are padding."""
 FIXED = frozenset((("matroska", "aac"), ("webm", "aac")))
@@ -97,20 +96,6 @@ def with_decode_times(packets: Iterable[Packet[Stream]], streams: set[int]) -> I
         yield from early
 
 
-def _move(packet: Packet[Stream], move: Fraction) -> None:
-    """Add `move` seconds to a packet's times, on a finer clock where its own is too coarse (24 ms for MP3 in AVI)."""
-    ticks = move / packet.time_base
-    if ticks.denominator > 1 and packet.time_base > FINE:
-        finer = -(-packet.time_base // FINE)
-        packet.pts = None if packet.pts is None else packet.pts * finer
-        packet.dts = None if packet.dts is None else packet.dts * finer
-        packet.duration = (packet.duration or 0) * finer
-        packet.time_base /= finer
-        ticks *= finer
-    packet.pts = None if packet.pts is None else packet.pts + round(ticks)
-    packet.dts = None if packet.dts is None else packet.dts + round(ticks)
-
-
 class Copies:
     """Everything but the film: read from the source once, kept on disk, and muxed when the film has reached its time.
 
@@ -132,6 +117,8 @@ class Copies:
         }
         """Streams that take no decode time twice (FFmpeg's AVFMT_TS_NONSTRICT, and its exception for subtitles)."""
         self._fixed = {s.index for s in index.streams if (index.container, s.codec) in FIXED}
+        self._window = window_of(index)
+        self._timeless = {s.index for s in index.streams if s.kind == "cover"} if index.moved else set()
 
     def read(self, source: InputContainer) -> None:
         """Read the source's packets to disk, and remove the jumps of its clock."""
@@ -156,7 +143,7 @@ class Copies:
             number += packet.stream_index == film  # those without a time are counted too, as the index does
             if packet.stream_index != film and not packet.size:
                 continue  # it announces headers to a decoder; no container keeps it
-            if packet.stream_index != film and hidden_sound(packet):
+            if packet.stream_index != film and (hidden_sound(packet) or not self._belongs(packet)):
                 continue
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is None:
@@ -177,8 +164,8 @@ class Copies:
                 move += moves[nearest]
                 if source.streams[at].type in ("audio", "video"):
                     heard[at] = time + float(moves[nearest])
-            if move:
-                _move(packet, move)
+            if move and packet.stream_index not in self._timeless:
+                move_packet(packet, move)
             if packet.stream_index in converters:
                 self._keep(packet.stream_index, converters[packet.stream_index].convert(packet))
                 continue
@@ -186,6 +173,15 @@ class Copies:
         for stream, converter in converters.items():
             self._keep(stream, converter.flush())
             self._unread[stream] = converter.failed
+
+    def _belongs(self, packet: Packet[Stream]) -> bool:
+        """Report whether a packet belongs to what is restored, and cut a subtitle to it."""
+        if self._window is None:
+            return True
+        if not self._window.holds(packet):
+            return False
+        self._window.clip(packet)
+        return True
 
     def _keep(self, stream: int, packets: Iterator[Packet[Stream]]) -> None:
         """Keep converted packets on disk, each at its time."""

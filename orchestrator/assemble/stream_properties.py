@@ -11,6 +11,7 @@ from av.audio.stream import AudioStream
 
 from contract.film import FilmIndex
 from media.demuxing import film_description, header_dump
+from media.piece import Window, chapters_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -36,8 +37,8 @@ class Marks:
     service: tuple[str, ...]
 
 
-def marks_of(container: InputContainer, film: VideoStream, streams: list[int]) -> Marks:
-    """Read the properties of an open file whose copied `streams` are given in their order."""
+def marks_of(container: InputContainer, film: VideoStream, streams: list[int], window: Window | None = None) -> Marks:
+    """Read the properties of an open file, or of a piece of it, whose copied `streams` are given in their order."""
     dump = header_dump(container)
     sides = re.search(r"\n    Side data:\n((?:      .*\n?)*)", film_description(container, film))
     names = [line.split(":")[0].strip() for line in sides.group(1).splitlines()] if sides else []
@@ -46,7 +47,7 @@ def marks_of(container: InputContainer, film: VideoStream, streams: list[int]) -
         stream = container.streams[number]
         layouts.append(stream.codec_context.layout.name if isinstance(stream, AudioStream) else None)
     service = tuple(re.findall(r"^ +service_(?:name|provider) *: (.*)$", dump, re.M))
-    return Marks(frozenset(names) - ABOUT_ENCODING, layouts, len(container.chapters()), service)
+    return Marks(frozenset(names) - ABOUT_ENCODING, layouts, len(chapters_of(container, window)), service)
 
 
 def lost_marks(before: Marks, after: Marks, film: VideoStream, index: FilmIndex) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from av.stream import Disposition
@@ -11,6 +13,8 @@ from av.stream import Disposition
 from contract.severity import Loss
 from media.codecs import SUFFIXES
 from media.opening import open_media
+from media.piece import window_of
+from media.time_code import RATES, TimeCode
 from orchestrator.assemble.stream_properties import Marks, lost_marks, marks_of
 from orchestrator.assemble.verify import film_number
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
     from contract.film import FilmIndex
 
+_TIME_CODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;])(\d\d)", re.ASCII)
 OWN = frozenset(
     (
         "major_brand",
@@ -72,17 +77,37 @@ MP4_TAGS = frozenset(
 """Tags that mp4 has a place of its own for (libavformat/movenc.c); with any other, all are written as free keys."""
 
 
-def carried_tags(tags: Mapping[str, str], film: bool) -> dict[str, str]:
-    """Return the `tags` of a stream or container to carry over; `film` marks the stream that is encoded anew."""
+def carried_tags(tags: Mapping[str, str], film: bool, index: FilmIndex) -> dict[str, str]:
+    """Return the `tags` of a stream or container to carry over; `film` marks the stream that is encoded anew.
+
+    Those of a piece count from its beginning: time code runs on, and numbers of packets and bytes are the whole film's.
+    """
     found = {}
+    film = film or index.piece is not None
     for key, value in tags.items():
         word = key.lower()
         if word in ("major_brand", "minor_version", "compatible_brands", "encoder"):
             continue
         if film and word.startswith(ABOUT_ENCODING):
             continue
-        found[key] = value
+        if word == "timecode":
+            value = time_code_at(value, index)
+        if value:
+            found[key] = value
     return found
+
+
+def time_code_at(value: str, index: FilmIndex) -> str:
+    """Return the time code `value` of a source's first frame as that of a piece's; "" where its rate is not known."""
+    if index.piece is None or not index.piece.first:
+        return value
+    found = _TIME_CODE.fullmatch(value)
+    rate = min(RATES, key=lambda rate: abs(rate - index.rate))
+    if found is None or abs(rate - index.rate) > Fraction(rate, 500):
+        return ""
+    drop = found[4] == ";"
+    code = TimeCode(int(found[1]), int(found[2]), int(found[3]), int(found[5]), drop)
+    return str(TimeCode.of_number(code.number(rate) + index.piece.first, rate, drop))
 
 
 @dataclass(frozen=True)
@@ -95,16 +120,21 @@ class Wanted:
 
 
 def wanted_tags(source: InputContainer, index: FilmIndex) -> Wanted:
-    """Collect the source's tags and properties that its result should have."""
+    """Collect the source's tags and properties that its result should have; time code that cannot run on in a piece is lost."""
+
+    def wanted(tags: Mapping[str, str], film: bool) -> dict[str, str]:
+        stopped = {key: value for key, value in tags.items() if key.lower() == "timecode"}
+        return stopped | carried_tags(tags, film, index)
+
     streams = []
     for known in index.streams:
         if (known.copied or known.index == index.stream) and known.kind not in ("attachment", "cover"):
             stream = source.streams[known.index]
-            tags = carried_tags(stream.metadata, film=known.index == index.stream)
+            tags = wanted(stream.metadata, known.index == index.stream)
             streams.append((known.index, tags, int(stream.disposition)))
     film: VideoStream = source.streams[index.stream]  # type: ignore[assignment]
-    marks = marks_of(source, film, [number for number, _, _ in streams])
-    return Wanted(carried_tags(source.metadata, film=False), streams, marks)
+    marks = marks_of(source, film, [number for number, _, _ in streams], window_of(index))
+    return Wanted(wanted(source.metadata, False), streams, marks)
 
 
 def lost_tags(wanted: Wanted, out: Path, index: FilmIndex) -> list[str]:

@@ -18,6 +18,7 @@ from media.columns import unpack
 from media.container_clock import container_tick
 from media.demuxing import demux
 from media.opening import open_media
+from media.piece import chapters_of, window_of
 from orchestrator.assemble.concat import late
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def verify_film(out: Path, index: FilmIndex, spec: Spec, source: BinaryIO, frame
     expected = unpack(index.pts)
     with open_media(source, "the source") as original:
         chapters = len(
-            {c["start"] * (c["time_base"] or 1) for c in original.chapters()}
+            {c["start"] * (c["time_base"] or 1) for c in chapters_of(original, window_of(index))}
         )  # see `lost_tags` about equal ones
     with out.open("rb") as file, open_media(file, "the result") as result:
         number = film_number(result, index)

@@ -107,12 +107,14 @@ def compare(settings: Settings, before: Path, after: Path, out: Path, frames: in
     """
     from orchestrator.comparison.before_after import pairs
     from orchestrator.comparison.contact_sheet import write_sheet
+    from orchestrator.provenance.verify import embedded
 
     del settings
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out} is not a PNG; give -o a name that ends in .png.")
     _free(out, force)
-    write_sheet(list(pairs(before, after, frames)), out)
+    made = embedded(after)
+    write_sheet(list(pairs(before, after, frames, piece=made.piece if made else None)), out)
     echo(out)
     return Exit.DONE
 

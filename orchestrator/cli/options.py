@@ -11,6 +11,7 @@ import click
 
 from contract.errors import UsageError
 from contract.job import SALVAGE, Face, Spec
+from contract.piece import bounds
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,6 +113,8 @@ _OPTIONS = (
     click.option("--deinterlace", type=click.Choice(["auto", "off", "bwdif"]), default="auto", show_default=True, help="What to do with interlaced films."),
     click.option("--steady", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Calm a film's grain by what neighbouring frames agree on, so that detail does not boil: 0 is off, 1 weighs them fully."),
     click.option("--deflicker", is_flag=True, help="Level a film's brightness where it flickers within a shot; fades and single flashes stay."),
+    click.option("--from", "piece_from", metavar="TIME", help="Restore a piece of a film: from its first frame at TIME on (90, 1:30, 0:01:30.5, frame:250)."),
+    click.option("--to", "piece_to", metavar="TIME", help="Restore a piece of a film: its frames before TIME."),
     click.option("--hdr", is_flag=True, help="Accept HDR films (PQ, HLG), which networks were not trained on."),
     click.option("--on-unheld", type=click.Choice(["refuse", "sidecar", "convert", "drop"]), default="refuse", show_default=True, help="What to do with sound and subtitles that the result cannot hold: sidecar puts them beside it, convert makes sound lossless."),
     click.option("--video-stream", type=click.IntRange(0), help="Restore this stream of films with several pictures (default: the largest)."),
@@ -162,6 +165,7 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     """
     values = dict(options)
     profile = values.pop("profile")
+    values["piece"] = bounds(values.pop("piece_from"), values.pop("piece_to"))
     values.pop("priority", None)
     given = click.get_current_context().get_parameter_source
     by_hand = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)

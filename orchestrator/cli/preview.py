@@ -55,7 +55,8 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
     with tempfile.TemporaryDirectory(prefix="respool-preview-") as folder:
         before = Path(folder, "before")
         before.mkdir()
-        picked = pick(source, frames, before)
+        picked = pick(source, frames, before, spec.piece)
+        spec = msgspec.structs.replace(spec, piece=None)  # what is restored are the frames alone
         checked = draft(picked, spec, settings)
         with display() as show, cluster_for(settings, None) as cluster:
             wired = cluster.settings if cluster else settings

@@ -154,6 +154,7 @@ def _film(index: FilmIndex) -> dict[str, Any]:
         "pix_fmt": index.pix_fmt,
         "sar": list(index.sar),
         "frames": index.frames,
+        "piece": msgspec.to_builtins(index.piece),
         "start_s": round(float(pts[0]) * tick, 6),
         "duration_s": round(float(pts[-1] - pts[0]) * tick + 1 / float(index.rate), 6),
         "rate": str(index.rate),

@@ -15,6 +15,7 @@ from contract.errors import BadInput, VerifyError
 from media.images.header import read_pages
 from media.images.pixels import open_pixels
 from media.opening import open_media, reason
+from media.piece import Window
 from orchestrator.ingest.images import is_image
 from orchestrator.ingest.probe import film_stream
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+    from contract.piece import Piece
 
 SIDE = 8192
 """Pixels. Sheets and pages show nothing larger; a larger picture is shown as a window from its middle."""
@@ -36,8 +39,10 @@ class Pair:
     after: pyvips.Image
 
 
-def pairs(before: Path, after: Path, count: int, label: str = "") -> Iterator[Pair]:
+def pairs(before: Path, after: Path, count: int, label: str = "", piece: Piece | None = None) -> Iterator[Pair]:
     """Yield pairs of a source and its result: one of an image, up to `count` of a film, evenly spread over its time.
+
+    `piece` is the part of a film that the result is of; None for all of it.
 
     Raises:
         BadInput: a file cannot be read.
@@ -49,8 +54,9 @@ def pairs(before: Path, after: Path, count: int, label: str = "") -> Iterator[Pa
     if is_image(before):
         yield Pair(label, picture(before), picture(after))
         return
-    moments = _moments(before, count)
-    for moment, old, new in zip(moments, _frames(before, moments), _frames(after, moments), strict=True):
+    moments, skipped = _moments(before, count, piece)
+    shown = [moment - skipped for moment in moments]
+    for moment, old, new in zip(moments, _frames(before, moments), _frames(after, shown), strict=True):
         yield Pair(f"{label} at {float(moment):.2f} s", old, new)
 
 
@@ -75,15 +81,18 @@ def displayed(image: pyvips.Image) -> pyvips.Image:
     return image if image.bands == 3 else image.bandjoin([image, image]).copy(interpretation="srgb")
 
 
-def _moments(path: Path, count: int) -> list[Fraction]:
-    """List the times of up to `count` different frames, evenly spread, in seconds from the first frame."""
+def _moments(path: Path, count: int, piece: Piece | None) -> tuple[list[Fraction], Fraction]:
+    """List the times of up to `count` different frames, evenly spread, and where a piece begins, in seconds from the first frame."""
     with path.open("rb") as stream, open_media(stream, path.name) as container:
         film = film_stream(container, path.name)
         times = sorted({p.pts * p.time_base for p in container.demux(film) if p.pts is not None and p.size})
     if not times:
         raise BadInput(f"{path.name} holds no picture; check the file with `respool probe`.")
-    chosen = sorted({(2 * n + 1) * len(times) // (2 * count) for n in range(count)})
-    return [Fraction(times[n] - times[0]) for n in chosen if n < len(times)]
+    window = Window(None, None) if piece is None else Window(*piece.window)
+    own = [time for time in times if window.covers(Fraction(time))]
+    chosen = sorted({(2 * n + 1) * len(own) // (2 * count) for n in range(count)})
+    skipped = Fraction(0) if window.start is None else window.start - times[0]
+    return [Fraction(own[n] - times[0]) for n in chosen if n < len(own)], Fraction(skipped)
 
 
 def _frames(path: Path, moments: list[Fraction]) -> Iterator[pyvips.Image]:

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pyvips
 from av.video.frame import VideoFrame
 
 from contract.errors import BadInput
+from contract.piece import Bounds
 from media.opening import open_media, reason
 from orchestrator.comparison.before_after import Pair, picture
 from orchestrator.comparison.contact_sheet import write_sheet
 from orchestrator.ingest.images import is_image
+from orchestrator.ingest.piece import find_piece
 from orchestrator.ingest.probe import film_stream
 
 
-def pick(source: Path, count: int, folder: Path) -> list[Path]:
+def pick(source: Path, count: int, folder: Path, bounds: Bounds | None = None) -> list[Path]:
     """Write up to `count` frames of a film, evenly spread over its time, as PNG into `folder`; return their paths in order.
 
-    For an image, return its own path. Raises BadInput when nothing can be decoded.
+    With `bounds` they are of that piece. For an image, return its own path. Raises BadInput when nothing can be decoded.
     """
     if is_image(source):
+        if bounds is not None:
+            raise BadInput(f"{source.name} is an image, and {bounds.words} asks for a piece of a film; leave it out.")
         return [source]
     paths = []
+    piece = None if bounds is None else _piece(source, bounds)
     with source.open("rb") as stream, open_media(stream, source.name) as container:
         film = film_stream(container, source.name)
         film.thread_type = "AUTO"
-        start = film.start_time or 0
-        length = _length(container, film)
+        start, length = (film.start_time or 0, _length(container, film)) if piece is None else piece
         for n in range(count):
             target = start + int(length * (2 * n + 1) / (2 * count))
             frame = _frame_at(container, film, target)
@@ -43,6 +49,19 @@ def pick(source: Path, count: int, folder: Path) -> list[Path]:
     if not paths:
         raise BadInput(f"{source.name} holds no picture; check the file with `respool probe`.")
     return paths
+
+
+def _piece(source: Path, bounds: Bounds) -> tuple[int, int]:
+    """Return the first time of a piece and its length, in the time base of the film."""
+    with source.open("rb") as stream, open_media(stream, source.name) as container:
+        film = film_stream(container, source.name)
+        times = sorted({p.pts for p in container.demux(film) if p.pts is not None and p.size and not p.is_discard})
+    if not times:
+        raise BadInput(f"the packets of {source.name} carry no times, by which {bounds.words} is found; leave it out.")
+    pts = np.array(times, dtype=np.int64)
+    piece, _ = find_piece(bounds, pts, film.time_base or Fraction(1, 1000), source.name)
+    own = pts if piece is None else pts[piece.first : piece.first + piece.frames]
+    return int(own[0]), int(own[-1] - own[0])
 
 
 def _length(container: Any, film: Any) -> int:

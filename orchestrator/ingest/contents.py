@@ -70,6 +70,13 @@ class FilmContents:
             if stamp.recorded is not None:
                 self.recorded.append((number, stamp.recorded))
 
+    def keep(self, wanted: npt.NDArray[np.bool_]) -> None:
+        """Forget what packets carry that are not `wanted` (a flag of each packet id)."""
+        self.codes = [(n, code) for n, code in self.codes if wanted[n]]
+        self.recorded = [(n, recorded) for n, recorded in self.recorded if wanted[n]]
+        kept = {name: [n for n in ids if wanted[n]] for name, ids in self.messages.found.items()}
+        self.messages.found = {name: ids for name, ids in kept.items() if ids}
+
     def time_code(self, positions: Column, pts: Column, base: Fraction) -> list[Run]:
         """Return where the pictures' own time code begins and breaks."""
         placed = [(_place(number, positions), code) for number, code in self.codes]
@@ -103,13 +110,31 @@ class FilmContents:
         return marks + [TimeMark(p, "recorded", time.isoformat(), "the pictures") for p, time in shots]
 
 
+def within(
+    samples: Sequence[tuple[float, int]], first: str, pts: Column, base: Fraction
+) -> tuple[tuple[float, int], ...]:
+    """Return the samples of a track of time code that run in the frames at `pts`; arguments as of `track_notes`."""
+    if len(samples) < 2:
+        return ()
+    start, end = (float(int(pts[n]) * base) for n in (0, -1))
+    running = [s for s in samples if s[0] <= start][-1:]
+    rate = _track_rate(pts, base)
+    exact = rate * 1000 / 1001 if ";" in first or rate != 25 else rate
+    begun = [(start, number + round((start - seconds) * exact)) for seconds, number in running]
+    return tuple(begun + [s for s in samples if start < s[0] <= end])
+
+
+def _track_rate(pts: Column, base: Fraction) -> int:
+    steps = np.diff(pts)
+    exact = 1 / float(np.median(steps) * base) if len(steps) else 25.0
+    return min(RATES, key=lambda r: abs(r - exact))
+
+
 def track_runs(samples: Sequence[tuple[float, int]], first: str, pts: Column, base: Fraction) -> list[Run]:
     """Return where the time code of a track begins and breaks; arguments as of `track_notes`."""
     if len(samples) < 2:
         return []
-    steps = np.diff(pts)
-    exact = 1 / float(np.median(steps) * base) if len(steps) else 25.0
-    rate = min(RATES, key=lambda r: abs(r - exact))
+    rate = _track_rate(pts, base)
     codes = []
     for seconds, number in samples:
         position = min(int(np.searchsorted(pts, round(seconds / float(base)) - 1)), len(pts) - 1)

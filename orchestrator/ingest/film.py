@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import BadInput
-from contract.film import FACE_CONTEXT, FilmChunk, FilmIndex, Scanning, Span
+from contract.film import FACE_CONTEXT, UNPLACED, FilmChunk, FilmIndex, Scanning, Span
 from contract.packets import KEY
 from contract.severity import losses, plain, refusal
 from contract.time_filters import asked, context_of
@@ -23,11 +23,13 @@ from media.decoding import SequentialDecoder
 from media.frame_changes import FrameChanges
 from media.opening import open_media
 from media.picture_messages import CAPTIONED, CAPTIONS
+from media.piece import Window
 from orchestrator.ingest.chunking import MAX_LEAD_IN, Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
 from orchestrator.ingest.encoding import frame_rate, gaps, plan_encoding
 from orchestrator.ingest.film_choice import stream_of
 from orchestrator.ingest.interlacing import DOUBT, is_soft_telecine, scan_film
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
+from orchestrator.ingest.piece import find_piece, in_piece, lasting, refuse_piece
 from orchestrator.ingest.presentation_order import Disorder, Order, find_order
 from orchestrator.ingest.survey import Survey, last_duration, survey_film
 from orchestrator.ingest.trial_decode import check_cuttable, needs_trial, run_trial
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from contract.job import Item, Spec
+    from contract.piece import Piece
     from orchestrator.ingest.packets import PacketTable
     from orchestrator.ingest.probe import Picture
 
@@ -82,6 +85,7 @@ class Cuts:
     damage: list[Span]
     notes: list[str]
     lossless: bool
+    piece: Piece | None = None
 
 
 def plan_film(
@@ -95,13 +99,9 @@ def plan_film(
     """
     what = item.name
     survey = survey_film(source, item, spec, what, checkpoint)
-    target = target_frames(survey.picture.width, survey.picture.height, spec)
     deinterlacing = (spec.model != "identity" and spec.deinterlace == "auto") or spec.deinterlace == "bwdif"
     context = FACE_CONTEXT * bool(spec.faces) + context_of(spec) + int(deinterlacing)
-    try:
-        cuts = _cut_packets(source, survey, spec, target, context, what, checkpoint)
-    except Disorder as disorder:
-        cuts = _cut_decoded(source, survey, target, context, str(disorder), what, checkpoint)
+    survey, cuts = _cut(source, item, spec, survey, context, checkpoint)
     # Where frames were decoded, they are shown near their packets.
     places = np.minimum(np.arange(len(survey.table)), len(cuts.pts) - 1) if cuts.lossless else cuts.positions
     cuts.notes.extend(survey.said_of_contents(places, cuts.pts, what))
@@ -140,10 +140,36 @@ def plan_film(
         damage=tuple(cuts.damage),
         captions=len(survey.contents.messages.found.get(CAPTIONS, ())),
         time_marks=survey.time_marks(places, cuts.pts),
+        piece=cuts.piece,
         notes=plain(said),
         losses=losses(said),
     )
     return _scanned(source, index, cuts, spec, what, checkpoint) if deinterlacing else index
+
+
+def _cut(
+    source: BinaryIO, item: Item, spec: Spec, survey: Survey, context: int, checkpoint: Callable[[], None]
+) -> tuple[Survey, Cuts]:
+    """Cut the film in the way that its packets allow; return it with the survey, which of a piece is of its window."""
+    what = item.name
+    target = target_frames(survey.picture.width, survey.picture.height, spec)
+    try:
+        cuts = _cut_packets(source, survey, spec, target, context, what, checkpoint)
+    except Disorder as disorder:
+        refuse_piece(spec, str(disorder), what)
+        return survey, _cut_decoded(source, survey, target, context, str(disorder), what, checkpoint)
+    return (survey, cuts) if cuts.piece is None else _within_piece(source, item, spec, survey, cuts, checkpoint)
+
+
+def _within_piece(
+    source: BinaryIO, item: Item, spec: Spec, survey: Survey, cuts: Cuts, checkpoint: Callable[[], None]
+) -> tuple[Survey, Cuts]:
+    """Read the source once more, for what belongs to the piece alone: sound, subtitles, messages, damage."""
+    assert cuts.piece is not None
+    table = survey.table
+    survey = replace(survey_film(source, item, spec, item.name, checkpoint, Window(*cuts.piece.window)), table=table)
+    survey.contents.keep((cuts.positions >= 0) & (cuts.positions < len(cuts.pts)))
+    return survey, replace(cuts, damage=survey.damage(cuts.positions, cuts.pts))
 
 
 def _unless_strict(notes: list[str], spec: Spec, what: str) -> list[str]:
@@ -199,9 +225,21 @@ def _cut_packets(
     durations = order.durations.copy()
     durations[-1] = last_duration(survey, int(order.pts[-1]), int(durations[-1]))
     intra = len(keys.ids) == frames and survey.codec in INTRA
+    positions, pts, sizes, piece = order.positions, order.pts, table.size[order.packet_of], None
+    if spec.piece is not None:
+        if len(order.segments) > 1:
+            refuse_piece(spec, f"its clock falls back {len(order.segments) - 1} times", what)
+        piece, said = find_piece(spec.piece, pts, survey.time_base, what)
+        notes.append(said)
+    if piece is not None:
+        frames, owned = piece.frames, slice(piece.first, piece.first + piece.frames)
+        positions, keys = in_piece(positions, keys, piece)
+        durations, sizes = lasting(pts, durations)[owned], sizes[owned]
+        pts = pts[owned]
     starts = cut_positions(frames, target, keys, exact=bool(spec.chunk_frames))
-    starts = split_by_bytes(starts, frames, np.concatenate(([0], np.cumsum(table.size[order.packet_of]))))
-    chunks = plan_chunks(starts, frames, order.positions, keys, context, intra)
+    starts = split_by_bytes(starts, frames, np.concatenate(([0], np.cumsum(sizes))))
+    inside = np.where((positions >= 0) & (positions < frames), positions, UNPLACED)
+    chunks = plan_chunks(starts, frames, inside, keys, context, intra)
     longest = max(c.stop - c.start - c.count for c in chunks)
     if longest > 2 * MAX_LEAD_IN:
         raise Disorder(
@@ -212,14 +250,15 @@ def _cut_packets(
             f"the clock of {what} falls back {len(order.segments) - 1} times; the parts are joined without a gap"
         )
     return Cuts(
-        pts=order.pts,
+        pts=pts,
         durations=durations,
-        positions=order.positions,
+        positions=positions,
         chunks=chunks,
         joins=tuple((s.start, s.shift) for s in order.segments[1:]),
-        damage=survey.damage(order.positions, order.pts),
+        damage=survey.damage(positions, pts),
         notes=notes,
         lossless=False,
+        piece=piece,
     )
 
 

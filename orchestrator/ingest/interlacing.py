@@ -72,15 +72,23 @@ class Sample:
 
 
 def look(
-    source: BinaryIO, number: int, times: list[int], what: str, checkpoint: Callable[[], None] = lambda: None
+    source: BinaryIO,
+    number: int,
+    times: list[int],
+    what: str,
+    checkpoint: Callable[[], None] = lambda: None,
+    begins: bool = True,
 ) -> Sample:
-    """Decode FRAMES frames at each of `times` (stream time base) of stream `number` through idet; call `checkpoint` at each."""
+    """Decode FRAMES frames at each of `times` (stream time base) of stream `number` through idet; call `checkpoint` at each.
+
+    `begins` tells that the first of them is the film's own beginning.
+    """
     sample = Sample()
     for time in times:
         with open_media(source, what) as container:
             stream: VideoStream = container.streams[number]  # type: ignore[assignment]
             only(container, {number})
-            if time != times[0]:
+            if time != times[0] or not begins:
                 try:
                     container.seek(time, stream=stream)
                 except av.error.FFmpegError:
@@ -209,7 +217,7 @@ def scan_film(
     if index.codec in NEVER_INTERLACED:
         return Scanning("progressive", f"{index.codec} knows no fields")
     spots = [pts[len(pts) * i // SPOTS] for i in range(SPOTS)] if len(pts) > SPOTS * FRAMES else [pts[0]]
-    seen = judge(look(source, index.stream, spots, what, checkpoint))
+    seen = judge(look(source, index.stream, spots, what, checkpoint, begins=not index.moved))
     lasting = unpack(index.durations).tolist()
     if index.codec in REPEATING and seen.kind == "progressive" and is_soft_telecine(lasting):
         flags = f"{repeated_by_flags(lasting)} of {len(lasting)} frames ask for a repeated field (soft telecine)"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from media.opening import DecoderLog
+    from media.piece import Window
 
 NOTABLE = ("Found duplicated MOOV", "File extends beyond end of segment", "DRM protected stream", "multiple fourcc")
 """Warnings which mean that a file holds more than the demuxer reads."""
@@ -151,6 +152,10 @@ class Tally:
     hidden: int = 0
     """Packets of sound from before the start of an edit list, which are left out."""
     hidden_s: float = 0.0
+    window: Window | None = None
+    """The piece that is restored; packets outside of it are read, and not counted."""
+    unclear: bool = False
+    """True where a subtitle before the piece does not say how long it is shown."""
 
     def add(self, packet: Packet[Stream]) -> None:
         """Add a packet, or count it as hidden by an edit list."""
@@ -159,10 +164,6 @@ class Tally:
             self.hidden_s = max(self.hidden_s, -float((packet.pts or 0) * packet.time_base))
             return
         stamp = packet.dts if packet.dts is not None else packet.pts
-        if not self.packets and stamp is not None:
-            self.start = float(stamp * packet.time_base)
-        if packet.is_corrupt and stamp is not None:
-            self.incomplete.add(stamp)
         self.encrypted = self.encrypted or packet.has_sidedata("encryption_info")
         if self.sound is not None and packet.size:
             self.sound.see(packet)
@@ -173,6 +174,16 @@ class Tally:
             self.dolby.see(bytes(memoryview(packet)[:7]))
         if self.time_code is not None and packet.size == 4 and stamp is not None:
             self.time_code.append((float(stamp * packet.time_base), int.from_bytes(packet, "big")))
+        if self.window is not None and not self.window.holds(packet):
+            self.unclear |= packet.stream.type == "subtitle" and not packet.duration and not self.packets
+            return
+        if self.window is not None:
+            self.window.clip(packet)
+            stamp = packet.dts if packet.dts is not None else packet.pts
+        if not self.packets and stamp is not None:
+            self.start = float(stamp * packet.time_base)
+        if packet.is_corrupt and stamp is not None:
+            self.incomplete.add(stamp)
         self.packets += 1
         self.size += packet.size
         self.crc = zlib.crc32(packet, self.crc)

@@ -7,25 +7,31 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
 import av.logging
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from contract.errors import Unsupported
 from contract.film import Span, TimeMark
 from contract.packets import CORRUPT
-from contract.severity import Loss
 from media.codecs import SUFFIXES, pixel_class
 from media.containers import Holding
 from media.decoding import INCOMPLETE, spans
 from media.demuxing import film_description
-from media.dolby_frames import DOLBY, DolbyFrames
 from media.opening import DecoderLog, open_media
-from media.sound_configuration import SoundConfigurations
-from orchestrator.ingest.contents import FilmContents, track_notes, track_runs
+from orchestrator.ingest.contents import FilmContents, track_notes, track_runs, within
 from orchestrator.ingest.dynamic_range import hdr_evidence, refuse_hdr
 from orchestrator.ingest.encoding import announced_rates, nominal_step
 from orchestrator.ingest.film_choice import choose_film, stream_of
+from orchestrator.ingest.other_streams import (
+    TimeCodeTrack,
+    counted,
+    cut_notes,
+    in_window,
+    tallies_for,
+    time_codes,
+    truly_named,
+    wounds,
+)
 from orchestrator.ingest.packets import PacketTable, Tally, read_packets
 from orchestrator.ingest.probe import (
     UNTAGGED,
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
 
     from contract.film import SourceStream
     from contract.job import Item, Spec
+    from media.piece import Window
     from orchestrator.ingest.film_choice import FilmChoice
 
 TAGGED_INSIDE = frozenset(("h264", "hevc", "av1", "libdav1d", "vp9"))
@@ -56,9 +63,6 @@ MANY = 20
 """Most complaints of a demuxer that are repeated in full: a scrambled file gives thousands."""
 ROUNDED = Fraction(3, 2000)
 """Seconds by which the length of an edit list may be off: mp4 counts those in milliseconds."""
-
-
-TimeCodeTrack = tuple[int, str, tuple[tuple[float, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class Survey:
     """End of the last frame (time base units), if the container knows it better than its packets."""
     wounded: tuple[tuple[float, str], ...] = ()
     """Damage in other streams than the film's, with its start in seconds."""
+    window: Window | None = None
+    """The piece of the source that the other streams were counted in."""
 
     def damage(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
         """Return the damage that the container reports: packets with missing bytes, and places that it could not read.
@@ -92,28 +98,37 @@ class Survey:
         `positions` has the position of each packet, `pts` the time of each position.
         """
         incomplete = positions[np.flatnonzero(self.table.flags & CORRUPT)]
-        marked = spans({int(position): INCOMPLETE for position in incomplete if position >= 0})
+        marked = spans({int(position): INCOMPLETE for position in incomplete if 0 <= position < len(pts)})
         return marked + self.elsewhere(positions, pts)
 
     def said_of_contents(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64], what: str) -> list[str]:
         """Describe what the packets and the tracks of time code carry beside samples."""
         notes = self.contents.notes(what, positions, pts, self.time_base)
-        for number, first, samples in self.time_codes:
+        for number, first, samples in self._time_codes(pts):
             notes += track_notes(what, number, samples, first, pts, self.time_base)
         return notes
 
     def time_marks(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> tuple[TimeMark, ...]:
         """Return all time code and recording dates that the source carries in more than a tag."""
         marks = self.contents.marks(positions, pts, self.time_base)
-        for number, first, samples in self.time_codes:
+        for number, first, samples in self._time_codes(pts):
             found = track_runs(samples, first, pts, self.time_base)
             marks += [TimeMark(run.first, "time_code", str(run.code), f"stream {number}") for run in found]
         return tuple(marks)
+
+    def _time_codes(self, pts: npt.NDArray[np.int64]) -> tuple[TimeCodeTrack, ...]:
+        """Return the tracks of time code, those of a piece as they run in it."""
+        if self.window is None:
+            return self.time_codes
+        return tuple((n, first, within(samples, first, pts, self.time_base)) for n, first, samples in self.time_codes)
 
     def elsewhere(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
         """Return damage beside the film's own packets, as points (spans of no frames) in the film."""
         last = len(pts) - 1
         said = dict.fromkeys(self.table.said)
+        if self.window is not None:
+            near = {packet: int(positions[min(packet, len(positions) - 1)]) for packet, _ in said}
+            said = {(packet, words): None for packet, words in said if 0 <= near[packet] <= last}
         points = [
             Span(
                 max(0, int(positions[min(packet, len(positions) - 1)])),
@@ -127,15 +142,22 @@ class Survey:
         for seconds, words in self.wounded:
             at = int(np.searchsorted(pts, int(Fraction(seconds) / self.time_base)))
             points.append(Span(min(at, last), 0, words))
-        if self.table.broken_off:
+        if self.table.broken_off and (self.window is None or self.window.end is None):
             points.append(Span(last, 0, f"the file breaks off here ({self.table.broken_off})"))
         return points
 
 
-def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint: Callable[[], None]) -> Survey:
+def survey_film(
+    source: BinaryIO,
+    item: Item,
+    spec: Spec,
+    what: str,
+    checkpoint: Callable[[], None],
+    window: Window | None = None,
+) -> Survey:
     """Look at everything in `source` once, decoding one frame at most; call `checkpoint` at each packet of the film.
 
-    Raises what `plan_film` does.
+    Other streams are counted within `window`, where only that piece is restored. Raises what `plan_film` does.
     """
     with DecoderLog("", level=av.logging.WARNING) as log, open_media(source, what) as container:
         log.name = container.format.name
@@ -144,25 +166,22 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
         picture = describe_picture(container, stream, what)
         _refuse_transparency(stream, picture, spec, what)
         found = describe_streams(container, stream)
-        tallies = {s.index: _tally(container, s) for s in found if s.kind != "attachment" and s.index != stream.index}
+        tallies = tallies_for(container, found, stream.index, window)
         contents = FilmContents(stream.codec_context.name, stream.codec_context.extradata or b"")
         table = read_packets(container, stream, tallies, contents, what, log, checkpoint)
-        encrypted = [n for n, t in tallies.items() if t.encrypted and n not in chosen.elsewhere]
-        refuse_encrypted(source, container.format.name, contents.encrypted, encrypted, what)
-        late = appeared_late(container, what)
+        _refuse_encrypted(source, container, contents, tallies, chosen, what)
         hdr_notes = _dynamic_range(source, container, stream, picture, contents, spec, what)
-        found, misnamed = _truly_named(found, tallies, what)
+        found, misnamed = truly_named(found, tallies, what)
         holding = _holding(container, found, tallies, chosen, picture, spec, what)
-        choice = holding.choose(item, spec)
-        picture = replace(picture, sar=sample_aspect(stream))  # some demuxers learn it from the packets
+        choice = in_window(holding.choose(item, spec), stream.index, window, what)
         survey = Survey(
             form=container.format.name,
             codec=stream.codec_context.name,
             number=stream.index,
             time_base=stream.time_base or Fraction(1, 90000),
             reorder=stream.codec_context.has_b_frames,
-            picture=picture,
-            streams=tuple(_counted(s, tallies) for s in choice.streams),
+            picture=replace(picture, sar=sample_aspect(stream)),  # some demuxers learn it from the packets
+            streams=tuple(counted(s, tallies) for s in choice.streams),
             table=table,
             rates=announced_rates(stream),
             step=nominal_step(stream, table),
@@ -171,18 +190,19 @@ def survey_film(source: BinaryIO, item: Item, spec: Spec, what: str, checkpoint:
                 *chosen.notes,
                 *choice.notes,
                 *hdr_notes,
-                *late,
+                *appeared_late(container, what),
                 *misnamed,
-                *_hidden(tallies, what),
+                *cut_notes(choice.streams, tallies, window, what),
                 *disc_notes(source, what),
                 *(f"stream {n} of {what} {sound.summary}" for n, sound in holding.changing.items()),
                 *(f"the container of {what} says: {words.rstrip('.')}" for words in dict.fromkeys(table.notable)),
             ],
             field_order=stream.codec_context.field_order,
             end=_end(container, stream),
-            wounded=tuple(_wounds(container, found, tallies)),
+            wounded=tuple(wounds(container, found, tallies)),
             contents=contents,
-            time_codes=_time_codes(container, tallies),
+            time_codes=time_codes(container, tallies),
+            window=window,
         )
     if survey.table.broken_off:
         survey = _survey_film_alone(source, survey, what, checkpoint)
@@ -209,6 +229,18 @@ def _refuse_transparency(stream: VideoStream, picture: Picture, spec: Spec, what
         )
 
 
+def _refuse_encrypted(
+    source: BinaryIO,
+    container: InputContainer,
+    contents: FilmContents,
+    tallies: dict[int, Tally],
+    chosen: FilmChoice,
+    what: str,
+) -> None:
+    encrypted = [n for n, t in tallies.items() if t.encrypted and n not in chosen.elsewhere]
+    refuse_encrypted(source, container.format.name, contents.encrypted, encrypted, what)
+
+
 def _dynamic_range(
     source: BinaryIO,
     container: InputContainer,
@@ -225,26 +257,6 @@ def _dynamic_range(
             transfer = frame_transfer(again, stream_of(again, stream.index))
     hdr = hdr_evidence(picture, transfer, film_description(container, stream), contents.messages)
     return refuse_hdr(hdr, spec, what)
-
-
-def _time_codes(container: InputContainer, tallies: dict[int, Tally]) -> tuple[TimeCodeTrack, ...]:
-    return tuple(
-        (n, container.streams[n].metadata["timecode"], tuple(t.time_code))
-        for n, t in tallies.items()
-        if t.time_code is not None
-    )
-
-
-def _tally(container: InputContainer, known: SourceStream) -> Tally:
-    if known.kind == "data" and "timecode" in container.streams[known.index].metadata:
-        return Tally(time_code=[])
-    if known.kind != "audio":
-        return Tally()
-    context = container.streams[known.index].codec_context
-    return Tally(
-        sound=SoundConfigurations(known.codec, (context.extradata if context else None) or b""),
-        dolby=DolbyFrames() if known.codec in DOLBY else None,
-    )
 
 
 def _holding(
@@ -270,50 +282,6 @@ def _holding(
         dropped=chosen.elsewhere,
         on_unheld=spec.on_unheld,
     )
-
-
-def _truly_named(
-    found: tuple[SourceStream, ...], tallies: dict[int, Tally], what: str
-) -> tuple[tuple[SourceStream, ...], list[str]]:
-    """Return the streams with E-AC-3 by its name, which NUT calls AC-3, and notes on those."""
-    wrong = {
-        s.index
-        for s in found
-        if s.codec == "ac3" and (tally := tallies.get(s.index)) and tally.dolby and tally.dolby.codec == "eac3"
-    }
-    notes = [f"stream {n} of {what} is E-AC-3, and its container calls it AC-3" for n in sorted(wrong)]
-    return tuple(msgspec.structs.replace(s, codec="eac3") if s.index in wrong else s for s in found), notes
-
-
-def _counted(known: SourceStream, tallies: dict[int, Tally]) -> SourceStream:
-    tally = tallies.get(known.index, Tally())
-    return msgspec.structs.replace(known, packets=tally.packets, size=tally.size, crc=tally.crc, start=tally.start)
-
-
-def _hidden(tallies: dict[int, Tally], what: str) -> list[str]:
-    return [
-        Loss(
-            f"{t.hidden} packets of stream {n} of {what} lie before the start that its edit list sets (up to {t.hidden_s:.3f} s); "
-            "they are left out"
-        )
-        for n, t in tallies.items()
-        if t.hidden
-    ]
-
-
-def _wounds(
-    container: InputContainer, found: tuple[SourceStream, ...], tallies: dict[int, Tally]
-) -> list[tuple[float, str]]:
-    wounds = []
-    for s in found:
-        tally = tallies.get(s.index, Tally())
-        if tally.incomplete:
-            first = float(min(tally.incomplete) * (container.streams[s.index].time_base or 0))
-            count = f"{len(tally.incomplete)} packets of stream {s.index} ({s.kind}, {s.codec})"
-            wounds.append(
-                (first, f"the container marks {count} as incomplete, the first here; they are copied as they are")
-            )
-    return wounds
 
 
 def _end(container: InputContainer, stream: VideoStream) -> int | None:

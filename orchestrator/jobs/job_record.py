@@ -60,7 +60,7 @@ class Trail:
         with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch) as folder:
             source = Path(folder) / "source"
             self.fetch_source(record, source)
-            found = list(pairs(source, result, 4, record.source.name))
+            found = list(pairs(source, result, 4, record.source.name, record.piece))
             for n, pair in enumerate(found, 1):
                 number = f".{n}" if len(found) > 1 else ""
                 path = result.with_name(ended(result.name, f".change{number}.png"))
@@ -101,6 +101,6 @@ class Trail:
             self.fetch_source(record, source)
             self.fetch_result(record, result)
             try:
-                yield from pairs(source, result, each, record.source.name)
+                yield from pairs(source, result, each, record.source.name, record.piece)
             except BadInput:
                 continue

@@ -179,6 +179,7 @@ def _spec(path: Path, film: ReadStream, made: Making | None, record: Record | No
         container=suffix if suffix in CONTAINERS else None,
         deinterlace="off",
         hdr=True,
+        piece=made.piece.bounds if made and made.piece else None,
     )
 
 

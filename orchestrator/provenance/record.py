@@ -11,6 +11,7 @@ import msgspec
 
 from contract.film import ImageSequence
 from contract.job import Damage, Done, Item, Job, Manifest, Plan
+from contract.piece import Piece
 from contract.provenance import ingredients, making, software
 from contract.severity import losses, marked, plain, worst
 from orchestrator.result_record import ChunkFacts, FileFacts, Record
@@ -24,11 +25,12 @@ def records(
     manifest: Manifest,
     sequences: Mapping[int, ImageSequence] = MappingProxyType({}),
     witness: Mapping[int, dict[str, object]] = MappingProxyType({}),
+    pieces: Mapping[int, Piece] = MappingProxyType({}),
 ) -> Iterator[Record]:
     """Yield a record for each file of `manifest`, in its order.
 
     `dones` are the commits by chunk; `sequences` holds, by item, the numbered images that a film was packed from,
-    `witness` what a second decode of a film came to.
+    `witness` what a second decode of a film came to, `pieces` the parts of films that alone were restored.
     """
     first = dict(plan.duplicates)
     by_item = _twins(plan, _chunks_by_item(job, plan))
@@ -41,7 +43,8 @@ def records(
         beside.setdefault(extra.item, []).append(extra.name)
     for file in manifest.files:
         item = job.items[file.item]
-        made = making(job, item)
+        piece = pieces.get(first.get(item.n, item.n))
+        made = msgspec.structs.replace(making(job, item), piece=piece)
         packed = {"sequence": msgspec.to_builtins(sequences[item.n])} if item.n in sequences else {}
         yield Record(
             job=job.id,
@@ -62,6 +65,7 @@ def records(
             submitted=job.created,
             finished=manifest.finished,
             details=(packed or _details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones))
+            | ({"piece": msgspec.to_builtins(piece)} if piece is not None else {})
             | ({"sidecars": beside[item.n]} if item.n in beside else {})
             | ({"witness": witness[first.get(item.n, item.n)]} if first.get(item.n, item.n) in witness else {}),
         )

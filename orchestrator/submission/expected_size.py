@@ -34,6 +34,8 @@ _CRF_LOW, _CRF_HIGH = 8.0, 24.0
 def expected_bytes(index: FilmIndex, source: int) -> tuple[int, int]:
     """Return the least and most bytes to expect of the result of a film of `source` bytes; nine of ten lie between them."""
     copied = sum(stream.size for stream in index.streams if stream.copied)
+    if index.piece is not None:  # of which the streams' sizes are
+        source = source * index.piece.frames // index.piece.of
     own = max(0, source - sum(stream.size for stream in index.streams))
     low, high = picture_bytes(index.encoding, (index.width, index.height), index.frames, own)
     return low + copied, high + copied

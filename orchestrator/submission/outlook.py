@@ -46,8 +46,10 @@ class FilmOutlook:
         converted = "".join(f"{done}, " for done in _conversions(index))
         copied = sum(stream.copied for stream in index.streams)
         kept = f", {copied} other stream{'' if copied == 1 else 's'} copied" if copied else ""
+        piece = index.piece
+        which = f"{index.frames} frames" if piece is None else f"{piece.words}, {index.frames} frames"
         return (
-            f"{self.name}: {index.frames} frames of {index.width}x{index.height} become {converted}"
+            f"{self.name}: {which} of {index.width}x{index.height} become {converted}"
             f"{encoding.width}x{encoding.height} {encoding.codec} {encoding.pix_fmt} in {index.container}{kept}"
         )
 

@@ -63,7 +63,7 @@ def check_delivery(
         return read_copies(source, index, streams, item.name, checkpoint)
 
     subtitles = {s.index for s in index.streams if s.copied and canonical(s.codec) in TEXTS} - delivery.fewer
-    counted = count_packets(source, subtitles, item.name, checkpoint)
+    counted = count_packets(source, index, subtitles, item.name, checkpoint)
 
     def held(heard: Mapping[int, Heard]) -> tuple[list[str], ReadStream | None]:
         others = decoded(unjudged(reading, index, heard))

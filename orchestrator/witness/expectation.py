@@ -14,6 +14,7 @@ from contract.job import Codec, Natural, Positive
 from media.columns import pack, unpack
 from media.container_clock import container_tick
 from media.demuxing import PRIMING
+from media.piece import window_of
 from orchestrator.witness.result_reading import ReadChapter, ResultReading, canonical, read_chapters
 
 if TYPE_CHECKING:
@@ -82,12 +83,14 @@ def expected_result(
     fewer: Collection[int] = (),
 ) -> Expectation:
     """Return what the result of the film in `source` must hold. `heard` are the source's streams as they decode."""
-    pts, base = unpack(index.pts), Fraction(*index.time_base)
+    base = Fraction(*index.time_base)
+    pts, moved = unpack(index.pts) + index.moved, index.moved * base
     tick = container_tick(index.container, pts, base)
-    starts = [Fraction(s.start) for s in index.streams if s.copied and s.packets]
+    timed = [s for s in index.streams if s.copied and s.packets and s.kind != "cover"]
+    starts = [Fraction(s.start) + moved for s in timed]
     if index.container != "mpegts":
         starts = [start for start in starts if start < -PRIMING]
-    chapters = read_chapters(source)
+    chapters = read_chapters(source, window_of(index), moved)
     own = []
     if index.container in ("mp4", "mov"):
         tags = [source.metadata, *(stream.metadata for stream in source.streams)]

@@ -25,6 +25,7 @@ from media.columns import pack, unpack
 from media.copied_streams import codec_name
 from media.demuxing import codec_in, header_dump
 from media.opening import DecoderLog, open_media
+from media.piece import Window, chapters_of
 from media.plain_decode import NO_TIME, FileReading, Look, StreamReading, read_file
 
 if TYPE_CHECKING:
@@ -196,13 +197,15 @@ def _stream(own: StreamReading, stream: Stream, reading: FileReading, dump: str)
     )
 
 
-def read_chapters(container: InputContainer) -> tuple[ReadChapter, ...]:
-    """Read the chapters of an open file."""
+def read_chapters(
+    container: InputContainer, window: Window | None = None, moved: Fraction = Fraction(0)
+) -> tuple[ReadChapter, ...]:
+    """Read the chapters of an open file, or of a piece of it, `moved` by some seconds."""
     found = []
-    for chapter in container.chapters():
+    for chapter in chapters_of(container, window):
         base = chapter["time_base"] or Fraction(1)
         title = chapter["metadata"].get("title", "")
-        found.append(ReadChapter(float(chapter["start"] * base), float(chapter["end"] * base), title))
+        found.append(ReadChapter(float(chapter["start"] * base + moved), float(chapter["end"] * base + moved), title))
     return tuple(found)
 
 

@@ -6,11 +6,14 @@ It runs beside the enhancing. Its reading is an object of its own, so that a cra
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
+from fractions import Fraction
 from types import MappingProxyType
 from typing import BinaryIO, Literal
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -18,15 +21,19 @@ from contract import keys
 from contract.documents import decode, encode
 from contract.film import FilmIndex
 from contract.job import Item, Job, Natural, Plan
-from media.columns import pack
+from contract.piece import Piece
+from media.columns import pack, unpack
 from media.demuxing import only
-from media.fingerprints import ffv1_fingerprint, fingerprint, pack_prints
+from media.fingerprints import ffv1_fingerprint, fingerprint, pack_prints, unpack_prints
 from media.opening import open_media
-from media.plain_decode import Look, read_file
+from media.piece import window_of
+from media.plain_decode import NO_TIME, Look, read_file
 from orchestrator.ingest.job import open_source
 from orchestrator.witness.expectation import Heard
 from stores.object_store import ObjectStore
 
+BEYOND = 64
+"""Frames after a piece that are decoded too, and before it in which complaints count: more than any reordering."""
 LEAST_SAMPLE = 500
 """Frames that `--witness sample` decodes at least; of longer films it is the first tenth."""
 
@@ -72,8 +79,12 @@ def read_source(
     make = ffv1_fingerprint if index.lossless else fingerprint
     sound = {s.index for s in index.streams if s.kind == "audio" and s.copied} if threads == 1 else set()
     limit = None if choice == "full" else max(LEAST_SAMPLE, index.frames // 10)
+    if index.piece is not None:
+        limit = _last_needed(index.piece, limit)
     decoded = frozenset((index.stream, *sound))
-    look = Look({index.stream: make}, decoded, limit, threads, checkpoint, trimmed=_converted(index))
+    look = Look(
+        {index.stream: make}, decoded, limit, threads, checkpoint, trimmed=_converted(index), window=window_of(index)
+    )
     with open_media(source, what) as container:
         reading = read_file(container, look)
     film = reading.streams[index.stream]
@@ -81,7 +92,7 @@ def read_source(
     if reading.broken:
         trouble.append((film.frames, f"the file breaks off here ({reading.broken})"))
     heard = [reading.streams[n] for n in sorted(sound)] if reading.whole else []
-    return SourceReading(
+    found = SourceReading(
         prints=pack_prints(np.array(film.prints, np.uint32)),
         trouble=tuple(trouble),
         sound=tuple(SoundReading(s.index, s.codec, s.samples, s.complained) for s in heard),
@@ -90,6 +101,43 @@ def read_source(
         cpu_s=round(time.process_time() - began, 3),
         times=pack(list(film.times)),
         base=(film.base.numerator, film.base.denominator),
+    )
+    return found if index.piece is None else within_piece(found, index.piece)
+
+
+def _last_needed(piece: Piece, frames: int | None) -> int | None:
+    """Return after how many frames a plain decode has those of a piece, or the first `frames` of it; None for all of the source."""
+    if frames is not None:
+        return piece.first + min(frames, piece.frames + BEYOND)
+    return None if piece.end is None else piece.first + piece.frames + BEYOND
+
+
+def within_piece(reading: SourceReading, piece: Piece) -> SourceReading:
+    """Return the part of a plain decode from the source's start that is a piece of it.
+
+    Its frames are found by their times, and not by the numbers that the plan gave them. Only where the decoder gives frames
+    without times they are counted.
+    """
+    times = unpack(reading.times)
+    if (times == NO_TIME).any():
+        inside = np.arange(len(times)) >= piece.first
+        inside &= np.arange(len(times)) < piece.first + piece.frames
+        ended = len(times) >= piece.first + piece.frames
+    else:
+        base = Fraction(*reading.base)
+        start, end = piece.window
+        inside = np.ones(len(times), dtype=bool) if start is None else times >= math.ceil(start / base)
+        beyond = np.zeros(len(times), dtype=bool) if end is None else times >= math.ceil(end / base)
+        inside, ended = inside & ~beyond, bool(beyond.any())
+    first = int(inside.argmax()) if inside.any() else len(times)
+    trouble = ((at - first, words) for at, words in reading.trouble if at >= first - BEYOND)
+    return msgspec.structs.replace(
+        reading,
+        prints=pack_prints(unpack_prints(reading.prints)[inside]),
+        trouble=tuple((max(0, at), words) for at, words in trouble),
+        whole=reading.whole or ended,
+        frames=int(np.count_nonzero(inside)),
+        times=pack(times[inside]),
     )
 
 
@@ -108,7 +156,7 @@ def read_copies(
     if not streams:
         return {}
     copied = {s.index for s in index.streams if s.copied and s.kind != "attachment"}
-    look = Look(decoded=frozenset(streams), checkpoint=checkpoint, trimmed=_converted(index))
+    look = Look(decoded=frozenset(streams), checkpoint=checkpoint, trimmed=_converted(index), window=window_of(index))
     with open_media(source, what) as container:
         only(container, copied | set(streams) | ({index.stream} if index.joins else set()))
         found = read_file(container, look).streams
@@ -116,13 +164,14 @@ def read_copies(
 
 
 def count_packets(
-    source: BinaryIO, streams: Collection[int], what: str, checkpoint: Callable[[], None]
+    source: BinaryIO, index: FilmIndex, streams: Collection[int], what: str, checkpoint: Callable[[], None]
 ) -> dict[int, int]:
-    """Count the packets of `streams`, without decoding anything."""
+    """Count the packets of `streams` that the result is to have, without decoding anything."""
     if not streams:
         return {}
     with open_media(source, what) as container:
-        found = read_file(container, Look(decoded=frozenset(), everything=True, checkpoint=checkpoint)).streams
+        look = Look(decoded=frozenset(), everything=True, checkpoint=checkpoint, window=window_of(index))
+        found = read_file(container, look).streams
     return {n: found[n].listed for n in streams}
 
 

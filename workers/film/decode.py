@@ -21,7 +21,7 @@ from av.packet import Packet, PacketSideData, packet_sidedata_type_from_literal
 from av.video.codeccontext import VideoCodecContext
 
 from contract.errors import Unsupported
-from contract.film import Span
+from contract.film import UNPLACED, Span
 from contract.packets import CORRUPT, KEY, MARKED, RunHeader, RunPacket, RunReader
 from media.decoding import FALSE_KEY, NO_PICTURE, UNDECODED, PacketDecoder, refers_to_others, spans, with_dependants
 from media.opening import DecoderLog
@@ -142,7 +142,7 @@ class _Attempt:
             if not stored.data:
                 continue
             position = stored.position
-            if number >= preroll and self._settled_at is None and position >= 0:
+            if number >= preroll and self._settled_at is None and position != UNPLACED:
                 self._settled_at = position
                 self._settled_by_key = number > 0 and bool(stored.flags & KEY)
             self.order.append((position, bool(stored.flags & KEY)))

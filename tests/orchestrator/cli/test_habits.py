@@ -89,7 +89,19 @@ def test_a_saved_job_is_the_same_work(tmp_path: Path) -> None:
     """The file of --save-job gives the same spec, and an option on the command line goes before it."""
     file = tmp_path / "weekly.toml"
     given = ("-m", "lanczos", "-s", 1.5, "--profile", "access", "--codec", "x265", "--tile", 256, "--face-enhance")
-    given += ("--face-exclude", "1,2,30,40", "--face-exclude", "5,6,7,8", "--strict", "--crf", 20)
+    given += (
+        "--face-exclude",
+        "1,2,30,40",
+        "--face-exclude",
+        "5,6,7,8",
+        "--strict",
+        "--crf",
+        20,
+        "--from",
+        "1:30",
+        "--to",
+        "frame:4000",
+    )
     first = parse(*given, "--save-job", file)
     assert parse("--job", file) == first
     assert parse("--job", file, "--crf", 21).crf == 21
