@@ -72,6 +72,10 @@ class Counts:
         """True when no chunk is left to do."""
         return self.done + self.failed >= self.total
 
+    def outlives(self, control: Control) -> bool:
+        """Return True when more was asked of this ledger than of the job: it is left of a collected job of the same id."""
+        return self.changes > control.changes
+
 
 def _job(job: str) -> str:
     return f"respool:{{{keys.check_job(job)}}}"

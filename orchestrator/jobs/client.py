@@ -96,8 +96,8 @@ class Jobs:
         plan = self._records.planned(job, control)
         bits = self._ledger.done(job)  # before the counts: both go with an ended job's ledger
         counts = self._ledger.counts(job)
-        if counts is not None and plan is not None and counts.opening != plan.opening:
-            counts = None  # of an earlier opening; the orchestrator makes it again
+        if counts is not None and (counts.outlives(control) or (plan is not None and counts.opening != plan.opening)):
+            counts = None  # of a collected job, or an earlier opening; the orchestrator makes it again
         view = View(plan is not None, control, counts, None if manifest is None else manifest.state)
         images: ImageProgress | None = None
         if counts is not None and plan is not None:

@@ -37,7 +37,8 @@ class JobViews:
         if counts is not None and counts.changes < control.changes:
             self._ledger.ask(job, control)  # the process that asked for it did not reach Redis
         manifest = self._records.manifest(job, control)
-        if manifest is None and known and not self._records.is_planned(job):
+        collected = manifest is None and known and not self._records.is_planned(job)
+        if collected or (counts is not None and counts.outlives(control)):
             # Collected before it was closed, and perhaps submitted anew: plan and ledger are of a job that is no more.
             self._ledger.forget(job)
             counts, plan, known = None, None, False

@@ -133,6 +133,21 @@ def test_a_job_collected_before_it_was_closed_is_forgotten(
     assert cluster.finish(job).state == "done"
 
 
+def test_a_ledger_of_a_collected_job_asks_nothing_of_its_successor(cluster: Stepped, films: list[Path]) -> None:
+    """An orchestrator that never saw the job before finds a cancelled ledger and a new submission: the films are delivered."""
+    job = cluster.submit(films)
+    while not cluster.announced(job):
+        cluster.look()
+    cluster.jobs.control(job, cancelled=True)
+    for sweep in retention.find(cluster.storage, timedelta(0), True, datetime.now(UTC) + timedelta(days=1)):
+        retention.remove(cluster.storage, sweep)
+    cluster.services[0].close()
+    cluster.services[0] = cluster.orchestrator()
+    assert cluster.submit(films) == job
+    assert cluster.jobs.status(job).state == "ingesting"
+    assert cluster.finish(job).state == "done"
+
+
 def test_a_missing_source_is_a_failure_and_no_wait(cluster: Stepped, films: list[Path]) -> None:
     """A source that is gone before ingest fails its item with the advice; the other film is delivered."""
     job = cluster.submit(films)
