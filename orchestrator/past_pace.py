@@ -38,7 +38,8 @@ Amount = Annotated[float, Meta(ge=0, le=1e12)]
 class Work(Struct, frozen=True):
     """Work of one job: source pixels in millions that went one `way` on one `device`, and the seconds of workers at them.
 
-    Loading of networks is not in `seconds`. The way is what `way_of` returns.
+    Loading of networks is not in `seconds`. The way is what `way_of` returns. The device is called by the name of its GPU or
+    processor where workers tell it.
     """
 
     way: str
@@ -68,6 +69,7 @@ def work_done(job: Job, scale: float, commits: Iterable[Done]) -> list[Work]:
         try:
             seconds = msgspec.json.decode(done.record.get("seconds", b"{}"), type=dict[str, float])
             device = msgspec.json.decode(done.record.get("device", b'""'), type=str)
+            device = msgspec.json.decode(done.record.get("hardware", b'""'), type=str) or device
         except msgspec.DecodeError as error:  # a record decides nothing: the job is delivered all the same
             logger.warning("the pace of chunk %s is not counted: %s", done.chunk, error, extra={"job": job.id})
             continue

@@ -48,6 +48,24 @@ def expected_time(
     return time_line(past, wanted, max(beating, started, 1))
 
 
+def known_work(settings: Settings, cluster: Cluster | None) -> tuple[list[Work], str]:
+    """Return the work of jobs that ended on the cluster of `settings`, and why there is none where it cannot be read.
+
+    `cluster` is the embedded one, None where there is none or RESPOOL_* names another.
+    """
+    from orchestrator.job_store import Records
+    from orchestrator.past_pace import past_work
+    from stores.storage import Storage
+
+    if settings.embedded and cluster is None:
+        return [], "no cluster runs here whose past jobs could tell it"
+    try:
+        wired = check_reachable(cluster.settings if cluster else settings)
+        return past_work(Records(Storage(wired))), ""
+    except RespoolError as error:  # an estimate is given without them
+        return [], str(error).rstrip(".")
+
+
 def time_line(past: Sequence[Work], wanted: Sequence[tuple[str, float]], workers: int) -> str:
     """Say how long `workers` workers will be at `wanted`, as a range where past jobs differ; where no job tells, how to learn it."""
     from orchestrator.cli.display import duration

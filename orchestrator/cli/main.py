@@ -34,6 +34,7 @@ _COMMANDS = {
     "workers": "workers",
     "scale": "workers",
     "probe": "probe",
+    "estimate": "estimate",
     "preview": "preview",
     "compare": "evidence",
     "report": "evidence",

@@ -58,6 +58,13 @@ def test_a_record_of_another_form_is_left_out(record: dict[str, msgspec.Raw]) ->
     assert work_done(mixed_job(), 4, [odd, plain]) == [Work(FILM, "cpu", 1.0, 2.0)]
 
 
+def test_the_name_of_the_hardware_goes_before_its_number() -> None:
+    """A worker's "cuda:0" may be another GPU than the next one's; the name tells the pace."""
+    done = commit(0, 0, 8, (1000, 500), {"load": 3.0, "whole": 5.0})
+    named = msgspec.structs.replace(done, record={**done.record, "hardware": raw("NVIDIA H200")})
+    assert [work.device for work in work_done(mixed_job(), 4, [named])] == ["NVIDIA H200"]
+
+
 def test_a_way_names_what_the_time_depends_on() -> None:
     """Model, scale, faces, and for films the encoder; a scale that is the generator's own is the same way as none."""
     assert way_of("video", Spec("lanczos", scale=4.0), 4) == way_of("video", Spec("lanczos"), 4)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import resource
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -51,6 +54,7 @@ class AttemptRecord:
             **stored.record,
             "stages": stored.stages,
             "device": enhancer.device if enhancer else "none",
+            "hardware": hardware(enhancer.device) if enhancer else "",
             "precision": enhancer.precision if enhancer else "exact",
             "backend": enhancer.backend if enhancer else "none",
             "reason": enhancer.reason if enhancer else "frames are not changed",
@@ -63,6 +67,20 @@ class AttemptRecord:
         }
         done = msgspec.structs.replace(stored.done, record={name: raw(value) for name, value in record.items()})
         return done, {**stored.stages, **seconds}
+
+
+@lru_cache
+def hardware(device: str) -> str:
+    """Return the name of a device's GPU, or that of the processor."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
+    except OSError:  # there is none but on Linux
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def peak_memory() -> int:
