@@ -95,3 +95,12 @@ def test_compose_and_the_chart_start_it_alike() -> None:
     chart = (ROOT / "deploy/helm/templates/bundled.yaml").read_text()
     for argument in command:
         assert f"- {argument.replace('/run/secrets', '/run/secrets/respool')}\n" in chart, json.dumps(argument)
+
+
+def test_the_store_takes_the_lifecycle_rules(settings: Settings) -> None:
+    """SeaweedFS accepts deploy/s3/lifecycle.json as `aws s3api` sends it, and gives the same rules back."""
+    rules = json.loads((ROOT / "deploy/s3/lifecycle.json").read_text())
+    client = Storage(settings)._client
+    client.put_bucket_lifecycle_configuration(Bucket=settings.s3_bucket, LifecycleConfiguration=rules)
+    found = client.get_bucket_lifecycle_configuration(Bucket=settings.s3_bucket)["Rules"]
+    assert found == rules["Rules"]

@@ -1,4 +1,4 @@
-"""Every file in deploy/ before a real validator: hadolint, shellcheck, docker compose, helm with Kubernetes' schemas, promtool."""
+"""Files in deploy/ before real validators: hadolint, shellcheck, docker compose, promtool. The chart is in test_chart.py."""
 
 from __future__ import annotations
 
@@ -19,31 +19,11 @@ from prometheus_client import CollectorRegistry
 from contract.settings import Settings
 from orchestrator.service.metrics import registry
 from stores.ledger import Ledger
-from training.__main__ import FAILED, STOPPED, TERMINATED, USAGE
 from workers.runtime.metrics import Meter
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 Need = Callable[[str], str]
-
-VALUES = {
-    "plain": ["--set", "s3.endpoint=https://s3.example.org"],
-    "bundled": ["--set", "bundled.enabled=true", "--set", "monitoring.enabled=true"],
-    "bare": [
-        *("--set", "s3.endpoint=https://s3.example.org", "--set", "autoscaling.enabled=false"),
-        *("--set", "flower.enabled=false", "--set", "networkPolicy.enabled=false", "--set", "orchestrator.replicas=1"),
-    ],
-    "open": [
-        *("--set", "s3.endpoint=https://s3.example.org", "--set", "worker.affinity.nodeAffinity=null"),
-        *("--set", "networkPolicy.flowerFrom[0].namespaceSelector.matchLabels.name=ops"),
-        *("--set", "images.pullSecrets[0].name=registry", "--set", "worker.priorityClassName=low"),
-    ],
-    "training": [
-        *("--set", "bundled.enabled=true", "--set", "training.enabled=true", "--set", "training.gpus=4"),
-        *("--set", "training.args={finetune,realesr-animevideov3,--clean,s3://respool/material,-o,ours}"),
-        *("--set-string", "training.damage=version = 1"),
-    ],
-}
 
 
 def call(*argv: str | Path, cwd: Path = ROOT) -> str:
@@ -51,17 +31,6 @@ def call(*argv: str | Path, cwd: Path = ROOT) -> str:
     done = subprocess.run([str(a) for a in argv], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def template(need: Need, *values: str) -> list[dict[str, Any]]:
-    """The chart's objects."""
-    made = call(need("helm"), "template", "r", DEPLOY / "helm", "--namespace", "archive", *values)
-    return [document for document in yaml.safe_load_all(made) if document]
-
-
-def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    (found,) = [o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name]
-    return found
 
 
 def test_dockerfiles_pass_hadolint(need: Need) -> None:
@@ -127,120 +96,6 @@ def test_secrets_are_made_once(composed: dict[str, Any]) -> None:
     before = {path.name: path.read_text() for path in folder.iterdir()}
     call(folder.parent / "secrets.sh")
     assert before == {path.name: path.read_text() for path in folder.iterdir()}
-
-
-def test_the_chart_passes_the_schemas_of_kubernetes(need: Need, tmp_path: Path) -> None:
-    """`helm` lints and renders it, and every object is what the oldest and the newest supported Kubernetes expect."""
-    rendered = []
-    for values in VALUES.values():
-        call(need("helm"), "lint", "--strict", DEPLOY / "helm", *values)
-        rendered += template(need, *values)
-    core = [o for o in rendered if "keda.sh" not in o["apiVersion"] and "coreos.com" not in o["apiVersion"]]
-    assert len(core) > 40
-    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(core))
-    for version in ("1.25", "1.37"):
-        call(need("kubernetes-validate"), "--strict", "--quiet", "-k", version, tmp_path / "all.yaml")
-
-
-def conforms(need: Need, made: dict[str, Any], module: str, folder: Path) -> None:
-    """Hold an object against the definition that its operator ships, as cloudcoil's packages in .tools carry it.
-
-    What the definition lacks would be gone from the copy that it makes, what it does not allow makes it fail.
-    """
-    (folder / "object.json").write_text(json.dumps(made))
-    check = (
-        "import importlib, json, sys; d = json.load(open(sys.argv[1])); "
-        f"kind = getattr(importlib.import_module('cloudcoil.models.{module}'), d['kind']); "
-        "m = kind.model_validate(d).model_dump(by_alias=True, exclude_unset=True, mode='json'); "
-        "assert m == d, (m, d)"
-    )
-    call(Path(need("kubernetes-validate")).with_name("python"), "-c", check, folder / "object.json")
-
-
-@pytest.mark.parametrize("kind", ["PodMonitor", "PrometheusRule"])
-def test_monitoring_is_what_the_prometheus_operator_expects(need: Need, tmp_path: Path, kind: str) -> None:
-    """No field that the operator's own definitions lack, and the rules it installs are the file that promtool tested."""
-    made = one(template(need, *VALUES["bundled"]), kind, "r")
-    conforms(need, made, "prometheus_operator.v1", tmp_path)
-    if kind == "PrometheusRule":
-        assert made["spec"] == yaml.safe_load((DEPLOY / "monitoring/alerts.yaml").read_text())
-        made["spec"]["groups"][0]["rules"][0]["expression"] = "1"
-    else:
-        port = made["spec"]["podMetricsEndpoints"][0]
-        assert port["port"] == "metrics"
-        port["intervall"] = "15s"
-    with pytest.raises(AssertionError):
-        conforms(need, made, "prometheus_operator.v1", tmp_path)  # a slip of the pen is noticed
-
-
-def test_the_autoscaler_is_what_keda_expects(need: Need, tmp_path: Path) -> None:
-    """The ScaledObject has no field that KEDA's own definition lacks, and follows queued plus leased chunks to zero and back."""
-    scaled = one(template(need, *VALUES["plain"]), "ScaledObject", "r-worker")
-    conforms(need, scaled, "keda.v1alpha1", tmp_path)
-    spec = scaled["spec"]
-    (trigger,) = spec["triggers"]
-    assert trigger["metadata"]["valueLocation"] == "respool_backlog_chunks"
-    assert spec["minReplicaCount"] == 0
-    down = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
-    assert down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 120}]
-    service = one(template(need, *VALUES["plain"]), "Service", "r-orchestrator")
-    assert f"http://{service['metadata']['name']}.archive.svc:{service['spec']['ports'][0]['port']}" in str(trigger)
-
-
-def test_workers_in_kubernetes_have_one_gpu_and_time_to_leave(need: Need) -> None:
-    """One GPU each, no number of replicas that would fight the autoscaler, more than the 15 s a hand-back takes."""
-    worker = one(template(need, *VALUES["plain"]), "Deployment", "r-worker")["spec"]
-    assert "replicas" not in worker
-    pod = worker["template"]["spec"]
-    (container,) = pod["containers"]
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert pod["terminationGracePeriodSeconds"] >= 30
-    assert worker["strategy"]["rollingUpdate"]["maxSurge"] == 0
-    bare = one(template(need, *VALUES["bare"]), "Deployment", "r-worker")["spec"]
-    assert bare["replicas"] == 1
-
-
-def test_training_in_kubernetes_goes_on_after_evictions_alone(need: Need) -> None:
-    """One pod with all GPUs, time to write a checkpoint, and no further try for a refused generator or a bad command."""
-    job = one(template(need, *VALUES["training"]), "Job", "r-train")["spec"]
-    ignored, fatal = job["podFailurePolicy"]["rules"]
-    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
-    assert (fatal["action"], fatal["onExitCodes"]["values"]) == ("FailJob", [FAILED, USAGE, STOPPED])
-    assert TERMINATED not in fatal["onExitCodes"]["values"]
-    pod = job["template"]["spec"]
-    assert pod["restartPolicy"] == "Never"
-    assert pod["terminationGracePeriodSeconds"] >= 120
-    (container,) = pod["containers"]
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == 4
-    assert container["args"][0] == "finetune"
-    with pytest.raises(AssertionError, match=r"training\.args is needed"):
-        template(need, *VALUES["bundled"], "--set", "training.enabled=true")
-
-
-def test_each_pod_sees_its_own_secrets_alone(need: Need) -> None:
-    """A worker's pod has no key of the orchestrator's, Flower's no key to S3 at all, and no pod a token for Kubernetes."""
-    objects = template(need, *VALUES["training"])
-    seen = {}
-    for kind in ("Deployment", "StatefulSet", "Job"):
-        for found in (o for o in objects if o["kind"] == kind):
-            pod = found["spec"]["template"]["spec"]
-            assert pod["automountServiceAccountToken"] is False
-            assert pod["securityContext"]["runAsNonRoot"] is True
-            for container in pod["containers"]:
-                assert container["securityContext"]["readOnlyRootFilesystem"] is True
-                assert not [
-                    e for e in container.get("env", []) if "SECRET_KEY" in e["name"] and "FILE" not in e["name"]
-                ]
-            (volume,) = [v for v in pod["volumes"] if v["name"] == "secrets"]
-            seen[found["metadata"]["name"]] = {item["key"] for item in volume["secret"]["items"]}
-    assert seen == {
-        "r-orchestrator": {"redis_url", "orchestrator_s3_access_key", "orchestrator_s3_secret_key"},
-        "r-worker": {"redis_url", "worker_s3_access_key", "worker_s3_secret_key"},
-        "r-train": {"redis_url", "trainer_s3_access_key", "trainer_s3_secret_key"},
-        "r-flower": {"redis_url", "flower_password"},
-        "r-redis": {"redis_password"},
-        "r-s3": {"s3_identities"},
-    }
 
 
 def test_alert_rules_fire_when_they_should_and_not_before(need: Need) -> None:
