@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 from contract.errors import UsageError
 
@@ -85,6 +86,8 @@ class Settings:
     flower_user: str = "respool"
     flower_password: str = field(default="", repr=False)
     """Flower's login; `respool flower` does not start without a password."""
+    webhook: str = field(default="", repr=False)
+    """Address (http, https) to which an orchestrator posts each job's end; empty means none. Its path may be a secret."""
     metrics_port: int = 0
     """HTTP port for Prometheus' metrics and the health check; 0 means none."""
     metrics_host: str = "127.0.0.1"
@@ -99,6 +102,8 @@ class Settings:
                 f"lease_renew_s is {self.lease_renew_s} and lease_ttl_s {self.lease_ttl_s}: "
                 "renew at least twice within a lease."
             )
+        if self.webhook:
+            _check_webhook(self.webhook)
 
     @property
     def broker(self) -> str:
@@ -113,6 +118,21 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """Return the RESPOOL_* variables that build these settings in another process."""
         return {f"RESPOOL_{f.name.upper()}": str(getattr(self, f.name)) for f in fields(self)}
+
+
+def _check_webhook(address: str) -> None:
+    """Raise UsageError for anything but an http or https address without a login; the message does not repeat it."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not address.isascii() or any(ord(c) <= 32 for c in address):
+        raise UsageError("webhook is not an address; give one that begins with https:// or http:// and a host.")
+    if "@" in parts.netloc:
+        raise UsageError(
+            "webhook has a login in it, which is not sent; put what the receiver knows you by into the path."
+        )
 
 
 def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:

@@ -35,6 +35,7 @@ from orchestrator.service.film_witness import FilmWitness
 from orchestrator.service.job_views import LOOK_AGAIN_S, JobViews
 from orchestrator.service.metrics import registry
 from orchestrator.service.publisher import Publisher
+from orchestrator.service.webhook import Webhook
 from orchestrator.witness.source_reading import unread
 from stores import commits
 from stores.item_kills import ItemKills
@@ -49,16 +50,12 @@ Act = Callable[[str, Callable[[], None]], None]
 
 _LOST_MESSAGE_S = 3.0
 """Seconds. With an empty queue, a chunk published longer ago and not leased was lost with the worker that popped it."""
-
 _ENDED_AT_ONCE = 20
 """Ended jobs that S3 is asked about at each look: one request each."""
-
 _LONGEST_WAIT_S = 60.0
 """Longest rest, in seconds, of a job whose ingest or assembly fails for a transient reason."""
-
 _HICCUP_S = 2.0
 """Seconds for which a job is skipped after a read of one of its objects failed."""
-
 _STUCK_S = 300.0
 """Seconds. A longer round makes the health check fail; the Redis and S3 clients retry for minutes."""
 
@@ -72,6 +69,7 @@ class Service:
         self._ledger = Ledger(settings)
         self._records = Records(self._storage)
         self._publisher = Publisher(settings)
+        self.webhook = Webhook(settings, self._storage, self._ledger)
         self._confined = Confined(settings, kills=ItemKills(settings))
         self._pool = ThreadPoolExecutor(MOST_ACTS, thread_name_prefix="act")
         self._acts: dict[str, Future[None]] = {}
@@ -97,6 +95,7 @@ class Service:
         self._confined.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._film_witness.close()
+        self.webhook.close()
 
     def tick(self) -> None:
         """Look at every open job once."""
@@ -280,6 +279,7 @@ class Service:
         self._ended[job] = None
         self._open.discard(job)
         self._forget(job)
+        self.webhook.ended(job)
 
     def _forget(self, job: str) -> None:
         self._views.forget(job)
@@ -334,7 +334,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     service.connect()
     away = ""
     heart = Heartbeat(_STUCK_S)
-    with served(settings, registry(settings, Ledger(settings)), heart.alive):
+    with served(settings, registry(settings, Ledger(settings), service.webhook), heart.alive):
         try:
             while not stop.is_set():
                 heart.beat()

@@ -85,10 +85,11 @@ class ClusterCollector(Collector):
         return family
 
 
-def registry(settings: Settings, ledger: Ledger) -> CollectorRegistry:
-    """Build the registry of an orchestrator's metrics."""
+def registry(settings: Settings, ledger: Ledger, *more: Collector) -> CollectorRegistry:
+    """Build the registry of an orchestrator's metrics: the cluster's, the process' own, and those of `more`."""
     made = CollectorRegistry()
-    made.register(ClusterCollector(settings, ledger))
+    for collector in (ClusterCollector(settings, ledger), *more):
+        made.register(collector)
     ProcessCollector(registry=made)
     return made
 

@@ -44,6 +44,7 @@ def test_settings_print_without_secrets() -> None:
                 "RESPOOL_REDIS_URL": "redis://:hunter2@h:1/0",
                 "RESPOOL_BROKER_URL": "amqp://u:hunter2@h",
                 "RESPOOL_S3_SECRET_KEY": "hunter2",
+                "RESPOOL_WEBHOOK": "https://h/hunter2",
             }
         )
     )
