@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: install lock demo test test-fast check picture docs tools sbom chaos fidelity reliability clean
+.PHONY: install lock demo test test-fast check picture docs tools sbom release-files release-dry-run chaos fidelity reliability clean
 
 install: $(VENV)/.installed
 
@@ -55,6 +55,14 @@ tools: install
 sbom: tools
 	.tools/bin/cyclonedx-py environment $(BIN)/python --output-reproducible --of JSON -o sbom.json
 
+# Wheel, source distribution, chart and SHA256SUMS in dist/, of one version; nothing is published. With a TAG, the changelog must have it.
+release-files: tools
+	rm -rf dist build
+	$(BIN)/python deploy/release.py build dist $(if $(TAG),--tag $(TAG))
+
+release-dry-run:
+	$(MAKE) release-files TAG=
+
 # An answer in under three minutes: everything but the tests marked slow.
 test-fast: install
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
@@ -74,4 +82,4 @@ reliability: install
 	$(BIN)/python -m benchmarks.reliability --seed $(SEED)
 
 clean:
-	rm -rf $(VENV) demo-out site
+	rm -rf $(VENV) demo-out site dist build

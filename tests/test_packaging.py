@@ -1,8 +1,10 @@
-"""The wheel and the source distribution, as a stranger gets them: complete, valid, and working without the checkout."""
+"""The wheel and the source distribution, as a stranger gets them: complete, valid, and working without the checkout; a release's files."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +13,11 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from contract.programs import Program
@@ -142,3 +146,87 @@ def test_restores(installed: Path, tmp_path: Path) -> None:
     with Image.open(tmp_path / "after.png") as after:
         assert after.size == (40, 32)
         assert after.getpixel((20, 16)) == (200, 120, 40)
+
+
+def copied(folder: Path) -> Path:
+    """Return a copy of the files that name a version."""
+    chart, composition = "deploy/helm/Chart.yaml", "deploy/compose/compose.yaml"
+    for name in ("pyproject.toml", "CHANGELOG.md", "deploy/release.py", composition, chart):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def edit(path: Path, pattern: str, replacement: str) -> None:
+    text, count = re.subn(pattern, replacement, path.read_text(), flags=re.MULTILINE)
+    assert count
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "other", "said"),
+    [
+        ("helm/Chart.yaml", "^version: .*", "version: 9.9.9", "Chart.yaml: version is 9.9.9"),
+        ("helm/Chart.yaml", "^appVersion: .*", "appVersion: 9.9.9", "Chart.yaml: appVersion is 9.9.9"),
+        ("compose/compose.yaml", "VERSION:-[^}]*", "VERSION:-latest", "compose.yaml: RESPOOL_VERSION is latest"),
+    ],
+)
+def test_a_release_has_one_version(tmp_path: Path, name: str, pattern: str, other: str, said: str) -> None:
+    """The version agrees in project, chart and composition today, and where one differs it is named."""
+    folder = copied(tmp_path)
+    assert "stands everywhere" in call(sys.executable, "deploy/release.py", "check", cwd=folder)
+    edit(folder / "deploy" / name, pattern, other)
+    assert said in call(sys.executable, "deploy/release.py", "check", cwd=folder, code=1)
+
+
+def test_a_release_is_in_the_changelog(tmp_path: Path) -> None:
+    """A tag must be the version's, and the changelog must have a dated section for it and nothing unreleased."""
+    folder = copied(tmp_path)
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    release = (sys.executable, "deploy/release.py", "check", "--tag")
+    assert "the tag is v0.0.1" in call(*release, "v0.0.1", cwd=folder, code=1)
+    assert "still has unreleased changes" in call(*release, f"v{version}", cwd=folder, code=1)
+    edit(folder / "CHANGELOG.md", rf"^## \[{re.escape(version)}\]", "## [0.0.1]")
+    assert "has no section" in call(*release, f"v{version}", cwd=folder, code=1)
+    edit(folder / "CHANGELOG.md", r"^## \[Unreleased\]$", f"## [{version}] - 2026-12-01")
+    assert version in call(*release, f"v{version}", cwd=folder)
+
+
+def test_release_files(distributions: tuple[Path, Path], need: Callable[[str], str], tmp_path: Path) -> None:
+    """Wheel, source distribution and chart are packed with sums that `sha256sum` confirms; the chart has every file of its folder."""
+    need("helm")
+    for path in distributions:
+        shutil.copy(path, tmp_path / path.name)
+    call(sys.executable, ROOT / "deploy/release.py", "pack", tmp_path, cwd=tmp_path)
+    sums = dict(line.split("  ")[::-1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines())
+    assert sums.keys() == {path.name for path in tmp_path.iterdir()} - {"SHA256SUMS"}
+    assert len(sums) == 3
+    for name, digest in sums.items():
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+    (chart,) = (tmp_path / name for name in sums if name.endswith(".tgz"))
+    with tarfile.open(chart) as archive:
+        inside = {name.removeprefix("respool/") for name in archive.getnames()}
+    folder = ROOT / "deploy/helm"
+    assert inside == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    (tmp_path / "notes.txt").touch()
+    again = (sys.executable, ROOT / "deploy/release.py", "pack", tmp_path)
+    assert "notes.txt" in call(*again, cwd=tmp_path, code=1)
+
+
+def test_the_release_workflow_publishes_tags_alone() -> None:
+    """Each make target of the workflow exists, and every step that could publish asks whether this is a tag."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+    targets = set(re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text()))
+    steps = [(job, step) for job in workflow["jobs"].values() for step in job["steps"]]
+    for command in (step["run"] for _, step in steps if step.get("run", "").startswith("make ")):
+        assert {word for word in command.split()[1:] if "=" not in word} <= targets
+    assert workflow["permissions"] == {"contents": "read"}
+    tagged = "github.ref_type == 'tag'"
+    for job, step in steps:
+        if re.search("login|push|publish|cosign|gh release", f"{step.get('run')} {step.get('uses')}"):
+            guarded = tagged in (job.get("if", ""), step.get("if", ""))
+            assert guarded or step.get("with", {}).get("push") == "${{ " + tagged + " }}", step
+    assert workflow["jobs"]["publish"]["needs"] == ["files", "images"]
+    ci = (ROOT / ".github/workflows/ci.yml").read_text()
+    assert "make release-dry-run" in ci
