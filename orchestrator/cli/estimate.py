@@ -12,6 +12,7 @@ from contract.errors import UsageError
 from contract.settings import Settings
 from orchestrator.cli.common import command
 from orchestrator.cli.expected import known_work, running
+from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
 
@@ -60,7 +61,8 @@ def estimate(
     if given is click.core.ParameterSource.COMMANDLINE:
         raise UsageError("--priority orders jobs and changes no estimate; leave it out.")
     with gathered(sources, sequence, settings) as found:
-        checked = draft(found, spec_of(options), settings)
+        spec, looked = with_model(spec_of(options), found, lambda words: echo(words, err=as_json))
+        checked = draft(looked, spec, settings)
     with running(settings) as cluster:
         past, silent = known_work(settings, cluster)
     images = sum(item.pixels for item in checked.items if item.kind == "image" and item.n not in checked.refused)

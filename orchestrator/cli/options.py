@@ -12,6 +12,8 @@ import click
 from contract.errors import UsageError
 from contract.job import SALVAGE, Face, Spec
 from contract.piece import bounds
+from orchestrator.cli.terminal import echo
+from orchestrator.submission.presets import AUTO, FILM, PACED, PHOTOGRAPH, PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,7 +93,8 @@ def _exclude(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 
 _OPTIONS = (
-    click.option("-m", "--model", default="RealESRGAN_x4plus", show_default=True, help="Generator; see `respool models list`."),
+    click.option("-m", "--model", help=f"Generator; see `respool models list` (default: {FILM} for films, {PHOTOGRAPH} for images)."),
+    click.option("--for", "material", type=click.Choice(list(PRESETS)), help="What the sources are, or that time counts: sets model and options; those that are given go before."),
     click.option("-s", "--scale", type=float, help="Enlargement, any factor up to 16 (default: the model's own)."),
     click.option("--denoise", type=click.FloatRange(0, 1), help="Strength of noise removal, for models with a denoising twin."),
     click.option("--face-enhance", is_flag=True, help="Restore faces with GFPGAN. Off by default: it invents detail."),
@@ -164,12 +167,13 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     Raises UsageError for values that contradict each other or make no sense.
     """
     values = dict(options)
-    profile = values.pop("profile")
+    profile, material = values.pop("profile"), values.pop("material")
     values["piece"] = bounds(values.pop("piece_from"), values.pop("piece_to"))
     values.pop("priority", None)
     given = click.get_current_context().get_parameter_source
     by_hand = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
     values |= {name: value for name, value in _PROFILES.get(profile, {}).items() if given(name) not in by_hand}
+    values |= _preset(material, values, lambda name: given(name) in by_hand)
     face = Face(
         model=values.pop("face_model"),
         strength=values.pop("face_strength"),
@@ -204,6 +208,22 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
         asked = values["image_format"] if given("image_format") in by_hand else None
         values["image_format"] = _agree("--image-format", asked, PICTURES[suffix])
     return Spec(**values)
+
+
+def _preset(material: str | None, values: dict[str, Any], by_hand: Callable[[str], bool]) -> dict[str, Any]:
+    """Return the options that --for sets, and AUTO for a model that nothing names; tell where a given option goes before."""
+    found: dict[str, Any] = {} if values["model"] else {"model": AUTO}
+    for name, value in PRESETS.get(material or "", {}).items():
+        if by_hand(name):
+            echo(
+                f"note: --for {material} sets --{name} {value}; --{name} {values[name]} is given, and is used.",
+                err=True,
+            )
+        elif name == "preset" and values["codec"] not in PACED:
+            echo(f"note: --for {material} sets --preset {value} for {' and '.join(PACED)} alone.", err=True)
+        else:
+            found[name] = value
+    return found
 
 
 def _agree(option: str, asked: str | None, suffix: str) -> str:

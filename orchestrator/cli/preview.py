@@ -14,6 +14,7 @@ from contract.settings import Settings
 from contract.time_filters import asked, options_of
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, spec_of
 from orchestrator.cli.output import Output
 from orchestrator.cli.terminal import echo
@@ -44,11 +45,12 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
         raise UsageError(f"{out} is not a PNG; give -o a name that ends in .png.")
     if source.is_dir():
         raise UsageError(f"{source} is a folder; name one film or image.")
-    find([source])
+    found = find([source])
     Output(out, single=True, force=force).check([source])
     if out.exists() and not force:
         raise UsageError(f"{out} exists already; name another -o, or add --force.")
     spec = msgspec.structs.replace(spec_of(options), image_format="png")
+    spec, _ = with_model(spec, found, lambda words: echo(words, err=True))
     if filters := asked(spec):
         names, needs, it = options_of(filters)
         raise UsageError(f"{names} {needs} neighbouring frames, which a preview's do not have; leave {it} out.")

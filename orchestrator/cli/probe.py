@@ -18,6 +18,7 @@ from contract.severity import losses, marked, plain, severity, worst
 from contract.time_filters import STEADY
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
 
@@ -45,13 +46,12 @@ def probe(
 
     from orchestrator.sandbox.parent import Confined
     from orchestrator.submission.sequence import gathered
-    from orchestrator.submission.sources import Found, find
     from weights.catalog import network_scale
 
     spec = spec_of(options)
-    scale = network_scale(spec.model, settings)
     with gathered(sources, sequence, settings) as found:
-        looked = found if isinstance(found, Found) else find(found)
+        spec, looked = with_model(spec, found, lambda words: echo(words, err=True))
+        scale = network_scale(spec.model, settings)
         files, notes = looked.files, looked.notes
         with closing(Confined(settings, ahead=False)) as confined:
             seen = [_look(file, spec, scale, confined, looked.checksums) for file in files]

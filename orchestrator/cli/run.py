@@ -23,6 +23,7 @@ from orchestrator.cli.common import check_reachable, command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.expected import expected_time, running
 from orchestrator.cli.job_file import job_file_options, save_job
+from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import fail_on_option, job_options, sequence_option, spec_of
 from orchestrator.cli.output import Output
 from orchestrator.cli.terminal import echo
@@ -102,7 +103,8 @@ def run(
         display("json" if events else "quiet" if quiet else "shown") as show,
         gathered(sources, sequence, settings, show.transfer) as found,
     ):
-        checked = draft(found, spec, settings)  # errors of a source are reported before any server starts
+        spec, looked = with_model(spec, found, show.say)
+        checked = draft(looked, spec, settings)  # errors of a source are reported before any server starts
         doubt = refuse_full_disk(
             checked.films,
             sum(i.size for i in checked.items),

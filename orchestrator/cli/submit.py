@@ -13,6 +13,7 @@ from contract.severity import marked, severity
 from orchestrator.cli.common import command, connected
 from orchestrator.cli.expected import expected_time
 from orchestrator.cli.job_file import job_file_options, save_job
+from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
 
@@ -35,7 +36,8 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     spec = spec_of(options)
     save_job(click.get_current_context())
     with display() as show, gathered(sources, sequence, settings, show.transfer) as found:
-        checked = draft(found, spec, settings)
+        spec, looked = with_model(spec, found, show.say)
+        checked = draft(looked, spec, settings)
         with connected(settings) as wired:
             for line in checked.outlook(expected_time(checked.wanted, wired, None)):
                 show.say(line)
