@@ -31,7 +31,8 @@ from kombu.exceptions import OperationalError
 from benchmarks.reliability import page
 from contract import keys, tasks
 from contract.documents import encode
-from contract.job import Chunk, Done, Item, Job, Plan, Spec, job_id
+from contract.job import Chunk, Done, Item, Job, Plan, Spec
+from contract.job_ids import job_id
 from contract.settings import Settings, load
 from orchestrator.job_store import Records
 from orchestrator.local import Cluster, start

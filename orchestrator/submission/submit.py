@@ -14,7 +14,8 @@ import msgspec
 from contract import keys
 from contract.documents import encode
 from contract.errors import BadInput, SourceChanged, StorageError, UsageError
-from contract.job import Control, Item, Job, Kind, Spec, job_id
+from contract.job import Control, Item, Job, Kind, Spec
+from contract.job_ids import job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from contract.severity import losses, plain

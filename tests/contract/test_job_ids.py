@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import fields, replace
 
 from contract.documents import decode
-from contract.job import Job, Spec, job_id
+from contract.job import Job, Spec
+from contract.job_ids import job_id
 
 _OLD = sorted((Path(__file__).parents[1] / "fixtures" / "before_rooms" / "objects" / "jobs").glob("*/job.json"))
 

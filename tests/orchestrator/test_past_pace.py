@@ -12,7 +12,8 @@ import pytest
 from contract import keys
 from contract.documents import encode, raw
 from contract.errors import StorageError
-from contract.job import Done, Face, Item, Job, Manifest, Output, Spec, job_id
+from contract.job import Done, Face, Item, Job, Manifest, Output, Spec
+from contract.job_ids import job_id
 from contract.settings import Settings
 from orchestrator.cli.expected import expected_time, time_line
 from orchestrator.job_store import Records

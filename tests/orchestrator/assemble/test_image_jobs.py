@@ -8,7 +8,8 @@ import pytest
 
 from contract import keys
 from contract.documents import encode
-from contract.job import Chunk, Done, Item, ItemFailure, Job, Output, Plan, Spec, job_id
+from contract.job import Chunk, Done, Item, ItemFailure, Job, Output, Plan, Spec
+from contract.job_ids import job_id
 from contract.settings import Settings
 from orchestrator.assemble.job import Assembly
 from orchestrator.job_store import Records

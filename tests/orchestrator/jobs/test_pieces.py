@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from contract import keys
 from contract.errors import BadInput
-from contract.job import job_id
+from contract.job_ids import job_id
 from contract.piece import Bounds, Piece
 from contract.settings import Settings
 from orchestrator.comparison.preview import pick
