@@ -96,6 +96,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     steady: Annotated[float, Meta(ge=0, le=1)] = 0.0
     deflicker: bool = False
     piece: Bounds | None = None
+    stabilise: bool = False
 
     @property
     def faces(self) -> Face | None:

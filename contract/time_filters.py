@@ -28,9 +28,10 @@ class TimeFilter:
 
 
 DEFLICKER = TimeFilter("deflicker", 12, "deflickered")
+STABILISE = TimeFilter("stabilise", 12, "stabilised")
 STEADY = TimeFilter("steady", STEADY_REACH, "steadied")
 
-TIME_FILTERS = (DEFLICKER, STEADY)
+TIME_FILTERS = (DEFLICKER, STABILISE, STEADY)
 """All filters, in the order in which frames go through them."""
 
 

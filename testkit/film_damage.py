@@ -8,10 +8,8 @@ from itertools import groupby
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from testkit.natural_clips import photograph
-from training.degrade.film_damage import shifted
 
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, RGB."""
@@ -102,8 +100,7 @@ def _damaged(
     picture = clean.astype(np.float32)
     right, down = (float(v) for v in rng.normal(0, 1, 2) * amounts.weave)
     if amounts.weave:
-        moved = shifted(torch.from_numpy(picture).permute(2, 0, 1), right, down)
-        picture = np.ascontiguousarray(moved.permute(1, 2, 0).numpy())
+        picture = shifted(picture, right, down)
     gain, offset = 1 + amounts.flicker * float(rng.normal()), amounts.offset * float(rng.normal())
     picture = picture * np.float32(gain) + np.float32(offset)
     if amounts.grain:
@@ -126,6 +123,15 @@ def _damaged(
     return made, Draw(gain, offset, (right, down), scratches, columns, dust > 0)
 
 
+def shifted(picture: npt.NDArray[np.generic], right: float, down: float) -> npt.NDArray[np.float32]:
+    """Return a picture moved by whole or fractional pixels, exactly at all frequencies; it goes on mirrored beyond its edges."""
+    height, width = picture.shape[:2]
+    wide = np.pad(picture.astype(np.float64), ((0, height), (0, width), (0, 0)), mode="symmetric")
+    phase = np.fft.fftfreq(2 * height)[:, None, None] * down + np.fft.rfftfreq(2 * width)[None, :, None] * right
+    spectrum = np.fft.rfft2(wide, axes=(0, 1)) * np.exp(-2j * np.pi * phase)
+    return np.fft.irfft2(spectrum, wide.shape[:2], axes=(0, 1))[:height, :width].astype(np.float32)
+
+
 def still(count: int, height: int = 120, width: int = 160) -> list[Pixels]:
     """Return a photograph that stands still."""
     return [np.ascontiguousarray(photograph(height, width)[:height, :width])] * count
@@ -138,22 +144,21 @@ def pan(count: int, height: int = 120, width: int = 160, step: tuple[float, floa
     if dx == int(dx) and dy == int(dy):
         places = [(int(dx) * n, int(dy) * n) for n in range(count)]
         return [np.ascontiguousarray(wide[y : y + height, x : x + width]) for x, y in places]
-    image = torch.from_numpy(wide.astype(np.float32)).permute(2, 0, 1)
     moved = []
     for n in range(count):
         x, y = int(dx * n), int(dy * n)
-        part = shifted(image, x - dx * n, y - dy * n)[:, y : y + height, x : x + width]
-        moved.append(np.clip(np.rint(part.permute(1, 2, 0).numpy()), 0, 255).astype(np.uint8))
+        part = shifted(wide[y : y + height + 2, x : x + width + 2], x - dx * n, y - dy * n)[:height, :width]
+        moved.append(np.clip(np.rint(part), 0, 255).astype(np.uint8))
     return moved
 
 
 def crossed(count: int, height: int = 120, width: int = 160) -> list[Pixels]:
     """Return a pan with a mirrored piece that crosses it the other way."""
     frames = pan(count, height, width)
-    piece = photograph(height, width)[: height // 3, : width // 4][:, ::-1]
+    piece = photograph(height, width)[: height // 4, : width // 6][:, ::-1]
     for n, frame in enumerate(frames):
-        left = min(5 * n, width - width // 4)
-        frame[height // 3 : height // 3 + height // 3, left : left + width // 4] = piece
+        left = min(5 * n, width - width // 6)
+        frame[height // 3 : height // 3 + height // 4, left : left + width // 6] = piece
     return frames
 
 

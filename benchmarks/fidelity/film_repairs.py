@@ -19,6 +19,7 @@ from testkit.film_damage import CLIPS, Amounts, Clip, damage, pan
 from testkit.filtered import COLOUR, FrameFilter, Pixels, filtered, unfiltered
 from workers.film.deflicker import Deflicker
 from workers.film.frame_marks import Clock
+from workers.film.stabilise import Stabiliser
 
 FRAMES = 60
 SIZE = 240, 320
@@ -99,6 +100,33 @@ def _flicker(clip: Clip, made: list[Pixels]) -> Scores:
     ]
 
 
+def _weave(clip: Clip, made: list[Pixels]) -> Scores:
+    truth, base = unfiltered(clip.clean, FORMAT), unfiltered(clip.damaged, FORMAT)
+    before, after = (_places(film, truth) for film in (base, made))
+    return [
+        *_before_after("change of the shift from frame to frame, pixels", _steps(before), _steps(after)),
+        *_before_after("its deviation", _spread(before), _spread(after)),
+        ("PSNR inside, dB", " -> ".join(f"{_psnr(_inner(film), _inner(truth)):.2f}" for film in (base, made))),
+    ]
+
+
+def _places(pictures: list[Pixels], truth: list[Pixels]) -> Places:
+    """Return each picture's shift from the clean one, by an enhanced correlation (ECC), which no repair here uses."""
+    found = []
+    for picture, clean in zip(pictures, truth, strict=True):
+        one, other = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)[8:-8, 8:-8] for p in (clean, picture))
+        rule = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5
+        start = np.eye(2, 3, dtype=np.float32)
+        _, found_matrix = cv2.findTransformECC(one, other, start, cv2.MOTION_TRANSLATION, rule)
+        matrix = np.asarray(found_matrix)
+        found.append((float(matrix[0, 2]), float(matrix[1, 2])))
+    return found
+
+
+def _inner(pictures: list[Pixels]) -> list[Pixels]:
+    return [picture[8:-8, 8:-8] for picture in pictures]
+
+
 def _cost(make: Callable[[], FrameFilter]) -> float:
     """Return the processor seconds for a frame of 640x480 in a moving film with all damage."""
     cv2.setNumThreads(1)
@@ -112,6 +140,7 @@ def _cost(make: Callable[[], FrameFilter]) -> float:
 
 REPAIRS: dict[str, tuple[Callable[[], FrameFilter], Amounts, Callable[[Clip, list[Pixels]], Scores]]] = {
     "deflicker": (lambda: Deflicker(COLOUR, Clock()), Amounts(flicker=0.04, offset=2.0, grain=4.0), _flicker),
+    "stabilise": (lambda: Stabiliser(COLOUR, Clock()), Amounts(weave=0.7, grain=4.0), _weave),
 }
 """Of each repair: its filter, the damage that it is shown, and its scores."""
 

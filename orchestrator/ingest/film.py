@@ -27,6 +27,7 @@ from media.piece import Window
 from orchestrator.ingest.chunking import MAX_LEAD_IN, Keys, cut_positions, plan_chunks, split_by_bytes, target_frames
 from orchestrator.ingest.encoding import frame_rate, gaps, plan_encoding
 from orchestrator.ingest.film_choice import stream_of
+from orchestrator.ingest.filters import deinterlaces, refuse_filters
 from orchestrator.ingest.interlacing import DOUBT, is_soft_telecine, scan_film
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
 from orchestrator.ingest.piece import find_piece, in_piece, lasting, refuse_piece
@@ -99,7 +100,8 @@ def plan_film(
     """
     what = item.name
     survey = survey_film(source, item, spec, what, checkpoint)
-    deinterlacing = (spec.model != "identity" and spec.deinterlace == "auto") or spec.deinterlace == "bwdif"
+    refuse_filters(spec, survey.field_order, what)
+    deinterlacing = deinterlaces(spec)
     context = FACE_CONTEXT * bool(spec.faces) + context_of(spec) + int(deinterlacing)
     survey, cuts = _cut(source, item, spec, survey, context, checkpoint)
     # Where frames were decoded, they are shown near their packets.

@@ -13,7 +13,7 @@ TREND, NOISE = 0.5, 1.0
 are meant, as where a fade or a pan begins, and from which on they are a fault."""
 FEWEST = 7
 """Frames of a shot in reach below which a fault is not told from what is meant."""
-JUMP = 5.0
+JUMP = 8.0
 """A step beyond so many times the median step is meant: a flash, a lamp that is switched on, a camera that is pushed."""
 
 

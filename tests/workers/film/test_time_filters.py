@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contract.errors import UsageError
 from contract.job import Spec
 from contract.time_filters import TIME_FILTERS, asked, context_of
 from media.frame_changes import merged
@@ -68,6 +69,16 @@ def test_the_job_says_and_records_what_was_done(one: object, tmp_path: Path) -> 
     off, _ = in_chunks(source, SPEC, 100, tmp_path / "off")
     assert not off.results[0].notes
     assert name not in off.results[0].record
+
+
+def test_fields_are_not_mixed(tmp_path: Path) -> None:
+    """A film that stays interlaced cannot be moved by parts of a row: the option is refused before the work."""
+    source = film(tmp_path, interlaced=True)
+    spec = msgspec.structs.replace(SPEC, stabilise=True)
+    with pytest.raises(UsageError, match="--stabilise would mix the fields"):
+        in_chunks(source, spec, 100, tmp_path / "kept")
+    done, _ = in_chunks(source, msgspec.structs.replace(spec, deinterlace="bwdif"), 100, tmp_path / "whole")
+    assert done.index.deinterlace
 
 
 def test_the_context_is_that_of_all_filters_together() -> None:
