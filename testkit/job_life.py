@@ -145,7 +145,7 @@ class JobLife(RuleBasedStateMachine):
                 if state == "paused":
                     self._give(lambda: Jobs(trial.settings).control(trial.job, paused=False))
                     continue
-                wrong = judge(trial, self.material.sources) if state == "done" else [state]
+                wrong = judge(trial, self.material.sources, lost=self.lost) if state == "done" else [state]
                 if not wrong:
                     return
                 trial.submit(self.material.draft)

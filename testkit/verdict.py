@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 import av
@@ -27,8 +28,10 @@ def pictures(data: bytes) -> list[str]:
         return [hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest() for frame in container.decode(stream)]
 
 
-def judge(trial: Trial, sources: dict[str, Path], state: str = "done") -> list[str]:
-    """Return what is wrong at the end of a trial."""
+def judge(
+    trial: Trial, sources: dict[str, Path], state: str = "done", lost: Collection[str] = frozenset()
+) -> list[str]:
+    """Return what is wrong at the end of a trial; of `lost` objects a done job has no more need, where the store lost them later."""
     wrong = []
     manifest = trial.manifest()
     if manifest is None or manifest.state != state:
@@ -41,19 +44,20 @@ def judge(trial: Trial, sources: dict[str, Path], state: str = "done") -> list[s
             wrong.append(f"{name} is not delivered")
         elif pictures(trial.storage.get(keys_of[0])) != pictures(path.read_bytes()):
             wrong.append(f"{name} has other pictures than its source")
-    return wrong + _objects(trial) + _afterwards(trial)
+    return wrong + _objects(trial, lost) + _afterwards(trial)
 
 
-def _objects(trial: Trial) -> list[str]:
+def _objects(trial: Trial, lost: Collection[str]) -> list[str]:
     """Return commits whose objects are gone, tries that servers cost, and objects that no commit names."""
     there = dict(trial.storage.list(keys.job_prefix(trial.job)))
+    known = there.keys() | set(lost)
     named: set[str] = set()
     wrong = []
     for key in there:
         if key.endswith("/done.json"):
             done = msgspec.json.decode(trial.storage.get(key), type=Done)
             named |= {output.key for output in done.outputs}
-            wrong += [f"{key} names {output.key}, which is gone" for output in done.outputs if output.key not in there]
+            wrong += [f"{key} names {output.key}, which is gone" for output in done.outputs if output.key not in known]
     if trial.calls.fired and trial.calls.mode in _SERVICES:
         reasons = [reason for key in there if key.endswith("/done.json") for reason in _reasons(trial.storage.get(key))]
         wrong += [f"counted, though a server failed: {reason}" for reason in reasons if "lease ran out" in reason]
