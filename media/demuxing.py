@@ -25,6 +25,15 @@ PATIENCE = 10_000
 """Consecutive reports of a demuxer that it has found nothing yet, after which reading ends."""
 
 
+def holds_early(container: str, start: Fraction, packets: int) -> bool:
+    """Return True when a result in `container` can keep sound of so many packets that begins at `start`, in seconds, before 0.
+
+    Transport streams have no times before 0. Matroska's readers reckon the time of a packet before 0 from the packet after it, so that one
+    alone has none (matroska_parse_block of FFmpeg 8).
+    """
+    return container != "mpegts" and -PRIMING <= start < 0 and (packets > 1 or container != "matroska")
+
+
 def only(container: InputContainer, wanted: set[int]) -> None:
     """Let the demuxer skip all streams but `wanted`."""
     for stream in container.streams:

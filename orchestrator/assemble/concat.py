@@ -16,7 +16,7 @@ from contract.errors import BadInput, VerifyError
 from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex
 from media.codecs import SUFFIXES
 from media.columns import unpack
-from media.demuxing import PRIMING
+from media.demuxing import holds_early
 from media.opening import open_media
 from orchestrator.assemble.captions import CARRYING, Captions, with_captions
 
@@ -177,11 +177,12 @@ def late(index: FilmIndex, reorder: int) -> int:
     pts = unpack(index.pts) + index.moved
     # Only a transport stream has no decode times before 0 either.
     ahead = reorder * int(lasting(pts, unpack(index.durations))[0]) if index.container == "mpegts" else 0
-    starts = [
-        Fraction(s.start) + index.moved * base for s in index.streams if s.copied and s.packets and s.kind != "cover"
+    timed = [
+        (Fraction(s.start) + index.moved * base, s.packets)
+        for s in index.streams
+        if s.copied and s.packets and s.kind != "cover"
     ]
-    if index.container != "mpegts":
-        starts = [s for s in starts if s < -PRIMING]
+    starts = [start for start, packets in timed if not holds_early(index.container, start, packets)]
     earliest = min([(int(pts[0]) - ahead) * base, *starts])
     return index.moved + max(0, math.ceil(-earliest / base))
 

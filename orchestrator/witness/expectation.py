@@ -13,7 +13,7 @@ from contract.film import FilmIndex, SourceStream
 from contract.job import Codec, Natural, Positive
 from media.columns import pack, unpack
 from media.container_clock import container_tick
-from media.demuxing import PRIMING
+from media.demuxing import holds_early
 from media.piece import window_of
 from orchestrator.witness.result_reading import ReadChapter, ResultReading, canonical, read_chapters
 
@@ -88,8 +88,7 @@ def expected_result(
     tick = container_tick(index.container, pts, base)
     timed = [s for s in index.streams if s.copied and s.packets and s.kind != "cover"]
     starts = [Fraction(s.start) + moved for s in timed]
-    if index.container != "mpegts":
-        starts = [start for start in starts if start < -PRIMING]
+    starts = [at for at, s in zip(starts, timed, strict=True) if not holds_early(index.container, at, s.packets)]
     chapters = read_chapters(source, window_of(index), moved)
     own = []
     if index.container in ("mp4", "mov"):
