@@ -9,7 +9,6 @@ from typing import Any
 
 import av
 import numpy as np
-import pyvips
 from av.video.frame import VideoFrame
 
 from contract.errors import BadInput
@@ -43,12 +42,21 @@ def pick(source: Path, count: int, folder: Path, bounds: Bounds | None = None) -
             if frame is None:
                 continue
             path = folder / f"{source.stem}-{n:02}.png"
-            rgb = frame.to_ndarray(format="rgb24")
-            pyvips.Image.new_from_memory(rgb.tobytes(), rgb.shape[1], rgb.shape[0], 3, "uchar").write_to_file(str(path))
+            path.write_bytes(_png(frame))
             paths.append(path)
     if not paths:
         raise BadInput(f"{source.name} holds no picture; check the file with `respool probe`.")
     return paths
+
+
+def _png(frame: VideoFrame) -> bytes:
+    """Encode a frame as a PNG that says nothing but its pixels: a density, which libvips writes, would change with the scale and be noted."""
+    rgb = VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")
+    codec = av.VideoCodecContext.create("png", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = rgb.width, rgb.height, "rgb24", Fraction(1)
+    codec.sample_aspect_ratio = Fraction(1)  # or 0:1 is written, which is none
+    rgb.pts = 0
+    return b"".join(bytes(packet) for packet in (*codec.encode(rgb), *codec.encode(None)))
 
 
 def _piece(source: Path, bounds: Bounds) -> tuple[int, int]:

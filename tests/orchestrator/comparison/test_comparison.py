@@ -15,6 +15,7 @@ from orchestrator.comparison.before_after import pairs
 from orchestrator.comparison.change_map import change
 from orchestrator.comparison.contact_sheet import write_sheet
 from orchestrator.comparison.plots import MOST, durations
+from orchestrator.comparison.preview import pick
 from orchestrator.result_record import ChunkFacts
 
 
@@ -100,6 +101,17 @@ def test_the_same_moments_of_a_film_are_compared(tmp_path: Path) -> None:
     Image.fromarray(smooth(8, 8)).save(tmp_path / "c.png")
     with pytest.raises(VerifyError, match=r"a\.mp4"):
         list(pairs(before, tmp_path / "c.png", count=1))
+
+
+def test_frames_for_a_preview_carry_their_pixels_alone(tmp_path: Path) -> None:
+    """A frame is written as it is decoded, without a density, whose change with the scale would be noted as if it mattered."""
+    source = film(tmp_path / "a.mp4", 64, Fraction(24))
+    (path,) = pick(source, 1, tmp_path)
+    with av.open(source) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    with Image.open(path) as image:
+        assert image.info == {"aspect": (1, 1)}
+        assert any((np.asarray(image) == frame).all() for frame in frames[24:27])
 
 
 def test_plots_of_huge_jobs_stay_small() -> None:
