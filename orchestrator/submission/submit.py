@@ -13,19 +13,19 @@ import msgspec
 
 from contract import keys
 from contract.documents import encode
-from contract.errors import BadInput, SourceChanged, StorageError, UsageError
+from contract.errors import BadInput, SourceChanged, StorageError
 from contract.job import Control, Item, Job, Kind, Spec
 from contract.job_ids import job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from contract.severity import losses, plain
-from contract.time_filters import asked, options_of
 from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.job_store import Records
 from orchestrator.missing_sources import missing_sources
 from orchestrator.past_pace import way_of
 from orchestrator.sandbox.parent import Confined
+from orchestrator.submission.film_options import refuse_without_film
 from orchestrator.submission.neighbours import carried_sidecar, clashes
 from orchestrator.submission.outlook import FilmOutlook, describe
 from orchestrator.submission.result_names import apart
@@ -126,9 +126,7 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
                 refused[n] = _unreadable(file, error)
                 drafts.append(_unread(n, file))
     items = tuple(apart(drafts, notes))
-    if (filters := asked(spec)) and {item.kind for item in items if item.n not in refused} == {"image"}:
-        names, needs, it = options_of(filters)
-        raise UsageError(f"{names} {needs} a film, and all sources are images; leave {it} out.")
+    refuse_without_film(spec, {item.kind for item in items if item.n not in refused})
     notes += clashes([item.result for item in items])
     ways: dict[Kind, str] = {kind: way_of(kind, spec, scale) for kind in ("video", "image")}
     return Draft(tuple(files), items, tuple(notes), refused, tuple(films), ways)

@@ -11,7 +11,7 @@ import pyvips
 from msgspec.structs import replace
 
 from contract import keys
-from contract.errors import BadInput
+from contract.errors import BadInput, UsageError
 from contract.job_ids import job_id
 from contract.piece import Bounds, Piece
 from contract.settings import Settings
@@ -78,6 +78,11 @@ def test_images_are_refused_by_name(settings: Settings, tmp_path: Path) -> None:
     make_film(tmp_path / "in" / "b.mp4", 20)
     with pytest.raises(BadInput, match=r"a\.png is an image, and --from 0\.2 --to frame:15 asks for a piece of a film"):
         draft([tmp_path / "in" / "a.png"], PIECE, settings)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    pyvips.Image.black(40, 30, bands=3).write_to_file(str(alone / "a.png"))
+    with pytest.raises(UsageError, match="asks for a piece of a film, and all sources are images"):
+        draft([alone], PIECE, settings)
     checked = draft([tmp_path / "in"], PIECE, settings)
     assert any(note.startswith("a.png will fail: a.png is an image") for note in checked.notes)
     assert [film.index.frames for film in checked.films] == [10]
