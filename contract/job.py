@@ -97,6 +97,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     deflicker: bool = False
     piece: Bounds | None = None
     stabilise: bool = False
+    scratches: bool = False
 
     @property
     def faces(self) -> Face | None:

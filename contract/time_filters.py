@@ -28,10 +28,11 @@ class TimeFilter:
 
 
 DEFLICKER = TimeFilter("deflicker", 12, "deflickered")
+SCRATCHES = TimeFilter("scratches", 8, "scratches filled")
 STABILISE = TimeFilter("stabilise", 12, "stabilised")
 STEADY = TimeFilter("steady", STEADY_REACH, "steadied")
 
-TIME_FILTERS = (DEFLICKER, STABILISE, STEADY)
+TIME_FILTERS = (DEFLICKER, SCRATCHES, STABILISE, STEADY)
 """All filters, in the order in which frames go through them."""
 
 

@@ -19,6 +19,7 @@ from testkit.film_damage import CLIPS, Amounts, Clip, damage, pan
 from testkit.filtered import COLOUR, FrameFilter, Pixels, filtered, unfiltered
 from workers.film.deflicker import Deflicker
 from workers.film.frame_marks import Clock
+from workers.film.scratches import ScratchFiller
 from workers.film.stabilise import Stabiliser
 
 FRAMES = 60
@@ -127,6 +128,27 @@ def _inner(pictures: list[Pixels]) -> list[Pixels]:
     return [picture[8:-8, 8:-8] for picture in pictures]
 
 
+def _scratches(clip: Clip, made: list[Pixels]) -> Scores:
+    """Return recall and the columns filled without need; and PSNR in the columns of scratches, and in all others."""
+    truth, base = unfiltered(clip.clean, FORMAT), unfiltered(clip.damaged, FORMAT)
+    found: list[bool] = []
+    changed, inside = 0, ([], [], [])  # type: tuple[int, tuple[list[Pixels], list[Pixels], list[Pixels]]]
+    for before, after, clean, draw in zip(base, made, truth, clip.draws, strict=True):
+        columns = np.flatnonzero((before != after).mean(axis=(0, 2)) > 0.1)
+        near = np.abs(columns[:, None] - np.array(draw.columns)[None]) if len(columns) else np.full((1, 1), np.inf)
+        found.extend(near.min(axis=0) <= 1 if len(columns) else [False] * len(draw.columns))
+        changed += int((near.min(axis=1) > 4).sum()) if len(columns) else 0
+        lines = np.unique(np.clip(np.rint(draw.columns)[:, None] + np.arange(-1, 2), 0, SIZE[1] - 1)).astype(int)
+        for kept, picture in zip(inside, (before, after, clean), strict=True):
+            kept.append(picture[:, lines])
+    return [
+        ("recall", f"{np.mean(found):.2f}"),
+        ("other columns changed", f"{100 * changed / len(made) / SIZE[1]:.2f} %"),
+        ("PSNR in scratches, dB", f"{_psnr(inside[0], inside[2]):.2f} -> {_psnr(inside[1], inside[2]):.2f}"),
+        ("PSNR, dB", f"{_psnr(base, truth):.2f} -> {_psnr(made, truth):.2f}"),
+    ]
+
+
 def _cost(make: Callable[[], FrameFilter]) -> float:
     """Return the processor seconds for a frame of 640x480 in a moving film with all damage."""
     cv2.setNumThreads(1)
@@ -140,6 +162,7 @@ def _cost(make: Callable[[], FrameFilter]) -> float:
 
 REPAIRS: dict[str, tuple[Callable[[], FrameFilter], Amounts, Callable[[Clip, list[Pixels]], Scores]]] = {
     "deflicker": (lambda: Deflicker(COLOUR, Clock()), Amounts(flicker=0.04, offset=2.0, grain=4.0), _flicker),
+    "scratches": (lambda: ScratchFiller(COLOUR, Clock()), Amounts(scratches=4, grain=4.0), _scratches),
     "stabilise": (lambda: Stabiliser(COLOUR, Clock()), Amounts(weave=0.7, grain=4.0), _weave),
 }
 """Of each repair: its filter, the damage that it is shown, and its scores."""

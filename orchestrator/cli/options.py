@@ -117,6 +117,7 @@ _OPTIONS = (
     click.option("--steady", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Calm a film's grain by what neighbouring frames agree on, so that detail does not boil: 0 is off, 1 weighs them fully."),
     click.option("--deflicker", is_flag=True, help="Level a film's brightness where it flickers within a shot; fades and single flashes stay."),
     click.option("--stabilise", is_flag=True, help="Take out the weave of a film's gate, by parts of a pixel; pans and drifts stay."),
+    click.option("--scratches", is_flag=True, help="Fill a film's scratches: narrow vertical lines that stay while the picture moves, or that it shines through."),
     click.option("--from", "piece_from", metavar="TIME", help="Restore a piece of a film: from its first frame at TIME on (90, 1:30, 0:01:30.5, frame:250)."),
     click.option("--to", "piece_to", metavar="TIME", help="Restore a piece of a film: its frames before TIME."),
     click.option("--hdr", is_flag=True, help="Accept HDR films (PQ, HLG), which networks were not trained on."),

@@ -72,7 +72,7 @@ def test_a_way_names_what_the_time_depends_on() -> None:
     assert way_of("image", Spec("lanczos", codec="x265"), 4) == way_of("image", Spec("lanczos"), 4)
     specs = [Spec("lanczos"), Spec("lanczos", codec="x265"), Spec("lanczos", preset="slow"), Spec("identity")]
     specs += [Spec("lanczos", scale=1.5), Spec("lanczos", face=Face()), Spec("lanczos", steady=1.0)]
-    specs += [Spec("lanczos", deflicker=True), Spec("lanczos", stabilise=True)]
+    specs += [Spec("lanczos", deflicker=True), Spec("lanczos", stabilise=True), Spec("lanczos", scratches=True)]
     assert len({way_of("video", spec, 4) for spec in specs}) == len(specs)
 
 

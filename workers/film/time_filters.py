@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from contract.film import FACE_CONTEXT
-from contract.time_filters import DEFLICKER, STABILISE, STEADY, TimeFilter, asked
+from contract.time_filters import DEFLICKER, SCRATCHES, STABILISE, STEADY, TimeFilter, asked
 from workers.film.deflicker import Deflicker
+from workers.film.scratches import ScratchFiller
 from workers.film.stabilise import Stabiliser
 from workers.film.steady import Steadier
 
@@ -42,6 +43,7 @@ def make(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilter]:
     """Return the filters that `spec` asks for, in their order."""
     makers: dict[TimeFilter, Callable[[], FrameFilter]] = {
         DEFLICKER: lambda: Deflicker(header.colour, clock),
+        SCRATCHES: lambda: ScratchFiller(header.colour, clock),
         STABILISE: lambda: Stabiliser(header.colour, clock),
         STEADY: lambda: Steadier(spec.steady, header.colour, clock),
     }
