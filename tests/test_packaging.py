@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 import re
 import shutil
@@ -13,11 +14,13 @@ import tarfile
 import tomllib
 import venv
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 from contract.programs import Program
@@ -87,6 +90,55 @@ def installed(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPat
     place = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
     (place / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin"
+
+
+def closure(requirements: Iterable[str]) -> set[str]:
+    """Return the distributions that requirements ask for, and those that these ask for in turn, by their metadata."""
+    seen = set[tuple[str, str]]()
+    todo = [(line, "") for line in requirements]
+    while todo:
+        line, extra = todo.pop()
+        wanted = Requirement(line)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": extra}):
+            continue
+        for one in {(canonicalize_name(wanted.name), asked) for asked in ("", *wanted.extras)} - seen:
+            seen.add(one)
+            todo += [(line, one[1]) for line in importlib.metadata.requires(one[0]) or ()]
+    return {name for name, _ in seen}
+
+
+@pytest.fixture(scope="module")
+def core(distributions: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of a new environment with what `pip install respool` brings, without extras: no other package is there."""
+    folder = tmp_path_factory.mktemp("core")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    place = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    with zipfile.ZipFile(distributions[0]) as wheel:
+        wheel.extractall(place)
+    (own,) = importlib.metadata.distributions(path=[str(place)], name="respool")
+    for name in closure(own.requires or ()):
+        files = importlib.metadata.files(name) or ()
+        for top in {file.parts[0] for file in files if file.parts[0] not in ("..", "__pycache__")}:
+            if not (place / top).exists():
+                (place / top).symlink_to(Path(str(importlib.metadata.distribution(name).locate_file(top))))
+    return python
+
+
+def test_core_needs_no_other_package(core: Path) -> None:
+    """Orchestrator, command line and Flower import, and Celery reaches both brokers, with what the package itself asks for."""
+    script = """
+import importlib, pkgutil, sys
+from kombu.transport import get_transport_cls
+for broker in ("redis", "sentinel", "amqp"):
+    get_transport_cls(broker)
+import flower.command
+for room in ("contract", "stores", "media", "orchestrator"):
+    for module in pkgutil.walk_packages(importlib.import_module(room).__path__, room + "."):
+        importlib.import_module(module.name)
+print("torch" in sys.modules)
+"""
+    assert call(core, "-c", script, cwd=core.parent).strip() == "False"
 
 
 def test_metadata(distributions: tuple[Path, Path]) -> None:
