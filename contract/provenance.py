@@ -129,12 +129,17 @@ def film_tags(made: Making, container: str, taken: Collection[str]) -> dict[str,
     return dict(list(tags.items())[:1]) | ({record: text(made)} if record.lower() not in used else {})
 
 
+def facts(made: Making) -> dict[str, object]:
+    """Return the fields of `made` as JSON has them; the piece, which older results do not name, only where there is one."""
+    found: dict[str, object] = msgspec.to_builtins(made)
+    if made.piece is None:
+        del found["piece"]
+    return found
+
+
 def text(made: Making) -> str:
     """Return `made` as canonical JSON."""
-    facts = msgspec.to_builtins(made)
-    if made.piece is None:
-        del facts["piece"]
-    return msgspec.json.encode(facts, order="deterministic").decode()
+    return msgspec.json.encode(facts(made), order="deterministic").decode()
 
 
 def read(record: str | bytes) -> Making | None:

@@ -82,13 +82,14 @@ def _recorded(settings: Settings) -> Callable[[str], list[Record]]:
 def _facts(finding: Finding) -> dict[str, object]:
     import msgspec
 
-    made = None if finding.made is None else msgspec.to_builtins(finding.made)
+    from contract import provenance
+
     facts: dict[str, object] = {
         "path": str(finding.path),
         "verified": not finding.fault,
         "by": finding.how,
         "fault": finding.fault,
-        "made": made,
+        "made": None if finding.made is None else provenance.facts(finding.made),
     }
     return facts if finding.decode is None else facts | {"decode": msgspec.to_builtins(finding.decode)}
 
