@@ -250,7 +250,7 @@ def _options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
 
 
 def open_encoder(context: av.VideoCodecContext) -> None:
-    """Open a configured encoder, and leave every thread of this process in the scheduling class that it had.
+    """Open a configured encoder, or fail, and leave every thread of this process in the scheduling class that it had.
 
     SVT-AV1 run by root makes its own threads and the calling one real-time (SCHED_FIFO, measured on 4.1); all later
     threads and child processes would inherit that and starve other processes on the machine.
@@ -260,11 +260,13 @@ def open_encoder(context: av.VideoCodecContext) -> None:
         context.open()
         return
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    context.open()
-    for thread in (int(task.name) for task in Path("/proc/self/task").iterdir()):
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-            if os.sched_getscheduler(thread) != policy:
-                os.sched_setscheduler(thread, policy, priority)
+    try:
+        context.open()
+    finally:  # also where SVT-AV1 refuses what it was asked for
+        for thread in (int(task.name) for task in Path("/proc/self/task").iterdir()):
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                if os.sched_getscheduler(thread) != policy:
+                    os.sched_setscheduler(thread, policy, priority)
 
 
 def _deep(pix_fmt: str) -> bool:

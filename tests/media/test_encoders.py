@@ -1,0 +1,28 @@
+"""Encoders are opened without a trace in the process that opens them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from fractions import Fraction
+
+import av
+import pytest
+
+from media.codecs import open_encoder
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the scheduling classes that SVT-AV1 asks for")
+@pytest.mark.parametrize(("rate", "opens"), [(25, True), (1200, False)])
+def test_no_encoder_makes_its_process_real_time(rate: int, opens: bool) -> None:
+    """SVT-AV1, run by root, does so before it looks at what it was asked for; 240 frames a second are its most."""
+    before = os.sched_getscheduler(0)
+    context = av.CodecContext.create("libsvtav1", "w")
+    context.width = context.height = 64
+    context.pix_fmt, context.framerate, context.time_base = "yuv420p", Fraction(rate), Fraction(1, rate)
+    if opens:
+        open_encoder(context)
+    else:
+        with pytest.raises(av.FFmpegError):
+            open_encoder(context)
+    assert os.sched_getscheduler(0) == before
