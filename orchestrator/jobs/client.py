@@ -143,7 +143,7 @@ class Jobs:
             films=sum(item.kind == "video" for item in known.items),
             images=images,
             blocked="" if manifest else blocked(job, workers),
-            behind=() if manifest or busy else waits_behind(workers.values()),
+            behind=() if manifest or busy or control.cancelled or control.paused else waits_behind(workers.values()),
         )
 
     def _fps(self, job: str, counts: Counts | None, busy: list[dict[str, object]]) -> float | None:
