@@ -81,6 +81,22 @@ def test_compose_is_understood_and_every_service_is_hardened(composed: dict[str,
     assert "gpu" in str(worker["deploy"]["resources"]["reservations"]["devices"])
 
 
+def test_compose_runs_workers_on_processors(need: Need, composed: dict[str, Any]) -> None:
+    """With cpu.yaml a worker asks for no GPU, and is as hardened as before."""
+    files = ("-f", "compose.yaml", "-f", "cpu.yaml")
+    made = json.loads(
+        call(need("docker-compose"), *files, "config", "--format", "json", cwd=composed["secrets_folder"].parent)
+    )
+    worker, before = made["services"]["worker"], composed["services"]["worker"]
+    assert worker["entrypoint"] == ["respool"]
+    assert not worker["deploy"].get("resources")
+    assert worker["environment"]["RESPOOL_DEVICE"] == "cpu"
+    changed = {"deploy", "entrypoint", "environment"}
+    assert {k: v for k, v in worker.items() if k not in changed} == {
+        k: v for k, v in before.items() if k not in changed
+    }
+
+
 def test_no_secret_stands_in_the_composition(composed: dict[str, Any]) -> None:
     """Secrets reach processes through files: none is in an environment, a command line or a health check."""
     text = json.dumps(composed["services"])
