@@ -98,12 +98,12 @@ class Steadier:
     def _mean(self, picture: Picture, others: list[Picture]) -> tuple[VideoFrame, float]:
         alignments = [align(picture, other) for other in others]
         trusts = [trust * self._strength for trust in _trusts(alignments)]
-        gain = float(sum(trust.mean() for trust in trusts))
-        if gain == 0:
+        gain = round(float(sum(trust.mean() for trust in trusts)), 3)
+        if not gain:  # so few places that the record would not show them
             return picture.frame, 0.0
         pairs = list(zip(others, alignments, trusts, strict=True))
         planes = [self._mean_plane(n, plane, pairs) for n, plane in enumerate(picture.planes)]
-        return picture.with_planes(planes, self._colour), round(gain, 3)
+        return picture.with_planes(planes, self._colour), gain
 
     def _mean_plane(self, n: int, plane: Plane, pairs: list[tuple[Picture, Alignment, Weight]]) -> Plane:
         total = plane.astype(np.float32)

@@ -163,6 +163,16 @@ def test_a_cut_is_a_wall() -> None:
     assert psnr(found[4], one[0]) > psnr(alone[4], one[0]) - 0.1
 
 
+def test_every_changed_frame_is_recorded() -> None:
+    """Frames of which so little agrees that the record would show 0.0 neighbours are left alone."""
+    pictures = [np.random.default_rng(n).integers(0, 256, (48, 64, 3)).astype(np.uint8) for n in range(20)]
+    made, steadier = steadied(pictures)
+    plain = unchanged(pictures)
+    changed = {n for n, (a, b) in enumerate(zip(made, plain, strict=True)) if not np.array_equal(a, b)}
+    assert changed <= set(steadier.gain)
+    assert min(steadier.gain.values()) >= 0.001
+
+
 @pytest.mark.parametrize("held", [2, 3, HELD])
 def test_held_pictures_stay_held(held: int) -> None:
     """Grainy drawings that are held for some frames stay equal to the bit within each hold."""
