@@ -16,6 +16,7 @@ from media.picture_messages import CAPTIONED
 from workers.film.decode import RunDecoder
 from workers.film.deinterlace import deinterlaced
 from workers.film.encode import ChunkEncoder
+from workers.film.field_flags import FieldFlags
 from workers.film.frame_marks import Clock, FrameMarks
 from workers.film.pipeline import BackgroundConsumer, prefetched
 
@@ -213,6 +214,7 @@ class NetworkStages:
         from workers.film.transparency import AlphaKeeper
 
         self._alpha = AlphaKeeper(header.encoding.pix_fmt)
+        self._fields = FieldFlags(header.encoding.field_order)
 
     def inputs(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Sent]]:
         """Convert frames to the network's inputs: ordinals, and N x 3 x H x W on the device."""
@@ -227,6 +229,7 @@ class NetworkStages:
                 self._clock.spend("to_rgb", now)
                 for ordinal, frame in batch:
                     self._alpha.take(ordinal, frame)
+                    self._fields.take(ordinal, frame)
                 yield [ordinal for ordinal, _ in batch], send(rgb)
 
     def enhanced(self, inputs: Sent) -> Sent:
@@ -257,7 +260,7 @@ class NetworkStages:
                 for i, ordinal in enumerate(ordinals):
                     now = time.perf_counter()
                     frame = colour.from_rgb(larger[i : i + 1], opaque_name(encoding.pix_fmt), encoding.colour)
-                    frame = self._alpha.put(ordinal, frame)
+                    frame = self._fields.put(ordinal, self._alpha.put(ordinal, frame))
                     now = self._clock.spend("from_rgb", now)
                     encoder.write(ordinal, frame)
                     self._clock.spend("encode", now)
@@ -278,10 +281,11 @@ def _conformed(frame: VideoFrame, header: RunHeader) -> VideoFrame:
         from workers.film import colour
         from workers.film.transparency import AlphaKeeper
 
-        alpha = AlphaKeeper(encoding.pix_fmt)
+        alpha, fields = AlphaKeeper(encoding.pix_fmt), FieldFlags(encoding.field_order)
         alpha.take(0, frame)
+        fields.take(0, frame)
         frame = colour.from_rgb(colour.to_rgb(frame, header.colour), opaque_name(encoding.pix_fmt), encoding.colour)
-        frame = alpha.put(0, frame)
+        frame = fields.put(0, alpha.put(0, frame))
     frame = same_samples(frame, encoding.pix_fmt)
     if (frame.width, frame.height) != (encoding.width, encoding.height):
         frame = frame.reformat(width=encoding.width, height=encoding.height, interpolation="LANCZOS")

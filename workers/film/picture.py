@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,34 @@ class Picture:
             frame = with_alpha(frame, new, name, depth)
         elif name != self.form.plain:
             frame = frame.reformat(format=name)
+        frame = _poured(frame, _copy(self.frame))
         tag(frame, colour)
-        frame.pts = self.frame.pts
-        if self.frame.time_base is not None:
-            frame.time_base = self.frame.time_base
         return frame
+
+
+def _copy(frame: VideoFrame) -> VideoFrame:
+    """Return a copy of a frame with memory of its own and all properties: PyAV sets no field order on a new frame."""
+    from av.filter import Graph
+
+    graph = Graph()
+    graph.threads = 1
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1))
+    copy, sink = graph.add("copy"), graph.add("buffersink")
+    source.link_to(copy)
+    copy.link_to(sink)
+    graph.configure()
+    graph.vpush(frame)
+    made = graph.vpull()
+    made.pts = frame.pts
+    if frame.time_base is not None:
+        made.time_base = frame.time_base
+    return made
+
+
+def _poured(frame: VideoFrame, target: VideoFrame) -> VideoFrame:
+    """Return `target` with the samples of `frame`, which has its size and format."""
+    for source, plane in zip(frame.planes, target.planes, strict=True):
+        lines, into = (np.frombuffer(memoryview(p), np.uint8).reshape(p.height, p.line_size) for p in (source, plane))
+        used = min(source.line_size, plane.line_size)
+        into[:, :used] = lines[:, :used]
+    return target
