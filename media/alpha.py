@@ -42,7 +42,9 @@ def with_alpha(frame: av.VideoFrame, alpha: Alpha, pix_fmt: str, depth: int) -> 
         alpha = np.rint(scaled).astype(np.uint8 if wanted <= 8 else np.uint16)
     if pix_fmt in PACKED:
         size, place = PACKED[pix_fmt]
-        lines = _lines(frame, 0, np.uint8)[:, : frame.width * size].reshape(frame.height, frame.width, size).copy()
+        had = 1 if pix_fmt == "ya8" else size  # its opaque format is grey, the others keep an unused byte
+        lines = np.zeros((frame.height, frame.width, size), np.uint8)
+        lines[:, :, :had] = _lines(frame, 0, np.uint8)[:, : frame.width * had].reshape(frame.height, frame.width, had)
         lines[:, :, place] = alpha
         _fill(new, 0, lines.reshape(frame.height, frame.width * size))
     else:

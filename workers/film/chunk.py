@@ -142,9 +142,10 @@ def _filtered(
         frames = deinterlaced(frames, header.scanning)
     frames = _seen(frames, header, turns)
     if filters:
+        from workers.film.picture import evenly
         from workers.film.time_filters import through
 
-        frames = through(frames, filters, header)
+        frames = through(evenly(frames), filters, header)
     return frames if marks is None else marks.enhanced(frames)
 
 

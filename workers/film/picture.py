@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,10 @@ LARGE = 300
 """Height and width in pixels from which on half of them is enough to align pictures."""
 SMOOTHING = 1.0
 """Standard deviation in pixels of the Gaussian blur of the small luma: grain must not lead the alignment."""
+
+
+COARSE = re.compile(r"pal8|mono[bw]|(rgb|bgr)(8|4_byte|(444|555|565)[bl]e)")
+"""Pixel formats that have fewer values than a filter makes."""
 
 
 class Picture:
@@ -98,6 +104,13 @@ class Picture:
         frame = _poured(frame, _copy(self.frame))
         tag(frame, colour)
         return frame
+
+
+def evenly(frames: Iterable[tuple[int, VideoFrame]]) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield frames of palettes and of few bits as what they show, 8 bits a channel: FFmpeg would dither filtered ones back to them."""
+    for position, frame in frames:
+        name = frame.format.name
+        yield position, frame.reformat(format=layout(name).plain) if COARSE.fullmatch(name) else frame
 
 
 def _copy(frame: VideoFrame) -> VideoFrame:
