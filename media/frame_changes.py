@@ -46,16 +46,18 @@ _ODD = re.compile(r"(\d+) frames from (\d+) on are (.*)", re.S)
 
 
 def merged(notes: Iterable[str]) -> list[str]:
-    """Merge the notes of all chunks of a film in their order, each once; add up the counts of `FrameChanges`."""
+    """Merge the notes of all chunks of a film, each once; add up the counts of `FrameChanges`.
+
+    Counted ones come first, by the first of their frames, so that their order does not depend on where chunks are cut.
+    """
     counted: dict[str, tuple[int, int]] = {}
     for note in notes:
         odd = _ODD.fullmatch(note)
         words = odd.group(3) if odd else note
         count, first = counted.get(words, (0, int(odd.group(2)) if odd else -1))
         counted[words] = count + (int(odd.group(1)) if odd else 0), first
-    return [
-        f"{count} frames from {first} on are {words}" if count else words for words, (count, first) in counted.items()
-    ]
+    ordered = sorted(counted.items(), key=lambda note: (not note[1][0], note[1][1]))
+    return [f"{count} frames from {first} on are {words}" if count else words for words, (count, first) in ordered]
 
 
 def side_kinds(frame: VideoFrame) -> list[str]:

@@ -71,6 +71,17 @@ def test_the_job_says_and_records_what_was_done(one: object, tmp_path: Path) -> 
     assert name not in off.results[0].record
 
 
+def test_notes_do_not_depend_on_where_chunks_are_cut() -> None:
+    """Counted notes have the order of their first frames, whichever chunk has them."""
+    whole = ["4 frames from 13 on are levelled", "not carried: captions", "20 frames from 0 on are steadied"]
+    cut = [
+        ["10 frames from 0 on are steadied", "not carried: captions"],
+        ["4 frames from 13 on are levelled", "10 frames from 10 on are steadied"],
+    ]
+    assert merged(note for chunk in cut for note in chunk) == merged(whole)
+    assert merged(whole)[-1] == "not carried: captions"
+
+
 def test_fields_are_not_mixed(tmp_path: Path) -> None:
     """A film that stays interlaced cannot be moved by parts of a row: the option is refused before the work."""
     source = film(tmp_path, interlaced=True)
