@@ -81,7 +81,7 @@ class Roles:
 
 @pytest.fixture(scope="module")
 def roles(settings: Settings) -> Iterator[Roles]:
-    """An orchestrator and a worker, each with its role's key; and whoever else has a key."""
+    """An orchestrator and a worker, each with its role's key; and all others that have a key."""
     with ExitStack() as stack:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="respool-test-", ignore_cleanup_errors=True))
