@@ -40,6 +40,7 @@ class JobLife(RuleBasedStateMachine):
         self.trial: Trial
         self.trial, self.material = self.laboratory.begin(2, 2)
         self.lost: set[str] = set()
+        self.killed = False
         self.trial.submit(self.material.draft)
 
     def _give(self, command: Callable[[], object]) -> None:
@@ -64,10 +65,12 @@ class JobLife(RuleBasedStateMachine):
         self.trial.look(which)
         self.trial.work()
         self.trial.from_here = False
+        self.killed |= self.trial.calls.fired and mode in ("killed", "reader killed")
 
     @rule()
     def a_minute_passes(self) -> None:
-        """Let locks, leases and messages run out."""
+        """Let locks, leases and messages run out; a worker that lives has many heartbeats in that time."""
+        self.trial.beat()
         self.trial.pass_time()
 
     @rule(refused=st.sets(st.integers(0, 1)), poison=st.sets(st.integers(0, 5)))
@@ -145,7 +148,11 @@ class JobLife(RuleBasedStateMachine):
                 if state == "paused":
                     self._give(lambda: Jobs(trial.settings).control(trial.job, paused=False))
                     continue
-                wrong = judge(trial, self.material.sources, lost=self.lost) if state == "done" else [state]
+                wrong = (
+                    judge(trial, self.material.sources, lost=self.lost, killed=self.killed)
+                    if state == "done"
+                    else [state]
+                )
                 if not wrong:
                     return
                 trial.submit(self.material.draft)

@@ -185,6 +185,12 @@ class Trial:
     def _replace_worker(self, n: int) -> None:
         self.workers[n] = self._worker()
 
+    def beat(self) -> None:
+        """Let living workers hand back what they owe, as each heartbeat does."""
+        for n, worker in enumerate(self.workers):
+            if worker.heartbeat._owed:
+                self._do(worker.heartbeat.pay, lambda n=n: self._replace_worker(n), RespoolError)  # type: ignore[misc]
+
     def pass_time(self) -> None:
         """Let locks, leases and patience run out, as a minute does."""
         locks = list(self._redis.scan_iter(match="respool:lock:*", count=1000))
@@ -251,9 +257,7 @@ class Trial:
         for n in range(len(self.services)):
             self.look(n)
         busy = self.work()
-        for n, worker in enumerate(self.workers):
-            if worker.heartbeat._owed:
-                self._do(worker.heartbeat.pay, lambda n=n: self._replace_worker(n), RespoolError)  # type: ignore[misc]
+        self.beat()
         if not busy:
             self.pass_time()
 

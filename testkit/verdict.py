@@ -29,9 +29,21 @@ def pictures(data: bytes) -> list[str]:
 
 
 def judge(
-    trial: Trial, sources: dict[str, Path], state: str = "done", lost: Collection[str] = frozenset()
+    trial: Trial,
+    sources: dict[str, Path],
+    state: str = "done",
+    lost: Collection[str] = frozenset(),
+    killed: bool = False,
 ) -> list[str]:
-    """Return what is wrong at the end of a trial; of `lost` objects a done job has no more need, where the store lost them later."""
+    """Return what is wrong at the end of a trial.
+
+    Args:
+        trial: what happened.
+        sources: the films, by the names of their results.
+        state: how the job is to have ended.
+        lost: objects that the store lost, of which a done job has no more need.
+        killed: a process was killed as well, whose leases ran out; such a try is counted.
+    """
     wrong = []
     manifest = trial.manifest()
     if manifest is None or manifest.state != state:
@@ -44,10 +56,10 @@ def judge(
             wrong.append(f"{name} is not delivered")
         elif pictures(trial.storage.get(keys_of[0])) != pictures(path.read_bytes()):
             wrong.append(f"{name} has other pictures than its source")
-    return wrong + _objects(trial, lost) + _afterwards(trial)
+    return wrong + _objects(trial, lost, killed) + _afterwards(trial)
 
 
-def _objects(trial: Trial, lost: Collection[str]) -> list[str]:
+def _objects(trial: Trial, lost: Collection[str], killed: bool) -> list[str]:
     """Return commits whose objects are gone, tries that servers cost, and objects that no commit names."""
     there = dict(trial.storage.list(keys.job_prefix(trial.job)))
     known = there.keys() | set(lost)
@@ -58,7 +70,7 @@ def _objects(trial: Trial, lost: Collection[str]) -> list[str]:
             done = msgspec.json.decode(trial.storage.get(key), type=Done)
             named |= {output.key for output in done.outputs}
             wrong += [f"{key} names {output.key}, which is gone" for output in done.outputs if output.key not in known]
-    if trial.calls.fired and trial.calls.mode in _SERVICES:
+    if trial.calls.fired and trial.calls.mode in _SERVICES and not killed:
         reasons = [reason for key in there if key.endswith("/done.json") for reason in _reasons(trial.storage.get(key))]
         wrong += [f"counted, though a server failed: {reason}" for reason in reasons if "lease ran out" in reason]
     strays = [key for key in there if "/attempt-" in key and key not in named]
