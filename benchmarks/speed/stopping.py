@@ -1,0 +1,123 @@
+"""How soon a stop frees the worker: `python -m benchmarks.speed.stopping [--rounds N]`.
+
+Each round measures, through the real command line on an embedded cluster of one worker: the first frame of a lone small film;
+Ctrl-C inside a slow frame (RealESRGAN_x4plus on 640x480), from the signal to the command's end; the first frame of the small film after
+that; and `respool cancel` inside a slow frame, from the command's start to the moment at which the worker has no chunk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from contract.programs import Program, command_line
+from contract.settings import Settings
+from orchestrator.local import start
+from stores.ledger import Ledger
+from testkit.command_line import lines_until, popen
+from testkit.natural_clips import make_moving
+from testkit.processes import until
+
+ROWS = (
+    "first frame of a lone job",
+    "Ctrl-C inside a slow frame, to the command's end",
+    "first frame of the next job",
+    "cancel inside a slow frame, to a free worker",
+)
+_SLOW = ("-m", "RealESRGAN_x4plus", "-s", "4")
+_QUICK = ("-m", "realesr-animevideov3", "-s", "4", "--chunk-frames", "2")
+_FIRST_FRAME = re.compile(r"running: [1-9]\d*/")
+
+
+def main() -> None:
+    """Measure and print a table: median, least and most of each row, in seconds."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed.stopping", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    found: dict[str, list[float]] = {row: [] for row in ROWS}
+    for n in range(options.rounds):
+        with tempfile.TemporaryDirectory(prefix="rs-") as name:
+            folder = Path(name)
+            slow = make_moving(folder / "slow.mp4", 6 + n, (640, 480))
+            quick = make_moving(folder / "quick.mp4", 24 + n, (160, 120))
+            state = folder / "state"
+            found[ROWS[0]].append(first_frame(quick, folder / "lone.mkv", state))
+            found[ROWS[1]].append(interrupted(slow, folder / "slow.mkv", state))
+            found[ROWS[2]].append(first_frame(quick, folder / "next.mkv", state))
+            found[ROWS[3]].append(cancelled(slow, folder / "other"))
+    print(
+        f"{options.rounds} rounds, load at the end {os.getloadavg()[0]:.1f}\n\n| | median, s | least | most |\n| --- | --- | --- | --- |"
+    )
+    for row, seconds in found.items():
+        print(f"| {row} | {median(seconds):.1f} | {min(seconds):.1f} | {max(seconds):.1f} |")
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End a command that is still running behind the block."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def first_frame(film: Path, out: Path, state: Path) -> float:
+    """Return the seconds from the start of `respool run` to the first frame that its progress tells of; let it end."""
+    began = time.monotonic()
+    with ended(popen("run", film, "-o", out, *_QUICK, "--state", state)) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if _FIRST_FRAME.match(line):
+                took = time.monotonic() - began
+                break
+        else:
+            raise AssertionError("no frame was told of")
+        run.stderr.read()
+        assert run.wait() == 0
+    out.unlink()
+    return took
+
+
+def interrupted(film: Path, out: Path, state: Path) -> float:
+    """Return the seconds from Ctrl-C inside the first frame to the end of `respool run`."""
+    with ended(popen("run", film, "-o", out, *_SLOW, "--state", state)) as run:
+        lines_until(run.stderr, "running:")
+        began = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        assert run.stderr is not None
+        run.stderr.read()
+        assert run.wait() == 4
+        return time.monotonic() - began
+
+
+def cancelled(film: Path, state: Path) -> float:
+    """Return the seconds from the start of `respool cancel` to the moment at which the worker has no chunk."""
+    with start(replace(Settings(), state=state), workers=1) as cluster:
+        ledger = Ledger(cluster.settings)
+        submitted = subprocess.run(
+            command_line(Program.COMMAND_LINE, "submit", str(film), *_SLOW, "--state", str(state)),
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        job = submitted.stdout.strip()
+        until(lambda: any(w.get("job") == job and w.get("model") for w in ledger.workers().values()), "a frame in hand")
+        began = time.monotonic()
+        subprocess.run(command_line(Program.COMMAND_LINE, "cancel", job, "--state", str(state)), check=True)
+        until(lambda: not any(w.get("job") for w in ledger.workers().values()), "a free worker")
+        return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main()
