@@ -49,7 +49,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Told:
-    """What a run told, and how long it took: seconds, and the error of the time left at each of `AT`."""
+    """Words of a run on its time, the seconds that it took, and the error of the time left at each of `AT`."""
 
     expected: str
     seconds: float

@@ -1,4 +1,4 @@
-"""How soon a stop frees the worker: `python -m benchmarks.speed.stopping [--rounds N]`.
+"""Seconds until a stop frees the worker: `python -m benchmarks.speed.stopping [--rounds N]`.
 
 Each round measures, through the real command line on an embedded cluster of one worker: the first frame of a lone small film;
 Ctrl-C inside a slow frame (RealESRGAN_x4plus on 640x480), from the signal to the command's end; the first frame of the small film after

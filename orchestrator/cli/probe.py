@@ -45,14 +45,17 @@ def probe(
     import msgspec
 
     from orchestrator.sandbox.parent import Confined
+    from orchestrator.submission.default_model import kinds
+    from orchestrator.submission.film_options import check_film_options
     from orchestrator.submission.sequence import gathered
     from weights.catalog import network_scale
 
     spec = spec_of(options)
     with gathered(sources, sequence, settings) as found:
         spec, looked = with_model(spec, found, lambda words: echo(words, err=True))
+        notes = looked.notes + check_film_options(spec, kinds(looked.files))
         scale = network_scale(spec.model, settings)
-        files, notes = looked.files, looked.notes
+        files = looked.files
         with closing(Confined(settings, ahead=False)) as confined:
             seen = [_look(file, spec, scale, confined, looked.checksums) for file in files]
     if as_json:

@@ -63,7 +63,7 @@ def _whole(pair: Pair, found: Change, *, lossless: bool) -> _Shown:
         f"{found.most:.0f} at most but for 0.1%.{reduced}"
     )
     before, after, heat = (_embedded(image, width, lossless) for image in (pair.before, pair.after, found.map))
-    return _Shown(before, after, heat, width, round(pair.after.height * width / pair.after.width), text)
+    return _Shown(before, after, heat, width, max(1, round(pair.after.height * width / pair.after.width)), text)
 
 
 def _detail(pair: Pair, found: Change) -> _Shown:

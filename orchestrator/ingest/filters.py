@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contract.errors import UsageError
+from contract.errors import BadInput
 from contract.job import Spec
 from media.codecs import PROGRESSIVE
 
@@ -13,8 +13,8 @@ def deinterlaces(spec: Spec) -> bool:
 
 
 def refuse_filters(spec: Spec, field_order: int, what: str) -> None:
-    """Raise UsageError for a filter over time that a film with this FFmpeg field order cannot have."""
+    """Raise BadInput for a filter over time that a film with this FFmpeg field order cannot have."""
     if spec.stabilise and field_order > PROGRESSIVE and not deinterlaces(spec):
-        raise UsageError(
+        raise BadInput(
             f"--stabilise would mix the fields of {what}, which is interlaced; add --deinterlace bwdif, or leave it out."
         )

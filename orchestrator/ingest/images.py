@@ -86,6 +86,11 @@ def is_image(path: Path) -> bool:
     return sniff(head) is not None or refused(head) is not None
 
 
+def kind_by_name(name: str) -> Kind:
+    """Return the kind of a file that cannot be opened, by its suffix: an archive's images are called so."""
+    return "image" if PurePosixPath(name).suffix.lower() in _NAMED_SO else "video"
+
+
 def kind_of(path: Path, name: str) -> Kind:
     """Return the kind of the file at `path`, called `name`.
 
@@ -94,7 +99,7 @@ def kind_of(path: Path, name: str) -> Kind:
     """
     if is_image(path):
         return "image"
-    if PurePosixPath(name).suffix.lower() not in _NAMED_SO:
+    if kind_by_name(name) == "video":
         return "video"
     try:
         with path.open("rb") as file, open_media(file, name):

@@ -91,11 +91,12 @@ class Jobs:
     def status(self, job: str) -> JobStatus:
         """Read the status of one job; raise UsageError when there is none of that id."""
         known = self._records.job(job)
+        # The ledger first: what is asked for is written to S3 before it, so that it never tells of more than S3 read later.
+        bits = self._ledger.done(job)  # before the counts: both go with an ended job's ledger
+        counts = self._ledger.counts(job)
         control = self._records.control(job)
         manifest = self._records.manifest(job, control)
         plan = self._records.planned(job, control)
-        bits = self._ledger.done(job)  # before the counts: both go with an ended job's ledger
-        counts = self._ledger.counts(job)
         if counts is not None and (counts.outlives(control) or (plan is not None and counts.opening != plan.opening)):
             counts = None  # of a collected job, or an earlier opening; the orchestrator makes it again
         view = View(plan is not None, control, counts, None if manifest is None else manifest.state)

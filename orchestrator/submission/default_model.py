@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from contract.job import Kind
-from orchestrator.ingest.images import kind_of
+from orchestrator.ingest.images import kind_by_name, kind_of
 from orchestrator.submission.presets import DRAWN, FILM, PHOTOGRAPH
 from orchestrator.submission.sources import SourceFile
 
@@ -14,13 +14,16 @@ WORK = {PHOTOGRAPH: 35.85, DRAWN: 11.41, "realesr-general-x4v3": 2.42, FILM: 1.2
 
 
 def kinds(files: Iterable[SourceFile]) -> set[Kind]:
-    """Return the kinds of sources that can be read; a sequence of images is a film."""
+    """Return the kinds of sources; a sequence of images is a film, and a file that cannot be opened is what its name says.
+
+    So the default is the same when the submission is given again, and the file can be read.
+    """
     found: set[Kind] = set()
     for file in files:
         try:
             found.add("video" if file.sequence is not None else kind_of(file.path, file.name))
         except OSError:  # the submission says so, by name
-            continue
+            found.add(kind_by_name(file.name))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Options that are for films alone, refused where there is none."""
+"""Options that are for films alone: refused where there is none, noted where there are images beside."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from contract.job import Kind, Spec
 from contract.time_filters import asked, options_of
 
 
-def refuse_without_film(spec: Spec, kinds: Collection[Kind]) -> None:
-    """Raise UsageError for filters over time, or bounds of a piece, where all sources that can be read are images."""
+def check_film_options(spec: Spec, kinds: Collection[Kind]) -> list[str]:
+    """Raise UsageError for filters over time, or bounds of a piece, where all sources that can be read are images.
+
+    Return a note for filters where some are.
+    """
+    filters = asked(spec)
+    names, needs, it = options_of(filters)
+    if "image" not in kinds:
+        return []
     if set(kinds) != {"image"}:
-        return
-    if filters := asked(spec):
-        names, needs, it = options_of(filters)
+        return [f"{names} {needs} a film: the images are restored without {it}"] if filters else []
+    if filters:
         raise UsageError(f"{names} {needs} a film, and all sources are images; leave {it} out.")
     if spec.piece is not None:
         raise UsageError(
             f"{spec.piece.words} asks for a piece of a film, and all sources are images; leave it out, or name a --sequence."
         )
+    return []

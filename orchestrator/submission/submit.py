@@ -25,7 +25,7 @@ from orchestrator.job_store import Records
 from orchestrator.missing_sources import missing_sources
 from orchestrator.past_pace import way_of
 from orchestrator.sandbox.parent import Confined
-from orchestrator.submission.film_options import refuse_without_film
+from orchestrator.submission.film_options import check_film_options
 from orchestrator.submission.neighbours import carried_sidecar, clashes
 from orchestrator.submission.outlook import FilmOutlook, describe
 from orchestrator.submission.result_names import apart
@@ -126,7 +126,7 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
                 refused[n] = _unreadable(file, error)
                 drafts.append(_unread(n, file))
     items = tuple(apart(drafts, notes))
-    refuse_without_film(spec, {item.kind for item in items if item.n not in refused})
+    notes += check_film_options(spec, {item.kind for item in items if item.n not in refused})
     notes += clashes([item.result for item in items])
     ways: dict[Kind, str] = {kind: way_of(kind, spec, scale) for kind in ("video", "image")}
     return Draft(tuple(files), items, tuple(notes), refused, tuple(films), ways)

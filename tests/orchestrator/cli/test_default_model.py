@@ -15,6 +15,7 @@ from contract.job import Spec
 from orchestrator.cli.main import call
 from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, spec_of
+from orchestrator.submission import default_model as default_model_module
 from orchestrator.submission.default_model import WORK, default_model
 from orchestrator.submission.presets import AUTO, FILM, PHOTOGRAPH
 from testkit.clips import make_film
@@ -34,6 +35,18 @@ def chosen(*paths: Path) -> tuple[str, list[str]]:
     said: list[str] = []
     spec, _ = with_model(Spec(AUTO), paths, said.append)
     return spec.model, said
+
+
+def test_an_unreadable_file_is_what_its_name_says(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default does not change, and with it the job, when a file's permissions are mended."""
+
+    def unreadable(path: Path, name: str) -> str:
+        if path.suffix == ".png":
+            raise PermissionError(13, "Permission denied")
+        return "video"
+
+    monkeypatch.setattr(default_model_module, "kind_of", unreadable)
+    assert chosen(sources)[0] == PHOTOGRAPH
 
 
 def test_kinds_of_sources_choose_the_model(sources: Path) -> None:

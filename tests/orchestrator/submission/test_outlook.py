@@ -105,6 +105,9 @@ def test_filters_over_time_are_refused_where_there_are_no_neighbours(
         draft([tmp_path / "a.png"], steady, Settings())
     both = draft([tmp_path / "a.png", small_film], steady, Settings())
     assert any("become deflickered, steadied, 128x96" in line for line in both.outlook(""))
+    assert "--deflicker and --steady need a film: the images are restored without them" in both.notes
+    assert call(["probe", str(tmp_path / "a.png"), "--model", "lanczos", "--steady", "1"]) == 2
+    assert "--steady needs a film" in capsys.readouterr().err
     sheet = tmp_path / "sheet.png"
     assert call(["preview", str(small_film), "-o", str(sheet), "--model", "lanczos", "--steady", "1"]) == 2
     assert "--steady needs neighbouring frames" in capsys.readouterr().err

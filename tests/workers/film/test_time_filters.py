@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contract.errors import UsageError
+from contract.errors import BadInput
 from contract.job import Spec
 from contract.time_filters import TIME_FILTERS, asked, context_of
 from media.frame_changes import merged
@@ -86,7 +86,7 @@ def test_fields_are_not_mixed(tmp_path: Path) -> None:
     """A film that stays interlaced cannot be moved by parts of a row: the option is refused before the work."""
     source = film(tmp_path, interlaced=True)
     spec = msgspec.structs.replace(SPEC, stabilise=True)
-    with pytest.raises(UsageError, match="--stabilise would mix the fields"):
+    with pytest.raises(BadInput, match="--stabilise would mix the fields"):
         in_chunks(source, spec, 100, tmp_path / "kept")
     done, _ = in_chunks(source, msgspec.structs.replace(spec, deinterlace="bwdif"), 100, tmp_path / "whole")
     assert done.index.deinterlace
