@@ -101,6 +101,9 @@ def time_code_at(value: str, index: FilmIndex) -> str:
     """Return the time code `value` of a source's first frame as that of a piece's; "" where its rate is not known."""
     if index.piece is None or not index.piece.first:
         return value
+    for mark in index.time_marks:  # a track that breaks before the piece does not count on from its first code
+        if mark.first == 0 and mark.kind == "time_code" and mark.of.startswith("stream "):
+            return mark.value
     found = _TIME_CODE.fullmatch(value)
     rate = min(RATES, key=lambda rate: abs(rate - index.rate))
     if found is None or abs(rate - index.rate) > Fraction(rate, 500):

@@ -110,16 +110,11 @@ class FilmContents:
         return marks + [TimeMark(p, "recorded", time.isoformat(), "the pictures") for p, time in shots]
 
 
-def within(
-    samples: Sequence[tuple[float, int]], first: str, pts: Column, base: Fraction
-) -> tuple[tuple[float, int], ...]:
+def within(samples: Sequence[tuple[float, int]], pts: Column, base: Fraction) -> tuple[tuple[float, int], ...]:
     """Return the samples of a track of time code that run in the frames at `pts`; arguments as of `track_notes`."""
-    if len(samples) < 2:
-        return ()
     start, end = (float(int(pts[n]) * base) for n in (0, -1))
     running = [s for s in samples if s[0] <= start][-1:]
-    rate = _track_rate(pts, base)
-    exact = rate * 1000 / 1001 if ";" in first or rate != 25 else rate
+    exact = _exact_rate(pts, base)
     begun = [(start, number + round((start - seconds) * exact)) for seconds, number in running]
     return tuple(begun + [s for s in samples if start < s[0] <= end])
 
@@ -130,9 +125,16 @@ def _track_rate(pts: Column, base: Fraction) -> int:
     return min(RATES, key=lambda r: abs(r - exact))
 
 
+def _exact_rate(pts: Column, base: Fraction) -> float:
+    """Return how many frames of time code pass in a second: a rate of RATES, or that of NTSC next to it."""
+    rate = _track_rate(pts, base)
+    shown = (len(pts) - 1) / float(int(pts[-1] - pts[0]) * base) if len(pts) > 1 else float(rate)
+    return min((float(rate), rate * 1000 / 1001), key=lambda r: abs(r - shown))
+
+
 def track_runs(samples: Sequence[tuple[float, int]], first: str, pts: Column, base: Fraction) -> list[Run]:
     """Return where the time code of a track begins and breaks; arguments as of `track_notes`."""
-    if len(samples) < 2:
+    if not samples:
         return []
     rate = _track_rate(pts, base)
     codes = []

@@ -117,10 +117,11 @@ class Survey:
         return tuple(marks)
 
     def _time_codes(self, pts: npt.NDArray[np.int64]) -> tuple[TimeCodeTrack, ...]:
-        """Return the tracks of time code, those of a piece as they run in it."""
+        """Return the tracks of time code with several samples, those of a piece as they run in it."""
+        several = tuple(track for track in self.time_codes if len(track[2]) > 1)
         if self.window is None:
-            return self.time_codes
-        return tuple((n, first, within(samples, first, pts, self.time_base)) for n, first, samples in self.time_codes)
+            return several
+        return tuple((n, first, within(samples, pts, self.time_base)) for n, first, samples in several)
 
     def elsewhere(self, positions: npt.NDArray[np.int64], pts: npt.NDArray[np.int64]) -> list[Span]:
         """Return damage beside the film's own packets, as points (spans of no frames) in the film."""

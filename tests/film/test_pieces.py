@@ -9,12 +9,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from contract.errors import BadInput, VerifyError
 from contract.job import Spec
 from contract.piece import bounds
 from orchestrator.comparison.before_after import pairs
+from orchestrator.ingest.contents import within
 from testkit.materials import damage
 from testkit.materials.catalog import MATERIALS, by_name
 from testkit.materials.check import Picture, pictures, tracks
@@ -159,6 +161,24 @@ def test_time_code_runs_on(tmp_path: Path) -> None:
         (0, "01:00:00:10", 0.0),
         (15, "10:00:00:00", 0.6),
     ]
+
+
+@pytest.mark.parametrize(("target", "codec"), [("mov", "prores"), ("mkv", "ffv1")])
+def test_time_code_of_a_piece_after_a_break_is_that_of_its_part(target: str, codec: str, tmp_path: Path) -> None:
+    """A piece that lies wholly behind a break of the track counts on from there."""
+    done = _restored(two_time_codes(), "mov", tmp_path, "frame:30", "frame:40", target=target, codec=codec)
+    with av.open(io.BytesIO(done.data)) as container:
+        tags = {key.lower(): value for key, value in container.streams.video[0].metadata.items()}
+    assert tags["timecode"] == "10:00:00:05"
+    marks = json.loads(done.sidecars["result.timecode.json"])["marks"]
+    assert [(m["frame"], m["time_code"]) for m in marks] == [(0, "10:00:00:05")]
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(24000, 1001), Fraction(25), Fraction(60)])
+def test_time_code_counts_frames_of_the_exact_rate(rate: Fraction) -> None:
+    """In the middle of a long part, film at 24 frames a second and at NTSC's 23.976 is counted without an error."""
+    samples = ((0.0, 100), (float(90_000 / rate), 5))
+    assert within(samples, np.arange(48_000, 48_010), 1 / rate) == ((float(48_000 / rate), 48_100),)
 
 
 def test_captions_are_those_of_the_piece(tmp_path: Path) -> None:
