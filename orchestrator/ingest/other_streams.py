@@ -101,7 +101,7 @@ def cut_notes(
         late = tally.start - float(window.start or 0)
         if known.kind == "audio" and not tally.packets:
             said.append(f"stream {known.index} of {what} has no sound in the piece")
-        elif known.kind == "audio" and window.start is not None and late > 0:
+        elif known.kind == "audio" and tally.cut and late > 0:
             note = (
                 f"sound of stream {known.index} of {what} begins {late:.4f} s after the first picture of the piece, since it is "
                 "copied in whole packets"

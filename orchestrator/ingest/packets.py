@@ -154,6 +154,8 @@ class Tally:
     hidden_s: float = 0.0
     window: Window | None = None
     """The piece that is restored; packets outside of it are read, and not counted."""
+    cut: bool = False
+    """True where a packet begins before the piece and is left out."""
     unclear: bool = False
     """True where a subtitle before the piece does not say how long it is shown."""
 
@@ -175,7 +177,11 @@ class Tally:
         if self.time_code is not None and packet.size == 4 and stamp is not None:
             self.time_code.append((float(stamp * packet.time_base), int.from_bytes(packet, "big")))
         if self.window is not None and not self.window.holds(packet):
-            self.unclear |= packet.stream.type == "subtitle" and not packet.duration and not self.packets
+            before = (
+                stamp is not None and self.window.start is not None and stamp * packet.time_base < self.window.start
+            )
+            self.cut |= before
+            self.unclear |= before and packet.stream.type == "subtitle" and not packet.duration and not self.packets
             return
         if self.window is not None:
             self.window.clip(packet)

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,7 +24,7 @@ from testkit.materials.check import Picture, pictures, tracks
 from testkit.materials.in_process import Restored, restore
 from testkit.materials.messages import MPEG2, SELDOM, captioned, two_time_codes
 from testkit.materials.recipe import H264, STEREO, film
-from testkit.materials.write import Film, Sound, write
+from testkit.materials.write import Film, Sound, text_stream, write
 from workers.film.decode import RunDecoder
 
 SAMPLES = (
@@ -126,6 +127,30 @@ def test_sound_is_exact_where_its_packets_are(tmp_path: Path) -> None:
     mine = heard(done.data, Fraction(1, 20), 4800)
     assert len(mine) == 4 * 4800
     assert mine == heard(data, Fraction(9, 20), 4800)
+
+
+def test_sound_that_begins_later_in_the_source_is_not_lost(tmp_path: Path) -> None:
+    """A piece whose sound begins in it lacks none of it, and nothing is said."""
+    data = write(replace(H264, format="matroska", sounds=(Sound("aac", start=1.0, length=0.8),)))
+    done = _restored(data, "mkv", tmp_path, "0.4", None)
+    assert not any("sound of stream" in note for note in done.notes)
+
+
+@pytest.mark.parametrize(("start", "end"), [(None, "0.4"), ("0.2", "0.4")])
+def test_a_subtitle_after_the_piece_is_not_missed(start: str | None, end: str, tmp_path: Path) -> None:
+    """A subtitle without a duration that is shown after the piece is not said to be shown when it begins."""
+
+    def endless(container: av.container.OutputContainer) -> list[av.Packet[Any]]:
+        packets = text_stream("1\n00:00:01,000 --> 00:00:01,500\nLate\n", "srt")(container)
+        for packet in packets:
+            packet.duration = 0
+        return packets
+
+    data = write(replace(H264, format="matroska", extra=(endless,)))
+    done = _restored(data, "mkv", tmp_path, start, end)
+    assert not any("how long it is shown" in note for note in done.notes)
+    after = _restored(data, "mkv", tmp_path, "1.2", None)
+    assert sum("how long it is shown" in note for note in after.notes) == 1
 
 
 def test_subtitles_chapters_and_tags_are_cut_to_the_piece(tmp_path: Path) -> None:
