@@ -185,8 +185,11 @@ def choose_pix_fmt(codec: Codec, source: str, wanted: str | None) -> tuple[str, 
 
 PROGRESSIVE = 1
 """FFmpeg's AV_FIELD_PROGRESSIVE."""
-BOTTOM_FIRST = 3
-"""FFmpeg's AV_FIELD_BB."""
+BOTTOM_SHOWN_FIRST = (3, 5)
+"""FFmpeg's AVFieldOrder of films whose bottom field is shown first; 2 and 4 are those of the top field.
+
+AV_FIELD_TB (4) and AV_FIELD_BT (5) are `fiel` 9 and 14 of QuickTime. avcodec.h calls 4 "bottom displayed first", but its decoders
+(rawdec.c, v210dec.c) and muxers (yuv4mpegenc.c) show the top field of 4 first."""
 
 
 LARGE = 3_000_000
@@ -210,7 +213,7 @@ def encoder_options(
         options["x264-params"] += f":rc-lookahead={LARGE_LOOKAHEAD}"
     if field_order > PROGRESSIVE and codec in ("x264", "prores"):
         options["flags"] = "+ildct"
-        if codec == "x264" and field_order == BOTTOM_FIRST:  # else its headers always signal top field first
+        if codec == "x264" and field_order in BOTTOM_SHOWN_FIRST:  # else its headers always signal top field first
             options["x264-params"] += ":bff=1"
     return options
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from av.audio.stream import AudioStream
 
 from contract.film import FilmIndex
+from media.codecs import BOTTOM_SHOWN_FIRST, PROGRESSIVE
 from media.demuxing import film_description, header_dump
 from media.piece import Window, chapters_of
 
@@ -23,8 +24,6 @@ USUAL = ("mono", "stereo", "5.1", "7.1")
 """Channel layouts that players assume for untagged sound."""
 SERVICE = ("Service01", "FFmpeg")
 """FFmpeg's default names of a service and its provider."""
-FIELDS = {2: "top field first", 3: "bottom field first", 4: "bottom field first", 5: "top field first"}
-"""FFmpeg's AVFieldOrder, by the field that is shown first."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def lost_marks(before: Marks, after: Marks, film: VideoStream, index: FilmIndex)
         lost.append(
             f"the pixels' exact shape ({shape.numerator}:{shape.denominator}; it is {have.numerator}:{have.denominator})"
         )
-    fields = FIELDS.get(index.encoding.field_order)
-    if fields and FIELDS.get(film.codec_context.field_order) != fields:
+    fields = _fields(index.encoding.field_order)
+    if fields and _fields(film.codec_context.field_order) != fields:
         lost.append(f"that the film is interlaced ({fields})")
     for i, (old, new) in enumerate(zip(before.layouts, after.layouts, strict=False)):
         unnamed = [bool(name and re.fullmatch(r"\d+ channels", name)) for name in (old, new)]
@@ -71,3 +70,10 @@ def lost_marks(before: Marks, after: Marks, film: VideoStream, index: FilmIndex)
     if not set(before.service) <= {*after.service, *SERVICE}:
         lost.append(f"the name of the service ({', '.join(before.service)})")
     return lost
+
+
+def _fields(order: int) -> str:
+    """Return FFmpeg's AVFieldOrder by the field that is shown first; "" for a progressive film."""
+    if order <= PROGRESSIVE:
+        return ""
+    return "bottom field first" if order in BOTTOM_SHOWN_FIRST else "top field first"

@@ -23,6 +23,7 @@ from av.video.codeccontext import VideoCodecContext
 from contract.errors import Unsupported
 from contract.film import UNPLACED, Span
 from contract.packets import CORRUPT, KEY, MARKED, RunHeader, RunPacket, RunReader
+from media.codecs import PROGRESSIVE
 from media.decoding import FALSE_KEY, NO_PICTURE, UNDECODED, PacketDecoder, refers_to_others, spans, with_dependants
 from media.opening import DecoderLog
 
@@ -208,6 +209,8 @@ def open_decoder(header: RunHeader, threads: int) -> VideoCodecContext:
         context.bits_per_coded_sample = header.bits_per_coded_sample
     if len(header.codec_tag) == 4:
         context.codec_tag = header.codec_tag
+    if header.encoding.field_order > PROGRESSIVE:  # raw pictures are interlaced where their container says so
+        context.field_order = header.encoding.field_order
     context.reorder_depth = header.reorder
     context.copy_opaque = True
     context.thread_count = threads

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 
 from av.filter import Graph
 
-from media.codecs import BOTTOM_FIRST, PROGRESSIVE
+from media.codecs import BOTTOM_SHOWN_FIRST, PROGRESSIVE
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-BOTTOM_SHOWN_FIRST = (BOTTOM_FIRST, 5)
-"""FFmpeg's AVFieldOrder of films whose bottom field is shown first; 2 and 4 are those of the top field."""
-
 
 class FieldFlags:
-    """Holds from before the network until after it which frames are interlaced.
+    """Keeper of the interlaced flag of frames past the network.
 
     Encoders read the order of fields from each frame, and take one without flags for bottom field first. A progressive
     film (`field_order` of FFmpeg's AVFieldOrder up to PROGRESSIVE) has none.

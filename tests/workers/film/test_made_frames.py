@@ -64,6 +64,25 @@ def test_fields_keep_their_order(
     assert fields(done.data) == fields(data) == [(True, order == "tff")] * 48
 
 
+@pytest.mark.parametrize(("order", "fiel"), [(2, 1), (3, 6), (4, 9), (5, 14)])
+@pytest.mark.parametrize(("codec", "target"), [("ffv1", "mkv"), ("x264", "mp4"), ("prores", "mov")])
+def test_fields_of_quicktime_keep_their_order(codec: str, target: str, order: int, fiel: int, tmp_path: Path) -> None:
+    """Each `fiel` of QuickTime, also those of fields stored in another order than shown, gives the field that its frames show first."""
+
+    def dress(container: av.container.OutputContainer, stream: av.VideoStream) -> None:
+        del container
+        stream.codec_context.field_order = order
+
+    data = write(Film("mov", "v210", pix_fmt="yuv422p10le", frames=4, dress=dress))
+    assert data[data.find(b"fiel") + 4 :][:2] == bytes((2, fiel))
+    source = tmp_path / "film.mov"
+    source.write_bytes(data)
+    spec = Spec(model="identity", codec=codec, deinterlace="off", steady=1.0)  # type: ignore[arg-type]
+    done = restore(source, f"result.{target}", spec, tmp_path)
+    assert fields(done.data) == fields(data) == [(True, order in (2, 4))] * 4
+    assert not any("interlaced" in note for note in done.notes if "does not keep" in note)
+
+
 def film(folder: Path, pix_fmt: str, still: bool = False) -> Path:
     """Write a film of PNG pictures in `pix_fmt`."""
     clean = pan(8, 48, 64)
