@@ -127,12 +127,10 @@ def _check_webhook(address: str) -> None:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or not address.isascii() or any(ord(c) <= 32 for c in address):
+    if not usable or any(not 32 < ord(c) < 127 for c in address):
         raise UsageError("webhook is not an address; give one that begins with https:// or http:// and a host.")
     if "@" in parts.netloc:
-        raise UsageError(
-            "webhook has a login in it, which is not sent; put what the receiver knows you by into the path."
-        )
+        raise UsageError("webhook contains a login, which is not sent; put the receiver's token into the path.")
 
 
 def load(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:

@@ -36,13 +36,15 @@ logger = logging.getLogger(__name__)
 
 _WHOLE_S = 10.0
 """Seconds for one delivery, from the connection to the answer's status."""
+_AGAIN_S = 0.1
+"""Seconds between two attempts to cut a delivery off."""
 _LOCK_S = 60.0
 """Seconds for which a dead sender holds up the others: a delivery and four requests to S3."""
 _BUSY_S = 5.0
 """Seconds after which a sender looks whether another one has succeeded."""
 _TRIES = 8
-"""Tries of one delivery; with pauses of 2, 4, ... 256 s they last about eight minutes."""
-_LONGEST_WAIT_S = 256.0
+"""Tries of one delivery; their pauses of up to 2, 4, ... 128 s are two to four minutes in all."""
+_LONGEST_WAIT_S = 128.0
 _OLDEST = timedelta(days=1)
 """An ending that is older is not news: the job ended before the address was set, or while no orchestrator ran."""
 _MOST_WAITING = 10_000
@@ -176,7 +178,8 @@ class Webhook(Collector):
             if fresh:
                 files, failures = (len(manifest.files), len(manifest.failures)) if manifest else (0, 0)
                 self._post(document(self._records.job(job), now.state, finished, files, failures))
-            self._storage.put(key, encode(now))
+            if (fresh or manifest is not None) and self._storage.exists(keys.job_spec(job)):
+                self._storage.put(key, encode(now))  # makes a cancelled job young again; would outlive a collected one
             return "delivered" if fresh else ""
 
     def _post(self, body: bytes) -> None:
@@ -186,9 +189,8 @@ class Webhook(Collector):
             if self._stopped:
                 raise TransientError("the orchestrator ends.")
             self._connection = connection
-        end = threading.Timer(_WHOLE_S, _cut, (connection,))  # a timeout of sockets begins anew with each byte
-        end.daemon = True
-        end.start()
+        over = threading.Event()  # a timeout of sockets begins anew with each byte
+        threading.Thread(target=_limit, args=(connection, over), name="webhook-limit", daemon=True).start()
         try:
             headers = {"Content-Type": "application/json", "User-Agent": "respool", "Connection": "close"}
             connection.request(
@@ -196,9 +198,12 @@ class Webhook(Collector):
             )
             status = connection.getresponse().status
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise TransientError(f"{self._shown()} cannot be told ({type(error).__name__}: {error}).") from error
+            reason = type(error).__name__  # other errors repeat the path, or what the receiver sent
+            if isinstance(error, OSError):
+                reason += f": {error}"
+            raise TransientError(f"{self._shown()} cannot be told ({reason}).") from error
         finally:
-            end.cancel()
+            over.set()
             with self._changed:
                 self._connection = None
             connection.close()
@@ -228,11 +233,33 @@ def document(job: Job, state: str, finished: str, files: int, failures: int) -> 
     )
 
 
+class _Tls(http.client.HTTPSConnection):
+    """HTTPS connection whose socket is known before the TLS handshake, so that the handshake can be cut, too."""
+
+    def __init__(self, host: str, port: int | None) -> None:
+        self._tls = ssl.create_default_context()
+        super().__init__(host, port, timeout=_WHOLE_S, context=self._tls)
+
+    def connect(self) -> None:
+        """Connect, then shake hands."""
+        http.client.HTTPConnection.connect(self)
+        wrapped = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = wrapped
+        wrapped.do_handshake()
+
+
 def _connection(to: SplitResult) -> http.client.HTTPConnection:
     host = to.hostname or ""
     if to.scheme == "https":
-        return http.client.HTTPSConnection(host, to.port, timeout=_WHOLE_S, context=ssl.create_default_context())
+        return _Tls(host, to.port)
     return http.client.HTTPConnection(host, to.port, timeout=_WHOLE_S)
+
+
+def _limit(connection: http.client.HTTPConnection, over: threading.Event) -> None:
+    """Cut `connection` when its time is up; again until `over` is set, as its socket may be made or wrapped only then."""
+    if not over.wait(_WHOLE_S):
+        while not over.wait(_AGAIN_S):
+            _cut(connection)
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:
@@ -240,6 +267,6 @@ def _cut(connection: http.client.HTTPConnection) -> None:
     opened = connection.sock
     if opened is not None:
         try:
-            opened.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)  # that of TLS would take the session from the other thread
         except OSError as error:
             logger.debug("the webhook's connection was closed already: %s", error)

@@ -38,12 +38,15 @@ class Receiver:
     def __init__(self) -> None:
         self.posts: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
         self.statuses: list[int] = []
+        self.meanwhile: Callable[[], None] = int
+        """Call between a post and its answer."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.posts.put((self.path, json.loads(body)))
+                receiver.meanwhile()
                 self.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
                 self.send_header("Location", "/elsewhere")
                 self.end_headers()
@@ -64,13 +67,6 @@ def receiver() -> Iterator[Receiver]:
     made.server.shutdown()
     thread.join()
     made.server.server_close()
-
-
-@pytest.fixture
-def cluster(settings: Settings) -> Iterator[Stepped]:
-    """A cluster that tells nobody."""
-    with stepped(settings) as made:
-        yield made
 
 
 @pytest.fixture
@@ -187,27 +183,82 @@ def test_old_endings_are_no_news(
     assert receiver.posts.empty()
 
 
-def test_a_receiver_that_never_answers_is_cut_off(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes that trickle in do not prolong a delivery, and the message names the receiver without the path."""
+def test_an_old_cancelled_job_does_not_get_younger(
+    settings: Settings, cluster: Stepped, sender: Callable[[], Webhook], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its age for `respool gc` is that of its newest object, so that nothing is written."""
+    monkeypatch.setattr(module, "_OLDEST", timedelta(0))
+    job = cluster.submit([make_film(tmp_path / "a.mp4", 5, seed=next(_SEEDS))])
+    cluster.jobs.control(job, cancelled=True)
+    assert sender()._tell(job) == ""
+    assert not Storage(settings).exists(keys.notified(job))
+
+
+def test_a_job_that_is_collected_meanwhile_leaves_no_note(
+    settings: Settings, cluster: Stepped, receiver: Receiver, sender: Callable[[], Webhook], tmp_path: Path
+) -> None:
+    """A note without its job would keep the end of the same job, submitted anew, from being told."""
+    job = cluster.submit([make_film(tmp_path / "a.mp4", 5, seed=next(_SEEDS))])
+    cluster.jobs.control(job, cancelled=True)
+    storage = Storage(settings)
+    receiver.meanwhile = lambda: [storage.delete(key) for key, _ in [*storage.list(keys.job_prefix(job))]].clear()
+    assert sender()._tell(job) == "delivered"
+    assert not storage.exists(keys.notified(job))
+
+
+def test_what_a_receiver_answers_stays_unsaid(settings: Settings) -> None:
+    """A receiver that is no web server may repeat the request, and with it the path; the message names the fault alone."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def repeat() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(connection.recv(1000).replace(b"HTTP", b"WHAT"))
+
+        thread = threading.Thread(target=repeat)
+        thread.start()
+        wired = replace(settings, webhook=f"http://127.0.0.1:{server.getsockname()[1]}/our-secret")
+        with pytest.raises(TransientError, match="BadStatusLine") as refused:
+            Webhook(wired, Storage(wired), Ledger(wired))._post(b"{}")
+        assert "our-secret" not in str(refused.value)
+        thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("lookup_s", [0.0, 0.8])
+def test_a_receiver_that_never_answers_is_cut_off(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, scheme: str, lookup_s: float
+) -> None:
+    """Bytes that trickle in do not prolong a delivery, also when its time ends before the name is found or in the handshake."""
     monkeypatch.setattr(module, "_WHOLE_S", 0.5)
+    lookup = socket.getaddrinfo
+
+    def late(*of: Any, **named: Any) -> Any:
+        stop.wait(lookup_s)
+        return lookup(*of, **named)
+
+    stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def trickle() -> None:
             connection, _ = server.accept()
             with connection:
                 try:
+                    if scheme == "https":
+                        connection.sendall(b"\x16\x03\x03\x3f\xff")  # a record of the handshake, of 16 KB
                     while True:
                         connection.sendall(b"H")
                         stop.wait(0.02)
                 except OSError:
                     return
 
-        stop = threading.Event()
         thread = threading.Thread(target=trickle)
         thread.start()
-        wired = replace(settings, webhook=f"http://127.0.0.1:{server.getsockname()[1]}/our-secret")
+        wired = replace(settings, webhook=f"{scheme}://127.0.0.1:{server.getsockname()[1]}/our-secret")
+        one = Webhook(wired, Storage(wired), Ledger(wired))
+        monkeypatch.setattr(socket, "getaddrinfo", late)
         with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+ cannot be told") as refused:
-            Webhook(wired, Storage(wired), Ledger(wired))._post(b"{}")
+            one._post(b"{}")
         assert "our-secret" not in str(refused.value)
         thread.join()
 
@@ -221,6 +272,7 @@ def test_a_receiver_that_never_answers_is_cut_off(settings: Settings, monkeypatc
         "https://",
         "https://h:x/",
         "http://h/ our-secret",
+        "http://h/our-secret\x7f",
         "https://u:our-secret@h/",
     ],
 )
