@@ -34,7 +34,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Witness = Literal["full", "sample", "off"]
 """Sources that a second decoder checks: all, one in ten, none."""
 SALVAGE = 90
-"""Percent of a damaged picture's rows that must be decodable: an archivist copies a picture that lacks more than a tenth again."""
+"""Percent of a damaged picture's rows that must be decodable. An archivist would rather copy a picture again than accept one that
+lacks more than a tenth."""
 OnUnheld = Literal["refuse", "sidecar", "convert", "drop"]
 Deinterlace = Literal["auto", "off", "bwdif"]
 

@@ -15,7 +15,7 @@ jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with th
 jobs/<job>/chunks/method.json          backend and precision of the job's network, written once by its first worker
 jobs/<job>/results/manifest.json       the job's single commit: what the user gets, with hashes
 jobs/<job>/results/records.jsonl       how each result was made, one record a line
-jobs/<job>/results/notified.json       the ending that the webhook was told
+jobs/<job>/results/notified.json       the end that was last posted to the webhook
 jobs/<job>/results/files/<name>        what the user gets
 weights/<sha256>.safetensors           what workers load
 train/<run>/run.json                   a training run's recipe and data, immutable
@@ -180,7 +180,7 @@ def manifest(job: str) -> str:
 
 
 def notified(job: str) -> str:
-    """Return the key of the ending that the webhook was told."""
+    """Return the key of the end that was last posted to the webhook."""
     return results_prefix(job) + "notified.json"
 
 

@@ -73,7 +73,7 @@ class Counts:
         return self.done + self.failed >= self.total
 
     def outlives(self, control: Control) -> bool:
-        """Return True when more was asked of this ledger than of the job: it is left of a collected job of the same id."""
+        """Return True when the ledger has later requests than `control`: it belongs to a collected job of the same id."""
         return self.changes > control.changes
 
 

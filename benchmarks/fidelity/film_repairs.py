@@ -157,7 +157,8 @@ def _cost(make: Callable[[], FrameFilter]) -> float:
     unfiltered(frames, FORMAT)
     began = time.process_time()
     filtered(make(), frames, FORMAT)
-    return (2 * began - before - time.process_time()) / -len(frames)
+    ended = time.process_time()
+    return ((ended - began) - (began - before)) / len(frames)
 
 
 REPAIRS: dict[str, tuple[Callable[[], FrameFilter], Amounts, Callable[[Clip, list[Pixels]], Scores]]] = {

@@ -46,8 +46,8 @@ def estimate(
 ) -> None:
     """Estimate time, cost and storage of a job on a cluster.
 
-    The time is told by jobs of the same kind that ended on the cluster that RESPOOL_* names, else on the embedded one, and by
-    published measurements of the GPU. Where neither knows it, it stays unknown. Nothing is stored.
+    The time comes from past jobs of the same kind on the cluster at hand, else from published measurements of the GPU;
+    otherwise it is unknown. Nothing is stored.
     """
     import msgspec
 
@@ -79,7 +79,7 @@ def estimate(
     for line in _time(time, price) if time else [_unknown(checked, paces, past, gpu, silent)]:
         echo(line)
     echo(
-        f"storage: about {byte_range(*stored)} in the store at the end{_uncounted(checked)}; `respool gc --delete` then leaves the results"
+        f"storage: about {byte_range(*stored)} in the store at the end{_uncounted(checked)}; later `respool gc --delete` removes all but the results"
     )
 
 
@@ -91,9 +91,7 @@ def _time(time: Estimate, price: float | None) -> list[str]:
     whom = "one worker" if time.workers == 1 else f"{time.workers} workers"
     idle = f", of which {time.workers - time.units} find no chunk" if time.workers > time.units else ""
     chunks = f"{time.units} chunk{'' if time.units == 1 else 's'}"
-    told = (
-        f"time: about {span} for {whom}{idle}, {chunks} ({time.told}); starting workers, reading and checks come to it"
-    )
+    told = f"time: about {span} for {whom}{idle}, {chunks} ({time.told}), without starting workers, reading and checks"
     if price is None:
         return [told, "cost: give --price, the price of a worker for an hour"]
     low, high = (f"{value:,.2f}" for value in time.cost(price))

@@ -94,7 +94,7 @@ def _exclude(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 _OPTIONS = (
     click.option("-m", "--model", help=f"Generator; see `respool models list` (default: {FILM} for films, {PHOTOGRAPH} for images)."),
-    click.option("--for", "material", type=click.Choice(list(PRESETS)), help="What the sources are, or that time counts: sets model and options; those that are given go before."),
+    click.option("--for", "material", type=click.Choice(list(PRESETS)), help="Kind of material, or fast: sets the model and options; options that you give override it."),
     click.option("-s", "--scale", type=float, help="Enlargement, any factor up to 16 (default: the model's own)."),
     click.option("--denoise", type=click.FloatRange(0, 1), help="Strength of noise removal, for models with a denoising twin."),
     click.option("--face-enhance", is_flag=True, help="Restore faces with GFPGAN. Off by default: it invents detail."),
@@ -116,7 +116,7 @@ _OPTIONS = (
     click.option("--deinterlace", type=click.Choice(["auto", "off", "bwdif"]), default="auto", show_default=True, help="What to do with interlaced films."),
     click.option("--steady", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Calm a film's grain by what neighbouring frames agree on, so that detail does not boil: 0 is off, 1 weighs them fully."),
     click.option("--deflicker", is_flag=True, help="Level a film's brightness where it flickers within a shot; fades and single flashes stay."),
-    click.option("--stabilise", is_flag=True, help="Take out the weave of a film's gate, by parts of a pixel; pans and drifts stay."),
+    click.option("--stabilise", is_flag=True, help="Remove gate weave with sub-pixel precision; pans and drifts are kept."),
     click.option("--scratches", is_flag=True, help="Fill a film's scratches: narrow vertical lines that stay while the picture moves, or that it shines through."),
     click.option("--from", "piece_from", metavar="TIME", help="Restore a piece of a film: from its first frame at TIME on (90, 1:30, 0:01:30.5, frame:250)."),
     click.option("--to", "piece_to", metavar="TIME", help="Restore a piece of a film: its frames before TIME."),

@@ -100,11 +100,13 @@ class Webhook(Collector):
         """Yield the deliveries by outcome, and how many wait."""
         with self._changed:
             outcomes, waiting = dict(self._outcomes), len(self._due)
-        family = CounterMetricFamily("respool_webhook", "Tries to tell the webhook of a job's end.", labels=["outcome"])
+        family = CounterMetricFamily(
+            "respool_webhook", "Attempts to post a job's end to the webhook.", labels=["outcome"]
+        )
         for outcome, count in outcomes.items():
             family.add_metric([outcome], count)
         yield family
-        gauge = GaugeMetricFamily("respool_webhook_waiting", "Ended jobs that the webhook was not told of yet.")
+        gauge = GaugeMetricFamily("respool_webhook_waiting", "Ended jobs whose end is still to be posted.")
         gauge.add_metric([], waiting)
         yield gauge
 

@@ -56,14 +56,16 @@ def known_pace(way: str, past: Sequence[Work], gpu: str | None) -> Pace | None:
         least, most, jobs = found
         devices = sorted({work.device for work in own if work.way == way})
         return Pace(least, most, f"{jobs} past job{'' if jobs == 1 else 's'} on {', '.join(devices)}")
-    for known in PUBLISHED if gpu is not None else ():
-        if known.way == way and gpu and gpu.lower() in known.device.lower():
+    if not gpu:
+        return None
+    for known in PUBLISHED:
+        if known.way == way and gpu.lower() in known.device.lower():
             return Pace(known.least, known.most, f"{known.device} in {known.source}")
     return None
 
 
 def units_of(films: Sequence[FilmOutlook], image_megapixels: float) -> dict[str, list[float]]:
-    """Return the megapixels of each unit of work by kind: the chunks of films, and groups of images as ingest makes them."""
+    """Return the megapixels of each unit of work by kind: the chunks of films, and groups of images of about the size that ingest makes."""
     chunks = [chunk.count * film.index.width * film.index.height / 1e6 for film in films for chunk in film.index.chunks]
     groups = math.ceil(image_megapixels * 1e6 / GROUP_PIXELS)
     return {"video": chunks, "image": [image_megapixels / groups] * groups if groups else []}
