@@ -28,10 +28,10 @@ PATIENCE = 10_000
 def holds_early(container: str, start: Fraction, packets: int) -> bool:
     """Return True when a result in `container` can keep sound of so many packets that begins at `start`, in seconds, before 0.
 
-    Transport streams have no times before 0. Matroska's readers reckon the time of a packet before 0 from the packet after it, so that one
-    alone has none (matroska_parse_block of FFmpeg 8).
+    Transport streams have no times before 0. Readers of Matroska and WebM reckon the time of a packet before 0 from the packet after it,
+    so that one alone has none (matroska_parse_block of FFmpeg 8).
     """
-    return container != "mpegts" and -PRIMING <= start < 0 and (packets > 1 or container != "matroska")
+    return container != "mpegts" and -PRIMING <= start < 0 and (packets > 1 or container not in ("matroska", "webm"))
 
 
 def only(container: InputContainer, wanted: set[int]) -> None:

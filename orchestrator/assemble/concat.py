@@ -63,9 +63,7 @@ class ChunkJoiner:
         self.shift = late(self._index, self._reorder or 0)
         if self.shift > self._index.moved:
             seconds = float((self.shift - self._index.moved) * Fraction(*self._index.time_base))
-            self.notes.append(
-                f"{SUFFIXES[self._index.container]} shows nothing from before 0: picture and sound alike start {seconds:.3f} s later"
-            )
+            self.notes.append(_later(self._index, seconds))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -177,14 +175,29 @@ def late(index: FilmIndex, reorder: int) -> int:
     pts = unpack(index.pts) + index.moved
     # Only a transport stream has no decode times before 0 either.
     ahead = reorder * int(lasting(pts, unpack(index.durations))[0]) if index.container == "mpegts" else 0
+    earliest = min([(int(pts[0]) - ahead) * base, *(start for start, _ in _unheld(index))])
+    return index.moved + max(0, math.ceil(-earliest / base))
+
+
+def _unheld(index: FilmIndex) -> list[tuple[Fraction, int]]:
+    """List start and packets of the copied streams that the container does not keep where they begin before 0."""
+    base = Fraction(*index.time_base)
     timed = [
         (Fraction(s.start) + index.moved * base, s.packets)
         for s in index.streams
         if s.copied and s.packets and s.kind != "cover"
     ]
-    starts = [start for start, packets in timed if not holds_early(index.container, start, packets)]
-    earliest = min([(int(pts[0]) - ahead) * base, *starts])
-    return index.moved + max(0, math.ceil(-earliest / base))
+    return [(start, packets) for start, packets in timed if not holds_early(index.container, start, packets)]
+
+
+def _later(index: FilmIndex, seconds: float) -> str:
+    """Say that picture and sound start later, and why."""
+    suffix = SUFFIXES[index.container]
+    early = [(start, packets) for start, packets in _unheld(index) if start < 0]
+    alone = all(holds_early(index.container, start, packets + 1) for start, packets in early)
+    if early and alone and unpack(index.pts)[0] + index.moved >= 0:
+        return f"{suffix} has no time for a single packet from before 0: picture and sound start {seconds:.3f} s later together"
+    return f"{suffix} shows nothing from before 0: picture and sound alike start {seconds:.3f} s later"
 
 
 def _film_of(container: InputContainer) -> VideoStream:
