@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SIDE = 8192
 """Pixels. Sheets and pages show nothing larger; a larger picture is shown as a window from its middle."""
 
+BACK = Fraction(10)
+"""Seconds before a moment from which it is decoded where a seek ended behind the key frame before it, as in transport streams."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -54,9 +57,10 @@ def pairs(before: Path, after: Path, count: int, label: str = "", piece: Piece |
     if is_image(before):
         yield Pair(label, picture(before), picture(after))
         return
-    moments, skipped = _moments(before, count, piece)
+    moments, skipped, start = _moments(before, count, piece)
     shown = [moment - skipped for moment in moments]
-    for moment, old, new in zip(moments, _frames(before, moments), _frames(after, shown), strict=True):
+    old_frames = _frames(before, moments, start if piece is not None and piece.first else None)
+    for moment, old, new in zip(moments, old_frames, _frames(after, shown), strict=True):
         yield Pair(f"{label} at {float(moment):.2f} s", old, new)
 
 
@@ -81,26 +85,29 @@ def displayed(image: pyvips.Image) -> pyvips.Image:
     return image if image.bands == 3 else image.bandjoin([image, image]).copy(interpretation="srgb")
 
 
-def _moments(path: Path, count: int, piece: Piece | None) -> tuple[list[Fraction], Fraction]:
-    """List the times of up to `count` different frames, evenly spread, and where a piece begins, in seconds from the first frame."""
+def _moments(path: Path, count: int, piece: Piece | None) -> tuple[list[Fraction], Fraction, Fraction]:
+    """Return the times of up to `count` different frames, evenly spread, a piece's beginning, and the first packet's time, which both count from."""
     with path.open("rb") as stream, open_media(stream, path.name) as container:
         film = film_stream(container, path.name)
-        times = sorted({p.pts * p.time_base for p in container.demux(film) if p.pts is not None and p.size})
+        packets = (p for p in container.demux(film) if p.size and not p.is_discard)
+        times = sorted({p.pts * p.time_base for p in packets if p.pts is not None})
     if not times:
         raise BadInput(f"{path.name} holds no picture; check the file with `respool probe`.")
     window = Window(None, None) if piece is None else Window(*piece.window)
     own = [time for time in times if window.covers(Fraction(time))]
     chosen = sorted({(2 * n + 1) * len(own) // (2 * count) for n in range(count)})
     skipped = Fraction(0) if window.start is None else window.start - times[0]
-    return [Fraction(own[n] - times[0]) for n in chosen if n < len(own)], Fraction(skipped)
+    return [Fraction(own[n] - times[0]) for n in chosen if n < len(own)], Fraction(skipped), Fraction(times[0])
 
 
-def _frames(path: Path, moments: list[Fraction]) -> Iterator[pyvips.Image]:
-    """Yield the frames shown at `moments` (ascending), each decoded from the key frame before it."""
+def _frames(path: Path, moments: list[Fraction], start: Fraction | None = None) -> Iterator[pyvips.Image]:
+    """Yield the frames shown at `moments` (ascending), each decoded from the key frame before it.
+
+    Moments count from `start`, without it from the first frame that the decoder gives.
+    """
     with path.open("rb") as stream, open_media(stream, path.name) as container:
         film = film_stream(container, path.name)
         film.thread_type = "AUTO"
-        start: Fraction | None = None
         for moment in moments:
             try:
                 frame, start = _frame_at(container, film, moment, start)
@@ -125,14 +132,28 @@ def _frame_at(
         if first is None or first.pts is None:
             return None, None
         start = first.pts * base
-    container.seek(int((start + moment) / base), stream=film)
+    time = start + moment
     best: VideoFrame | None = None
+    for place in (time, max(start, time - BACK), start):
+        container.seek(int(place / base), stream=film)
+        best, early = _nearest(container, film, time)
+        if early:
+            break
+    return best, start
+
+
+def _nearest(container: InputContainer, film: VideoStream, time: Fraction) -> tuple[VideoFrame | None, bool]:
+    """Return the frame nearest to `time`, from the demuxer's place to the first one at or after it, and whether there was one not after it."""
+    base = film.time_base or Fraction(1, 1000)
+    best: VideoFrame | None = None
+    early = False
     for frame in container.decode(film):
         if frame.pts is None:
             continue
-        away = abs(frame.pts * base - start - moment)
-        if best is None or best.pts is None or away < abs(best.pts * base - start - moment):
+        early = early or frame.pts * base <= time
+        away = abs(frame.pts * base - time)
+        if best is None or best.pts is None or away < abs(best.pts * base - time):
             best = frame
-        if frame.pts * base - start >= moment:
+        if frame.pts * base >= time:
             break
-    return best, start
+    return best, early

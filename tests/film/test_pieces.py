@@ -313,6 +313,18 @@ def test_pairs_of_a_piece_show_the_same_moments(tmp_path: Path) -> None:
         assert float((pair.before.cast("float") - pair.after.cast("float")).abs().avg()) < 1.5
 
 
+@pytest.mark.parametrize("name", ["hevc-starts-at-a-cra", "edit-list-hides-the-start"])
+def test_pairs_show_the_same_moments_where_the_first_packets_give_no_frame(name: str, tmp_path: Path) -> None:
+    """Packets before the first frame, hidden or not decodable, move neither side of a pair."""
+    material = by_name(name)
+    done = _restored(material.make(), material.suffix, tmp_path, "0.5", "1.1")
+    (tmp_path / "result.mkv").write_bytes(done.data)
+    shown = list(pairs(tmp_path / f"film.{material.suffix}", tmp_path / "result.mkv", 3, piece=done.index.piece))
+    assert len(shown) == 3
+    for pair in shown:
+        assert float((pair.before.cast("float") - pair.after.cast("float")).abs().avg()) < 1.5
+
+
 def test_interlaced_pieces_are_found_interlaced(tmp_path: Path) -> None:
     """The scan type of a piece is judged by its own frames."""
     data = write(
