@@ -158,9 +158,12 @@ class _Attempt:
             yield position, frame
 
     def note(self, position: int, reason: str) -> None:
-        """Record damage, except in the preroll, where a decoder that starts in the middle of a stream always reports faults."""
+        """Record damage, except in the preroll, where a decoder that starts in the middle of a stream always reports faults.
+
+        Packets of a piece that begin before it have positions below UNPLACED, so that a packet without a frame would come after them.
+        """
         self.trouble = True
-        if self._settled_at is not None and position >= self._settled_at:
+        if position != UNPLACED and self._settled_at is not None and position >= self._settled_at:
             self.suspect.setdefault(position, reason)
 
 
