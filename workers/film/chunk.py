@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.errors import EnhanceError
+from contract.film import FACE_CONTEXT
 from contract.time_filters import asked
 from media.codecs import opaque_name, pixel_class, same_samples
 from media.frame_changes import FrameChanges
@@ -82,7 +83,7 @@ def enhance_film(
         faces.start(header.first)
     marks = None if spec.witness == "off" else FrameMarks(header, clock)
     filters = _time_filters(spec, header, clock)
-    frames = _filtered(decoder, marks, turns, filters)
+    frames = _filtered(decoder, marks, turns, filters, FACE_CONTEXT * bool(spec.faces))
     began = time.perf_counter()
     with ChunkEncoder(out, header.encoding) as encoder:
         if enhancer is None or (enhancer.identity and faces is None):
@@ -130,11 +131,11 @@ def _record(clock: Clock, wall: float, enhancer: Enhancer | None, faces: FaceRes
 
 
 def _filtered(
-    decoder: RunDecoder, marks: FrameMarks | None, turns: FrameChanges, filters: list[FrameFilter]
+    decoder: RunDecoder, marks: FrameMarks | None, turns: FrameChanges, filters: list[FrameFilter], before: int
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the frames of a run as they go to enhancement; `marks` sees them before and after the filters, `turns` the owned ones.
 
-    `turns` looks before the filters over time, as new frames do not have what the decoder attached to the old ones.
+    `turns` looks at the frames as the decoder gives them, before the filters over time; `before` is as of `through`.
     """
     header = decoder.header
     frames = iter(decoder) if marks is None else marks.decoded(decoder)
@@ -145,7 +146,7 @@ def _filtered(
         from workers.film.picture import evenly
         from workers.film.time_filters import through
 
-        frames = through(evenly(frames), filters, header)
+        frames = through(evenly(frames), filters, header, before)
     return frames if marks is None else marks.enhanced(frames)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from contract.film import FACE_CONTEXT
 from contract.time_filters import DEFLICKER, SCRATCHES, STABILISE, STEADY, TimeFilter, asked
 from workers.film.deflicker import Deflicker
 from workers.film.scratches import ScratchFiller
@@ -51,12 +50,15 @@ def make(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilter]:
 
 
 def through(
-    frames: Iterator[tuple[int, VideoFrame]], filters: list[FrameFilter], header: RunHeader
+    frames: Iterator[tuple[int, VideoFrame]], filters: list[FrameFilter], header: RunHeader, before: int
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield the frames after all filters; each makes only frames that the filters behind it, faces and the encoder need."""
+    """Yield the frames after all filters; each makes only frames that the filters behind it and the encoder need.
+
+    `before` counts the frames before the chunk's own that faces are followed through.
+    """
     margin = sum(one.radius for one in filters)
     for one in filters:
         margin -= one.radius
-        needed = range(header.first - FACE_CONTEXT - margin, header.first + header.count + margin)
+        needed = range(header.first - before - margin, header.first + header.count + margin)
         frames = one.filtered(frames, needed)
     return frames
