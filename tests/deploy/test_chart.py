@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,10 @@ import pytest
 import yaml
 
 from orchestrator.cli.gc import gc as collector
+from testkit.validators import DEPLOY, ROOT, Need, call
 from training.__main__ import FAILED, STOPPED, TERMINATED, USAGE
 
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
 ROLE = "arn:aws:iam::111122223333:role/respool-worker"
-Need = Callable[[str], str]
 
 VALUES = {
     "plain": ["--set", "s3.endpoint=https://s3.example.org"],
@@ -47,13 +44,6 @@ VALUES = {
         *("--set", f"images.worker.digest=sha256:{64 * 'a'}", "--set", "settings.RESPOOL_THREADS=4"),
     ],
 }
-
-
-def call(*argv: str | Path, cwd: Path = ROOT) -> str:
-    """Run a validator and return its output; fail with its complaints when it has any."""
-    done = subprocess.run([str(a) for a in argv], cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def template(need: Need, *values: str) -> list[dict[str, Any]]:

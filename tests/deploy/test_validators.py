@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,8 @@ from prometheus_client import CollectorRegistry
 from contract.settings import Settings
 from orchestrator.service.metrics import registry
 from stores.ledger import Ledger
+from testkit.validators import DEPLOY, ROOT, Need, call
 from workers.runtime.metrics import Meter
-
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
-Need = Callable[[str], str]
-
-
-def call(*argv: str | Path, cwd: Path = ROOT) -> str:
-    """Run a validator and return its output; fail with its complaints when it has any."""
-    done = subprocess.run([str(a) for a in argv], cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_dockerfiles_pass_hadolint(need: Need) -> None:
