@@ -140,7 +140,6 @@ def test_a_receiver_that_fails_is_tried_again(
     assert posts[0] == posts[1] == posts[2]
 
 
-@pytest.mark.slow
 def test_after_the_last_try_the_next_orchestrator_goes_on(
     settings: Settings, cluster: Stepped, receiver: Receiver, sender: Callable[[], Webhook], tmp_path: Path
 ) -> None:
@@ -154,7 +153,6 @@ def test_after_the_last_try_the_next_orchestrator_goes_on(
     assert sender()._tell(job) == "delivered"
 
 
-@pytest.mark.slow
 def test_a_cancelled_job_has_ended_too(
     cluster: Stepped, receiver: Receiver, sender: Callable[[], Webhook], tmp_path: Path
 ) -> None:
