@@ -13,9 +13,9 @@ from contract.film import FilmIndex
 from contract.job import Codec
 from orchestrator.ingest.job import GROUP_PIXELS
 from orchestrator.past_pace import Work, working_seconds
-from orchestrator.published_pace import PUBLISHED
 from orchestrator.submission.expected_size import picture_bytes
 from orchestrator.submission.outlook import FilmOutlook
+from orchestrator.submission.published_pace import PUBLISHED
 
 _LOSSLESS: Codec = "ffv1"
 """Codec of chunks that are cut by decoding."""

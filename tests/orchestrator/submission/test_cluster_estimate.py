@@ -16,8 +16,8 @@ from contract.job import Manifest
 from contract.settings import Settings
 from orchestrator.cli.main import call
 from orchestrator.past_pace import RECORD, Work
-from orchestrator.published_pace import PUBLISHED
 from orchestrator.submission.cluster_estimate import Pace, estimate, known_pace, units_of
+from orchestrator.submission.published_pace import PUBLISHED
 from stores.storage import Storage
 from testkit.clips import make_film
 
