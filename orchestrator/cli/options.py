@@ -11,8 +11,8 @@ import click
 
 from contract.errors import UsageError
 from contract.job import SALVAGE, Face, Spec
-from contract.piece import bounds
 from orchestrator.cli.terminal import echo
+from orchestrator.submission.piece_bounds import bounds
 from orchestrator.submission.presets import AUTO, FILM, PACED, PHOTOGRAPH, PRESETS
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -15,9 +15,9 @@ import pytest
 
 from contract.errors import BadInput, VerifyError
 from contract.job import Spec
-from contract.piece import bounds
 from orchestrator.comparison.before_after import pairs
 from orchestrator.ingest.contents import within
+from orchestrator.submission.piece_bounds import bounds
 from testkit.materials import damage
 from testkit.materials.catalog import MATERIALS, by_name
 from testkit.materials.check import Picture, pictures, tracks
