@@ -31,13 +31,15 @@ def pick(source: Path, count: int, folder: Path, bounds: Bounds | None = None) -
             raise BadInput(f"{source.name} is an image, and {bounds.words} asks for a piece of a film; leave it out.")
         return [source]
     paths = []
-    piece = None if bounds is None else _piece(source, bounds)
+    piece = [] if bounds is None else _piece(source, bounds)
     with source.open("rb") as stream, open_media(stream, source.name) as container:
         film = film_stream(container, source.name)
         film.thread_type = "AUTO"
-        start, length = (film.start_time or 0, _length(container, film)) if piece is None else piece
-        for n in range(count):
-            target = start + int(length * (2 * n + 1) / (2 * count))
+        start, length = film.start_time or 0, _length(container, film)
+        targets = [start + int(length * (2 * n + 1) / (2 * count)) for n in range(count)]
+        if piece:
+            targets = [piece[n] for n in sorted({(2 * n + 1) * len(piece) // (2 * count) for n in range(count)})]
+        for n, target in enumerate(targets):
             frame = _frame_at(container, film, target)
             if frame is None:
                 continue
@@ -59,8 +61,8 @@ def _png(frame: VideoFrame) -> bytes:
     return b"".join(bytes(packet) for packet in (*codec.encode(rgb), *codec.encode(None)))
 
 
-def _piece(source: Path, bounds: Bounds) -> tuple[int, int]:
-    """Return the first time of a piece and its length, in the time base of the film."""
+def _piece(source: Path, bounds: Bounds) -> list[int]:
+    """Return the times of a piece's frames, in the time base of the film."""
     with source.open("rb") as stream, open_media(stream, source.name) as container:
         film = film_stream(container, source.name)
         times = sorted({p.pts for p in container.demux(film) if p.pts is not None and p.size and not p.is_discard})
@@ -69,7 +71,7 @@ def _piece(source: Path, bounds: Bounds) -> tuple[int, int]:
     pts = np.array(times, dtype=np.int64)
     piece, _ = find_piece(bounds, pts, film.time_base or Fraction(1, 1000), source.name)
     own = pts if piece is None else pts[piece.first : piece.first + piece.frames]
-    return int(own[0]), int(own[-1] - own[0])
+    return [int(time) for time in own]
 
 
 def _length(container: Any, film: Any) -> int:
