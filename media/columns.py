@@ -28,3 +28,12 @@ def unpack(data: bytes, limit: int = MAX_FRAMES) -> npt.NDArray[np.int64]:
     if len(plain) % 8 or len(plain) > limit * 8 or not inflate.eof:
         raise IntegrityError(f"a column of the film index holds no whole numbers, or over {limit}; submit it again.")
     return np.cumsum(np.frombuffer(plain, dtype="<i8"), dtype=np.int64)
+
+
+def lasting(pts: npt.NDArray[np.int64], durations: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return each frame's duration: until the next frame; the last as in the source, else as the one before."""
+    if len(pts) == 1:
+        return np.maximum(durations, 1)
+    steps = np.diff(pts)
+    last = durations[-1] if durations[-1] > 0 else steps[-1]
+    return np.append(steps, last)

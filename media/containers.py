@@ -71,6 +71,8 @@ COVERS: dict[str, frozenset[str] | None] = {
     "matroska": None, "mp4": frozenset(("mjpeg", "png", "bmp")), "mov": frozenset(), "mpegts": frozenset(), "webm": frozenset(),
 }  # fmt: skip
 """Codecs of covers by muxer, None for all: Matroska attaches the file, and FFmpeg's muxer of mov leaves covers out without a word."""
+AS_TAG = "is carried as a tag"
+"""Words for a time code whose stream the result does not have."""
 WHOLE_FRAMES = frozenset(("mp4", "mov"))
 """Muxers that read the header of each frame of AC-3 and E-AC-3."""
 _STAND_IN = {"webm": "vp9"}
@@ -218,7 +220,7 @@ class Holding:
         if known.index in self.dropped:
             return ""
         if "timecode" in stream.metadata:
-            return f"its time code {stream.metadata['timecode']} is carried as a tag"
+            return f"its time code {stream.metadata['timecode']} {AS_TAG}"
         if known.codec == "bin_data" and self.source.chapters() and self.source.format.name.startswith("mov,"):
             return "chapters are carried by the container itself"
         return ""

@@ -9,13 +9,10 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
 from contract.errors import BadInput, VerifyError
 from contract.film import CHUNK_DEMUXER, CHUNK_TICK, FilmIndex
 from media.codecs import SUFFIXES
-from media.columns import unpack
+from media.columns import lasting, unpack
 from media.demuxing import holds_early
 from media.opening import open_media
 from orchestrator.assemble.captions import CARRYING, Captions, with_captions
@@ -202,12 +199,3 @@ def _later(index: FilmIndex, seconds: float) -> str:
 
 def _film_of(container: InputContainer) -> VideoStream:
     return container.streams.video[0]
-
-
-def lasting(pts: npt.NDArray[np.int64], durations: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return each frame's duration: until the next frame; the last as in the source, else as the one before."""
-    if len(pts) == 1:
-        return np.maximum(durations, 1)
-    steps = np.diff(pts)
-    last = durations[-1] if durations[-1] > 0 else steps[-1]
-    return np.append(steps, last)

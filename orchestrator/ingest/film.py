@@ -17,7 +17,7 @@ from contract.severity import losses, plain, refusal
 from contract.time_filters import asked, context_of
 from media.alpha import carries_alpha, transparent
 from media.codecs import PROGRESSIVE, encodable, encoder_options, opaque_name, pixel_class
-from media.columns import pack
+from media.columns import lasting, pack
 from media.container_clock import MILLISECOND, container_tick
 from media.decoding import SequentialDecoder
 from media.frame_changes import FrameChanges
@@ -30,7 +30,7 @@ from orchestrator.ingest.film_choice import stream_of
 from orchestrator.ingest.filters import deinterlaces, refuse_filters
 from orchestrator.ingest.interlacing import DOUBT, is_soft_telecine, scan_film
 from orchestrator.ingest.lossless import Decoded, decode_all, lossless_chunks
-from orchestrator.ingest.piece import find_piece, in_piece, lasting, refuse_piece
+from orchestrator.ingest.piece import find_piece, in_piece, refuse_piece
 from orchestrator.ingest.presentation_order import Disorder, Order, find_order
 from orchestrator.ingest.survey import Survey, last_duration, survey_film
 from orchestrator.ingest.trial_decode import check_cuttable, needs_trial, run_trial

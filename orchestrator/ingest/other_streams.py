@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contract.severity import Loss
-from media.containers import Choice
+from media.containers import AS_TAG, Choice
 from media.dolby_frames import DOLBY, DolbyFrames
 from media.sound_configuration import SoundConfigurations
 from orchestrator.ingest.packets import Tally
@@ -138,8 +138,7 @@ def in_window(choice: Choice, film: int, window: Window | None, what: str) -> Ch
     if window is None:
         return choice
     kept: list[SourceStream] = []
-    said = "is carried as a tag"
-    notes = [type(note)(note.replace(said, f"{said}, as it runs on in the piece")) for note in choice.notes]
+    notes = [type(note)(note.replace(AS_TAG, f"{AS_TAG}, as it runs on in the piece")) for note in choice.notes]
     for known in choice.streams:
         if known.kind == "video" and known.copied and known.index != film:
             note = (

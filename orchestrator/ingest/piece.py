@@ -55,11 +55,6 @@ def in_piece(positions: Column, keys: Keys, piece: Piece) -> tuple[Column, Keys]
     )
 
 
-def lasting(pts: Column, durations: Column) -> Column:
-    """Return how long frames last: until the next one; the last as its packet says."""
-    return np.append(np.diff(pts), durations[-1:])
-
-
 def refuse_piece(spec: Spec, why: str, what: str) -> None:
     """Raise BadInput where --from and --to are given for a film whose frames are not told apart by its packets."""
     if spec.piece is not None:
