@@ -14,11 +14,6 @@ from testkit.natural_clips import photograph
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, RGB."""
 
-SPECK = 0.8, 3.0
-"""Least and largest radius of a speck of dust in pixels."""
-DARK, BRIGHT = 0.05, 0.95
-"""Parts of full white that dust has."""
-
 
 @dataclass(frozen=True)
 class Amounts:
@@ -34,8 +29,6 @@ class Amounts:
     """Vertical scratches of a shot."""
     contrast: tuple[float, float] = (12.0, 60.0)
     """Least and largest contrast of a scratch in code values."""
-    dust: float = 0.0
-    """Mean number of specks of a frame."""
     grain: float = 0.0
     """Deviation of the grain in code values."""
 
@@ -51,15 +44,12 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Draw:
-    """The damage of one frame. `shift` is right and down in pixels; `dust` is True where specks cover the picture."""
+    """The damage of one frame. `shift` is right and down in pixels."""
 
-    gain: float
-    offset: float
     shift: tuple[float, float]
     scratches: tuple[Scratch, ...]
     columns: tuple[float, ...]
     """Of each scratch, its column in this frame."""
-    dust: npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -74,7 +64,7 @@ class Clip:
 def damage(clean: list[Pixels], amounts: Amounts, seed: int, shots: list[int] | None = None) -> Clip:
     """Damage a clip. `shots` numbers the shot of each frame (all 0 without it): scratches are drawn for each shot anew.
 
-    The order is that of life: the scene weaves in the gate and flickers, the film has grain, dust and scratches.
+    The order is that of life: the scene weaves in the gate and flickers, the film has grain and scratches.
     """
     rng = np.random.default_rng(seed)
     made = Clip(clean)
@@ -105,22 +95,12 @@ def _damaged(
     picture = picture * np.float32(gain) + np.float32(offset)
     if amounts.grain:
         picture = picture + rng.normal(0, amounts.grain, (height, width, 1)).astype(np.float32)
-    dust = np.zeros((height, width), np.uint8)
-    for _ in range(rng.poisson(amounts.dust)):
-        centre = int(rng.integers(0, width)), int(rng.integers(0, height))
-        tone = 255 * (BRIGHT if rng.random() < 0.7 else DARK)
-        speck = np.zeros_like(dust)
-        cv2.ellipse(
-            speck, centre, tuple(int(s) for s in rng.uniform(*SPECK, 2)), float(rng.uniform(0, 180)), 0, 360, 1, -1
-        )
-        picture[speck > 0] = tone
-        dust |= speck
     columns = tuple(scratch.column + 0.3 * float(rng.normal()) for scratch in scratches)
     for scratch, column in zip(scratches, columns, strict=True):
         line = np.exp(-((np.arange(width) - column) ** 2) / (2 * scratch.width**2))
         picture = picture + (scratch.contrast * line).astype(np.float32)[None, :, None]
     made = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-    return made, Draw(gain, offset, (right, down), scratches, columns, dust > 0)
+    return made, Draw((right, down), scratches, columns)
 
 
 def shifted(picture: npt.NDArray[np.generic], right: float, down: float) -> npt.NDArray[np.float32]:

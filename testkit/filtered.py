@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import av
 import msgspec
@@ -17,16 +17,12 @@ from contract.job import Spec
 from testkit.clips import fingerprint
 from testkit.materials.in_process import Restored, restore
 
+if TYPE_CHECKING:
+    from workers.film.time_filters import FrameFilter
+
 Pixels = npt.NDArray[np.uint8]
 
 COLOUR = Colour("bt601", False)
-
-
-class FrameFilter(Protocol):
-    """A filter over time."""
-
-    def filtered(self, frames: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield the frames, filtered."""
 
 
 def frames(pictures: Iterable[Pixels], pix_fmt: str = "yuv444p") -> Iterator[tuple[int, av.VideoFrame]]:

@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 
 from testkit.film_damage import CLIPS, Amounts, Clip, damage, pan
-from testkit.filtered import COLOUR, FrameFilter, Pixels, filtered, unfiltered
+from testkit.filtered import COLOUR, Pixels, filtered, unfiltered
 from workers.film.deflicker import Deflicker
 from workers.film.frame_marks import Clock
 from workers.film.scratches import ScratchFiller
 from workers.film.stabilise import Stabiliser
+from workers.film.time_filters import FrameFilter
 
 FRAMES = 60
 SIZE = 240, 320
