@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
-from testkit.film_damage import CLIPS, Amounts, Clip, damage, pan, still
+from media.alpha import alpha_of
+from testkit.film_damage import CLIPS, Amounts, Clip, damage, pan, shifted, still
 from testkit.filtered import COLOUR, Pixels, filtered, unfiltered
 from workers.film.frame_marks import Clock
 from workers.film.stabilise import Stabiliser, motion
@@ -85,8 +87,22 @@ def test_pictures_that_tell_no_motion_go_through(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "nv12", "p010le", "gbrp", "rgba", "gray16le"])
 def test_every_layout_of_pixels_is_moved(pix_fmt: str) -> None:
-    """Every depth and arrangement; alpha moves along."""
+    """Every depth and arrangement."""
     clip = damage(still(20, 96, 128), WEAVE, seed=4)
     found, one = stabilised(clip.damaged, pix_fmt)
     assert len(one.found) > 15
     assert found[5].shape == (96, 128, 3)
+
+
+def test_alpha_moves_along() -> None:
+    """Alpha that weaves with its picture is brought back with it."""
+    clip = damage(still(20, 96, 128), WEAVE, seed=4)
+    clean = np.tile(127 + 100 * np.sin(np.arange(128) / 5), (96, 1))[..., None]
+    woven = [np.rint(shifted(clean, *draw.shift)).astype(np.uint8) for draw in clip.draws]
+    pictures = [np.concatenate(both, axis=-1) for both in zip(clip.damaged, woven, strict=True)]
+    one = Stabiliser(COLOUR, Clock())
+    made = one.filtered((n, av.VideoFrame.from_ndarray(picture, "rgba")) for n, picture in enumerate(pictures))
+    found = [alpha_of(frame) for _, frame in made]
+    inner = np.s_[4:-4, 4:-4]
+    errors = [np.mean([np.square(a.squeeze()[inner] - clean[inner][..., 0]).mean() for a in q]) for q in (found, woven)]
+    assert errors[0] < errors[1] / 2
