@@ -32,8 +32,8 @@ MAX_TIMESCALE = (1 << 31) - 1
 UNPLACED = -1
 """The position of a packet that gives no frame (discarded by an edit list, hidden, empty).
 
-Of a piece of a film, packets outside of it have positions too, since damage in them reaches into it: from the piece's last on
-after it, and below UNPLACED before it."""
+In a piece, packets outside of it have positions too, since damage in them may reach into it: `frames` and above after it, below
+UNPLACED before it."""
 
 Matrix = tuple[int, int, int, int, int, int, int, int, int]
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment", "cover", "other"]
@@ -180,7 +180,7 @@ class FilmIndex(Struct, frozen=True, forbid_unknown_fields=True):
     time_context: Natural = 0
     """Frames before and after the owned ones that filters over time need."""
     time_filters: tuple[str, ...] = ()
-    """Words for the work of the filters over time, in their order, such as "steadied"."""
+    """Participles that describe the filters over time, in their order, such as "steadied"."""
     joins: tuple[tuple[int, int], ...] = ()
     """Places where the source's clock falls back: (packet id, time base units added to all timestamps from there on)."""
     damage: tuple[Span, ...] = ()

@@ -61,11 +61,11 @@ Line = tuple[float, float]
 
 
 class Deflicker(Repairer[Levels, Line]):
-    """Moves each frame's levels to the trend of its shot. The record of a frame is the gain and offset that it got."""
+    """Filter that moves each frame's levels to the trend of its shot. The record of a frame is the gain and offset that it got."""
 
     filter = DEFLICKER
-    said = "levelled: their brightness flickered (--deflicker)"
-    nothing = (1.0, 0.0)
+    sentence = "levelled: their brightness flickered (--deflicker)"
+    unchanged = (1.0, 0.0)
 
     def look(self, picture: Picture) -> Levels:
         """Return the small luma and its levels."""
@@ -88,7 +88,7 @@ class Deflicker(Repairer[Levels, Line]):
         own = around[at].look
         lows, highs = _followed(own.low, at, around), _followed(own.high, at, around)
         middles = [(low + high) / 2 for low, high in zip(lows, highs, strict=True)]
-        index = sum(joined_at < at for joined_at in counted(at, around))
+        index = counted(at, around).index(at)
         part = unbroken(middles, index, LEAST_JUMP)
         middle, low, high = (deviation(values[part], index - part.start) for values in (middles, lows, highs))
         if middle.usual < SMALLEST or not middle.share or abs(middle.size) > MOST:

@@ -41,9 +41,9 @@ class Repairer(ABC, Generic[Look, Link]):
     """A filter that measures frames and changes them by what it measured; runs of equal frames count as one, and stay equal."""
 
     filter: TimeFilter
-    said: str
+    sentence: str
     """The end of the sentence "N frames from F on are ..."."""
-    nothing: object
+    unchanged: object
     """The record of a frame that was not changed."""
 
     def __init__(self, colour: Colour, clock: Clock) -> None:
@@ -80,12 +80,12 @@ class Repairer(ABC, Generic[Look, Link]):
     def notes(self, header: RunHeader) -> list[str]:
         """Return the sentence about a chunk's changed frames."""
         changed = sorted(self._owned(header))
-        return [f"{len(changed)} frames from {changed[0]} on are {self.said}"] if changed else []
+        return [f"{len(changed)} frames from {changed[0]} on are {self.sentence}"] if changed else []
 
     def record(self, header: RunHeader) -> dict[str, object]:
         """Return what is recorded of each owned frame of a chunk."""
         owned = self._owned(header)
-        return {self.filter.name: [owned.get(header.first + n, self.nothing) for n in range(header.count)]}
+        return {self.filter.name: [owned.get(header.first + n, self.unchanged) for n in range(header.count)]}
 
     def _owned(self, header: RunHeader) -> dict[int, object]:
         return {at: found for at, found in self.found.items() if 0 <= at - header.first < header.count}

@@ -70,11 +70,11 @@ class Line(NamedTuple):
 
 
 class ScratchFiller(Repairer[Profile, float]):
-    """Fills scratches from either side. The record of a frame lists first column, number of columns and contrast of each."""
+    """Filter that fills scratches from either side. The record of a frame lists first column, number of columns and contrast of each."""
 
     filter = SCRATCHES
-    said = "filled at the columns of scratches (--scratches)"
-    nothing = ()
+    sentence = "filled at the columns of scratches (--scratches)"
+    unchanged = ()
 
     def look(self, picture: Picture) -> Profile:
         """Return the profile of a frame."""

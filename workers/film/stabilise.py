@@ -66,14 +66,14 @@ class Small:
 
 
 class Stabiliser(Repairer[Small, Shift]):
-    """Moves frames back to the path of their shot.
+    """Filter that moves frames back to the path of their shot.
 
     The record of a frame is its shift right and down in pixels; as many columns and rows at its edges are repeated.
     """
 
     filter = STABILISE
-    said = "moved by parts of a pixel: the picture wove, and its outermost pixels are repeated (--stabilise)"
-    nothing = (0.0, 0.0)
+    sentence = "moved by parts of a pixel: the picture wove, and its outermost pixels are repeated (--stabilise)"
+    unchanged = (0.0, 0.0)
 
     def look(self, picture: Picture) -> Small:
         """Return the middle of the small smooth luma."""

@@ -43,7 +43,7 @@ Weight = npt.NDArray[np.float32]
 
 
 class Steadier:
-    """Replaces frames by the mean of themselves and of what their neighbours agree on; `strength` from 0 to 1 weighs the neighbours."""
+    """Filter that replaces frames by the mean of themselves and of what their neighbours agree on; `strength` from 0 to 1 weighs the neighbours."""
 
     radius = STEADY.context
 

@@ -51,7 +51,10 @@ def deviation(values: list[float], at: int) -> Deviation:
 
 
 def unbroken(values: list[float], at: int, least: float) -> slice:
-    """Return the part of the series around index `at` in which no step differs from the usual one by JUMP times what is usual, or `least`."""
+    """Return the part of the series around index `at` without jumps.
+
+    No step in it is further from the median step than JUMP median deviations, or than `least`.
+    """
     steps = np.diff(np.asarray(values, dtype=np.float64))
     if not len(steps):
         return slice(at, at + 1)
