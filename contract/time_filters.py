@@ -43,8 +43,8 @@ def asked(spec: Spec) -> tuple[TimeFilter, ...]:
 
 def options_of(filters: tuple[TimeFilter, ...]) -> tuple[str, str, str]:
     """Return the options' names, "needs" or "need" as their number demands, and "it" or "them"."""
-    names = " and ".join(one.option for one in filters)
-    return (names, "needs", "it") if len(filters) == 1 else (names, "need", "them")
+    *others, last = [one.option for one in filters] or [""]
+    return (f"{', '.join(others)} and {last}", "need", "them") if others else (last, "needs", "it")
 
 
 def context_of(spec: Spec) -> int:

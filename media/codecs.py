@@ -169,17 +169,12 @@ def choose_pix_fmt(codec: Codec, source: str, wanted: str | None) -> tuple[str, 
 
     best = min(able, key=cost)
     new = pixel_class(best)
+    ways = "accept the loss with" if codec == "ffv1" else "choose --codec ffv1, or accept the loss with"
     if new.depth < have.depth:
-        raise Unsupported(
-            f"{codec} cannot hold the {have.depth} bits of {source}; choose --codec ffv1, or accept the loss with "
-            f"--pix-fmt {best}."
-        )
+        raise Unsupported(f"{codec} cannot hold the {have.depth} bits of {source}; {ways} --pix-fmt {best}.")
     notes = [f"pixels are converted from {source} to {best}, the nearest that {codec} can encode"]
     if have.alpha and not new.alpha:
-        raise Unsupported(
-            f"{codec} cannot hold the transparency of {source}; choose --codec ffv1, or accept the loss with "
-            f"--pix-fmt {best}."
-        )
+        raise Unsupported(f"{codec} cannot hold the transparency of {source}; {ways} --pix-fmt {best}.")
     return best, notes
 
 

@@ -9,7 +9,8 @@ from fractions import Fraction
 import av
 import pytest
 
-from media.codecs import open_encoder
+from contract.errors import Unsupported
+from media.codecs import choose_pix_fmt, open_encoder
 
 
 @pytest.mark.skipif(
@@ -29,3 +30,11 @@ def test_no_encoder_makes_its_process_real_time(rate: int, opens: bool) -> None:
         with pytest.raises(av.FFmpegError):
             open_encoder(context)
     assert os.sched_getscheduler(0) == before
+
+
+def test_advice_names_no_codec_that_was_asked_for() -> None:
+    """Grey of 16 bits with transparency fits no format of FFV1: only the loss is left, where x264 has FFV1 to name."""
+    with pytest.raises(Unsupported, match=r"ffv1 cannot hold .*; accept the loss with --pix-fmt"):
+        choose_pix_fmt("ffv1", "ya16be", None)
+    with pytest.raises(Unsupported, match="choose --codec ffv1, or accept the loss with --pix-fmt"):
+        choose_pix_fmt("x264", "ya16be", None)
