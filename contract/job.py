@@ -204,6 +204,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         """Count the frames that the whole job must deliver; an image counts as one."""
         return sum(c.count for c in self.live)
 
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits of what the chunks are, by their numbers; versions that add fields to a plan agree on it."""
+        owned = [(c.kind, c.item, c.first, c.count, c.band, c.bands, c.input) for c in self.chunks]
+        return hashlib.sha256(msgspec.json.encode((self.job, owned, self.retired))).hexdigest()[:16]
+
 
 class Control(Struct, frozen=True, forbid_unknown_fields=True):
     """control.json: the user's last request; replaced only by a writer that has read it (If-Match).

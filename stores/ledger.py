@@ -50,7 +50,10 @@ class Lease:
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of a job's ledger. `waiting` are published and not yet claimed, `lapsed` the retried whose lease ran out."""
+    """Counts of a job's ledger. `waiting` are published and not yet claimed, `lapsed` the retried whose lease ran out.
+
+    `plan` is the fingerprint of the plan whose chunks are counted; empty in a ledger of a version that did not note it.
+    """
 
     total: int
     done: int
@@ -66,6 +69,7 @@ class Counts:
     lapsed: int = 0
     opening: int = 0
     changes: int = 0
+    plan: str = ""
 
     @property
     def settled(self) -> bool:
@@ -120,7 +124,7 @@ class Ledger(LiveWorkers):
     def create(self, plan: Plan, priority: int, control: Control, done: dict[int, int], failed: Iterable[int]) -> bool:
         """Make the ledger of a job from what S3 holds; `done` maps chunk to frames. Return False when it exists already.
 
-        A ledger of an earlier opening of the job is replaced. Retired chunks are marked as done and are in no count.
+        A ledger of another plan or opening of the job is replaced. Retired chunks are marked as done and are in no count.
         """
         lost = set(failed) - done.keys() - set(plan.retired)
         settled = done.keys() | set(plan.retired)
@@ -142,6 +146,7 @@ class Ledger(LiveWorkers):
             plan.opening,
             len(plan.retired),
             control.changes,
+            plan.fingerprint(),
         )
         return bool(made)
 
@@ -187,6 +192,7 @@ class Ledger(LiveWorkers):
             lapsed=int(fields.get("lapsed", 0)),
             opening=int(fields.get("opening", 0)),
             changes=int(fields.get("changes", 0)),
+            plan=fields.get("plan", ""),
         )
 
     def done(self, job: str) -> bytes:

@@ -148,6 +148,28 @@ def test_a_ledger_of_a_collected_job_asks_nothing_of_its_successor(cluster: Step
     assert cluster.finish(job).state == "done"
 
 
+def test_a_plan_of_a_collected_job_is_not_kept(cluster: Stepped, films: list[Path]) -> None:
+    """Two orchestrators: one knows the plan of a job of which a film was refused; the other plans the same job, submitted anew, whole."""
+    cluster.services.append(cluster.orchestrator())
+    cluster.acts.refusals = {0: "refused by the test"}
+    job = cluster.submit(films)
+    while job not in cluster.services[1]._plans:
+        cluster.look(0)
+        cluster.look(1)
+    cluster.jobs.control(job, cancelled=True)
+    for sweep in retention.find(cluster.storage, timedelta(0), True, datetime.now(UTC) + timedelta(days=1)):
+        retention.remove(cluster.storage, sweep)
+    cluster.ledger.forget(job)
+    cluster.acts.refusals = {}
+    assert cluster.submit(films) == job
+    while not cluster.announced(job):
+        cluster.look(0)
+    before = len(cluster.services[1]._plans[job].chunks)
+    cluster.look(1)
+    assert len(cluster.services[1]._plans[job].chunks) > before
+    assert cluster.finish(job).state == "done"
+
+
 def test_a_missing_source_is_a_failure_and_no_wait(cluster: Stepped, films: list[Path]) -> None:
     """A source that is gone before ingest fails its item with the advice; the other film is delivered."""
     job = cluster.submit(films)
