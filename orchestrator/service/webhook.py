@@ -252,9 +252,10 @@ class _Tls(http.client.HTTPSConnection):
 
 def _connection(to: SplitResult) -> http.client.HTTPConnection:
     host = to.hostname or ""
+    # Without a port http.client looks for one behind the last colon, which an IPv6 address has of its own.
     if to.scheme == "https":
-        return _Tls(host, to.port)
-    return http.client.HTTPConnection(host, to.port, timeout=_WHOLE_S)
+        return _Tls(host, to.port or http.client.HTTPS_PORT)
+    return http.client.HTTPConnection(host, to.port or http.client.HTTP_PORT, timeout=_WHOLE_S)
 
 
 def _limit(connection: http.client.HTTPConnection, over: threading.Event) -> None:

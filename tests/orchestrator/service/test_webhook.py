@@ -13,6 +13,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -287,3 +288,9 @@ def test_without_an_address_nothing_runs(settings: Settings) -> None:
     silent.ended("00000000000000a1")
     assert silent._thread is None
     silent.close()
+
+
+@pytest.mark.parametrize(("address", "port"), [("https://[::1]/x", 443), ("http://[::1]/x", 80), ("http://h:81/", 81)])
+def test_an_address_without_a_port_has_its_schemes(address: str, port: int) -> None:
+    """The last part of an IPv6 address is no port."""
+    assert module._connection(urlsplit(address)).port == port
