@@ -96,6 +96,12 @@ def picture(mode: str, depth: int, height: int = 60, width: int = 80) -> np.ndar
     return (plain * np.iinfo(kind).max).round().astype(kind).squeeze()
 
 
+def smooth(width: int, height: int) -> np.ndarray[Any, Any]:
+    """Return a gradient of `height` x `width` pixels, RGB, uint8."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 / width, y * 255 / height, np.full_like(x, 90)], -1).astype(np.uint8)
+
+
 def write_noise(path: Path, seed: int) -> Path:
     """Write a picture of noise, 24 x 32 pixels of RGB, that no other seed makes; return `path`."""
     pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)

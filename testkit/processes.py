@@ -34,7 +34,7 @@ def until(look: Callable[[], T | None], what: str, seconds: float = 120.0) -> T:
 
 @contextmanager
 def running(argv: list[str], log: Path, environ: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process as long as the block, in a group of its own; at the end it is told to stop, then the group is killed.
+    """Run a process as long as the block, in a group of its own; at the end it gets SIGTERM, and then its group SIGKILL.
 
     Args:
         argv: the program and its arguments.

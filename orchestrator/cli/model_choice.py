@@ -1,4 +1,4 @@
-"""The generator of a command that names none: chosen by the kinds of its sources, and told."""
+"""The generator of a command that names none: chosen by the kinds of its sources, and named to the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def with_model(spec: Spec, sources: Sequence[Path] | Found, say: Callable[[str], None]) -> tuple[Spec, Found]:
-    """Return the spec with a generator for `sources`, and what was found of these; `say` is told which and why it is a default."""
+    """Return the spec with a generator for `sources`, and what was found of these; `say` gets the name of a default generator, and the reason for it."""
     from orchestrator.submission.default_model import default_model, kinds
     from orchestrator.submission.sources import Found, find
 

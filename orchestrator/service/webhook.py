@@ -53,7 +53,7 @@ _LONGEST_NAME = 200
 
 
 class Notified(Struct, frozen=True, forbid_unknown_fields=True):
-    """notified.json: the opening of the job whose end the webhook was told, and the state that it was told."""
+    """notified.json: the opening of the job whose end was posted to the webhook, and the state that was posted."""
 
     opening: Natural
     state: State
@@ -73,13 +73,13 @@ class Webhook(Collector):
         self._outcomes = {"delivered": 0, "failed_try": 0, "given_up": 0}
 
     def ended(self, job: str) -> None:
-        """Have a job's end told; return at once."""
+        """Queue the post of a job's end; return at once."""
         if not self._to.netloc:
             return
         with self._changed:
             if len(self._due) >= _MOST_WAITING:
                 self._outcomes["given_up"] += 1
-                logger.error("the webhook is not told of the job's end: too many wait", extra={"job": job})
+                logger.error("the job's end is not posted to the webhook: too many wait", extra={"job": job})
                 return
             self._later(job, 0, 0.0)
             if self._thread is None:
@@ -120,7 +120,7 @@ class Webhook(Collector):
             try:
                 outcome = self._tell(job)
             except PermanentError as error:  # the job was removed, or cannot be read
-                logger.warning("the webhook is not told of the job's end: %s", error, extra={"job": job})
+                logger.warning("the job's end is not posted to the webhook: %s", error, extra={"job": job})
                 outcome = "given_up"
             except Exception as error:
                 outcome = self._failed(job, tries + 1, error)
@@ -147,7 +147,7 @@ class Webhook(Collector):
             return ""
         known = isinstance(error, RespoolError)
         if tries >= _TRIES:
-            said = f"the webhook was not told of the job's end in {tries} tries ({error}); the next orchestrator that starts tries again"
+            said = f"the job's end was not posted to the webhook in {tries} tries ({error}); the next orchestrator that starts tries again"
             logger.error(said, extra={"job": job}, exc_info=None if known else error)
             return "given_up"
         logger.warning("the webhook is tried again: %s", error, extra={"job": job}, exc_info=None if known else error)
@@ -203,7 +203,7 @@ class Webhook(Collector):
             reason = type(error).__name__  # other errors repeat the path, or what the receiver sent
             if isinstance(error, OSError):
                 reason += f": {error}"
-            raise TransientError(f"{self._shown()} cannot be told ({reason}).") from error
+            raise TransientError(f"{self._shown()} cannot be reached ({reason}).") from error
         finally:
             over.set()
             with self._changed:

@@ -1,4 +1,4 @@
-"""Pieces of films: exactly their frames, everything else in time with them, and what cannot be exact is said."""
+"""Pieces of films: exactly their frames, everything else in time with them, and a note on whatever cannot be exact."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_sound_is_exact_where_its_packets_are(tmp_path: Path) -> None:
 
 
 def test_sound_that_begins_later_in_the_source_is_not_lost(tmp_path: Path) -> None:
-    """A piece whose sound begins in it lacks none of it, and nothing is said."""
+    """A piece whose sound begins in it lacks none of it, and gets no note."""
     data = write(replace(H264, format="matroska", sounds=(Sound("aac", start=1.0, length=0.8),)))
     done = _restored(data, "mkv", tmp_path, "0.4", None)
     assert not any("sound of stream" in note for note in done.notes)

@@ -50,7 +50,7 @@ def test_an_unreadable_file_is_what_its_name_says(sources: Path, monkeypatch: py
 
 
 def test_kinds_of_sources_choose_the_model(sources: Path) -> None:
-    """Films get one, images another, and both together one that serves images; each time it is told, with what others take."""
+    """Films get one, images another, and both together one that serves images; a sentence names it each time, with the time that others take."""
     film, photo = sources / "film.mp4", sources / "photo.png"
     for paths, model, why in (
         ((film,), FILM, "default for films"),
@@ -66,7 +66,7 @@ def test_kinds_of_sources_choose_the_model(sources: Path) -> None:
 
 
 def test_a_model_that_is_named_needs_no_words(sources: Path) -> None:
-    """Nothing is told, and nothing changed."""
+    """A generator that was named stays, without a sentence."""
     said: list[str] = []
     spec = Spec("lanczos")
     assert with_model(spec, [sources / "film.mp4"], said.append)[0] is spec

@@ -17,22 +17,7 @@ from orchestrator.comparison.contact_sheet import write_sheet
 from orchestrator.comparison.plots import MOST, durations
 from orchestrator.comparison.preview import pick
 from orchestrator.result_record import ChunkFacts
-
-
-def smooth(width: int, height: int) -> np.ndarray:
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 255 / width, y * 255 / height, np.full_like(x, 90)], -1).astype(np.uint8)
-
-
-@pytest.fixture
-def changed(tmp_path: Path) -> tuple[Path, Path]:
-    """A picture, and itself at twice the size by Lanczos with a bright square drawn into one place."""
-    before, after = tmp_path / "before.png", tmp_path / "after.png"
-    Image.fromarray(smooth(200, 160)).save(before)
-    larger = np.asarray(Image.fromarray(smooth(200, 160)).resize((400, 320), Image.Resampling.LANCZOS)).copy()
-    larger[200:240, 300:340] = 255
-    Image.fromarray(larger).save(after)
-    return before, after
+from testkit.images import smooth
 
 
 def test_a_map_shows_where_and_how_much(changed: tuple[Path, Path]) -> None:

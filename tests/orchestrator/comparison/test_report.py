@@ -24,23 +24,7 @@ from orchestrator.comparison.before_after import pairs
 from orchestrator.comparison.figures import DETAIL, SIDE
 from orchestrator.comparison.report import report
 from orchestrator.provenance.record import records
-
-
-def smooth(width: int, height: int) -> np.ndarray:
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 255 / width, y * 255 / height, np.full_like(x, 90)], -1).astype(np.uint8)
-
-
-@pytest.fixture
-def changed(tmp_path: Path) -> tuple[Path, Path]:
-    """A picture, and itself at twice the size by Lanczos with a bright square drawn into one place."""
-    before, after = tmp_path / "before.png", tmp_path / "after.png"
-    Image.fromarray(smooth(200, 160)).save(before)
-    larger = np.asarray(Image.fromarray(smooth(200, 160)).resize((400, 320), Image.Resampling.LANCZOS)).copy()
-    larger[200:240, 300:340] = 255
-    Image.fromarray(larger).save(after)
-    return before, after
-
+from testkit.images import smooth
 
 HOSTILE = "<script>alert(1)</script>&\"'.png"
 

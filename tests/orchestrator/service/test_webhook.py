@@ -1,4 +1,4 @@
-"""The webhook: a job's end is told once to a real receiver, and no receiver can hold up the loop or learn a secret."""
+"""The webhook: a real receiver gets a job's end once, and no receiver can hold up the loop or learn a secret."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_after_the_last_try_the_next_orchestrator_goes_on(
 def test_a_cancelled_job_has_ended_too(
     cluster: Stepped, receiver: Receiver, sender: Callable[[], Webhook], tmp_path: Path
 ) -> None:
-    """An open job is not told; cancelled it is, once; opened again it is told of that ending, too."""
+    """An open job posts nothing; a cancelled one posts once, and again for its next ending after it was opened again."""
     job = cluster.submit([make_film(tmp_path / "a.mp4", 5, seed=next(_SEEDS))])
     assert sender()._tell(job) == ""
     cluster.jobs.control(job, cancelled=True)
@@ -256,7 +256,7 @@ def test_a_receiver_that_never_answers_is_cut_off(
         wired = replace(settings, webhook=f"{scheme}://127.0.0.1:{server.getsockname()[1]}/our-secret")
         one = Webhook(wired, Storage(wired), Ledger(wired))
         monkeypatch.setattr(socket, "getaddrinfo", late)
-        with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+ cannot be told") as refused:
+        with pytest.raises(TransientError, match=r"127\.0\.0\.1:\d+ cannot be reached") as refused:
             one._post(b"{}")
         assert "our-secret" not in str(refused.value)
         thread.join()
