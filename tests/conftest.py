@@ -18,7 +18,7 @@ from contract.settings import Settings
 from orchestrator.local import Cluster, start
 from stores.storage import Storage
 
-_SLOW_FOLDERS = ("deploy", "film", "integration", "training", "workers/faces", "workers/generators")
+_SLOW_FOLDERS = ("deploy", "film", "integration", "training", "workers/faces", "workers/film", "workers/generators")
 _SLOW_FIXTURES = {"cluster", "laboratory", "need"}
 """Tests in these folders, or with these fixtures, start clusters, restore whole films, run networks or validators; `make test-fast`
 leaves them out."""
