@@ -47,8 +47,9 @@ class ImageAttempt:
         with ImageTransfer(self._storage, lease, folder) as transfer:
             items = job.items[chunk.first : chunk.first + chunk.count]
             banded = chunk.bands > 1  # its source is kept between bands
-            for item, source in ((item, None) for item in items) if banded else transfer.sources(items):
-                self._checkpoint()
+            wanted = ((item, None) for item in items) if banded else transfer.sources(items)
+            for ready, (item, source) in enumerate(wanted):
+                self._checkpoint(ready)
                 try:
                     path = self._cache.banded_source(lease.job, item) if source is None else source.result()
                     began = time.monotonic()
