@@ -28,6 +28,8 @@ _LARGEST = 4 << 20
 """Bytes of a manifest that is read for its pace; those of jobs with more than about 10,000 results are larger."""
 _LEAST = 1e-4
 """Least megapixels that tell a pace: what `work_done` rounds to."""
+_LOADS_S = 0.1
+"""Seconds of loading from which on a chunk was its worker's first with this network."""
 _SETTLED_S = 5.0
 """Seconds of work from which on a job's pace counts before those of shorter ones, in which starting chunks weighs more."""
 
@@ -61,8 +63,13 @@ def way_of(kind: Kind, spec: Spec, scale: float) -> str:
 
 
 def work_done(job: Job, scale: float, commits: Iterable[Done]) -> list[Work]:
-    """Sum the work of a job's commits by way and device; commits that do not tell their seconds are left out."""
+    """Sum the work of a job's commits by way and device; commits that do not tell their seconds are left out.
+
+    A worker's first chunk with a network is slower than the others (kernels are compiled, memory is touched for the first time): it
+    counts only where no other chunk went the same way on the same device.
+    """
     sums: dict[tuple[str, str], tuple[float, float]] = {}
+    first: dict[tuple[str, str], tuple[float, float]] = {}
     factor = (job.spec.scale or scale) ** 2 * 1e6
     for done in commits:
         pixels = sum(output.width * output.height * output.frames for output in done.outputs)
@@ -77,9 +84,10 @@ def work_done(job: Job, scale: float, commits: Iterable[Done]) -> list[Work]:
         if spent <= 0 or not pixels:
             continue
         way = way_of(job.items[done.outputs[0].item].kind, job.spec, scale)
-        before = sums.get((way, device), (0.0, 0.0))
-        sums[way, device] = before[0] + pixels / factor, before[1] + spent
-    return [Work(*which, round(amount, 4), round(spent, 3)) for which, (amount, spent) in sums.items()]
+        kept = first if seconds.get("load", 0.0) >= _LOADS_S else sums
+        before = kept.get((way, device), (0.0, 0.0))
+        kept[way, device] = before[0] + pixels / factor, before[1] + spent
+    return [Work(*which, round(amount, 4), round(spent, 3)) for which, (amount, spent) in (first | sums).items()]
 
 
 def past_work(records: Records) -> list[Work]:

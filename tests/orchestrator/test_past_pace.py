@@ -41,14 +41,20 @@ def commit(chunk: int, item: int, frames: int, size: tuple[int, int], seconds: d
 
 
 def test_work_is_counted_in_pixels_of_sources() -> None:
-    """Frames of 1000x500 were 500x250; loading does not count, and a commit without seconds is left out."""
+    """Frames of 1000x500 were 500x250; the chunk that loaded the network does not count, nor does a commit without seconds."""
     commits = [
         commit(0, 0, 8, (1000, 500), {"load": 3.0, "whole": 5.0}),
         commit(1, 0, 8, (1000, 500), {"load": 0.0, "whole": 4.0}),
         commit(2, 1, 1, (1000, 1000), {"load": 0.0, "whole": 1.5}),
         commit(3, 0, 8, (1000, 500), None),
     ]
-    assert work_done(mixed_job(), 4, commits) == [Work(FILM, "cpu", 2.0, 6.0), Work(IMAGE, "cpu", 0.25, 1.5)]
+    assert work_done(mixed_job(), 4, commits) == [Work(FILM, "cpu", 1.0, 4.0), Work(IMAGE, "cpu", 0.25, 1.5)]
+
+
+def test_first_chunks_count_where_there_are_no_others() -> None:
+    """A job of one chunk for each worker tells its pace all the same, without the loading."""
+    commits = [commit(n, 0, 8, (1000, 500), {"load": 3.0, "whole": 5.0}) for n in range(2)]
+    assert work_done(mixed_job(), 4, commits) == [Work(FILM, "cpu", 2.0, 4.0)]
 
 
 @pytest.mark.parametrize("record", [{"seconds": raw("long")}, {"seconds": raw({"whole": 4}), "device": raw(7)}])
