@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import subprocess
 import tempfile
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+
+import msgspec
 
 from contract.programs import Program, command_line
 from contract.settings import Settings
@@ -36,7 +37,6 @@ ROWS = (
 )
 _SLOW = ("-m", "RealESRGAN_x4plus", "-s", "4")
 _QUICK = ("-m", "realesr-animevideov3", "-s", "4", "--chunk-frames", "2")
-_FIRST_FRAME = re.compile(r"running: [1-9]\d*/")
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="rs-") as name:
             folder = Path(name)
             slow = make_moving(folder / "slow.mp4", 6 + n, (640, 480))
-            quick = make_moving(folder / "quick.mp4", 24 + n, (160, 120))
+            quick = make_moving(folder / "quick.mp4", 48 + n, (320, 240))
             state = folder / "state"
             found[ROWS[0]].append(first_frame(quick, folder / "lone.mkv", state))
             found[ROWS[1]].append(interrupted(slow, folder / "slow.mkv", state))
@@ -75,17 +75,20 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def first_frame(film: Path, out: Path, state: Path) -> float:
-    """Return the seconds from the start of `respool run` to the first frame that its progress tells of; let it end."""
+    """Return the seconds from the start of `respool run` to the first frame that its events tell of; let it end."""
     began = time.monotonic()
-    with ended(popen("run", film, "-o", out, *_QUICK, "--state", state)) as run:
-        assert run.stderr is not None
-        for line in run.stderr:
-            if _FIRST_FRAME.match(line):
+    with ended(popen("run", film, "-o", out, "--json", *_QUICK, "--state", state)) as run:
+        assert run.stdout is not None
+        told: list[str] = []
+        for line in run.stdout:
+            told.append(line)
+            event = msgspec.json.decode(line)
+            if event["event"] == "job" and event["frames"]["done"]:
                 took = time.monotonic() - began
                 break
         else:
-            raise AssertionError("no frame was told of")
-        run.stderr.read()
+            raise AssertionError(f"no frame was told of in {''.join(told)}")
+        run.stdout.read()
         assert run.wait() == 0
     out.unlink()
     return took
