@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 
 from contract.documents import Version
 from contract.piece import Bounds
+from contract.submitter import Submitter
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 MaybeSha256 = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
@@ -122,7 +123,10 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Job(Struct, frozen=True, forbid_unknown_fields=True):
-    """job.json: immutable once written. A higher `priority` comes sooner; `notes` list what the submission left out, `losses` the worse of them."""
+    """job.json: immutable once written. A higher `priority` comes sooner; `notes` list what the submission left out, `losses` the worse of them.
+
+    `submitter` names who the job counts for in fair shares and quotas; it is no part of the job's id.
+    """
 
     id: JobId
     spec: Spec
@@ -131,6 +135,7 @@ class Job(Struct, frozen=True, forbid_unknown_fields=True):
     priority: Annotated[int, Meta(ge=0, le=9)] = 4
     notes: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
+    submitter: Submitter = ""
     version: Literal[1] = 1
 
 

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
 from contract.errors import UsageError
+from contract.submitter import check_submitter
 
 _SECRET_MAX = 64 << 10
 
@@ -65,6 +66,10 @@ class Settings:
     """A chunk that is published but neither leased nor done after this time is published again."""
     window: int = 2
     """Chunks published ahead for each live worker."""
+    submitter: str = ""
+    """Name that jobs are submitted under; empty means the name of the operating system's user."""
+    submitter_chunks: int = 0
+    """Most chunks of one submitter that are published or leased at a time, by which orchestrators go; 0 means no limit."""
     media_memory: int = 8 << 30
     """Memory that a process may map while it ingests or assembles untrusted media; 0 means no limit."""
     media_cpu_s: float = 21600.0
@@ -102,6 +107,10 @@ class Settings:
                 f"lease_renew_s is {self.lease_renew_s} and lease_ttl_s {self.lease_ttl_s}: "
                 "renew at least twice within a lease."
             )
+        if self.submitter:
+            check_submitter(self.submitter)
+        if self.submitter_chunks < 0:
+            raise UsageError(f"submitter_chunks is {self.submitter_chunks}; give a number above 0, or 0 for no limit.")
         if self.webhook:
             _check_webhook(self.webhook)
 

@@ -16,13 +16,13 @@ from redis.client import NEVER_DECODE
 from contract import keys
 from contract.job import Control, Plan
 from contract.settings import Settings
-from stores.live_workers import FIT, LiveWorkers
+from stores.live_workers import FIT
+from stores.open_jobs import JOBS, OpenJobs
+from stores.open_jobs import job_key as _job
 
-JOBS = "respool:jobs"
 SUBMITTED = "respool:submitted"
 OPENINGS = "respool:openings"
 EPOCH = "respool:epoch"
-_FRESH_S = 30.0
 HANDED_BACK = "handed back by "
 """Beginning of the reasons of attempts that do not count as failed (lua/release.lua)."""
 _COUNTING = ("release", "reconcile")
@@ -53,6 +53,7 @@ class Counts:
     """Counts of a job's ledger. `waiting` are published and not yet claimed, `lapsed` the retried whose lease ran out.
 
     `plan` is the fingerprint of the plan whose chunks are counted; empty in a ledger of a version that did not note it.
+    `submitter` is the one that the chunks count for.
     """
 
     total: int
@@ -70,6 +71,17 @@ class Counts:
     opening: int = 0
     changes: int = 0
     plan: str = ""
+    submitter: str = ""
+
+    @property
+    def in_flight(self) -> int:
+        """Chunks that are published or leased."""
+        return self.waiting + self.running
+
+    @property
+    def open(self) -> int:
+        """Chunks that are neither settled nor in flight."""
+        return max(0, self.total - self.done - self.failed - self.in_flight)
 
     @property
     def settled(self) -> bool:
@@ -81,10 +93,6 @@ class Counts:
         return self.changes > control.changes
 
 
-def _job(job: str) -> str:
-    return f"respool:{{{keys.check_job(job)}}}"
-
-
 def _bits(numbers: Iterable[int], total: int) -> bytes:
     """Make a Redis bitmap (bit 0 is the highest bit of byte 0) of `total` bits with `numbers` set."""
     data = bytearray((total + 7) // 8)
@@ -93,7 +101,7 @@ def _bits(numbers: Iterable[int], total: int) -> bytes:
     return bytes(data)
 
 
-class Ledger(LiveWorkers):
+class Ledger(OpenJobs):
     """The ledger in one Redis. Safe to share between threads; raises Unreachable when Redis does not answer."""
 
     def __init__(self, settings: Settings) -> None:
@@ -121,7 +129,15 @@ class Ledger(LiveWorkers):
 
     # Jobs
 
-    def create(self, plan: Plan, priority: int, control: Control, done: dict[int, int], failed: Iterable[int]) -> bool:
+    def create(
+        self,
+        plan: Plan,
+        priority: int,
+        control: Control,
+        done: dict[int, int],
+        failed: Iterable[int],
+        submitter: str = "",
+    ) -> bool:
         """Make the ledger of a job from what S3 holds; `done` maps chunk to frames. Return False when it exists already.
 
         A ledger of another plan or opening of the job is replaced. Retired chunks are marked as done and are in no count.
@@ -147,6 +163,7 @@ class Ledger(LiveWorkers):
             len(plan.retired),
             control.changes,
             plan.fingerprint(),
+            submitter,
         )
         return bool(made)
 
@@ -156,11 +173,6 @@ class Ledger(LiveWorkers):
         self._call(lambda: self._redis.zrem(JOBS, job))
         if names:
             self._call(lambda: self._redis.delete(*names))
-
-    def jobs(self) -> list[tuple[str, int]]:
-        """List (job, priority) of all jobs with a ledger, highest priority first."""
-        found = self._call(lambda: self._redis.zrevrange(JOBS, 0, -1, withscores=True))
-        return [(name, int(score)) for name, score in cast(list[tuple[str, float]], found)]
 
     def counts(self, job: str) -> Counts | None:
         """Return the job's counts, or None when this Redis does not know it."""
@@ -193,29 +205,13 @@ class Ledger(LiveWorkers):
             opening=int(fields.get("opening", 0)),
             changes=int(fields.get("changes", 0)),
             plan=fields.get("plan", ""),
+            submitter=fields.get("submitter", ""),
         )
 
     def done(self, job: str) -> bytes:
         """Return the done chunks as a bitmap: bit 0 is the highest bit of byte 0. Empty when this Redis knows nothing."""
         ask: Callable[..., Any] = self._redis.execute_command  # GET would decode the answer as text
         return cast(bytes, self._call(lambda: ask("GET", f"{_job(job)}:done", **{NEVER_DECODE: True})) or b"")
-
-    def recent(self, job: str) -> tuple[float, list[tuple[float, int]]]:
-        """Return Redis' time and (time, frames) of the last commits, newest first, from which a rate is computed."""
-
-        def read() -> tuple[float, list[tuple[float, int]]]:
-            seconds, micros = self._redis.time()
-            lines = cast(list[str], self._redis.lrange(f"{_job(job)}:recent", 0, -1))
-            pairs = [line.split() for line in lines]
-            return seconds + micros / 1e6, [(float(at), int(frames)) for at, frames in pairs]
-
-        return self._call(read)
-
-    def pace(self, job: str) -> float:
-        """Return chunks a second over the last commits; 0 when there was none in half a minute."""
-        now, commits = self.recent(job)
-        fresh = [at for at, _ in commits if now - at < _FRESH_S]
-        return len(fresh) / max(now - fresh[-1], 0.1) if fresh else 0.0
 
     def submitted(self) -> set[str]:
         """Return jobs that were submitted and may not have a ledger yet."""
@@ -326,9 +322,12 @@ class Ledger(LiveWorkers):
 
     # Chunks, as orchestrators see them
 
-    def dispatch(self, job: str, count: int) -> list[int]:
-        """Choose up to `count` chunks to publish now and record that they were."""
-        return [int(c) for c in self._run("dispatch", [_job(job)], count)]
+    def dispatch(self, job: str, count: int, limit: int = 0) -> list[int]:
+        """Choose up to `count` chunks to publish now and record that they were.
+
+        With a `limit`, no more than so many chunks of the job's submitter, those of its other jobs included, are in flight then.
+        """
+        return [int(c) for c in self._run("dispatch", [_job(job), JOBS], count, limit)]
 
     def reconcile(self, job: str, patience_s: float) -> tuple[list[int], list[int]]:
         """End leases that ran out and publications older than `patience_s`; return (tries used up, to be done again)."""

@@ -104,7 +104,7 @@ def describe(status: JobStatus, most: int = 1000) -> str:
     With more than `most` letters, the less important parts are left out, and the time left last of all.
     """
     parts = _parts(status)
-    for word in ("megapixels", "worker", "retried", "fps", "a frame", "chunks failed", "images"):
+    for word in ("megapixels", "worker", "retried", "fps", "a frame", "chunks failed", "images", "quota"):
         if len(", ".join(parts)) <= most:
             break
         parts = [part for part in parts if word not in part] or parts
@@ -125,7 +125,9 @@ def _parts(status: JobStatus) -> list[str]:
     if status.eta_s is not None:
         parts.append(f"{duration(status.eta_s)} left")
     parts.append(f"{status.workers} worker{'' if status.workers == 1 else 's'}")
-    if status.behind:
+    if status.held:
+        parts.append(status.held)
+    elif status.behind:
         parts.append(f"waiting behind job {', '.join(status.behind)}")
     if status.retried:
         parts.append(f"{status.retried} retried")
@@ -226,7 +228,7 @@ class Events:
 
     def job(self, status: JobStatus) -> None:
         """Write a job's status when frames, chunks or the state have changed."""
-        now = (status.state, status.frames.done, status.chunks, status.behind, status.blocked)
+        now = (status.state, status.frames.done, status.chunks, status.behind, status.blocked, status.held)
         if now != self._last:
             self._last = now
             self._write(event="job", **msgspec.to_builtins(status))

@@ -109,21 +109,23 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
 def _table(found: list[JobStatus]) -> None:
     from orchestrator.cli.display import duration
 
-    lines = [("JOB", "STATE", "FRAMES", "FPS", "LEFT", "NAME")]
+    shared = len({s.submitter for s in found}) > 1
+    lines = [("JOB", "STATE", "FRAMES", "FPS", "LEFT", *(["SUBMITTER"] if shared else []), "NAME")]
     lines += [
         (
             s.id,
-            s.state,
+            s.state + (" (blocked)" if s.blocked else " (quota)" if s.held else ""),
             f"{s.frames.done}/{s.frames.total}",
             f"{s.fps:.1f}" if s.fps else "-",
             duration(s.eta_s) if s.eta_s is not None else "-",
+            *([s.submitter or "-"] if shared else []),
             s.name,
         )
         for s in found
     ]
-    widths = [max(len(line[n]) for line in lines) for n in range(5)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]) - 1)]
     for line in lines:
-        echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[5]]))
+        echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]))
 
 
 def _details(s: JobStatus) -> None:
@@ -131,6 +133,7 @@ def _details(s: JobStatus) -> None:
     from orchestrator.cli.follow import conclude
 
     echo(f"{s.id}  {s.state}  {s.name}")
-    echo(f"created {s.created}, {s.items} items, {s.chunks.done}/{s.chunks.total} chunks")
+    by = f" by {s.submitter}" if s.submitter else ""
+    echo(f"created {s.created}{by}, {s.items} items, {s.chunks.done}/{s.chunks.total} chunks")
     echo(describe(s))
     conclude(s)

@@ -130,7 +130,7 @@ _OPTIONS = (
     click.option("--salvage", type=click.IntRange(0, 100), default=SALVAGE, show_default=True, metavar="N", help="Deliver a damaged picture when at least N percent of its rows can be decoded."),
     click.option("--white", type=click.FloatRange(0, min_open=True), metavar="VALUE", help="Sample value of images that is white (default: what the file says, else the format's largest, 1 for floats)."),
     click.option("--profile", type=click.Choice(sorted(_PROFILES)), help="preservation: FFV1 in mkv, TIFF; access: x264 in mp4, JPEG, --faststart."),
-    click.option("--priority", type=click.IntRange(0, 9), default=4, show_default=True, help="Higher comes first."),
+    click.option("--priority", type=click.IntRange(0, 9), default=4, show_default=True, help="Of your jobs, the higher comes first; below 4, others' jobs do too."),
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from orchestrator.jobs.status import (
     JobStatus,
     Progress,
     blocked,
+    held,
     image_progress,
     rate,
     waits_behind,
@@ -145,7 +146,13 @@ class Jobs:
             images=images,
             blocked="" if manifest else blocked(job, workers),
             behind=() if manifest or busy or control.cancelled or control.paused else waits_behind(workers.values()),
+            submitter=known.submitter,
+            held=self._held(counts) if counts and not manifest else "",
         )
+
+    def _held(self, counts: Counts) -> str:
+        limit = self._ledger.limits().chunks
+        return held(counts, self._ledger.in_flight()[counts.submitter], limit) if limit else ""
 
     def _fps(self, job: str, counts: Counts | None, busy: list[dict[str, object]]) -> float | None:
         """Return the pace that this client has seen, else that of the last commits, else that of the chunks at hand."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 
 from contract.job import Damage, ItemFailure, Job, Plan, State
+from stores.ledger import Counts
 
 _RATE_WINDOW_S = 120.0
 
@@ -43,7 +44,7 @@ class JobStatus(Struct, frozen=True):
     minutes, and `eta_s` is derived from it; both are None while unknown. `damaged` lists spans of frames that the source does not hold intact. `films` counts items, and
     `images` is None while there is no plan or no image in it. `severities` counts notes, losses, damages and failures; `losses` are those
     of the notes that tell of something that a result does not carry. `behind` names the jobs that all workers are at while none is
-    at this one. `blocked` says why no live worker can compute the job.
+    at this one. `blocked` says why no live worker can compute the job, `held` which quota of its submitter it waits for.
     """
 
     id: str
@@ -67,6 +68,16 @@ class JobStatus(Struct, frozen=True):
     images: ImageProgress | None = None
     behind: tuple[str, ...] = ()
     blocked: str = ""
+    submitter: str = ""
+    held: str = ""
+
+
+def held(counts: Counts, in_flight: int, limit: int) -> str:
+    """Return the quota at which the job of `counts` is held, of `limit` chunks `in_flight`; empty where it is not."""
+    if not limit or in_flight < limit or not counts.open or counts.paused or counts.cancelled:
+        return ""
+    whose = f"{counts.submitter}'s" if counts.submitter else "its submitter's"
+    return f"at {whose} quota of {limit} chunk{'' if limit == 1 else 's'}"
 
 
 def blocked(job: str, workers: Mapping[str, Mapping[str, object]]) -> str:

@@ -1,8 +1,9 @@
-"""Fair shares of the queue and of an orchestrator's long steps: who comes next. Pure."""
+"""Fair shares of the queue and of an orchestrator's long steps, among submitters and among each one's jobs. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,9 +43,27 @@ def may_begin(job: tuple[int, int, str], running: Sequence[tuple[int, int, str]]
     )
 
 
+USUAL = 4
+"""The priority of a job whose submitter asks for none."""
+
+
+def step_back(priority: int) -> int:
+    """Return how many steps a job lets others go first: those below the usual priority. None by asking for more."""
+    return max(0, USUAL - priority)
+
+
+def turn(priority: int, busy: int, size: int, job: str) -> tuple[int, int, int, int, str]:
+    """Return the key by which jobs that wait for a long step are sorted; `busy` counts the long steps of the job's submitter.
+
+    As in `share`, what is below the usual priority waits for all others, submitters take turns, and of one submitter the job of the
+    highest priority comes first, then the smallest.
+    """
+    return step_back(priority), busy, -priority, size, job
+
+
 @dataclass(frozen=True)
 class Claimant:
-    """A job with chunks to publish."""
+    """A job with chunks to publish, or with chunks that count against its submitter's share."""
 
     job: str
     priority: int
@@ -52,19 +71,34 @@ class Claimant:
     """Chunks that are neither settled, leased nor published."""
     outstanding: int
     """Chunks that are leased or published."""
+    submitter: str = ""
 
 
-def share(claimants: list[Claimant], places: int) -> dict[str, int]:
-    """Divide `places` of the queue among jobs, one at a time, always to the one furthest below its share.
+def share(claimants: Sequence[Claimant], places: int, limit: int = 0) -> dict[str, int]:
+    """Divide `places` of the queue, one at a time: among submitters, and each one's places among its jobs.
 
-    A job's share is proportional to 2 ** priority, so that one step of priority doubles it; a job that has
-    nothing outstanding comes before all others of its priority. Ties go to the smaller id.
+    Always to the submitter furthest below its share, and of its jobs to the one furthest below its own. Submitters have equal
+    shares, however many jobs each has; that of one whose jobs all are below the usual priority is halved for each step. Within
+    a submitter a job's share is proportional to 2 ** priority, so that one step of priority doubles it; a job that has nothing
+    outstanding comes before all others of its priority. So a high priority takes places from the submitter's own jobs
+    alone, and a low one leaves places to everybody. Ties go to the smaller name and id.
+
+    With a `limit`, no submitter has more than so many outstanding. Every other place that a job can use is given.
     """
     given = dict.fromkeys((c.job for c in claimants), 0)
+    taken: Counter[str] = Counter()
+    for claimant in claimants:
+        taken[claimant.submitter] += claimant.outstanding
     for _ in range(places):
-        hungry = [c for c in claimants if given[c.job] < c.open]
+        hungry = [c for c in claimants if given[c.job] < c.open and not 0 < limit <= taken[c.submitter]]
         if not hungry:
             break
-        first = min(hungry, key=lambda c: ((c.outstanding + given[c.job]) / 2.0**c.priority, -c.priority, c.job))
+        weights = {c.submitter: 0.0 for c in hungry}
+        for c in hungry:
+            weights[c.submitter] = max(weights[c.submitter], 2.0 ** -step_back(c.priority))
+        whose = min(weights, key=lambda name: (taken[name] / weights[name], -weights[name], name))
+        own = [c for c in hungry if c.submitter == whose]
+        first = min(own, key=lambda c: ((c.outstanding + given[c.job]) / 2.0**c.priority, -c.priority, c.job))
         given[first.job] += 1
+        taken[whose] += 1
     return {job: count for job, count in given.items() if count}

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from contract import keys
-from contract.documents import Version
 from contract.errors import (
     Cancelled,
     Interrupted,
@@ -30,7 +29,8 @@ from orchestrator.job_state import Step, step
 from orchestrator.job_store import Records
 from orchestrator.sandbox.parent import Confined
 from orchestrator.service import rebuild
-from orchestrator.service.fair_share import MOST_ACTS, Claimant, ahead, may_begin, share
+from orchestrator.service.dispatch import Dispatcher
+from orchestrator.service.fair_share import MOST_ACTS, may_begin, turn
 from orchestrator.service.film_witness import FilmWitness
 from orchestrator.service.job_views import LOOK_AGAIN_S, JobViews
 from orchestrator.service.metrics import registry
@@ -41,6 +41,7 @@ from stores import commits
 from stores.item_kills import ItemKills
 from stores.ledger import Ledger
 from stores.metrics_server import Heartbeat, served
+from stores.open_jobs import Limits
 from stores.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Service:
         self._ledger = Ledger(settings)
         self._records = Records(self._storage)
         self._publisher = Publisher(settings)
+        self._dispatcher = Dispatcher(settings, self._ledger, self._publisher)
         self.webhook = Webhook(settings, self._storage, self._ledger)
         self._confined = Confined(settings, kills=ItemKills(settings))
         self._pool = ThreadPoolExecutor(MOST_ACTS, thread_name_prefix="act")
@@ -100,22 +102,32 @@ class Service:
     def tick(self) -> None:
         """Look at every open job once."""
         self._find_jobs()
-        ready = [job for job in sorted(self._open, key=self._urgency) if self._look(job)]
+        ready = [job for job in sorted(self._open, key=self._turn) if self._look(job)]
         if ready:
             with self._ledger.lock("dispatch", 5.0) as keep:
                 if keep is not None:
-                    self._dispatch(ready)
+                    self._dispatcher.dispatch(ready, self._jobs, self._plans)
+
+    def _turn(self, job: str) -> tuple[int, int, int, int, str]:
+        """Return the key by which jobs are looked at; unknown ones come before all."""
+        known = self._jobs.get(job)
+        if known is None:
+            return turn(10, 0, 0, job)
+        busy = [other for other, act in self._acts.items() if not act.done() and other in self._jobs]
+        own = sum(self._jobs[other].submitter == known.submitter for other in busy)
+        return turn(known.priority, own, _size(known), job)
 
     def _urgency(self, job: str) -> tuple[int, int, str]:
-        """Sort jobs by priority, and the small ones of a priority first; unknown ones come before all."""
+        """Return what `may_begin` compares long steps by."""
         known = self._jobs.get(job)
-        return (-10, 0, job) if known is None else (-known.priority, sum(item.size for item in known.items), job)
+        return (-10, 0, job) if known is None else (-known.priority, _size(known), job)
 
     def _find_jobs(self) -> None:
         """Find open jobs: those with a ledger, those just submitted, and, with a new Redis, all that S3 holds."""
         forgot = not self._ledger.remembers()
         if forgot or time.monotonic() - self._looked > LOOK_AGAIN_S:
             self._looked = time.monotonic()
+            self._ledger.set_limits(Limits(self._settings.submitter_chunks))
             self._open |= set(self._records.jobs()) - self._ended.keys()
             self._open_again()
         announced = self._ledger.submitted() | {job for job, _ in self._ledger.jobs()}
@@ -270,7 +282,7 @@ class Service:
     # Short steps
 
     def _create_ledger(self, job: str) -> None:
-        rebuild.create_ledger(self._records, self._ledger, self._plans[job], self._jobs[job].priority)
+        rebuild.create_ledger(self._records, self._ledger, self._plans[job], self._jobs[job])
 
     def _close_job(self, job: str) -> None:
         announcements = self._ledger.announcements(job)
@@ -299,33 +311,9 @@ class Service:
             if failed is not None:
                 logger.error("chunk set aside: %s", failed.attempts[-1:], extra={"job": job, "chunk": chunk})
 
-    def _dispatch(self, ready: list[str]) -> None:
-        """Keep a few messages ahead of the workers, shared fairly among jobs."""
-        for version in sorted({self._plans[job].version for job in ready}):
-            self._dispatch_version(version, [job for job in ready if self._plans[job].version == version])
 
-    def _fit_workers(self) -> int:
-        return sum(not info.get("problem") for info in self._ledger.workers().values())
-
-    def _dispatch_version(self, version: Version, ready: list[str]) -> None:
-        """Share one window among jobs of one version: chunks that wait for newer workers must not keep old ones idle."""
-        claimants = []
-        announced = running = 0
-        pace = 0.0
-        for job in ready:
-            counts = self._ledger.counts(job)
-            if counts is None:
-                continue
-            announced += counts.waiting
-            running += counts.running
-            pace += self._ledger.pace(job)
-            outstanding = counts.waiting + counts.running
-            free = counts.total - counts.done - counts.failed - outstanding
-            claimants.append(Claimant(job, self._jobs[job].priority, max(0, free), outstanding))
-        places = ahead(self._fit_workers(), running, pace, self._settings.window) - announced
-        for job, count in share(claimants, max(0, places)).items():
-            for chunk in self._ledger.dispatch(job, count):
-                self._publisher.publish(job, chunk, self._plans[job].chunks[chunk].label, version)
+def _size(job: Job) -> int:
+    return sum(item.size for item in job.items)
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,12 +56,23 @@ class ClusterCollector(Collector):
         yield self._ended_attempts(counts)
 
     def _depth(self, counts: dict[str, Counts]) -> Iterator[Metric]:
-        leased = sum(c.running for c in counts.values())
-        queued = sum(c.total - c.done - c.failed - c.running for c in counts.values() if not (c.paused or c.cancelled))
-        yield _gauge("respool_leases", "Chunks that a worker holds now.", leased)
-        yield _gauge("respool_queued_chunks", "Chunks of running jobs that are neither done nor leased.", queued)
+        limit = self._settings.submitter_chunks
+        leased, queued = Counter[str](), Counter[str]()
+        for c in counts.values():
+            leased[c.submitter] += c.running
+            if not (c.paused or c.cancelled):
+                queued[c.submitter] += c.total - c.done - c.failed - c.running
+        # Workers beyond a submitter's quota would find nothing to do.
+        wanted = leased + queued
+        backlog = sum(min(count, limit) if limit else count for count in wanted.values())
+        yield _gauge("respool_leases", "Chunks that a worker holds now.", leased.total())
         yield _gauge(
-            "respool_backlog_chunks", "Queued plus leased chunks: what the number of workers follows.", queued + leased
+            "respool_queued_chunks", "Chunks of running jobs that are neither done nor leased.", queued.total()
+        )
+        yield _gauge(
+            "respool_backlog_chunks",
+            "Queued plus leased chunks, up to their submitters' quotas: what the number of workers follows.",
+            backlog,
         )
 
     def _ended_attempts(self, counts: dict[str, Counts]) -> Metric:

@@ -7,7 +7,7 @@ from collections.abc import Set
 
 from contract import keys
 from contract.errors import IntegrityError
-from contract.job import Plan
+from contract.job import Job, Plan
 from contract.parallel import in_order
 from orchestrator.job_store import AT_ONCE, Records
 from stores.commits import winner
@@ -20,12 +20,12 @@ _READ = 2000
 such a job has no others but those that a worker made before `respool gc` removed all of it."""
 
 
-def create_ledger(records: Records, ledger: Ledger, plan: Plan, priority: int) -> None:
+def create_ledger(records: Records, ledger: Ledger, plan: Plan, job: Job) -> None:
     """Make the ledger of a job from what S3 holds."""
     done, failed = records.settled(plan.job, plan)
     done -= drop_foreign(records, plan, done)
     frames = {n: plan.chunks[n].count for n in done}
-    ledger.create(plan, priority, records.control(plan.job), frames, failed)
+    ledger.create(plan, job.priority, records.control(plan.job), frames, failed, job.submitter)
     ledger.taken_up(plan.job)
 
 

@@ -19,6 +19,7 @@ from contract.job_ids import job_id
 from contract.parallel import AHEAD, in_order
 from contract.settings import Settings
 from contract.severity import losses, plain
+from contract.submitter import user_name
 from media.codecs import CONTAINERS, SUFFIXES
 from orchestrator.ingest.images import kind_of, plan_image
 from orchestrator.job_store import Records
@@ -172,6 +173,7 @@ def submit(
         priority=priority,
         notes=plain(notes),
         losses=losses(notes),
+        submitter=settings.submitter or user_name(),
     )
     if not storage.exists(keys.job_spec(job.id)) and (there := hooks.finished(job)):
         left = [item.n for item in items if item.n not in there]

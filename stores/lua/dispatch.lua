@@ -1,9 +1,20 @@
 -- dispatch: choose up to `count` chunks to publish: those to be repeated first, then the next never published.
--- KEYS job  ARGV count
+-- With a limit (0: none), the chunks of the job's submitter that are leased or published, in all its jobs, are at most so many.
+-- KEYS job jobs  ARGV count limit
 -- returns the chunks
-local job, count = KEYS[1], tonumber(ARGV[1])
+local job, count, limit = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local chosen = {}
 if redis.call('EXISTS', job) == 0 then return chosen end
+if limit > 0 then
+  local submitter = redis.call('HGET', job, 'submitter') or ''
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    local other = 'respool:{' .. id .. '}'
+    if (redis.call('HGET', other, 'submitter') or '') == submitter then
+      limit = limit - redis.call('ZCARD', other .. ':leases') - redis.call('ZCARD', other .. ':sent')
+    end
+  end
+  count = math.min(count, limit)
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for _, chunk in ipairs(redis.call('ZRANGEBYSCORE', job .. ':later', '-inf', now)) do

@@ -224,6 +224,13 @@ def test_the_webhook_is_the_orchestrators_alone(need: Need) -> None:
     assert {"name": "RESPOOL_WEBHOOK_FILE", "value": "/run/secrets/respool/webhook"} in pod["containers"][0]["env"]
 
 
+def test_quotas_are_the_orchestrators(need: Need) -> None:
+    """They are whole numbers, which templates would write as 1e+06, in the orchestrator's pods; workers know of none."""
+    pods = dict(pods_of(template(need, *VALUES["plain"], "--set", "quotas.chunks=4000000")))
+    assert {"name": "RESPOOL_SUBMITTER_CHUNKS", "value": "4000000"} in pods["r-orchestrator"]["containers"][0]["env"]
+    assert "SUBMITTER" not in str(pods["r-worker"])
+
+
 def test_images_are_of_the_version_or_a_digest(need: Need) -> None:
     """Without a word every image of ours has the chart's version as its tag, and a digest replaces it."""
     chart = yaml.safe_load((DEPLOY / "helm/Chart.yaml").read_text())

@@ -52,6 +52,8 @@ def test_settings_of_the_chart_are_settings() -> None:
         "metrics_host",
         "device",
         "webhook",
+        "submitter",
+        "submitter_chunks",
     }
     elsewhere |= {
         "s3_endpoint",
