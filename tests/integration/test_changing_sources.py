@@ -13,7 +13,7 @@ from contract.errors import BadInput, SourceChanged
 from contract.job import Job, Spec
 from orchestrator.jobs.client import Jobs
 from orchestrator.local import Cluster
-from orchestrator.submission import submit as submitting
+from orchestrator.submission import upload as uploading
 from orchestrator.submission.submit import Hooks, draft, submit
 
 SPEC = Spec(model="lanczos", scale=2.0)
@@ -61,15 +61,15 @@ def test_a_file_that_never_rests_is_refused_and_the_rest_goes_on(
 ) -> None:
     """A file that grows whenever it is hashed is given up after three readings; named by itself it ends the command."""
     folder = photographs(tmp_path / "photos", "still.png", "restless.png")
-    real = submitting._stamp
+    real = uploading._stamp
 
-    def stamp(path: Path) -> submitting.Stamp:
+    def stamp(path: Path) -> uploading.Stamp:
         if path.name == "restless.png":
             with path.open("ab") as file:
                 file.write(b".")
         return real(path)
 
-    monkeypatch.setattr(submitting, "_stamp", stamp)
+    monkeypatch.setattr(uploading, "_stamp", stamp)
     job = submit([folder], SPEC, cluster.settings).job
     assert set(ended(cluster, job.id)) == {"restless.png"}
     with pytest.raises(SourceChanged, match="when it no longer changes"):
