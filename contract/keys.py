@@ -17,6 +17,7 @@ jobs/<job>/results/manifest.json       the job's single commit: what the user ge
 jobs/<job>/results/records.jsonl       how each result was made, one record a line
 jobs/<job>/results/notified.json       the end that was last posted to the webhook
 jobs/<job>/results/files/<name>        what the user gets
+submitters/<hash>/<job>                a job that counts for a submitter; the name is in it, its SHA-256 in the key
 weights/<sha256>.safetensors           what workers load
 train/<run>/run.json                   a training run's recipe and data, immutable
 train/<run>/checkpoints/<n>-<hex>/...  a checkpoint's objects, uncommitted until named by a commit
@@ -30,6 +31,7 @@ train/<run>/report.html                the run's report
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from contract.errors import UsageError
@@ -37,6 +39,9 @@ from contract.errors import UsageError
 _JOB = re.compile(r"[0-9a-f]{16}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ATTEMPT = re.compile(r"[0-9]{1,6}-[0-9a-f]{8}")
+
+SUBMITTERS = "submitters/"
+"""Prefix of the marks of all submitters' jobs."""
 
 
 def check_job(job: str) -> str:
@@ -56,6 +61,11 @@ def check_sha256(sha256: str) -> str:
     return sha256
 
 
+def is_job(text: str) -> bool:
+    """Return True for a job id."""
+    return _JOB.fullmatch(text) is not None
+
+
 def _number(n: int) -> str:
     if n < 0:
         raise UsageError(f"{n} is not an item or chunk number: numbers start at 0.")
@@ -70,6 +80,16 @@ def job_prefix(job: str) -> str:
 def job_spec(job: str) -> str:
     """Return the key of the spec and its items."""
     return job_prefix(job) + "job.json"
+
+
+def submissions_prefix(submitter: str) -> str:
+    """Return the prefix of the marks of a submitter's jobs."""
+    return f"{SUBMITTERS}{hashlib.sha256(submitter.encode()).hexdigest()}/"
+
+
+def submission(submitter: str, job: str) -> str:
+    """Return the key of the mark that a job counts for a submitter."""
+    return submissions_prefix(submitter) + check_job(job)
 
 
 def plan(job: str) -> str:

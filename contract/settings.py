@@ -70,6 +70,8 @@ class Settings:
     """Name that jobs are submitted under; empty means the name of the operating system's user."""
     submitter_chunks: int = 0
     """Most chunks of one submitter that are published or leased at a time, by which orchestrators go; 0 means no limit."""
+    submitter_bytes: int = 0
+    """Most bytes that one submitter's jobs hold when another is submitted, by which orchestrators go; 0 means no limit."""
     media_memory: int = 8 << 30
     """Memory that a process may map while it ingests or assembles untrusted media; 0 means no limit."""
     media_cpu_s: float = 21600.0
@@ -109,8 +111,9 @@ class Settings:
             )
         if self.submitter:
             check_submitter(self.submitter)
-        if self.submitter_chunks < 0:
-            raise UsageError(f"submitter_chunks is {self.submitter_chunks}; give a number above 0, or 0 for no limit.")
+        for name in ("submitter_chunks", "submitter_bytes"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is {getattr(self, name)}; give a number above 0, or 0 for no limit.")
         if self.webhook:
             _check_webhook(self.webhook)
 

@@ -16,9 +16,10 @@ _FRESH_S = 30.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Quotas of each submitter, as the orchestrators have them: `chunks` in flight; 0 means none."""
+    """Quotas of each submitter, as the orchestrators have them: `chunks` in flight, and `stored` bytes; 0 means none."""
 
     chunks: int = 0
+    stored: int = 0
 
 
 def job_key(job: str) -> str:
@@ -54,13 +55,13 @@ class OpenJobs(LiveWorkers):
 
     def set_limits(self, limits: Limits) -> None:
         """Let commands know the quotas by which orchestrators go."""
-        values = {"chunks": limits.chunks}
+        values = {"chunks": limits.chunks, "stored": limits.stored}
         self._call(lambda: self._redis.hset(LIMITS, mapping=cast(Any, values)))
 
     def limits(self) -> Limits:
         """Return the quotas that the last orchestrator to look has set; none where this Redis has not heard of any."""
         found = self._call(lambda: cast(dict[str, str], self._redis.hgetall(LIMITS)))
-        return Limits(int(found.get("chunks", 0)))
+        return Limits(int(found.get("chunks", 0)), int(found.get("stored", 0)))
 
     def recent(self, job: str) -> tuple[float, list[tuple[float, int]]]:
         """Return Redis' time and (time, frames) of the last commits, newest first, from which a rate is computed."""

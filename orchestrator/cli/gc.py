@@ -39,6 +39,11 @@ def gc(settings: Settings, days: float, upload_hours: float, results: bool, dele
                 echo(f"job {sweep.job} was opened again in this moment; all of it stays.", err=True)
                 continue
             count, size = count + len(sweep.objects), size + sweep.size
+        for key in retention.unused_marks(storage, timedelta(days=days), datetime.now(UTC)):
+            echo(f"{key}  the mark of a job that is gone")
+            if delete:
+                storage.delete(key)
+            count += 1
         uploads, parts = 0, 0
         for upload, held in retention.unfinished_uploads(storage, timedelta(hours=upload_hours), datetime.now(UTC)):
             begun = upload.begun.isoformat(timespec="seconds")

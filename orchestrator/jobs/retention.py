@@ -18,7 +18,7 @@ from stores.storage import Storage, Upload
 logger = logging.getLogger(__name__)
 
 
-PREFIXES = ("jobs/", "weights/", "train/", "doctor/")
+PREFIXES = ("jobs/", keys.SUBMITTERS, "weights/", "train/", "doctor/")
 """Everything of Respool's in a bucket; others may keep objects beside it."""
 
 UNFINISHED = "never submitted to its end"
@@ -97,6 +97,14 @@ def _changed(storage: Storage, sweep: Sweep, changes: int) -> bool:
         return storage.exists(keys.job_spec(sweep.job))
     control, tag = Records(storage).tagged_control(sweep.job)
     return tag is not None and control.changes != changes
+
+
+def unused_marks(storage: Storage, age: timedelta, now: datetime) -> Iterator[str]:
+    """Find marks, written more than `age` before `now`, of submitters' jobs of which the store holds nothing any more."""
+    for key, _ in storage.list(keys.SUBMITTERS):
+        job = key.rpartition("/")[2]
+        if keys.is_job(job) and not any(storage.list(keys.job_prefix(job))) and storage.newest(key) < now - age:
+            yield key
 
 
 def unfinished_uploads(storage: Storage, age: timedelta, now: datetime) -> Iterator[tuple[Upload, int]]:

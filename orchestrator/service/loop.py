@@ -127,7 +127,7 @@ class Service:
         forgot = not self._ledger.remembers()
         if forgot or time.monotonic() - self._looked > LOOK_AGAIN_S:
             self._looked = time.monotonic()
-            self._ledger.set_limits(Limits(self._settings.submitter_chunks))
+            self._ledger.set_limits(Limits(self._settings.submitter_chunks, self._settings.submitter_bytes))
             self._open |= set(self._records.jobs()) - self._ended.keys()
             self._open_again()
         announced = self._ledger.submitted() | {job for job, _ in self._ledger.jobs()}

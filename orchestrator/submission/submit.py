@@ -24,6 +24,7 @@ from orchestrator.job_store import Records
 from orchestrator.missing_sources import missing_sources
 from orchestrator.past_pace import way_of
 from orchestrator.sandbox.parent import Confined
+from orchestrator.submission import stored_bytes
 from orchestrator.submission.film_options import check_film_options
 from orchestrator.submission.neighbours import clashes
 from orchestrator.submission.outlook import FilmOutlook, describe
@@ -126,7 +127,8 @@ def submit(
 ) -> Submission:
     """Check (as `draft` does, unless that was done), hash and upload `sources` and write job.json.
 
-    The spec's weights are fetched and pinned. Raises what `draft` and the `hooks` raise, and Unreachable.
+    The spec's weights are fetched and pinned. Raises what `draft` and the `hooks` raise, Unreachable, and UsageError where the
+    sources would put the submitter above its quota of stored bytes.
     """
     hooks = hooks or Hooks()
     checked = sources if isinstance(sources, Draft) else draft(sources, spec, settings)
@@ -163,16 +165,30 @@ def submit(
     known = storage.exists(keys.job_spec(job.id))
     records = Records(storage)
     if not known:
+        _admit(job, records, ledger)
         upload(job, files, stamps, refused, storage, tell, settings)
         _open_anew(job.id, records)
+        stored_bytes.mark(
+            job, storage
+        )  # again: without a source, `respool gc` may have taken the first for a removed job's
         storage.put(keys.job_spec(job.id), encode(job), if_absent=True)
     manifest = records.manifest(job.id)
     # Also of a job that is new: gc may have taken what an earlier, unfinished submission had left here.
     if (manifest is None or manifest.state == "failed") and (gone := missing_sources(records, job)):
+        if known:
+            _admit(records.job(job.id), records, ledger)
         upload(job, files, stamps, refused, storage, tell, settings, set(gone))
     if manifest is None:
         ledger.announce_job(job.id)
     return Submission(job, known, kept)
+
+
+def _admit(job: Job, records: Records, ledger: Ledger) -> None:
+    """Raise UsageError where the sources of `job` that the store lacks exceed its submitter's quota; else mark it as that one's."""
+    limit = ledger.limits().stored
+    adds = sum(job.items[n].size for n in missing_sources(records, job)) if limit else 0
+    stored_bytes.check(job, adds, limit, records)
+    stored_bytes.mark(job, records.storage)
 
 
 def _open_anew(job: str, records: Records) -> None:

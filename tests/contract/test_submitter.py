@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.documents import decode, encode
@@ -21,6 +21,7 @@ _OLD = Path(__file__).parents[1] / "fixtures" / "before_rooms" / "objects" / "jo
 JOB = Job("ab" * 8, Spec("identity"), (), "2026-01-01T00:00:00+00:00", submitter="Ana López")
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=70))
 def test_a_document_holds_the_names_that_a_setting_takes(name: str) -> None:
     """Names that are printed as they are, of 1 to 64 characters without blanks around them, and nothing else; a document may also have none."""
@@ -53,8 +54,9 @@ def test_a_wrong_name_or_quota_is_refused() -> None:
     for name in ("a\x1b[2J", " ana", "ana ", "a" * 65, "a\nb", "\u202eana"):
         with pytest.raises(UsageError, match=r"submitter is .*which is not a name"):
             load({"RESPOOL_SUBMITTER": name})
-    with pytest.raises(UsageError, match="submitter_chunks is -1; give a number above 0"):
-        load({"RESPOOL_SUBMITTER_CHUNKS": "-1"})
+    for name in ("SUBMITTER_CHUNKS", "SUBMITTER_BYTES"):
+        with pytest.raises(UsageError, match=f"{name.lower()} is -1; give a number above 0"):
+            load({f"RESPOOL_{name}": "-1"})
 
 
 def test_a_user_without_a_usable_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,8 +226,10 @@ def test_the_webhook_is_the_orchestrators_alone(need: Need) -> None:
 
 def test_quotas_are_the_orchestrators(need: Need) -> None:
     """They are whole numbers, which templates would write as 1e+06, in the orchestrator's pods; workers know of none."""
-    pods = dict(pods_of(template(need, *VALUES["plain"], "--set", "quotas.chunks=4000000")))
+    pods = dict(pods_of(template(need, *VALUES["plain"], "--set", "quotas.chunks=4000000,quotas.bytes=9000000000000")))
     assert {"name": "RESPOOL_SUBMITTER_CHUNKS", "value": "4000000"} in pods["r-orchestrator"]["containers"][0]["env"]
+    bytes_ = {"name": "RESPOOL_SUBMITTER_BYTES", "value": "9000000000000"}
+    assert bytes_ in pods["r-orchestrator"]["containers"][0]["env"]
     assert "SUBMITTER" not in str(pods["r-worker"])
 
 

@@ -54,6 +54,7 @@ def test_settings_of_the_chart_are_settings() -> None:
         "webhook",
         "submitter",
         "submitter_chunks",
+        "submitter_bytes",
     }
     elsewhere |= {
         "s3_endpoint",

@@ -17,6 +17,7 @@ from testkit.role_store import BUCKET, ROLES, role_store
 
 JOB = "00000000000000a1"
 ATTEMPT = keys.attempt(JOB, 0, "1-00000000")
+MARK = keys.submission("ana", JOB)
 WEIGHTS = keys.weights("0" * 64)
 RUN = "00000000000000b2"
 CHECKPOINT = keys.checkpoint(RUN, 0, "00000000", "state")
@@ -40,6 +41,7 @@ def test_each_role_can_do_its_work(stores: dict[str, Storage], tmp_path: Path) -
     source = tmp_path / "source"
     source.write_bytes(os.urandom(17 << 20))  # more than one part
     submitter.put(WEIGHTS, b"weights")
+    submitter.put(MARK, b"ana")
     submitter.put_file(keys.source(JOB, 0), source)
     assert submitter.put(keys.job_spec(JOB), b"{}", if_absent=True)
     submitter.put(keys.control(JOB), b"{}")
@@ -61,6 +63,7 @@ def test_each_role_can_do_its_work(stores: dict[str, Storage], tmp_path: Path) -
     assert orchestrator.put(keys.manifest(JOB), b"{}", if_absent=True)
     submitter.get_file(keys.result_file(JOB, "film.mp4"), tmp_path / "film.mp4")
     submitter.delete(keys.manifest(JOB))
+    stores["operator"].delete(MARK)
 
 
 def test_a_trainer_can_train(stores: dict[str, Storage], tmp_path: Path) -> None:
@@ -100,6 +103,8 @@ def test_a_trainer_can_train(stores: dict[str, Storage], tmp_path: Path) -> None
         ("worker", keys.manifest(JOB)),
         ("worker", keys.result_file(JOB, "film.mp4")),
         ("worker", WEIGHTS),
+        ("worker", MARK),
+        ("orchestrator", MARK),
         ("worker", "elsewhere"),
         ("orchestrator", WEIGHTS),
         ("orchestrator", "elsewhere"),
@@ -136,6 +141,8 @@ def test_no_role_can_write_where_another_does(stores: dict[str, Storage], role: 
         ("submitter", keys.job_spec(JOB)),
         ("submitter", keys.result_file(JOB, "film.mp4")),
         ("submitter", WEIGHTS),
+        ("submitter", MARK),
+        ("worker", MARK),
         ("orchestrator", WEIGHTS),
         ("operator", WEIGHTS),
         ("trainer", WEIGHTS),

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.service.fair_share import USUAL, Claimant, share, turn
@@ -34,6 +34,7 @@ def by_submitter(claimants: list[Claimant], given_out: dict[str, int]) -> Counte
     return found
 
 
+@settings(deadline=None)
 @given(CLAIMANTS, st.integers(0, 64), st.integers(0, 40))
 def test_no_place_is_wasted_and_no_quota_exceeded(claimants: list[Claimant], places: int, limit: int) -> None:
     """Every place that a job may use is given, however the shares are; with a quota, a submitter reaches it and no more."""
@@ -48,6 +49,7 @@ def test_no_place_is_wasted_and_no_quota_exceeded(claimants: list[Claimant], pla
     assert found.total() == min(places, room)
 
 
+@settings(deadline=None)
 @given(CLAIMANTS, st.integers(0, 64), st.data())
 def test_asking_for_more_takes_nothing_from_others(claimants: list[Claimant], places: int, data: st.DataObject) -> None:
     """Jobs of the usual priority or above may be raised to any: what each submitter is given stays the same."""
@@ -56,6 +58,7 @@ def test_asking_for_more_takes_nothing_from_others(claimants: list[Claimant], pl
     assert by_submitter(usual, share(usual, places)) == by_submitter(raised, share(raised, places))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=6), st.integers(0, 64))
 def test_submitters_are_level_whatever_the_number_of_their_jobs(jobs: list[int], places: int) -> None:
     """A submitter of twenty jobs gets as many places as one of a single job, to within one."""
@@ -68,6 +71,7 @@ def test_submitters_are_level_whatever_the_number_of_their_jobs(jobs: list[int],
     assert max(counts) - min(counts) <= 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 400))
 def test_one_who_has_more_in_flight_waits(ana: int, ben: int, places: int) -> None:
     """Places first bring a submitter with less in flight level with one with more, and are halved from there on."""
