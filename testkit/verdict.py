@@ -52,9 +52,10 @@ def judge(
         ]
     for name, path in sources.items():
         keys_of = [file.key for file in manifest.files if file.name == name]
-        if not keys_of:
-            wrong.append(f"{name} is not delivered")
-        elif pictures(trial.storage.get(keys_of[0])) != pictures(path.read_bytes()):
+        result = trial.storage.find(keys_of[0]) if keys_of else None
+        if result is None:
+            wrong.append(f"{name} is not delivered" if not keys_of else f"{name} is gone from the store")
+        elif pictures(result) != pictures(path.read_bytes()):
             wrong.append(f"{name} has other pictures than its source")
     return wrong + _objects(trial, lost, killed) + _afterwards(trial)
 
