@@ -2,7 +2,7 @@
 
 Each round measures, through the real command line on an embedded cluster of one worker: the first frame of a lone small film;
 Ctrl-C inside a slow frame (RealESRGAN_x4plus on 640x480), from the signal to the command's end; the first frame of the small film after
-that; and `respool cancel` inside a slow frame, from the command's start to the moment at which the worker has no chunk.
+that; and `respool cancel` inside a slow frame, from the command's start, and from its word in S3, to the moment at which the worker has no chunk.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ import msgspec
 
 from contract.programs import Program, command_line
 from contract.settings import Settings
+from orchestrator.job_store import Records
 from orchestrator.local import start
 from stores.ledger import Ledger
+from stores.storage import Storage
 from testkit.command_line import lines_until, popen
 from testkit.natural_clips import make_moving
 from testkit.processes import until
@@ -34,6 +36,7 @@ ROWS = (
     "Ctrl-C inside a slow frame, to the command's end",
     "first frame of the next job",
     "cancel inside a slow frame, to a free worker",
+    "the same, from the cancel's effect",
 )
 _SLOW = ("-m", "RealESRGAN_x4plus", "-s", "4")
 _QUICK = ("-m", "realesr-animevideov3", "-s", "4", "--chunk-frames", "2")
@@ -56,7 +59,8 @@ def main() -> None:
             found[ROWS[0]].append(first_frame(quick, folder / "lone.mkv", state))
             found[ROWS[1]].append(interrupted(slow, folder / "slow.mkv", state))
             found[ROWS[2]].append(first_frame(quick, folder / "next.mkv", state))
-            found[ROWS[3]].append(cancelled(slow, folder / "other"))
+            for row, seconds in zip(ROWS[3:], cancelled(slow, folder / "other"), strict=True):
+                found[row].append(seconds)
     print(
         f"{options.rounds} rounds, load at the end {os.getloadavg()[0]:.1f}\n\n| | median, s | least | most |\n| --- | --- | --- | --- |"
     )
@@ -106,10 +110,10 @@ def interrupted(film: Path, out: Path, state: Path) -> float:
         return time.monotonic() - began
 
 
-def cancelled(film: Path, state: Path) -> float:
-    """Return the seconds from the start of `respool cancel` to the moment at which the worker has no chunk."""
+def cancelled(film: Path, state: Path) -> tuple[float, float]:
+    """Return the seconds from the start of `respool cancel`, and from its effect, to the moment at which the worker has no chunk."""
     with start(replace(Settings(), state=state), workers=1) as cluster:
-        ledger = Ledger(cluster.settings)
+        ledger, records = Ledger(cluster.settings), Records(Storage(cluster.settings))
         submitted = subprocess.run(
             command_line(Program.COMMAND_LINE, "submit", str(film), *_SLOW, "--state", str(state)),
             capture_output=True, text=True, check=True,
@@ -117,9 +121,13 @@ def cancelled(film: Path, state: Path) -> float:
         job = submitted.stdout.strip()
         until(lambda: any(w.get("job") == job and w.get("model") for w in ledger.workers().values()), "a frame in hand")
         began = time.monotonic()
-        subprocess.run(command_line(Program.COMMAND_LINE, "cancel", job, "--state", str(state)), check=True)
-        until(lambda: not any(w.get("job") for w in ledger.workers().values()), "a free worker")
-        return time.monotonic() - began
+        with ended(popen("cancel", job, "--state", state)) as command:
+            until(lambda: records.control(job).cancelled, "the cancel's effect")
+            effect = time.monotonic()
+            until(lambda: not any(w.get("job") for w in ledger.workers().values()), "a free worker")
+            free = time.monotonic()
+            assert command.wait() == 0
+        return free - began, free - effect
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def seaweed(folder: Path, temporary: Path, bucket: str, access_key: str, secret_
         "-admin.ui=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
-        "-volume.preStopSeconds=1",
+        "-volume.preStopSeconds=0",
         "-master.electionTimeout=1s",
         "-master.heartbeatInterval=200ms",
         "-master.telemetry=false",
@@ -193,7 +193,7 @@ def seaweed(folder: Path, temporary: Path, bucket: str, access_key: str, secret_
         ready=lambda: _s3_answers(s3),
         # Its volume server waits up to 27 s for idle connections; what was written is in the files by then, and a kill
         # -9 loses none of it (measured).
-        stop_s=3.0,
+        stop_s=0.5,
     )
 
 

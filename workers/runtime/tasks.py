@@ -30,7 +30,10 @@ HAND_BACK = signal.SIGUSR2
 _END = {HAND_BACK, signal.SIGTERM}
 """Slurm and systemd send SIGTERM to every process at once, not only to the parent; it has the same meaning here."""
 
-_GRACE_S = 15.0
+_GRACE_S = 1.0
+"""Seconds that an attempt has to notice a shutdown. Its chunk is handed back by then; what it stored, assembly sweeps."""
+_PARENT_S = 15.0
+"""Seconds that the parent has to end this process, before it ends itself."""
 _worker: Worker | None = None
 _resources = ExitStack()
 _ended = threading.Event()
@@ -43,7 +46,7 @@ def _listen(worker: Worker) -> None:
     worker.idle.wait(_GRACE_S)
     if not worker.idle.is_set():
         os._exit(0)  # the batch outlasts the grace period; its chunk has been handed back already
-    if heard == signal.SIGTERM and not _ended.wait(_GRACE_S):
+    if heard == signal.SIGTERM and not _ended.wait(_PARENT_S):
         worker.end()  # only this process received the signal, so it must end itself
         os._exit(0)
 
