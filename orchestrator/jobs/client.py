@@ -31,7 +31,7 @@ from orchestrator.jobs.status import (
     rate,
     waits_behind,
 )
-from orchestrator.submission.neighbours import sidecar_name
+from orchestrator.submission.result_names import sidecar_name
 from stores.atomic_files import replacing
 from stores.ledger import Counts, Ledger
 from stores.storage import Storage, file_sha256

@@ -15,8 +15,8 @@ from media.images.geometry import Geometry
 from media.images.header import read_picture, stored_size
 from media.images.output_plan import choose_for
 from media.images.xmp_geometry import moved
+from orchestrator.submission.result_names import SIDECAR
 
-SIDECAR = ".xmp"
 MOST_SIDECAR = 16 << 20
 _MOST_LIST = 64 << 20
 _SYSTEM = frozenset(
@@ -192,12 +192,6 @@ def carried_sidecar(place: Path, source: Path, item: Item, spec: Spec, scale: in
         return moved(packet, geometry)
     except (BadInput, ValueError):
         return packet, ["its XMP sidecar was carried as it is: what it says of pixels was not changed"]
-
-
-def sidecar_name(source: str, result: Path, place: str) -> Path:
-    """Return the path of a sidecar beside a result; it is named as it was beside its source."""
-    whole = place.lower() == (PurePosixPath(source).name + SIDECAR).lower()
-    return result.with_name(result.name + SIDECAR) if whole else result.with_suffix(SIDECAR)
 
 
 def clashes(names: Sequence[str]) -> list[str]:

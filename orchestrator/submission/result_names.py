@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from contract.job import Item
 from stores.atomic_files import LONGEST, ended
+
+SIDECAR = ".xmp"
 
 
 def apart(drafts: Sequence[Item], notes: list[str]) -> list[Item]:
@@ -55,3 +57,9 @@ _NUMBER = len(" (1000000000)")
 
 def _fits(name: str) -> bool:
     return len(PurePosixPath(name).name.encode()) <= LONGEST
+
+
+def sidecar_name(source: str, result: Path, place: str) -> Path:
+    """Return the path of a sidecar beside a result; it is named as it was beside its source."""
+    whole = place.lower() == (PurePosixPath(source).name + SIDECAR).lower()
+    return result.with_name(result.name + SIDECAR) if whole else result.with_suffix(SIDECAR)

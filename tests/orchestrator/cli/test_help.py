@@ -61,6 +61,17 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_commands_on_jobs_load_no_media() -> None:
+    """`status`, `cancel` and their like start at once: they load the clients of Redis and S3, and nothing that reads pictures."""
+    code = (
+        "import sys, orchestrator.jobs.client\n"
+        "heavy = {'torch', 'cv2', 'celery', 'av', 'numpy', 'pyvips', 'PIL', 'tifffile'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_command_line_never_loads_torch() -> None:
     """Nothing that the orchestrator's side can import brings torch or OpenCV with it."""
     code = (

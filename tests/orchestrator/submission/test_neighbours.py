@@ -11,7 +11,8 @@ from PIL import Image
 from contract.errors import BadInput
 from contract.job import Item, Spec
 from contract.settings import Settings
-from orchestrator.submission.neighbours import carried_sidecar, clashes, sidecar_name
+from orchestrator.submission.neighbours import carried_sidecar, clashes
+from orchestrator.submission.result_names import sidecar_name
 from orchestrator.submission.sources import find
 from orchestrator.submission.submit import draft
 
