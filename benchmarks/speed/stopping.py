@@ -59,8 +59,8 @@ def main() -> None:
             found[ROWS[0]].append(first_frame(quick, folder / "lone.mkv", state))
             found[ROWS[1]].append(interrupted(slow, folder / "slow.mkv", state))
             found[ROWS[2]].append(first_frame(quick, folder / "next.mkv", state))
-            for row, seconds in zip(ROWS[3:], cancelled(slow, folder / "other"), strict=True):
-                found[row].append(seconds)
+            for row, took in zip(ROWS[3:], cancelled(slow, folder / "other"), strict=True):
+                found[row].append(took)
     print(
         f"{options.rounds} rounds, load at the end {os.getloadavg()[0]:.1f}\n\n| | median, s | least | most |\n| --- | --- | --- | --- |"
     )

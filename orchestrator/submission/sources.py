@@ -13,7 +13,8 @@ from contract import keys
 from contract.errors import BadInput, UsageError
 from contract.film import ImageSequence
 from orchestrator.submission.links import leads_out
-from orchestrator.submission.neighbours import SIDECAR, Checksums, algorithm, beside, described, sidecar, stray
+from orchestrator.submission.neighbours import Checksums, algorithm, beside, described, sidecar, stray
+from orchestrator.submission.result_names import SIDECAR
 
 
 @dataclass(frozen=True)
