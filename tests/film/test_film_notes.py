@@ -143,7 +143,7 @@ def test_formats_that_workers_cannot_read_are_refused_before_work(tmp_path: Path
     """The planner knows exactly which pixel formats the workers' converter takes."""
     from av.video.format import names
 
-    from workers.film.planes import layout
+    from workers.film.pixel_layout import layout
 
     def taken(name: str) -> bool:
         try:

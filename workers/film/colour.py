@@ -16,7 +16,9 @@ import torch
 
 from contract.errors import Unsupported
 from contract.film import Colour
-from workers.film.planes import Layout, layout, read, views, write
+from workers.film.colour_tags import tag
+from workers.film.pixel_layout import Layout, layout, views
+from workers.film.planes import read, write
 from workers.llvm import yuv
 
 _KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
@@ -170,14 +172,6 @@ def _planes(rgb: torch.Tensor, form: Layout, colour: Colour, first: int, last: i
         chroma = _reduce(differences, form, colour)[..., (first - low) // down : -(-(last - low) // down), :]
         planes.append(chroma.mul_(gain).add_(offset).round_().clamp_(0, (1 << form.bits) - 1))
     return planes
-
-
-def tag(frame: av.VideoFrame, colour: Colour) -> None:
-    """Set the source's colour tags on a frame, for the encoder to copy."""
-    frame.colorspace = colour.space
-    frame.color_range = colour.range
-    frame.color_primaries = colour.primaries
-    frame.color_trc = colour.transfer
 
 
 def _constants(colour: Colour, pix_fmt: str) -> tuple[float, float]:

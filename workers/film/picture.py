@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from media.alpha import alpha_of, carries_alpha, with_alpha
 from media.codecs import opaque_name, pixel_class
-from workers.film.colour import tag
-from workers.film.planes import arrays, layout
+from workers.film.colour_tags import tag
+from workers.film.pixel_layout import arrays, layout
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -15,7 +15,8 @@ import torch
 from contract.errors import Unsupported
 from contract.film import Colour
 from workers.film.colour import chroma_location, from_rgb, to_rgb
-from workers.film.planes import layout, read
+from workers.film.pixel_layout import layout
+from workers.film.planes import read
 from workers.llvm import yuv
 
 Matrix = Literal["bt601", "bt709", "bt2020", "rgb", "grey"]

@@ -18,7 +18,8 @@ from contract.settings import Settings
 from testkit.materials.in_process import restore
 from testkit.natural_clips import make_moving
 from workers.film.colour import from_rgb, to_rgb
-from workers.film.planes import layout, read
+from workers.film.pixel_layout import layout
+from workers.film.planes import read
 from workers.generators import registry
 from workers.generators.enhancer import Enhancer
 from workers.generators.torch_backend import OFTEN
