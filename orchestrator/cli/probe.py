@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contract.errors import BadInput
+from contract.errors import BadInput, RespoolError
 from contract.job import where
 from contract.settings import Settings
 from contract.severity import losses, marked, plain, severity, worst
@@ -33,14 +33,25 @@ if TYPE_CHECKING:
 @command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; its fields are only ever added to.")
+@click.option(
+    "--evidence/--no-evidence",
+    default=None,
+    help="Look at a sample of a film's frames for flicker, scratches, weave and grain, and propose options (default: for a single film).",
+)
 @sequence_option
 @job_options
 def probe(
-    settings: Settings, sources: tuple[Path, ...], as_json: bool, sequence: Fraction | None, **options: Any
+    settings: Settings,
+    sources: tuple[Path, ...],
+    as_json: bool,
+    sequence: Fraction | None,
+    evidence: bool | None,
+    **options: Any,
 ) -> int:
     """Show a source as ingest sees it, and the plan for it.
 
-    Streams, frames, timing, interlacing, colour, and the plan for these options; nothing is stored.
+    Streams, frames, timing, interlacing, colour, faults over time with options against them, and the plan for these options;
+    nothing is stored.
     """
     import msgspec
 
@@ -57,7 +68,8 @@ def probe(
         scale = network_scale(spec.model, settings)
         files = looked.files
         with closing(Confined(settings, ahead=False)) as confined:
-            seen = [_look(file, spec, scale, confined, looked.checksums) for file in files]
+            looks = len(files) == 1 if evidence is None else evidence
+            seen = [_look(file, spec, scale, confined, looked.checksums, looks) for file in files]
     if as_json:
         echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
     else:
@@ -86,6 +98,8 @@ def _table(seen: list[dict[str, Any]]) -> list[str]:
             if facts["notes"]
             else "nothing is lost"
         ]
+        if options := facts.get("faults", {}).get("proposed"):
+            said.append(f"proposed, by a sample of {facts['faults']['judged']} frames: {' '.join(options)}")
         tally[facts["severity"] or "nothing"] += 1
         lines.append(f"{facts['severity'] or '-':8}  {name:{first}}  {result:{second}}  {said[0]}")
         lines += [f"{'':8}  {'':{first}}  {'':{second}}  {more}" for more in said[1:]]
@@ -99,8 +113,10 @@ def _short(name: str) -> str:
     return name if len(name) <= _WIDE else f"{name[: _WIDE // 2 - 2]}...{name[-(_WIDE // 2 - 1) :]}"
 
 
-def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined, checksums: Checksums) -> dict[str, Any]:
-    """Describe one source as a dictionary; `error` is the reason why it cannot be restored."""
+def _look(
+    file: SourceFile, spec: Spec, scale: int, confined: Confined, checksums: Checksums, evidence: bool
+) -> dict[str, Any]:
+    """Describe one source as a dictionary; `error` is the reason why it cannot be restored. `evidence` is looked for in films."""
     import msgspec
 
     from contract.job import Item
@@ -125,12 +141,40 @@ def _look(file: SourceFile, spec: Spec, scale: int, confined: Confined, checksum
         index = confined.plan(file.path, item, spec, scale)
         described = _film(index)
         described["plan"]["expected_bytes"] = list(expected_bytes(index, size))
+        if evidence:
+            described["faults"] = _faults(file, index, spec, confined)
         return _judged(facts | {"kind": "video", **described}, marked(index.notes, index.losses))
     except BadInput as error:
         return facts | {"error": str(error), "severity": "failure", "losses": []}
     except OSError as error:
         reason = f"{file.name} cannot be read ({error.strerror}); check its permissions."
         return facts | {"error": reason, "severity": "failure", "losses": []}
+
+
+def _faults(file: SourceFile, index: FilmIndex, spec: Spec, confined: Confined) -> dict[str, Any]:
+    """Describe the faults over time in a sample of a film's frames; `reason` is why frames were not looked at."""
+    from importlib.util import find_spec
+
+    import msgspec
+
+    from contract.evidence import Evidence
+    from orchestrator.submission.repairs import lines, look_order, proposed
+
+    if find_spec("cv2") is None or find_spec("workers") is None:
+        found = Evidence(reason="OpenCV is not installed; pip install 'respool[worker]' brings it")
+    else:
+        try:
+            found = confined.look(file.path, look_order(index, file.name))
+        except RespoolError as error:  # the film can be restored all the same
+            found = Evidence(reason=str(error).rstrip("."))
+    return {
+        "frames": index.frames,
+        "judged": found.judged,
+        "places": msgspec.to_builtins(found.looks),
+        "reason": found.reason,
+        "proposed": proposed(found, spec),
+        "words": lines(found, index.frames, spec),
+    }
 
 
 def _judged(facts: dict[str, Any], notes: Sequence[str]) -> dict[str, Any]:
@@ -194,7 +238,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     else:
         lines = [facts["name"], *_film_lines(facts)]
     lost = set(facts["losses"])
-    return lines + [f"  {'loss' if note in lost else 'note'}: {note}" for note in facts["notes"]]
+    faults = [f"  {words}" for words in facts.get("faults", {}).get("words", ())]
+    return [*lines, *faults, *(f"  {'loss' if note in lost else 'note'}: {note}" for note in facts["notes"])]
 
 
 def _film_lines(facts: dict[str, Any]) -> list[str]:

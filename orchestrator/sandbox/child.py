@@ -33,10 +33,10 @@ from orchestrator.assemble.job import Assembly
 from orchestrator.ingest.film import plan_film
 from orchestrator.ingest.job import ingest
 from orchestrator.job_store import Records
-from orchestrator.sandbox.limits import Allowance
 from orchestrator.witness.source_reading import read_sources
 from stores.confinement import confine
 from stores.lending.client import BorrowedStore
+from stores.limits import Allowance
 from stores.processes import die_with_parent
 
 _PACKAGES = (contract, media, orchestrator, stores, weights)

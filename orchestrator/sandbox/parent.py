@@ -22,14 +22,16 @@ import msgspec
 from contract import errors
 from contract.documents import decode
 from contract.errors import BadInput, Interrupted, PermanentError, RespoolError
+from contract.evidence import Evidence, LookOrder
 from contract.film import FilmIndex
 from contract.job import Item, Spec
+from contract.programs import Program
 from contract.settings import Settings
 from orchestrator.job_store import Records
-from orchestrator.sandbox.limits import memory_limit
 from orchestrator.sandbox.process import MediaProcess
 from stores.item_kills import ItemKills
 from stores.lending.rights import Act, Rights
+from stores.limits import memory_limit
 from stores.storage import Storage
 from weights.catalog import job_scale
 
@@ -135,6 +137,18 @@ class Confined:
             raise BadInput(f"{item.name} cannot be read: {crash}") from crash
         return decode(str(last["index"]).encode(), FilmIndex, item.name)
 
+    def look(self, path: Path, order: LookOrder) -> Evidence:
+        """Return what filters over time would change in the film at `path`; their libraries run in a process like the others.
+
+        Raises BadInput where nothing of it could be looked at, and OSError for a file that cannot be opened.
+        """
+        try:
+            child = MediaProcess(self._settings, Program.FILM_EVIDENCE)
+            last = self._executed(child, msgspec.json.encode(order), lambda own: own.lend_film(path), lambda: None)
+        except Crashed as crash:
+            raise BadInput(f"{order.name} cannot be looked at: {crash}") from crash
+        return decode(str(last["evidence"]).encode(), Evidence, order.name)
+
     def mechanisms(self) -> list[str]:
         """Return the mechanisms by which the kernel confines a process of this system, as one of them reports."""
         return msgspec.convert(
@@ -188,7 +202,17 @@ class Confined:
 
         `begin` hears of each item.
         """
-        child = self._take()
+        return self._executed(self._take(), order, lend, checkpoint, begin)
+
+    def _executed(
+        self,
+        child: MediaProcess,
+        order: bytes,
+        lend: Callable[[MediaProcess], None],
+        checkpoint: Callable[[], None],
+        begin: Callable[[int], None] = lambda _: None,
+    ) -> dict[str, object]:
+        """Let `child` execute an order, and end it."""
         try:
             lend(child)
             child.order(order)

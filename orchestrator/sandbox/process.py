@@ -19,9 +19,9 @@ from stores.storage import Storage
 
 
 class MediaProcess:
-    """A process that waits for one order on its stdin. `end` it always."""
+    """A process of `program` that waits for one order on its stdin. `end` it always."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, program: Program = Program.SANDBOX) -> None:
         parent = settings.scratch if settings.scratch != Path() else None
         try:
             self._folder = OwnFolder(parent)
@@ -36,7 +36,7 @@ class MediaProcess:
         self._broker: Broker | None = None
         try:
             self.process = subprocess.Popen(
-                command_line(Program.SANDBOX, writer, other.fileno()),
+                command_line(program, writer, other.fileno()),
                 stdin=subprocess.PIPE,
                 env=environment(settings, self._folder.path),
                 cwd=self._folder.path,

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 OURS = ("contract", "stores", "media", "weights", "workers", "training", "orchestrator", "testkit", "benchmarks")
 WITHOUT_HELP = {
     Program.SANDBOX: (("1",), 0),  # its parent closes stdin: nothing is to do
+    Program.FILM_EVIDENCE: (("1",), 0),  # as above
     Program.INSPECT_CHECKPOINT: ((), 2),  # prints its usage
 }
 
@@ -38,7 +39,7 @@ def test_every_program_starts(program: Program, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == code, done.stderr
-    assert program is Program.SANDBOX or "usage" in (done.stdout + done.stderr).lower()
+    assert program in (Program.SANDBOX, Program.FILM_EVIDENCE) or "usage" in (done.stdout + done.stderr).lower()
 
 
 def launches(path: Path) -> Iterator[str]:

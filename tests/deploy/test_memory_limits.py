@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from contract.settings import Settings
-from orchestrator.sandbox.limits import memory_limit
+from stores.limits import memory_limit
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

@@ -12,11 +12,11 @@ from contract.job import Spec
 from contract.settings import Settings
 from orchestrator.job_store import Records
 from orchestrator.sandbox import environment, parent
-from orchestrator.sandbox.limits import cgroup_files, memory_limit
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.submit import submit
 from stores.item_kills import ItemKills
 from stores.ledger import Ledger
+from stores.limits import cgroup_files, memory_limit
 from stores.storage import Storage
 from testkit.clips import make_film
 
