@@ -1,4 +1,4 @@
-"""Expected time and time left, held against the truth: `python -m benchmarks.speed.foresight [--kinds N]`.
+"""Expected time and time left, held against the truth: `python -m benchmarks.speed.foresight [--kinds N] [--times N]`.
 
 On an embedded cluster of one worker, a small job of each kind is run, then a larger one of other pictures through `respool run --json`.
 The table has what the command said before the work, the seconds that it took from then to its end, and by how much the time left was
@@ -62,6 +62,7 @@ def main() -> None:
         prog="python -m benchmarks.speed.foresight", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--kinds", type=int, default=len(KINDS), help="only the first so many")
+    parser.add_argument("--times", type=int, default=1, help="as many pictures in the larger jobs")
     options = parser.parse_args()
     print(
         "| job | said before, s | took, s | error of the middle | time left off at 10, 30, 60, 90% |\n| --- | --- | --- | --- | --- |"
@@ -70,12 +71,13 @@ def main() -> None:
         folder = Path(name)
         with start(replace(Settings(), state=folder / "state"), workers=1):
             for n, kind in enumerate(KINDS[: options.kinds]):
+                many = options.times * kind.many
                 run(kind, kind.few, folder / f"few{n}", folder / "state")
-                told = run(kind, kind.many, folder / f"many{n}", folder / "state")
+                told = run(kind, many, folder / f"many{n}", folder / "state")
                 low, high = expected(told.expected)
                 off = ((low + high) / 2 - told.seconds) / told.seconds
                 left = ", ".join("-" if error is None else f"{error:+.0%}" for error in told.errors)
-                what = f"{kind.many} {'frames' if kind.film else 'photographs'} of {kind.size[0]}x{kind.size[1]}"
+                what = f"{many} {'frames' if kind.film else 'photographs'} of {kind.size[0]}x{kind.size[1]}"
                 print(
                     f"| {kind.model}, {what} | {low:.0f} to {high:.0f} | {told.seconds:.0f} | {off:+.0%} | {left} |",
                     flush=True,
