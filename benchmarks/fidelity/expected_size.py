@@ -25,7 +25,7 @@ from skimage import data
 from contract.film import Colour, Encoding
 from contract.job import Codec, Spec
 from contract.settings import Settings
-from media.codecs import ENCODERS, choose_pix_fmt, encoder_options
+from media.codecs import ENCODERS, choose_pix_fmt, encoder_options, open_encoder
 from orchestrator.submission.expected_size import picture_bytes
 from training.evaluate.methods import method
 
@@ -90,6 +90,7 @@ def encoded(frames: Frames, encoder: str, pix_fmt: str, options: dict[str, str])
         stream = cast("VideoStream", container.add_stream(encoder, rate=25, options=options))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
+        open_encoder(stream.codec_context)
         for n, picture in enumerate([*frames, None]):
             frame = None if picture is None else av.VideoFrame.from_ndarray(picture, format="rgb24")
             if frame is not None:
