@@ -68,7 +68,7 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Spec(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options that apply to every item of a job. `scale` None means the generator's own; `steady` weighs the neighbours of frames."""
+    """Options that apply to every item of a job. `scale` None means the generator's own; `steady` weighs the neighbours of frames, `grain` the grain that is put back."""
 
     model: str
     scale: Annotated[float, Meta(gt=0, le=16)] | None = None
@@ -100,6 +100,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     piece: Bounds | None = None
     stabilise: bool = False
     scratches: bool = False
+    grain: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
     @property
     def faces(self) -> Face | None:

@@ -30,9 +30,10 @@ class TimeFilter:
 DEFLICKER = TimeFilter("deflicker", 12, "deflickered")
 SCRATCHES = TimeFilter("scratches", 8, "scratches filled")
 STABILISE = TimeFilter("stabilise", 12, "stabilised")
+GRAIN = TimeFilter("grain", 1, "grain kept")
 STEADY = TimeFilter("steady", STEADY_REACH, "steadied")
 
-TIME_FILTERS = (DEFLICKER, SCRATCHES, STABILISE, STEADY)
+TIME_FILTERS = (DEFLICKER, SCRATCHES, STABILISE, GRAIN, STEADY)
 """All filters, in the order in which frames go through them."""
 
 

@@ -31,6 +31,8 @@ class Amounts:
     """Least and largest contrast of a scratch in code values."""
     grain: float = 0.0
     """Deviation of the grain in code values."""
+    grain_size: float = 0.0
+    """Standard deviation in pixels of the Gaussian by which the grain is smoothed; 0 is white grain."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,21 @@ def _damaged(
     gain, offset = 1 + amounts.flicker * float(rng.normal()), amounts.offset * float(rng.normal())
     picture = picture * np.float32(gain) + np.float32(offset)
     if amounts.grain:
-        picture = picture + rng.normal(0, amounts.grain, (height, width, 1)).astype(np.float32)
+        picture = picture + _grain(rng, (height, width), amounts)[..., None]
     columns = tuple(scratch.column + 0.3 * float(rng.normal()) for scratch in scratches)
     for scratch, column in zip(scratches, columns, strict=True):
         line = np.exp(-((np.arange(width) - column) ** 2) / (2 * scratch.width**2))
         picture = picture + (scratch.contrast * line).astype(np.float32)[None, :, None]
     made = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
     return made, Draw((right, down), scratches, columns)
+
+
+def _grain(rng: np.random.Generator, size: tuple[int, int], amounts: Amounts) -> npt.NDArray[np.float32]:
+    grain = rng.normal(0, amounts.grain, (*size, 1))[..., 0].astype(np.float32)
+    if amounts.grain_size:
+        grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), amounts.grain_size), dtype=np.float32)
+        grain *= np.float32(amounts.grain / grain.std())
+    return grain
 
 
 def shifted(picture: npt.NDArray[np.generic], right: float, down: float) -> npt.NDArray[np.float32]:

@@ -54,7 +54,7 @@ def main() -> int:
     print("| generator | clip | change, 99th percentile | temporal error | PSNR, dB |")
     print("| --- | --- | --- | --- | --- |")
     for model in asked.models:
-        enhancer = _loaded(model)
+        enhancer = loaded(model)
         for clip, truth in _clips(*asked.size).items():
             source = [_grainy(_smaller(t, (asked.size[0], asked.size[1])), n, asked.sigma) for n, t in enumerate(truth)]
             rows = [
@@ -121,7 +121,8 @@ def _scores(found: list[Pixels], truth: list[Pixels]) -> tuple[float, float, flo
     return change, error, float(10 * np.log10(255**2 / apart))
 
 
-def _loaded(model: str) -> Enhancer:
+def loaded(model: str) -> Enhancer:
+    """Return a generator of the catalog, on the CPU."""
     if model == "lanczos":
         return load(Spec(model="lanczos", scale=4.0), {}, Settings(device="cpu"))
     entry = catalog.load(Settings()).find(model)

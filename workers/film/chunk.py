@@ -90,9 +90,9 @@ def enhance_film(
             for batch in _batches(frames, header, clock, None, BATCH):
                 checkpoint(encoder.frames)
                 for ordinal, frame in batch:
-                    encoder.write(ordinal, _conformed(frame, header))
+                    encoder.write(ordinal, _put_back(filters, header.first + ordinal, _conformed(frame, header)))
         else:
-            network = NetworkStages(header, enhancer, faces, clock)
+            network = NetworkStages(header, enhancer, faces, clock, filters)
             size, depth = (1, 1) if enhancer.device == "cpu" else (BATCH, DEPTH)
             batches = network.inputs(_batches(frames, header, clock, faces, size))
             with prefetched(batches, depth) as inputs, BackgroundConsumer(network.encoded(encoder), depth) as outputs:
@@ -159,6 +159,13 @@ def _time_filters(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilt
     return make(spec, header, clock)
 
 
+def _put_back(filters: list[FrameFilter], position: int, frame: VideoFrame) -> VideoFrame:
+    """Return an enhanced frame with what the filters took off it before."""
+    for one in reversed(filters):
+        frame = one.put_back(position, frame)
+    return frame
+
+
 def _seen(
     frames: Iterator[tuple[int, VideoFrame]], header: RunHeader, turns: FrameChanges
 ) -> Iterator[tuple[int, VideoFrame]]:
@@ -208,8 +215,16 @@ def _batches(
 class NetworkStages:
     """The stages of a batch around the network; each runs in a thread of its own."""
 
-    def __init__(self, header: RunHeader, enhancer: Enhancer, faces: FaceRestorer | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        header: RunHeader,
+        enhancer: Enhancer,
+        faces: FaceRestorer | None,
+        clock: Clock,
+        filters: list[FrameFilter],
+    ) -> None:
         self._header = header
+        self._filters = filters
         self._enhancer = enhancer
         self._faces = faces
         self._clock = clock
@@ -262,6 +277,7 @@ class NetworkStages:
                 for i, ordinal in enumerate(ordinals):
                     now = time.perf_counter()
                     frame = colour.from_rgb(larger[i : i + 1], opaque_name(encoding.pix_fmt), encoding.colour)
+                    frame = _put_back(self._filters, self._header.first + ordinal, frame)
                     frame = self._fields.put(ordinal, self._alpha.put(ordinal, frame))
                     now = self._clock.spend("from_rgb", now)
                     encoder.write(ordinal, frame)

@@ -16,14 +16,11 @@ import torch
 
 from contract.errors import Unsupported
 from contract.film import Colour
+from workers.film.code_values import GREY, KR_KB, chroma_levels, luma_levels
 from workers.film.colour_tags import tag
 from workers.film.pixel_layout import Layout, layout, views
 from workers.film.planes import read, write
 from workers.llvm import yuv
-
-_KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
-_GREY = _KR_KB["bt601"]
-"""Luma weights for grey, those of upstream's (OpenCV's) grey conversion."""
 
 # AVCHROMA_LOC_*: whether chroma lies on the even luma column, and on which luma row (None: between the two).
 _SITES: dict[int, tuple[bool, str]] = {
@@ -68,7 +65,7 @@ def to_rgb(frame: av.VideoFrame, colour: Colour, device: torch.device | str = "c
     if form.model == "grey":
         return luma.expand(-1, 3, -1, -1).contiguous()
     height, width = luma.shape[-2:]
-    offset, gain = _chroma_levels(form.bits, colour.full)
+    offset, gain = chroma_levels(form.bits, colour.full)
     chroma = _enlarge(planes[1].float().sub_(offset).div_(gain), (height, width), form, colour)
     kr, kb = _constants(colour, frame.format.name)
     kg = 1 - kr - kb
@@ -131,8 +128,8 @@ def _filter(length: int, cosited: bool, backwards: bool) -> yuv.Filter:
 def _numbers(form: Layout, colour: Colour) -> yuv.Numbers:
     kr, kb = _constants(colour, form.name)
     luma = np.array([kr, 1 - kr - kb, kb])
-    black, span = _luma_levels(form.bits, colour.full)
-    neutral, gain = _chroma_levels(form.bits, colour.full)
+    black, span = luma_levels(form.bits, colour.full)
+    neutral, gain = chroma_levels(form.bits, colour.full)
     red, blue = np.array([1.0, 0, 0]), np.array([0, 0, 1.0])
     cb, cr = gain * (blue - luma) / (2 * (1 - kb)), gain * (red - luma) / (2 * (1 - kr))
     return yuv.Numbers(tuple(luma * span), black, tuple(cb), tuple(cr), neutral, float((1 << form.bits) - 1))
@@ -156,12 +153,12 @@ def _planes(rgb: torch.Tensor, form: Layout, colour: Colour, first: int, last: i
     if form.model == "rgb":
         return [_codes(rows[..., inner, :], form.bits, colour.full)]
     grey = colour.matrix == "grey" or form.model == "grey"
-    kr, kb = _GREY if grey else _constants(colour, form.name)
+    kr, kb = GREY if grey else _constants(colour, form.name)
     luma = rows[:, 0:1] * kr
     luma.add_(rows[:, 1:2], alpha=1 - kr - kb).add_(rows[:, 2:3], alpha=kb)
     planes = [_codes(luma[..., inner, :], form.bits, colour.full)]
     if form.model == "yuv":
-        offset, gain = _chroma_levels(form.bits, colour.full)
+        offset, gain = chroma_levels(form.bits, colour.full)
         if colour.matrix == "grey":
             differences = rows.new_zeros((1, 2, *rows.shape[-2:]))
         else:
@@ -175,31 +172,21 @@ def _planes(rgb: torch.Tensor, form: Layout, colour: Colour, first: int, last: i
 
 
 def _constants(colour: Colour, pix_fmt: str) -> tuple[float, float]:
-    if colour.matrix not in _KR_KB:
+    if colour.matrix not in KR_KB:
         raise Unsupported(
             f"pixel format {pix_fmt} needs the matrix bt601, bt709 or bt2020, but the plan has {colour.matrix}; "
             "choose an RGB pixel format with --pix-fmt."
         )
-    return _KR_KB[colour.matrix]
-
-
-def _luma_levels(bits: int, full: bool) -> tuple[float, float]:
-    """Return the code value of black, and the span from black to white."""
-    return (0.0, float((1 << bits) - 1)) if full else (float(16 << (bits - 8)), float(219 << (bits - 8)))
-
-
-def _chroma_levels(bits: int, full: bool) -> tuple[float, float]:
-    """Return the code value of neutral chroma, and the span of Cb and Cr, whose range is -1/2 to 1/2."""
-    return float(1 << (bits - 1)), float((1 << bits) - 1 if full else 224 << (bits - 8))
+    return KR_KB[colour.matrix]
 
 
 def _expand(codes: torch.Tensor, bits: int, full: bool) -> torch.Tensor:
-    black, span = _luma_levels(bits, full)
+    black, span = luma_levels(bits, full)
     return codes.float().sub_(black).div_(span)
 
 
 def _codes(values: torch.Tensor, bits: int, full: bool) -> torch.Tensor:
-    black, span = _luma_levels(bits, full)
+    black, span = luma_levels(bits, full)
     return values.mul(span).add_(black).round_().clamp_(0, (1 << bits) - 1)
 
 

@@ -101,7 +101,7 @@ class Picture:
             frame = with_alpha(frame, new, name, depth)
         elif name != self.form.plain:
             frame = frame.reformat(format=name)
-        frame = _poured(frame, _copy(self.frame))
+        frame = _poured(frame, copied(self.frame))
         tag(frame, colour)
         return frame
 
@@ -113,7 +113,7 @@ def evenly(frames: Iterable[tuple[int, VideoFrame]]) -> Iterator[tuple[int, Vide
         yield position, frame.reformat(format=layout(name).plain) if COARSE.fullmatch(name) else frame
 
 
-def _copy(frame: VideoFrame) -> VideoFrame:
+def copied(frame: VideoFrame) -> VideoFrame:
     """Return a copy of a frame with memory of its own and all properties: PyAV sets no field order on a new frame."""
     from av.filter import Graph
 

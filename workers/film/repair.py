@@ -37,8 +37,8 @@ class Measure(Generic[Look, Link]):
     same: bool
 
 
-class Repairer(ABC, Generic[Look, Link]):
-    """A filter that measures frames and changes them by what it measured; runs of equal frames count as one, and stay equal."""
+class Recorder:
+    """A filter over time that records what it did to each frame, and says so."""
 
     filter: TimeFilter
     sentence: str
@@ -50,12 +50,36 @@ class Repairer(ABC, Generic[Look, Link]):
         self.colour, self._clock = colour, clock
         self.found: dict[int, object] = {}
         """Of each changed position, what is recorded of it."""
-        self._before: tuple[int, Picture, Look] | None = None
 
     @property
     def radius(self) -> int:
         """Frames before and after a frame that decide about it."""
         return self.filter.context
+
+    def put_back(self, position: int, frame: VideoFrame) -> VideoFrame:  # noqa: ARG002  # some filters look it up
+        """Return an enhanced frame with what was taken off it before: nothing, for most filters."""
+        return frame
+
+    def notes(self, header: RunHeader) -> list[str]:
+        """Return the sentence about a chunk's changed frames."""
+        changed = sorted(self._owned(header))
+        return [f"{len(changed)} frames from {changed[0]} on are {self.sentence}"] if changed else []
+
+    def record(self, header: RunHeader) -> dict[str, object]:
+        """Return what is recorded of each owned frame of a chunk."""
+        owned = self._owned(header)
+        return {self.filter.name: [owned.get(header.first + n, self.unchanged) for n in range(header.count)]}
+
+    def _owned(self, header: RunHeader) -> dict[int, object]:
+        return {at: found for at, found in self.found.items() if 0 <= at - header.first < header.count}
+
+
+class Repairer(Recorder, ABC, Generic[Look, Link]):
+    """A filter that measures frames and changes them by what it measured; runs of equal frames count as one, and stay equal."""
+
+    def __init__(self, colour: Colour, clock: Clock) -> None:
+        super().__init__(colour, clock)
+        self._before: tuple[int, Picture, Look] | None = None
 
     @abstractmethod
     def look(self, picture: Picture) -> Look:
@@ -76,19 +100,6 @@ class Repairer(ABC, Generic[Look, Link]):
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Yield the frames, repaired; those outside of `needed` need not be."""
         return measured(frames, self.filter.context, self._measure, self._made, needed)
-
-    def notes(self, header: RunHeader) -> list[str]:
-        """Return the sentence about a chunk's changed frames."""
-        changed = sorted(self._owned(header))
-        return [f"{len(changed)} frames from {changed[0]} on are {self.sentence}"] if changed else []
-
-    def record(self, header: RunHeader) -> dict[str, object]:
-        """Return what is recorded of each owned frame of a chunk."""
-        owned = self._owned(header)
-        return {self.filter.name: [owned.get(header.first + n, self.unchanged) for n in range(header.count)]}
-
-    def _owned(self, header: RunHeader) -> dict[int, object]:
-        return {at: found for at, found in self.found.items() if 0 <= at - header.first < header.count}
 
     def _measure(self, position: int, picture: Picture) -> Measure[Look, Link]:
         now = time.perf_counter()

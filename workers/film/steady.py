@@ -18,13 +18,13 @@ from contract.film import HELD, STEADY_REACH
 from contract.time_filters import STEADY
 from workers.film.motion import Alignment, align
 from workers.film.picture import Picture, Plane
+from workers.film.repair import Recorder
 from workers.film.window import windowed
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
     from contract.film import Colour
-    from contract.packets import RunHeader
     from workers.film.frame_marks import Clock
     from workers.film.window import Window
 
@@ -37,20 +37,22 @@ LEAST, MOST = 0.25, 6.0
 is taken for something else than noise. White noise of standard deviation s makes 0.040 s^2 where half the size is compared, and 0.16 s^2
 in small films: the difference of two frames has 2 s^2, the mean of four pixels a fourth, the Gaussian blur 1 / (4 pi)."""
 
-STEADIED = "steadied: they are means of themselves and their neighbours where those agree (--steady)"
-
 Weight = npt.NDArray[np.float32]
 
 
-class Steadier:
-    """Filter that replaces frames by the mean of themselves and of what their neighbours agree on; `strength` from 0 to 1 weighs the neighbours."""
+class Steadier(Recorder):
+    """Filter that replaces frames by the mean of themselves and of what their neighbours agree on; `strength` from 0 to 1 weighs the neighbours.
 
-    radius = STEADY.context
+    The record of a frame is the mean number of neighbours that counted at a place.
+    """
+
+    filter = STEADY
+    sentence = "steadied: they are means of themselves and their neighbours where those agree (--steady)"
+    unchanged = 0.0
 
     def __init__(self, strength: float, colour: Colour, clock: Clock) -> None:
-        self._strength, self._colour, self._clock = np.float32(strength), colour, clock
-        self.gain: dict[int, float] = {}
-        """Of each changed position, the mean number of neighbours that counted."""
+        super().__init__(colour, clock)
+        self._strength = np.float32(strength)
         self._made: tuple[Picture, VideoFrame, float] | None = None
 
     def filtered(
@@ -66,19 +68,6 @@ class Steadier:
         self._clock.spend("steady", now)
         return frame
 
-    def notes(self, header: RunHeader) -> list[str]:
-        """Return the sentence about a chunk's changed frames."""
-        changed = sorted(self._owned(header))
-        return [f"{len(changed)} frames from {changed[0]} on are {STEADIED}"] if changed else []
-
-    def record(self, header: RunHeader) -> dict[str, object]:
-        """Return, for each owned frame of a chunk, the mean number of neighbours that counted at a place."""
-        owned = self._owned(header)
-        return {"steady": [owned.get(header.first + n, 0.0) for n in range(header.count)]}
-
-    def _owned(self, header: RunHeader) -> dict[int, float]:
-        return {at: gain for at, gain in self.gain.items() if 0 <= at - header.first < header.count}
-
     def _frame(self, window: Window) -> VideoFrame:
         run = held(window)
         if run is None:
@@ -86,38 +75,40 @@ class Steadier:
         first, last = run
         if self._made is not None and first < window.position and self._made[0].equals(window.picture):
             _, made, gain = self._made
-            frame = window.picture.with_planes(Picture(made).planes, self._colour)
+            frame = window.picture.with_planes(Picture(made).planes, self.colour)
         else:
             others = [p for at, p in window.neighbours(STEADY_REACH, first, last) if not first <= at <= last]
             frame, gain = self._mean(window.picture, others)
         self._made = window.picture, frame, gain
         if gain:
-            self.gain[window.position] = gain
+            self.found[window.position] = gain
         return frame
 
     def _mean(self, picture: Picture, others: list[Picture]) -> tuple[VideoFrame, float]:
         alignments = [align(picture, other) for other in others]
-        trusts = [trust * self._strength for trust in _trusts(alignments)]
-        gain = round(float(sum(trust.mean() for trust in trusts)), 3)
+        weights = [trust * self._strength for trust in trusts(alignments)]
+        gain = round(float(sum(weight.mean() for weight in weights)), 3)
         if not gain:  # so few places that the record would not show them
             return picture.frame, 0.0
-        pairs = list(zip(others, alignments, trusts, strict=True))
-        planes = [self._mean_plane(n, plane, pairs) for n, plane in enumerate(picture.planes)]
-        return picture.with_planes(planes, self._colour), gain
-
-    def _mean_plane(self, n: int, plane: Plane, pairs: list[tuple[Picture, Alignment, Weight]]) -> Plane:
-        total = plane.astype(np.float32)
-        weights = np.ones(plane.shape[:2], np.float32)
-        for other, alignment, trust in pairs:
-            if not trust.any():
-                continue
-            weight = cv2.resize(trust, plane.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            total += alignment.aligned(other.planes[n]) * weight[..., None]
-            weights += weight
-        return total / weights[..., None]
+        pairs = list(zip(others, alignments, weights, strict=True))
+        planes = [mean(plane, n, pairs)[0] for n, plane in enumerate(picture.planes)]
+        return picture.with_planes(planes, self.colour), gain
 
 
-def _trusts(alignments: list[Alignment]) -> Iterator[Weight]:
+def mean(plane: Plane, n: int, pairs: list[tuple[Picture, Alignment, Weight]]) -> tuple[Weight, Weight]:
+    """Return the mean of plane number `n` and of what its aligned neighbours have there, and the sum of weights, height x width, at each place."""
+    total = plane.astype(np.float32)
+    weights = np.ones(plane.shape[:2], np.float32)
+    for other, alignment, trust in pairs:
+        if not trust.any():
+            continue
+        weight = cv2.resize(trust, plane.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        total += alignment.aligned(other.planes[n]) * weight[..., None]
+        weights += weight
+    return total / weights[..., None], weights
+
+
+def trusts(alignments: list[Alignment]) -> Iterator[Weight]:
     """Yield the weight of each place of each neighbour, 0 to 1, at the small pictures' size."""
     if not alignments:
         return

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from contract.time_filters import DEFLICKER, SCRATCHES, STABILISE, STEADY, TimeFilter, asked
+from contract.time_filters import DEFLICKER, GRAIN, SCRATCHES, STABILISE, STEADY, TimeFilter, asked
 from workers.film.deflicker import Deflicker
+from workers.film.grain import GrainKeeper
 from workers.film.scratches import ScratchFiller
 from workers.film.stabilise import Stabiliser
 from workers.film.steady import Steadier
@@ -31,6 +32,9 @@ class FrameFilter(Protocol):
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Yield the frames, filtered; those outside of `needed` need not be."""
 
+    def put_back(self, position: int, frame: VideoFrame) -> VideoFrame:
+        """Return an enhanced frame with what was taken off it before."""
+
     def notes(self, header: RunHeader) -> list[str]:
         """Return sentences about what was done to a chunk's own frames."""
 
@@ -40,10 +44,12 @@ class FrameFilter(Protocol):
 
 def make(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilter]:
     """Return the filters that `spec` asks for, in their order."""
+    owned = range(header.first, header.first + header.count)
     makers: dict[TimeFilter, Callable[[], FrameFilter]] = {
         DEFLICKER: lambda: Deflicker(header.colour, clock),
         SCRATCHES: lambda: ScratchFiller(header.colour, clock),
         STABILISE: lambda: Stabiliser(header.colour, clock),
+        GRAIN: lambda: GrainKeeper(spec.grain, header.colour, clock, header.encoding.colour, owned),
         STEADY: lambda: Steadier(spec.steady, header.colour, clock),
     }
     return [makers[one]() for one in asked(spec)]

@@ -140,7 +140,7 @@ def test_grain_is_calmed_and_the_picture_gains() -> None:
     assert psnr(found[4], clean[4]) > psnr(base[4], clean[4]) + 3
     weak, _ = steadied(pictures, 0.3)
     assert change(found[2:-2]) < change(weak[2:-2]) < change(base[2:-2])
-    assert set(steadier.gain) == set(range(9))
+    assert set(steadier.found) == set(range(9))
 
 
 def test_what_moves_is_not_smeared() -> None:
@@ -169,8 +169,8 @@ def test_every_changed_frame_is_recorded() -> None:
     made, steadier = steadied(pictures)
     plain = unchanged(pictures)
     changed = {n for n, (a, b) in enumerate(zip(made, plain, strict=True)) if not np.array_equal(a, b)}
-    assert changed <= set(steadier.gain)
-    assert min(steadier.gain.values()) >= 0.001
+    assert changed <= set(steadier.found)
+    assert min(steadier.found.values()) >= 0.001
 
 
 @pytest.mark.parametrize("held", [2, 3, HELD])
@@ -179,7 +179,7 @@ def test_held_pictures_stay_held(held: int) -> None:
     drawings = grainy(panned(5))
     pictures = [drawing for drawing in drawings for _ in range(held)]
     found, steadier = steadied(pictures)
-    assert steadier.gain
+    assert steadier.found
     for first in range(0, len(found), held):
         assert all(np.array_equal(found[first], found[first + n]) for n in range(held))
 
@@ -189,7 +189,7 @@ def test_what_is_still_to_the_bit_stays_so() -> None:
     still = [panned(1)[0]] * 3 + [panned(2)[1]] * (HELD + 3)
     found, steadier = steadied(still)
     assert all(map(np.array_equal, found[3:], unchanged(still)[3:]))
-    assert not set(steadier.gain) & set(range(3, len(still)))
+    assert not set(steadier.found) & set(range(3, len(still)))
     same, _ = steadied([panned(1)[0]] * HELD)
     assert all(map(np.array_equal, same, unchanged([panned(1)[0]] * HELD)))
 

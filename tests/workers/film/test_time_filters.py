@@ -15,7 +15,7 @@ from testkit.film_damage import Amounts, damage, pan
 from testkit.filtered import in_chunks, write_film
 
 SPEC = Spec(model="identity", codec="ffv1")
-ALL = {one.name: 1.0 if one.name == "steady" else True for one in TIME_FILTERS}
+ALL = {one.name: {"steady": 1.0, "grain": 0.5}.get(one.name, True) for one in TIME_FILTERS}
 AMOUNTS = Amounts(flicker=0.03, offset=1.0, weave=0.6, scratches=1, grain=3.0)
 
 
