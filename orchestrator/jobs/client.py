@@ -144,7 +144,7 @@ class Jobs:
             losses=said.losses,
             films=sum(item.kind == "video" for item in known.items),
             images=images,
-            blocked="" if manifest else blocked(job, workers),
+            blocked="" if manifest else blocked(known, plan, workers),
             behind=() if manifest or busy or control.cancelled or control.paused else waits_behind(workers.values()),
             submitter=known.submitter,
             held=self._held(counts) if counts and not manifest else "",

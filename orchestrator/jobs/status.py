@@ -80,15 +80,38 @@ def held(counts: Counts, in_flight: int, limit: int) -> str:
     return f"at {whose} quota of {limit} chunk{'' if limit == 1 else 's'}"
 
 
-def blocked(job: str, workers: Mapping[str, Mapping[str, object]]) -> str:
-    """Return why no live worker can compute `job` as it was begun, with what to do; empty where one may."""
-    refusals = [declines.get(job) for w in workers.values() if isinstance(declines := w.get("declines", {}), dict)]
-    if not refusals or len(refusals) < len(workers) or not all(refusals):
+def blocked(job: Job, plan: Plan | None, workers: Mapping[str, Mapping[str, object]]) -> str:
+    """Return why no live worker can compute `job`, with what to do; empty where one may, or none lives."""
+    old = [_too_old(job, plan, worker) for worker in workers.values()]
+    refusals = [_reasons(worker, "declines").get(job.id, "") for worker in workers.values()]
+    if not workers or not all(one or other for one, other in zip(old, refusals, strict=True)):
         return ""
+    unable = next(filter(None, refusals), "")
+    if not unable:
+        return f"no worker can go on with it: all are of an older version of Respool ({old[0]}); upgrade one, or start a newer one."
     return (
-        f"no worker can go on with it: {refusals[0]} Start a worker that can, or cancel the job and submit it with "
+        f"no worker can go on with it: {unable} Start a worker that can, or cancel the job and submit it with "
         "another --precision."
     )
+
+
+def _too_old(job: Job, plan: Plan | None, worker: Mapping[str, object]) -> str:
+    """Return what a worker of an older version cannot read of `job`; empty where it can.
+
+    A worker whose heartbeat does not tell which documents it reads is of a version that knew no submitters.
+    """
+    told = _reasons(worker, "newer").get(job.id, "")
+    if told:
+        return told.rstrip(".")
+    reads = worker.get("reads")
+    if isinstance(reads, int) and plan is not None and plan.version > reads:
+        return f"its plan is of version {plan.version}, and they read {reads}"
+    return "its job.json names a submitter" if reads is None and job.submitter else ""
+
+
+def _reasons(worker: Mapping[str, object], field: str) -> dict[str, str]:
+    found = worker.get(field)
+    return found if isinstance(found, dict) else {}
 
 
 def image_progress(job: Job, plan: Plan, done: Callable[[int], bool]) -> ImageProgress | None:

@@ -13,6 +13,7 @@ import threading
 import time
 from importlib import metadata
 
+from contract.documents import VERSION as DOCUMENTS
 from contract.errors import (
     Cancelled,
     CannotServe,
@@ -65,6 +66,8 @@ class Worker:
         self._lease: Lease | None = None
         self._declined: dict[str, tuple[float, str]] = {}
         """Jobs that this worker cannot compute as they were begun, since when, and why."""
+        self._newer: dict[str, tuple[float, str]] = {}
+        """Jobs that this worker is too old to read, since when, and why."""
         self._label = ""
         self._committing = False
         """True from the moment that the attempt tries to commit: from then on a commit may name its objects."""
@@ -108,6 +111,7 @@ class Worker:
         try:
             self.cache.job(job)
         except Newer as error:  # nothing is claimed, so nothing is counted
+            self._newer[job] = time.monotonic(), str(error)
             logger.warning("%s", error, extra={"job": job, "chunk": chunk})
             return "newer"
         except TransientError as error:
@@ -271,10 +275,14 @@ class Worker:
             "gpu_memory": gpu_memory(),
             "version": VERSION,
             "problem": self.fitness.problem,
-            "declines": {
-                job: reason
-                for job, (since, reason) in list(self._declined.items())
-                if time.monotonic() - since < 3 * _DECLINES_S
-            },
+            "declines": _fresh(self._declined),
+            "newer": _fresh(self._newer),
+            "reads": DOCUMENTS,
             **self.cache.held(),
         }
+
+
+def _fresh(refusals: dict[str, tuple[float, str]]) -> dict[str, str]:
+    """Return the reasons of refusals that are not so old that the job is long done elsewhere."""
+    now = time.monotonic()
+    return {job: reason for job, (since, reason) in list(refusals.items()) if now - since < 3 * _DECLINES_S}
