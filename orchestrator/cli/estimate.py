@@ -70,9 +70,15 @@ def estimate(
     paces = {kind: known_pace(checked.ways[kind], past, gpu) for kind in units}  # type: ignore[index]
     known = [(sizes, pace) for kind, sizes in units.items() if (pace := paces[kind]) is not None]
     time = estimated(known, workers) if known and len(known) == len(units) else None
+    chunks = sum(len(sizes) for sizes in units.values())
     stored = stored_bytes(checked.films, sum(item.size for item in checked.items))
     if as_json:
-        echo(msgspec.json.format(msgspec.json.encode(_facts(checked, time, price, stored)), indent=2))
+        echo(
+            msgspec.json.format(
+                msgspec.json.encode(_facts(checked, time, price, stored) | {"workers": workers, "chunks": chunks}),
+                indent=2,
+            )
+        )
         return
     for line in checked.outlook():
         echo(line)
@@ -136,8 +142,6 @@ def _facts(checked: Draft, time: Estimate | None, price: float | None, stored: t
         cost = None if price is None else [round(value, 4) for value in time.cost(price)]
         facts |= {
             "seconds": [round(time.least, 1), round(time.most, 1)],
-            "workers": time.workers,
-            "chunks": time.units,
             "cost": cost,
             "told_by": time.told,
         }

@@ -98,6 +98,7 @@ def test_what_is_not_known_is_said(named: Settings, tmp_path: Path, capsys: pyte
     assert call(["estimate", str(film), "-m", "lanczos", "--gpu", "A100", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["seconds"], facts["cost"], facts["films"]) == (None, None, 1)
+    assert (facts["workers"], facts["chunks"]) == (1, 1), "what is known is there where the time is not"
 
 
 def test_past_jobs_tell_time_and_cost(named: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
