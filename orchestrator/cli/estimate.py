@@ -12,9 +12,9 @@ from contract.errors import UsageError
 from contract.settings import Settings
 from orchestrator.cli.common import command
 from orchestrator.cli.expected import known_work, running
-from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
+from orchestrator.submission.model_choice import with_model
 
 if TYPE_CHECKING:
     from orchestrator.past_pace import Work

@@ -14,10 +14,10 @@ from contract.settings import Settings
 from contract.time_filters import asked, options_of
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, spec_of
 from orchestrator.cli.output import Output
 from orchestrator.cli.terminal import echo
+from orchestrator.submission.model_choice import with_model
 
 
 @command()

@@ -18,9 +18,9 @@ from contract.severity import losses, marked, plain, severity, worst
 from contract.time_filters import STEADY
 from orchestrator.cli.common import command
 from orchestrator.cli.exits import Exit
-from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
+from orchestrator.submission.model_choice import with_model
 
 if TYPE_CHECKING:
     from contract.film import FilmIndex

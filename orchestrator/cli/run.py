@@ -23,10 +23,10 @@ from orchestrator.cli.common import check_reachable, command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.expected import expected_time, running
 from orchestrator.cli.job_file import job_file_options, save_job
-from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import fail_on_option, job_options, sequence_option, spec_of
 from orchestrator.cli.output import Output
 from orchestrator.cli.terminal import echo
+from orchestrator.submission.model_choice import with_model
 
 if TYPE_CHECKING:
     from contract.job import Job, Spec

@@ -13,9 +13,9 @@ from contract.severity import marked, severity
 from orchestrator.cli.common import command, connected
 from orchestrator.cli.expected import expected_time
 from orchestrator.cli.job_file import job_file_options, save_job
-from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
+from orchestrator.submission.model_choice import with_model
 
 
 @command()

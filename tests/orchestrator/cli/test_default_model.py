@@ -13,10 +13,10 @@ import pyvips
 
 from contract.job import Spec
 from orchestrator.cli.main import call
-from orchestrator.cli.model_choice import with_model
 from orchestrator.cli.options import job_options, spec_of
 from orchestrator.submission import default_model as default_model_module
 from orchestrator.submission.default_model import WORK, default_model
+from orchestrator.submission.model_choice import with_model
 from orchestrator.submission.presets import AUTO, FILM, PHOTOGRAPH
 from testkit.clips import make_film
 
