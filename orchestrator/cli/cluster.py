@@ -20,6 +20,8 @@ def up(settings: Settings, workers: int | None, flower: bool) -> None:
     with running or start(settings, workers, flower, keep=True) as cluster:
         if running:
             echo(f"a cluster runs in {settings.state} already; `respool down` ends it.", err=True)
+            if workers is not None:
+                echo(f"--workers is for a start; `respool scale {workers}` changes this cluster's number.", err=True)
         for process in cluster.processes:
             echo(f"{process.role:<13} pid {process.pid}" + (f"  port {process.port}" if process.port else ""))
         login = cluster.credentials

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +64,15 @@ def read_settings(state: Path | None) -> Settings:
 
     settings = load() if state is None else load(state=state)
     return replace(settings, state=settings.state.expanduser().absolute())
+
+
+def refuse_given(names: Collection[str], why: str) -> None:
+    """Raise UsageError when the command line has one of the options whose parameters are `names`; `why` ends the sentence."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+        if given and parameter.name in names:
+            raise UsageError(f"{max(parameter.opts, key=len)} {why}")
 
 
 @contextmanager

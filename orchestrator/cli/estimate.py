@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contract.errors import UsageError
 from contract.settings import Settings
 from orchestrator.cli.common import command
 from orchestrator.cli.expected import known_work, running
@@ -57,9 +56,6 @@ def estimate(
     from orchestrator.submission.sequence import gathered
     from orchestrator.submission.submit import draft
 
-    given = click.get_current_context().get_parameter_source("priority")
-    if given is click.core.ParameterSource.COMMANDLINE:
-        raise UsageError("--priority orders jobs and changes no estimate; leave it out.")
     with gathered(sources, sequence, settings) as found:
         spec, looked = with_model(spec_of(options), found, lambda words: echo(words, err=as_json))
         checked = draft(looked, spec, settings)

@@ -81,12 +81,14 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
     from orchestrator.jobs.client import Jobs, unfinished
     from orchestrator.jobs.job_record import Trail
 
+    if bag and change_map:
+        raise UsageError("--change-map does not go with --bag: a bag holds the results alone; fetch twice.")
+    if bag and force:
+        raise UsageError("--force does not go with --bag: a bag is written to a new folder; name another.")
     with connected(settings) as wired, display() as show:
         jobs = Jobs(wired)
         job = jobs.full_id(job)
         if bag:
-            if change_map:
-                raise UsageError("--change-map does not go with --bag: a bag holds the results alone; fetch twice.")
             echo(Trail(wired).bag(job, out))
             return conclude(jobs.status(job))
         submitted, manifest = jobs.job(job), jobs.manifest(job)

@@ -131,12 +131,17 @@ _OPTIONS = (
     click.option("--salvage", type=click.IntRange(0, 100), default=SALVAGE, show_default=True, metavar="N", help="Deliver a damaged picture when at least N percent of its rows can be decoded."),
     click.option("--white", type=click.FloatRange(0, min_open=True), metavar="VALUE", help="Sample value of images that is white (default: what the file says, else the format's largest, 1 for floats)."),
     click.option("--profile", type=click.Choice(sorted(_PROFILES)), help="preservation: FFV1 in mkv, TIFF; access: x264 in mp4, JPEG, --faststart."),
-    click.option("--priority", type=click.IntRange(0, 9), default=4, show_default=True, help="Of your jobs, the higher comes first; below 4, others' jobs do too."),
 )  # fmt: skip
 
 
+def priority_option(function: F) -> F:
+    """Add --priority to a command that submits a job for the user; it arrives as `priority`."""
+    said = "Of your jobs, the higher comes first; below 4, others' jobs do too."
+    return click.option("--priority", type=click.IntRange(0, 9), default=4, show_default=True, help=said)(function)
+
+
 def job_options(function: F) -> F:
-    """Add every job option to a command; they arrive as one dictionary through `spec_of`."""
+    """Add every option of a spec to a command; they arrive as one dictionary through `spec_of`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -172,7 +177,7 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
     values = dict(options)
     profile, material = values.pop("profile"), values.pop("material")
     values["piece"] = bounds(values.pop("piece_from"), values.pop("piece_to"))
-    values.pop("priority", None)
+    values.pop("priority", None)  # of the job, and no part of its spec
     given = click.get_current_context().get_parameter_source
     by_hand = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
     values |= {name: value for name, value in _PROFILES.get(profile, {}).items() if given(name) not in by_hand}

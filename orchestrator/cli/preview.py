@@ -12,12 +12,18 @@ import msgspec
 from contract.errors import UsageError
 from contract.settings import Settings
 from contract.time_filters import asked, options_of
-from orchestrator.cli.common import command
+from orchestrator.cli.common import command, refuse_given
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.options import job_options, spec_of
 from orchestrator.cli.output import Output
 from orchestrator.cli.terminal import echo
 from orchestrator.submission.model_choice import with_model
+
+_OF_FILMS = (
+    *("codec", "crf", "preset", "pix_fmt", "container", "faststart", "image_format", "deinterlace", "hdr", "on_unheld"),
+    *("video_stream", "program", "chunk_frames", "profile"),
+)
+"""Options of how films are read and results written: a preview decodes frames as they are, and writes PNG."""
 
 
 @command()
@@ -41,6 +47,7 @@ def preview(settings: Settings, source: Path, frames: int, out: Path, force: boo
     from orchestrator.submission.sources import find
     from orchestrator.submission.submit import Hooks, draft, submit
 
+    refuse_given(_OF_FILMS, "changes nothing in a preview, whose frames are single pictures; leave it out.")
     if out.suffix.lower() != ".png":
         raise UsageError(f"{out} is not a PNG; give -o a name that ends in .png.")
     if source.is_dir():

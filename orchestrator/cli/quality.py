@@ -11,7 +11,7 @@ import click
 
 from contract.programs import Program
 from contract.settings import Settings
-from orchestrator.cli.common import command
+from orchestrator.cli.common import command, refuse_given
 from orchestrator.cli.programs import run_program
 
 _SOURCES = click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -106,6 +106,7 @@ def evaluate(
     chosen = [part for model in models for part in ("--model", model)]
     options: list[object] = ["--seed", seed, "--order", order, "--scale", scale, *_damage(damage), *chosen]
     if pairs:
+        refuse_given(("seed", "order"), "draws degraded copies, but --pairs has them; leave one out.")
         options += ["--pairs", pairs[0].absolute(), pairs[1].absolute()]
     return run_program(settings, Program.EVALUATE, [*_paths(sources, out), *options])
 

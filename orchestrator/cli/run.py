@@ -23,7 +23,7 @@ from orchestrator.cli.common import check_reachable, command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.expected import expected_time, running
 from orchestrator.cli.job_file import job_file_options, save_job
-from orchestrator.cli.options import fail_on_option, job_options, sequence_option, spec_of
+from orchestrator.cli.options import fail_on_option, job_options, priority_option, sequence_option, spec_of
 from orchestrator.cli.output import Output
 from orchestrator.cli.terminal import echo
 from orchestrator.submission.model_choice import with_model
@@ -57,6 +57,7 @@ class WorkersGone(RespoolError):
 @job_file_options
 @sequence_option
 @job_options
+@priority_option
 @click.option("--force", is_flag=True, help="Replace files that exist in OUT.")
 @click.option("--change-map", is_flag=True, help="Write maps of where results differ from plain resampling.")
 @fail_on_option
@@ -93,6 +94,7 @@ def run(
     from orchestrator.submission.sequence import gathered
     from orchestrator.submission.submit import draft
 
+    _check_flags(events, quiet, dry_run, workers)
     output = Output.of(out, sources, force, folders=sequence is not None)
     spec = spec_of(options, output.path if output.single else None)
     output.check(sources)
@@ -121,6 +123,13 @@ def run(
             state = cluster.folder.path if cluster else None
             restoration = Restoration(checked, spec, options["priority"], output, change_map, fail_on, state, on_done)
             return restoration.run(wired, show, watch_over(cluster))
+
+
+def _check_flags(events: bool, quiet: bool, dry_run: bool, workers: int | None) -> None:
+    if events and quiet:
+        raise UsageError("--quiet does not go with --json, whose events are for programs; leave one out.")
+    if dry_run and workers is not None:
+        echo("note: --workers counts once the work starts; a dry run starts none.", err=True)
 
 
 @contextmanager

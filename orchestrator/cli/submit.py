@@ -13,7 +13,7 @@ from contract.severity import marked, severity
 from orchestrator.cli.common import command, connected
 from orchestrator.cli.expected import expected_time
 from orchestrator.cli.job_file import job_file_options, save_job
-from orchestrator.cli.options import job_options, sequence_option, spec_of
+from orchestrator.cli.options import job_options, priority_option, sequence_option, spec_of
 from orchestrator.cli.terminal import echo
 from orchestrator.submission.model_choice import with_model
 
@@ -23,6 +23,7 @@ from orchestrator.submission.model_choice import with_model
 @job_file_options
 @sequence_option
 @job_options
+@priority_option
 def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | None, **options: Any) -> None:
     """Submit a job to a running cluster; prints its id.
 

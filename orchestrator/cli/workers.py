@@ -9,7 +9,7 @@ import click
 
 from contract.errors import UsageError
 from contract.settings import Settings
-from orchestrator.cli.common import command, connected
+from orchestrator.cli.common import command, connected, refuse_given
 from orchestrator.cli.terminal import echo
 
 _PLATFORMS = ("embedded", "compose", "kubernetes", "slurm")
@@ -79,6 +79,12 @@ def scale(
     if number != "auto" and not number.isdecimal():
         raise UsageError(f"{number!r} is not a number of workers; give a number, or `auto` on Kubernetes.")
     count = None if number == "auto" else scaling.check(int(number))
+    if platform != "kubernetes":
+        refuse_given(("namespace", "release"), "is for --on kubernetes; leave it out.")
+    if platform not in ("compose", "slurm"):
+        refuse_given(("files",), "is for --on compose and slurm; leave it out.")
+    if platform == "slurm" and len(files) > 1:
+        raise UsageError(f"--on slurm takes one --file, and {len(files)} are given; leave all but one out.")
     if platform == "kubernetes":
         echo(scaling.Kubernetes(namespace, release).scale(count), err=True)
         return
