@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click_didyoumean import DYMGroup
 
 from contract.errors import Unreachable, UsageError
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 ANSWER_S = 8.0
 """Seconds within which Redis and S3 must answer a user at a terminal."""
+
+
+class Suggesting(DYMGroup):  # type: ignore[misc]
+    """Group of commands that answers a mistyped one with those that may have been meant."""
 
 
 def remember(ctx: click.Context, on: bool) -> None:

@@ -8,11 +8,11 @@ import click
 
 from contract.programs import Program
 from contract.settings import Settings
-from orchestrator.cli.common import command
+from orchestrator.cli.common import Suggesting, command
 from orchestrator.cli.programs import run_program
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def damage() -> None:
     """Measure the damage of an archive."""
 

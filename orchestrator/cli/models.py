@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from contract.settings import Settings
-from orchestrator.cli.common import command
+from orchestrator.cli.common import Suggesting, command
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.terminal import echo
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def models() -> None:
     """List, show, fetch, verify and add models."""
 

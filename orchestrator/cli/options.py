@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +70,8 @@ class _Codec(click.Choice[str]):
         """Return `value` if it is one of the choices; fail with the one that was meant."""
         if value not in self.choices and (meant := _ENCODERS.get(value.lower().removeprefix("lib"))):
             self.fail(f"{value!r} is {meant} here; give --codec {meant}.", param, ctx)
+        if value not in self.choices and (near := get_close_matches(value.lower(), self.choices, 2, 0.5)):
+            self.fail(f"{value!r} is no encoder; did you mean {' or '.join(near)}?", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -10,7 +10,7 @@ import click
 
 from contract.errors import UsageError
 from contract.settings import Settings
-from orchestrator.cli.common import command
+from orchestrator.cli.common import Suggesting, command
 from orchestrator.cli.terminal import echo
 from orchestrator.cli.training import start_training, store
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _RUN = click.argument("run")
 
 
-@click.group()
+@click.group(cls=Suggesting)
 def training() -> None:
     """Show, stop, resume, report and register training runs."""
 
