@@ -72,6 +72,11 @@ class JobStatus(Struct, frozen=True):
     held: str = ""
 
 
+def handed_back(counts: Counts) -> int:
+    """Count the attempts that were handed back without a fault; the ledger's count has those that failed, too."""
+    return counts.handed_back - (counts.retried - counts.lapsed)
+
+
 def held(counts: Counts, in_flight: int, limit: int) -> str:
     """Return the quota at which the job of `counts` is held, of `limit` chunks `in_flight`; empty where it is not."""
     if not limit or in_flight < limit or not counts.open or counts.paused or counts.cancelled:
