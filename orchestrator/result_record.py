@@ -11,6 +11,7 @@ from msgspec import Struct
 from contract.job import Damage, Kind, Natural, Sha256
 from contract.piece import Piece
 from contract.provenance import Ingredient
+from orchestrator.film_repairs import Repairs
 
 
 class FileFacts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +68,11 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     severity: str = ""
     losses: tuple[str, ...] = ()
     version: int = 1
+
+    @property
+    def repairs(self) -> list[Repairs]:
+        """The work of filters over time on a film, in their order."""
+        return msgspec.convert(self.details.get("repairs", []), list[Repairs])
 
     @property
     def piece(self) -> Piece | None:

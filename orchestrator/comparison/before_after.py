@@ -64,6 +64,23 @@ def pairs(before: Path, after: Path, count: int, label: str = "", piece: Piece |
         yield Pair(f"{label} at {float(moment):.2f} s", old, new)
 
 
+def pairs_at(
+    before: Path, after: Path, positions: list[int], frames: int, piece: Piece | None = None
+) -> Iterator[Pair]:
+    """Yield the pairs of a film at `positions` (ascending) among its `frames` frames, labelled with their moments.
+
+    None are yielded where the source has another number of times than frames, so that no other frame is shown for one.
+    """
+    own, skipped, start = _times(before, piece)
+    if len(own) != frames:
+        return
+    moments = [own[position] - start for position in positions]
+    old_frames = _frames(before, moments, start if piece is not None and piece.first else None)
+    shown = [moment - skipped for moment in moments]
+    for moment, old, new in zip(moments, old_frames, _frames(after, shown), strict=True):
+        yield Pair(f"{float(moment):.2f} s", old, new)
+
+
 def picture(path: Path) -> pyvips.Image:
     """Open the first page of an image for display: 8-bit sRGB, upright, on white."""
     pages, _ = read_pages(path, path.name)
@@ -87,6 +104,13 @@ def displayed(image: pyvips.Image) -> pyvips.Image:
 
 def _moments(path: Path, count: int, piece: Piece | None) -> tuple[list[Fraction], Fraction, Fraction]:
     """Return the times of up to `count` different frames, evenly spread, a piece's beginning, and the first packet's time, which both count from."""
+    own, skipped, start = _times(path, piece)
+    chosen = sorted({(2 * n + 1) * len(own) // (2 * count) for n in range(count)})
+    return [own[n] - start for n in chosen if n < len(own)], skipped, start
+
+
+def _times(path: Path, piece: Piece | None) -> tuple[list[Fraction], Fraction, Fraction]:
+    """Return the times of a film's frames, or a piece's, where the piece begins after the first packet, and the first packet's time."""
     with path.open("rb") as stream, open_media(stream, path.name) as container:
         film = film_stream(container, path.name)
         packets = (p for p in container.demux(film) if p.size and not p.is_discard)
@@ -95,9 +119,8 @@ def _moments(path: Path, count: int, piece: Piece | None) -> tuple[list[Fraction
         raise BadInput(f"{path.name} holds no picture; check the file with `respool probe`.")
     window = Window(None, None) if piece is None else Window(*piece.window)
     own = [time for time in times if window.covers(Fraction(time))]
-    chosen = sorted({(2 * n + 1) * len(own) // (2 * count) for n in range(count)})
     skipped = Fraction(0) if window.start is None else window.start - times[0]
-    return [Fraction(own[n] - times[0]) for n in chosen if n < len(own)], Fraction(skipped), Fraction(times[0])
+    return [Fraction(time) for time in own], Fraction(skipped), Fraction(times[0])
 
 
 def _frames(path: Path, moments: list[Fraction], start: Fraction | None = None) -> Iterator[pyvips.Image]:

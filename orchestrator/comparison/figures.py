@@ -103,3 +103,22 @@ def _embedded(image: pyvips.Image, width: int, lossless: bool) -> str:
     sized = image.resize(width / image.width, kernel=kernel) if width != image.width else image
     data = sized.webpsave_buffer(lossless=True, keep="none") if lossless else sized.webpsave_buffer(Q=88, keep="none")
     return "data:image/webp;base64," + base64.b64encode(data).decode()
+
+
+def repair_figure(pair: Pair, number: str, said: str, columns: tuple[int, int] | None) -> str:
+    """Build the figure of a repair: the whole picture, or the part around the columns of a scratch, pixel by pixel."""
+    before = resampled(pair.before, pair.after, "nearest")
+    left, width = 0, pair.after.width
+    if columns is not None:
+        scale = pair.after.width / pair.before.width
+        width = min(DETAIL[0], pair.after.width)
+        left = max(0, min(round((columns[0] + columns[1] / 2) * scale) - width // 2, pair.after.width - width))
+    height = min(pair.after.height, DETAIL[1] if columns is not None else pair.after.height)
+    top = (pair.after.height - height) // 2
+    shown = min(SIDE, width)
+    exact = columns is not None or width * height <= EXACT
+    parts = (image.crop(left, top, width, height) for image in (before, pair.after, change(pair).map))
+    old, new, heat = (_embedded(part, shown, exact) for part in parts)
+    place = f" Columns {left} to {left + width - 1} of the result are shown." if width < pair.after.width else ""
+    text = f"{said}. Before is the source, after the result, with the generator's work in it.{place}"
+    return _figure(_Shown(old, new, heat, shown, max(1, round(height * shown / width)), text), number)

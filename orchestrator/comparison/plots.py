@@ -88,3 +88,18 @@ def _figure(parts: list[str], height: int, caption: str) -> str:
         f'<div class="plot"><svg height="{height}" role="img" aria-label="{said}">{drawing}</svg>'
         f'<p class="soft">{said}</p></div>'
     )
+
+
+def course(values: Sequence[float], caption: str) -> str:
+    """Draw a bar for each value of a film's course, from its first frames to its last; `caption` tells what they are."""
+    most = max(values, default=0.0)
+    if not most:
+        return ""
+    base = _NAME + _TALL // 2
+    parts = [f'<line x1="0" x2="100%" y1="{_NAME}" y2="{_NAME}"/><text x="0" y="{_NAME - 4}">{most:g}</text>']
+    for n, value in enumerate(values):
+        tall = value / most * _TALL / 2
+        parts.append(
+            f'<rect class="bar" x="{n / len(values):.3%}" y="{base - tall:.1f}" width="{0.85 / len(values):.3%}" height="{tall:.1f}"/>'
+        )
+    return _figure(parts, base + 2, caption)

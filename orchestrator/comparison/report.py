@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from string import Template
@@ -10,16 +11,35 @@ from string import Template
 from contract.job import Job, Manifest
 from contract.severity import grouped, losses, marked, severity
 from orchestrator.comparison.before_after import Pair
-from orchestrator.comparison.figures import colours, figures, legend
-from orchestrator.comparison.plots import durations, timeline
+from orchestrator.comparison.figures import colours, figures, legend, repair_figure
+from orchestrator.comparison.plots import course, durations, timeline
+from orchestrator.film_repairs import UNITS, Large, Repairs, words
 from orchestrator.result_record import ChunkFacts, Record
 
 ROWS = 500
 """Rows of a table: the page of a 10,000-file batch stays readable; the other rows are in the job's records."""
+COURSES = 24
+"""Plots of filters over time."""
 
 
-def report(job: Job, manifest: Manifest, records: Sequence[Record], pairs: Iterable[Pair]) -> bytes:
-    """Build the page (UTF-8) with sliders and change maps of `pairs` in order; names are escaped, nothing is loaded."""
+@dataclass(frozen=True)
+class RepairPair:
+    """One of the largest repairs of a film called `name`, before and after."""
+
+    name: str
+    repairs: Repairs
+    large: Large
+    pair: Pair
+
+
+def report(
+    job: Job,
+    manifest: Manifest,
+    records: Sequence[Record],
+    pairs: Iterable[Pair],
+    repaired: Iterable[RepairPair] = (),
+) -> bytes:
+    """Build the page (UTF-8) with sliders and change maps of `pairs` and of repairs, in order; names are escaped, nothing is loaded."""
     chunks = {chunk.chunk: chunk for record in records for chunk in record.chunks}
     ordered = [chunks[n] for n in sorted(chunks)]
     template = Template(resources.files("orchestrator.comparison").joinpath("page.html").read_text(encoding="utf-8"))
@@ -32,6 +52,7 @@ def report(job: Job, manifest: Manifest, records: Sequence[Record], pairs: Itera
         colours=colours(),
         legend=legend(),
         pairs=shown or "<p class='soft'>There is nothing to show.</p>",
+        repairs=_repairs(records, repaired),
         plots=timeline(ordered) + durations(ordered) or "<p class='soft'>No chunk was finished.</p>",
         faults=_faults(job, manifest),
         provenance=_provenance(records),
@@ -59,6 +80,37 @@ def _summary(job: Job, manifest: Manifest, chunks: Sequence[ChunkFacts]) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _repairs(records: Sequence[Record], repaired: Iterable[RepairPair]) -> str:
+    """Build the section about filters over time: totals, their course in each film, and the largest repairs; empty without any."""
+    own = [(record, one) for record in records for one in record.repairs]
+    if not own:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(record.source.name)}</td><td class=option>--{escape(one.filter)}</td><td>{one.changed} of {one.frames}</td>"
+        f"<td>{_largest(one)}</td></tr>"
+        for record, one in own[:ROWS]
+    )
+    made = _table("<th>Film</th><th>Filter</th><th>Frames changed</th><th>Largest</th>", rows, len(own))
+    for record, one in own[:COURSES]:
+        made += course(
+            one.course, f"{record.source.name}, --{one.filter}, through the film: {UNITS.get(one.filter, one.filter)}."
+        )
+    shown = "".join(
+        repair_figure(
+            found.pair,
+            f"r{n}",
+            f"{found.name} at {found.pair.label}: {words(found.repairs, found.large)}",
+            found.large.columns,
+        )
+        for n, found in enumerate(repaired)
+    )
+    return f'<h2 id="repairs">Repairs over time</h2>{made}<div class="pairs">{shown}</div>'
+
+
+def _largest(one: Repairs) -> str:
+    return escape("; ".join(f"{large.amount:g} in frame {large.frame}" for large in one.largest)) or "none"
 
 
 def _faults(job: Job, manifest: Manifest) -> str:

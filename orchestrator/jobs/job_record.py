@@ -10,9 +10,9 @@ from contract import keys
 from contract.errors import BadInput, IntegrityError, RespoolError, UsageError
 from contract.job import Manifest
 from contract.settings import Settings
-from orchestrator.comparison.before_after import Pair, pairs
+from orchestrator.comparison.before_after import Pair, pairs, pairs_at
 from orchestrator.comparison.change_map import change
-from orchestrator.comparison.report import report
+from orchestrator.comparison.report import RepairPair, report
 from orchestrator.job_store import Records
 from orchestrator.provenance.bag import write_bag
 from orchestrator.result_record import Record, from_lines
@@ -52,7 +52,9 @@ class Trail:
         """Build the job's report page with up to `count` pairs: one of each image, several of a job's only film."""
         told = self.records(job)
         with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch) as folder:
-            return report(self._records.job(job), self._manifest(job), told, self._pairs(told, count, Path(folder)))
+            shown = self._pairs(told, count, Path(folder))
+            repaired = self._repaired(told, count, Path(folder))
+            return report(self._records.job(job), self._manifest(job), told, shown, repaired)
 
     def change_map(self, record: Record, result: Path) -> list[Path]:
         """Write PNG maps of where `result` differs from plain resampling beside it: one of an image, four of a film."""
@@ -104,3 +106,25 @@ class Trail:
                 yield from pairs(source, result, each, record.source.name, record.piece)
             except BadInput:
                 continue
+
+    def _repaired(self, told: list[Record], count: int, folder: Path) -> Iterator[RepairPair]:
+        """Yield the largest repairs of films, up to `count`: the largest of each filter first."""
+        left = count
+        for record in told:
+            ranked = [(n, one, large) for one in record.repairs for n, large in enumerate(one.largest)]
+            ranked.sort(key=lambda found: found[0])
+            chosen = sorted(ranked[:left], key=lambda found: found[2].frame)
+            if not chosen:
+                continue
+            source, result = folder / "source", folder / "result"
+            self.fetch_source(record, source)
+            self.fetch_result(record, result)
+            at = sorted({large.frame for _, _, large in chosen})
+            try:
+                found = dict(zip(at, pairs_at(source, result, at, chosen[0][1].frames, record.piece), strict=False))
+            except BadInput:
+                continue
+            for _, one, large in chosen:
+                if large.frame in found:
+                    left -= 1
+                    yield RepairPair(record.source.name, one, large, found[large.frame])

@@ -14,6 +14,7 @@ from contract.job import Damage, Done, Item, Job, Manifest, Plan
 from contract.piece import Piece
 from contract.provenance import ingredients, making, software
 from contract.severity import losses, marked, plain, worst
+from orchestrator.film_repairs import repairs_of
 from orchestrator.result_record import ChunkFacts, FileFacts, Record
 from stores.ledger import HANDED_BACK
 
@@ -65,6 +66,7 @@ def records(
             submitted=job.created,
             finished=manifest.finished,
             details=(packed or _details(item, first.get(item.n, item.n), by_item.get(item.n, []), dones))
+            | _repairs(item, by_item.get(item.n, []), dones)
             | ({"piece": msgspec.to_builtins(piece)} if piece is not None else {})
             | ({"sidecars": beside[item.n]} if item.n in beside else {})
             | ({"witness": witness[first.get(item.n, item.n)]} if first.get(item.n, item.n) in witness else {}),
@@ -115,6 +117,12 @@ def _facts(done: Done) -> ChunkFacts:
         handed_back=tuple(why for why in known.get("attempts", ()) if why.startswith(HANDED_BACK)),
         versions=known.get("versions", {}),
     )
+
+
+def _repairs(item: Item, chunks: Sequence[int], dones: Mapping[int, Done]) -> dict[str, Any]:
+    """Return what filters over time did to a film, summed up; nothing where there were none."""
+    found = repairs_of(dones[n] for n in chunks if n in dones) if item.kind == "video" else []
+    return {"repairs": msgspec.to_builtins(found)} if found else {}
 
 
 def _details(item: Item, number: int, chunks: Sequence[int], dones: Mapping[int, Done]) -> dict[str, Any]:

@@ -102,7 +102,8 @@ def lines(evidence: Evidence, index_frames: int, spec: Spec) -> list[str]:
     if grainy:
         most = max(grainy, key=lambda look: look.grain or 0.0)
         said.append(
-            f"  grain: at least {most.grain:g} code values; {most.still or 0.0:.0%} of the picture stands still"
+            f"  fine change from frame to frame (grain, or texture that moves): {most.grain:g} code values in the flattest quarter; "
+            f"{most.still or 0.0:.0%} of the picture stands still"
         )
     if evidence.reason:
         said.append(f"  not looked at: {evidence.reason}")

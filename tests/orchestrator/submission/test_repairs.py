@@ -69,3 +69,8 @@ def test_lines_before_a_standing_camera_are_doubted() -> None:
     assert proposed(still, SPEC) == []
     assert "2 lines at columns 7, 90" in lines(still, 5000, SPEC)[1]
     assert "or of the scene" in lines(still, 5000, SPEC)[1]
+
+
+def test_fine_change_is_not_called_grain() -> None:
+    """It was measured between frames, and what moves makes some of it, too."""
+    assert "grain, or texture that moves): 5 code values" in lines(seen(grain=5.0, still=0.2), 5000, SPEC)[1]

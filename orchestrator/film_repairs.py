@@ -1,0 +1,109 @@
+"""Repairs of a film over time, summed up from the records of its chunks: totals, the largest ones, and their course. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from contract.job import Done, Natural
+from contract.time_filters import DEFLICKER, SCRATCHES, STABILISE, STEADY, TIME_FILTERS
+
+LARGEST = 3
+"""Repairs of a filter that are named."""
+APART = 24
+"""Frames between two of them, a second of film: neighbours show the same."""
+POINTS = 200
+"""Points of a course; each is the largest amount of its frames."""
+
+
+class Large(Struct, frozen=True):
+    """One of the largest repairs: the frame's position, its amount, and its columns where it has a place."""
+
+    frame: Natural
+    amount: float
+    columns: tuple[Natural, Natural] | None = None
+    """The first column of the strongest line, and their number."""
+
+
+class Repairs(Struct, frozen=True):
+    """The work of one filter on a film of `frames` frames, of which it changed `changed`."""
+
+    filter: str
+    frames: Natural
+    changed: Natural
+    largest: tuple[Large, ...]
+    course: tuple[float, ...]
+
+
+def _level(record: Any) -> float:
+    """Return by how many code values mid grey is moved."""
+    gain, offset = record
+    return float(abs((gain - 1) * 128 + offset))
+
+
+def _shift(record: Any) -> float:
+    right, down = record
+    return float((right**2 + down**2) ** 0.5)
+
+
+def _contrast(record: Any) -> float:
+    return float(max((abs(line[2]) for line in record), default=0.0))
+
+
+def _neighbours(record: Any) -> float:
+    return float(record)
+
+
+UNITS: Mapping[str, str] = {
+    DEFLICKER.name: "code values at mid grey",
+    SCRATCHES.name: "code values of the strongest line",
+    STABILISE.name: "pixels",
+    STEADY.name: "neighbours that counted, of 4",
+}
+"""Units of the amounts."""
+_AMOUNTS: Mapping[str, Callable[[Any], float]] = {
+    DEFLICKER.name: _level,
+    SCRATCHES.name: _contrast,
+    STABILISE.name: _shift,
+    STEADY.name: _neighbours,
+}
+
+
+def repairs_of(commits: Iterable[Done]) -> list[Repairs]:
+    """Sum up the records of a film's chunks, which are in order; filters without a record are left out."""
+    films = [(done.first, msgspec.json.decode(done.record["film"])) for done in commits if "film" in done.record]
+    found = []
+    for one in TIME_FILTERS:
+        amount = _AMOUNTS.get(one.name)
+        own = [(first + n, record) for first, film in films for n, record in enumerate(film.get(one.name, ()))]
+        if amount is not None and own:
+            found.append(_summed(one.name, own, amount))
+    return found
+
+
+def _summed(name: str, own: list[tuple[int, Any]], amount: Callable[[Any], float]) -> Repairs:
+    amounts = [round(amount(record), 3) for _, record in own]
+    largest: list[Large] = []
+    for n in sorted(range(len(own)), key=lambda n: (-amounts[n], n)):
+        if not amounts[n] or len(largest) == LARGEST:
+            break
+        at, record = own[n]
+        if all(abs(at - other.frame) >= APART for other in largest):
+            largest.append(Large(at, amounts[n], _columns(record) if name == SCRATCHES.name else None))
+    step = -(-len(amounts) // POINTS)
+    course = tuple(max(amounts[n : n + step]) for n in range(0, len(amounts), step))
+    return Repairs(name, len(own), sum(map(bool, amounts)), tuple(largest), course)
+
+
+def _columns(record: Any) -> tuple[int, int]:
+    first, count, _ = max(record, key=lambda line: abs(line[2]))
+    return first, count
+
+
+def words(one: Repairs, large: Large) -> str:
+    """Describe one of a filter's largest repairs."""
+    place = "" if large.columns is None else f", at column {large.columns[0]} of the source"
+    return f"--{one.filter}, frame {large.frame}: {large.amount:g} {UNITS.get(one.filter, '')}{place}"

@@ -1,0 +1,69 @@
+"""Repairs over time of films in real jobs: their sum is on record, and the report shows the largest before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from contract import keys
+from contract.documents import raw
+from contract.job import Done
+from orchestrator.comparison.before_after import pairs_at
+from orchestrator.film_repairs import APART, LARGEST, POINTS, repairs_of
+from orchestrator.jobs.job_record import Trail
+from orchestrator.result_record import from_lines
+from testkit.film_damage import CLIPS, Amounts, damage
+from testkit.filtered import write_film
+from testkit.stepped import SPEC, Stepped
+
+
+def test_the_report_has_a_section_of_repairs(cluster: Stepped, tmp_path: Path) -> None:
+    """Totals over chunks, a course, and a figure of the largest repair of each filter; films without filters have none."""
+    clip = damage(CLIPS["pan"](24, 64, 96), Amounts(flicker=0.05, offset=2.0, scratches=2), seed=5)
+    film = write_film(tmp_path / "film.mkv", clip.damaged)
+    job = cluster.submit([film], replace(SPEC, deflicker=True, scratches=True, chunk_frames=10))
+    assert cluster.finish(job).state == "done"
+    (record,) = from_lines(cluster.storage.get(keys.records(job)))
+    assert [(one.filter, one.frames) for one in record.repairs] == [("deflicker", 24), ("scratches", 24)]
+    assert len(record.chunks) > 1
+    level, lines = record.repairs
+    assert level.changed == sum(amount > 0 for amount in level.course) > 12
+    assert level.largest[0].amount == max(level.course)
+    assert lines.largest
+    assert lines.largest[0].columns is not None
+    page = Trail(cluster.settings).report(job, 2).decode()
+    section = page.split("Repairs over time</h2>")[1].split("<h2")[0]
+    assert section.count("<figure") == 2
+    assert f"--scratches, frame {lines.largest[0].frame}: {lines.largest[0].amount:g} code values" in section
+    assert f"{level.changed} of 24" in section
+    assert section.count("<svg") == 2
+    other = cluster.submit([film], SPEC)
+    cluster.finish(other)
+    assert "Repairs over time" not in Trail(cluster.settings).report(other, 2).decode()
+
+
+def test_largest_repairs_are_apart_and_the_course_is_bounded() -> None:
+    """Neighbours of the largest are not named beside it, whatever chunk has them, and a long film has as many points as a short one."""
+    shifts = [[0.0, 0.0] for _ in range(1000)]
+    for at, right in ((400, 3.0), (401, 2.9), (700, 2.0), (10, 1.0), (990, 0.5)):
+        shifts[at] = [right, 0.0]
+    dones = [
+        Done(n, "1-0", "w", 100, (), record={"film": raw({"stabilise": shifts[100 * n : 100 * n + 100]})}, first=100 * n)
+        for n in range(10)
+    ]  # fmt: skip
+    (one,) = repairs_of(dones)
+    assert [large.frame for large in one.largest] == [400, 700, 10]
+    assert len(one.largest) == LARGEST
+    assert APART > 401 - 400
+    assert (one.frames, one.changed) == (1000, 5)
+    assert len(one.course) <= POINTS
+    assert max(one.course) == 3.0
+    assert repairs_of([Done(0, "1-0", "w", 1, ())]) == []
+
+
+def test_no_other_frame_is_shown_for_a_repair(tmp_path: Path) -> None:
+    """A source with another number of times than frames gives no pictures."""
+    film = write_film(tmp_path / "film.mkv", CLIPS["still"](6, 48, 64))
+    assert len(list(pairs_at(film, film, [2, 4], 6))) == 2
+    assert list(pairs_at(film, film, [2, 4], 7)) == []
