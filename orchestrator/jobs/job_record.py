@@ -13,6 +13,7 @@ from contract.settings import Settings
 from orchestrator.comparison.before_after import Pair, pairs, pairs_at
 from orchestrator.comparison.change_map import change
 from orchestrator.comparison.report import RepairPair, report
+from orchestrator.film_repairs import UNITS
 from orchestrator.job_store import Records
 from orchestrator.provenance.bag import write_bag
 from orchestrator.result_record import Record, from_lines
@@ -57,14 +58,22 @@ class Trail:
             return report(self._records.job(job), self._manifest(job), told, shown, repaired)
 
     def change_map(self, record: Record, result: Path) -> list[Path]:
-        """Write PNG maps of where `result` differs from plain resampling beside it: one of an image, four of a film."""
+        """Write PNG maps of where `result` differs from plain resampling beside it: one of an image, four of a film.
+
+        A film that filters over time changed has one more for each filter, of the frame that it changed most, named by the filter.
+        """
         made = []
         with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch) as folder:
             source = Path(folder) / "source"
             self.fetch_source(record, source)
             found = list(pairs(source, result, 4, record.source.name, record.piece))
-            for n, pair in enumerate(found, 1):
-                number = f".{n}" if len(found) > 1 else ""
+            shown = [(f".{n}" if len(found) > 1 else "", pair) for n, pair in enumerate(found, 1)]
+            most = {one.filter: one.largest[0].frame for one in record.repairs if one.largest and one.filter in UNITS}
+            at = sorted(set(most.values()))
+            frames = record.repairs[0].frames if at else 0
+            repaired = dict(zip(at, pairs_at(source, result, at, frames, record.piece) if at else (), strict=False))
+            shown += [(f".{name}", repaired[frame]) for name, frame in most.items() if frame in repaired]
+            for number, pair in shown:
                 path = result.with_name(ended(result.name, f".change{number}.png"))
                 with replacing(path) as part:
                     change(pair).map.pngsave(str(part), keep="none")

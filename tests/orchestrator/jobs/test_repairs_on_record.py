@@ -38,6 +38,11 @@ def test_the_report_has_a_section_of_repairs(cluster: Stepped, tmp_path: Path) -
     assert f"--scratches, frame {lines.largest[0].frame}: {lines.largest[0].amount:g} code values" in section
     assert f"{level.changed} of 24" in section
     assert section.count("<svg") == 2
+    result = tmp_path / "out.mkv"
+    Trail(cluster.settings).fetch_result(record, result)
+    maps = [path.name for path in Trail(cluster.settings).change_map(record, result)]
+    numbered = [f"out.mkv.change.{n}.png" for n in range(1, 5)]
+    assert maps == [*numbered, "out.mkv.change.deflicker.png", "out.mkv.change.scratches.png"]
     other = cluster.submit([film], SPEC)
     cluster.finish(other)
     assert "Repairs over time" not in Trail(cluster.settings).report(other, 2).decode()
