@@ -30,10 +30,11 @@ class TimeFilter:
 DEFLICKER = TimeFilter("deflicker", 12, "deflickered")
 SCRATCHES = TimeFilter("scratches", 8, "scratches filled")
 STABILISE = TimeFilter("stabilise", 12, "stabilised")
+DIRT = TimeFilter("dirt", 4, "dirt filled")
 GRAIN = TimeFilter("grain", 1, "grain kept")
 STEADY = TimeFilter("steady", STEADY_REACH, "steadied")
 
-TIME_FILTERS = (DEFLICKER, SCRATCHES, STABILISE, GRAIN, STEADY)
+TIME_FILTERS = (DEFLICKER, DIRT, SCRATCHES, STABILISE, GRAIN, STEADY)
 """All filters, in the order in which frames go through them."""
 
 

@@ -29,6 +29,8 @@ class Amounts:
     """Vertical scratches of a shot."""
     contrast: tuple[float, float] = (12.0, 60.0)
     """Least and largest contrast of a scratch in code values."""
+    dust: float = 0.0
+    """Mean number of specks and hairs of a frame."""
     grain: float = 0.0
     """Deviation of the grain in code values."""
     grain_size: float = 0.0
@@ -45,6 +47,14 @@ class Scratch:
 
 
 @dataclass(frozen=True)
+class Speck:
+    """Dust on one frame: discs (column, row, radius in pixels) that overlap, or follow each other as a hair, and their code value."""
+
+    discs: tuple[tuple[float, float, float], ...]
+    tone: float
+
+
+@dataclass(frozen=True)
 class Draw:
     """The damage of one frame. `shift` is right and down in pixels."""
 
@@ -52,6 +62,7 @@ class Draw:
     scratches: tuple[Scratch, ...]
     columns: tuple[float, ...]
     """Of each scratch, its column in this frame."""
+    specks: tuple[Speck, ...] = ()
 
 
 @dataclass
@@ -97,12 +108,42 @@ def _damaged(
     picture = picture * np.float32(gain) + np.float32(offset)
     if amounts.grain:
         picture = picture + _grain(rng, (height, width), amounts)[..., None]
+    specks = tuple(_speck(rng, (height, width)) for _ in range(rng.poisson(amounts.dust) if amounts.dust else 0))
+    for speck in specks:
+        part = cover(speck, (height, width))[..., None]
+        picture = picture * (1 - part) + np.float32(speck.tone) * part
     columns = tuple(scratch.column + 0.3 * float(rng.normal()) for scratch in scratches)
     for scratch, column in zip(scratches, columns, strict=True):
         line = np.exp(-((np.arange(width) - column) ** 2) / (2 * scratch.width**2))
         picture = picture + (scratch.contrast * line).astype(np.float32)[None, :, None]
     made = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-    return made, Draw((right, down), scratches, columns)
+    return made, Draw((right, down), scratches, columns, specks)
+
+
+def _speck(rng: np.random.Generator, size: tuple[int, int]) -> Speck:
+    x, y = rng.uniform(0, size[1]), rng.uniform(0, size[0])
+    tone = float(rng.uniform(200, 250) if rng.random() < 0.7 else rng.uniform(5, 40))  # dust on a negative prints white
+    if rng.random() < 0.15:  # a hair: thin, and bent
+        turn, bend, discs = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.12), []
+        for _ in range(int(rng.integers(8, 22))):
+            discs.append((float(x), float(y), 0.8))
+            x, y, turn = x + np.cos(turn), y + np.sin(turn), turn + bend
+        return Speck(tuple(discs), tone)
+    radius = float(rng.uniform(1.0, 3.5))
+    spread = rng.normal(0, 0.6 * radius, (3, 2))
+    sizes = radius * rng.uniform(0.5, 1.0, 3)
+    return Speck(
+        tuple((float(x + u), float(y + v), float(one)) for (u, v), one in zip(spread, sizes, strict=True)), tone
+    )
+
+
+def cover(speck: Speck, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return how much of each pixel of a picture of (height, width) `size` a speck covers, 0 to 1."""
+    rows, columns = np.arange(size[0], dtype=np.float32)[:, None], np.arange(size[1], dtype=np.float32)[None]
+    covered = np.zeros(size, np.float32)
+    for x, y, radius in speck.discs:
+        np.maximum(covered, np.clip(radius + 0.5 - np.hypot(columns - x, rows - y), 0, 1), out=covered)
+    return covered
 
 
 def _grain(rng: np.random.Generator, size: tuple[int, int], amounts: Amounts) -> npt.NDArray[np.float32]:
@@ -212,6 +253,33 @@ def titles(count: int, height: int = 120, width: int = 160) -> list[Pixels]:
         frames.append(frame)
     return frames
 
+
+def whipped(count: int, height: int = 120, width: int = 160) -> list[Pixels]:
+    """Return a picture that moves by an eighth of its width a frame, and a ball that crosses it faster."""
+    frames = pan(count, height, width, (width // 8, 1))
+    for n, frame in enumerate(frames):
+        middle = (width - 23 * n) % width, height // 2 + 3 * (n % 7)
+        cv2.circle(frame, middle, 4, (240, 240, 230), -1)
+    return frames
+
+
+def snow(count: int, height: int = 120, width: int = 160, seed: int = 4, flakes: int = 60) -> list[Pixels]:
+    """Return a still picture before which soft flakes fall."""
+    rng = np.random.default_rng(seed)
+    back = still(1, height, width)[0].astype(np.float32)
+    places, speeds = rng.uniform(0, 1, (flakes, 2)) * (height, width), rng.uniform((1.5, -1), (4, 1), (flakes, 2))
+    sizes, frames = rng.uniform(0.8, 2.0, flakes), []
+    for n in range(count):
+        frame = back
+        for (y, x), radius in zip((places + n * speeds) % (height, width), sizes, strict=True):
+            part = cover(Speck(((float(x), float(y), float(radius)),), 0), (height, width))[..., None]
+            frame = frame * (1 - 0.8 * part) + 0.8 * 255 * part
+        frames.append(np.rint(frame).astype(np.uint8))
+    return frames
+
+
+FAST = {"fast motion": whipped, "snow": snow}
+"""Clips that tempt what looks for dirt, by name."""
 
 CLIPS = {
     "still": still,

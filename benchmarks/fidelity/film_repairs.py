@@ -1,4 +1,4 @@
-"""Flicker, weave and scratches whose truth is known: `python -m benchmarks.fidelity.film_repairs` prints the tables of docs/film-time.md.
+"""Flicker, weave, scratches and dirt whose truth is known: `python -m benchmarks.fidelity.film_repairs` prints the tables of docs/film-time.md.
 
 Clean clips are damaged by draws that are known (`testkit/film_damage.py`), repaired, and compared with the clean ones. Clips that tempt a
 repair go through it clean: what it changes by more than two code values is wrong.
@@ -15,9 +15,10 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from testkit.film_damage import CLIPS, Amounts, Clip, damage, pan
+from testkit.film_damage import CLIPS, FAST, Amounts, Clip, cover, damage, pan
 from testkit.filtered import COLOUR, Pixels, filtered, unfiltered
 from workers.film.deflicker import Deflicker
+from workers.film.dirt import DirtFiller
 from workers.film.frame_marks import Clock
 from workers.film.scratches import ScratchFiller
 from workers.film.stabilise import Stabiliser
@@ -29,6 +30,8 @@ SIZE = 240, 320
 FORMAT = "yuv420p"
 WRONG = 2
 """Code values by which a pixel of a clean clip may change."""
+VISIBLE = 20
+"""Code values by which a speck must change a pixel to count: white dust on white is none."""
 Places = Sequence[tuple[float, ...]]
 Scores = list[tuple[str, str]]
 """Heading and value of each column."""
@@ -40,16 +43,18 @@ def main() -> int:
         prog="python -m benchmarks.fidelity.film_repairs", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--repairs", nargs="*", default=list(REPAIRS), choices=list(REPAIRS))
-    for name in parser.parse_args().repairs:
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of each clip")
+    given = parser.parse_args()
+    for name in given.repairs:
         make, amounts, score = REPAIRS[name]
         print(f"\n--{name}: {_words(amounts)}\n")
         for number, clip in enumerate(("still", "pan", "pan, crossed")):
-            made = damage(CLIPS[clip](FRAMES, *SIZE), amounts, seed=11)
+            made = damage(CLIPS[clip](given.frames, *SIZE), amounts, seed=11)
             cells = [("clip", clip), *score(made, filtered(make(), made.damaged, FORMAT))]
             _rows(cells, number)
         print()
-        for number, (clip, frames) in enumerate(CLIPS.items()):
-            _rows([("clean clip", clip), ("changed wrongly", _wrong(make(), frames(FRAMES, *SIZE)))], number)
+        for number, (clip, frames) in enumerate((CLIPS | (FAST if name == "dirt" else {})).items()):
+            _rows([("clean clip", clip), ("changed wrongly", _wrong(make(), frames(given.frames, *SIZE)))], number)
         print(f"\n--{name}, a moving frame of 640x480: {_cost(make) * 1000:.0f} ms of one processor's time", flush=True)
     return 0
 
@@ -150,10 +155,39 @@ def _scratches(clip: Clip, made: list[Pixels]) -> Scores:
     ]
 
 
+def _dirt(clip: Clip, made: list[Pixels]) -> Scores:
+    """Return the part of visible specks that is filled, and pixels changed beside all; and PSNR in specks, and beside them to the dirty film."""
+    truth, base = unfiltered(clip.clean, FORMAT), unfiltered(clip.damaged, FORMAT)
+    found: list[bool] = []
+    wrong, inside, outside = [], ([], [], []), ([], [])  # type: tuple[list[float], tuple[list[Pixels], list[Pixels], list[Pixels]], tuple[list[Pixels], list[Pixels]]]
+    for before, after, clean, draw in list(zip(base, made, truth, clip.draws, strict=True))[2:-2]:
+        changed = np.abs(after.astype(int) - before).max(-1) > WRONG
+        every = np.zeros(SIZE, bool)
+        for speck in draw.specks:
+            covered = cover(speck, SIZE)
+            every |= covered > 0
+            seen = (covered > 0.5) & (np.abs(before.astype(int) - clean).mean(-1) > VISIBLE)
+            if seen.sum() >= 3:
+                found.append(bool(changed[seen].mean() > 0.5))
+        beside = cv2.dilate(every.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
+        wrong.append(float((changed & beside).mean()))
+        for kept, picture in zip(inside, (before, after, clean), strict=True):
+            kept.append(picture[every])
+        for kept, picture in zip(outside, (after, before), strict=True):
+            kept.append(picture[beside])
+    pixels = [[np.concatenate(part)] for part in (*inside, *outside)]
+    return [
+        ("recall", f"{np.mean(found):.2f} of {len(found)}"),
+        ("pixels changed beside dirt", f"{100 * float(np.mean(wrong)):.3f} %"),
+        ("PSNR in dirt, dB", f"{_psnr(pixels[0], pixels[2]):.2f} -> {_psnr(pixels[1], pixels[2]):.2f}"),
+        ("PSNR beside it to the dirty film, dB", f"{_psnr(pixels[3], pixels[4]):.1f}"),
+    ]
+
+
 def _cost(make: Callable[[], FrameFilter]) -> float:
     """Return the processor seconds for a frame of 640x480 in a moving film with all damage."""
     cv2.setNumThreads(1)
-    frames = damage(pan(30, 480, 640), Amounts(flicker=0.03, weave=0.5, scratches=2, grain=4), seed=2).damaged
+    frames = damage(pan(30, 480, 640), Amounts(flicker=0.03, weave=0.5, scratches=2, dust=8, grain=4), seed=2).damaged
     before = time.process_time()
     unfiltered(frames, FORMAT)
     began = time.process_time()
@@ -164,6 +198,7 @@ def _cost(make: Callable[[], FrameFilter]) -> float:
 
 REPAIRS: dict[str, tuple[Callable[[], FrameFilter], Amounts, Callable[[Clip, list[Pixels]], Scores]]] = {
     "deflicker": (lambda: Deflicker(COLOUR, Clock()), Amounts(flicker=0.04, offset=2.0, grain=4.0), _flicker),
+    "dirt": (lambda: DirtFiller(COLOUR, Clock()), Amounts(dust=8.0, grain=4.0), _dirt),
     "scratches": (lambda: ScratchFiller(COLOUR, Clock()), Amounts(scratches=4, grain=4.0), _scratches),
     "stabilise": (lambda: Stabiliser(COLOUR, Clock()), Amounts(weave=0.7, grain=4.0), _weave),
 }

@@ -119,6 +119,7 @@ _OPTIONS = (
     click.option("--deinterlace", type=click.Choice(["auto", "off", "bwdif"]), default="auto", show_default=True, help="What to do with interlaced films."),
     click.option("--steady", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Calm a film's grain by what neighbouring frames agree on, so that detail does not boil: 0 is off, 1 weighs them fully."),
     click.option("--deflicker", is_flag=True, help="Level a film's brightness where it flickers within a shot; fades and single flashes stay."),
+    click.option("--dirt", is_flag=True, help="Fill a film's dirt: blotches of one frame that both neighbours lack. What flies, falls or flashes is left."),
     click.option("--stabilise", is_flag=True, help="Remove gate weave with sub-pixel precision; pans and drifts are kept."),
     click.option("--scratches", is_flag=True, help="Fill a film's scratches: narrow vertical lines that stay while the picture moves, or that it shines through."),
     click.option("--grain", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Take a film's own grain off before it is enhanced, and put this part of it back at the new size: 0 is off, 1 is all of it."),

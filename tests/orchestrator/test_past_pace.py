@@ -79,7 +79,7 @@ def test_a_way_names_what_the_time_depends_on() -> None:
     specs = [Spec("lanczos"), Spec("lanczos", codec="x265"), Spec("lanczos", preset="slow"), Spec("identity")]
     specs += [Spec("lanczos", scale=1.5), Spec("lanczos", face=Face()), Spec("lanczos", steady=1.0)]
     specs += [Spec("lanczos", deflicker=True), Spec("lanczos", stabilise=True), Spec("lanczos", scratches=True)]
-    specs += [Spec("lanczos", grain=1.0)]
+    specs += [Spec("lanczos", grain=1.0), Spec("lanczos", dirt=True)]
     assert len({way_of("video", spec, 4) for spec in specs}) == len(specs)
 
 

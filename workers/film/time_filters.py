@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from contract.time_filters import DEFLICKER, GRAIN, SCRATCHES, STABILISE, STEADY, TimeFilter, asked
+from contract.time_filters import DEFLICKER, DIRT, GRAIN, SCRATCHES, STABILISE, STEADY, TimeFilter, asked
 from workers.film.deflicker import Deflicker
+from workers.film.dirt import DirtFiller
 from workers.film.grain import GrainKeeper
 from workers.film.scratches import ScratchFiller
 from workers.film.stabilise import Stabiliser
@@ -47,6 +48,7 @@ def make(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilter]:
     owned = range(header.first, header.first + header.count)
     makers: dict[TimeFilter, Callable[[], FrameFilter]] = {
         DEFLICKER: lambda: Deflicker(header.colour, clock),
+        DIRT: lambda: DirtFiller(header.colour, clock),
         SCRATCHES: lambda: ScratchFiller(header.colour, clock),
         STABILISE: lambda: Stabiliser(header.colour, clock),
         GRAIN: lambda: GrainKeeper(spec.grain, header.colour, clock, header.encoding.colour, owned),

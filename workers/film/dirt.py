@@ -1,0 +1,164 @@
+"""Dirt: blotches that live for one frame, found where a frame differs from both of its aligned neighbours, and filled from them.
+
+The test is that of ranked differences (Nadenau and Mitra, 1997, "Blotch and scratch detection in image sequences based on rank ordered
+differences"). It is met by much that is no dirt, so each spot needs more evidence: see `workers/film/spots.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from contract.time_filters import DIRT
+from workers.film.motion import Alignment
+from workers.film.picture import Picture, Plane
+from workers.film.repair import Recorder
+from workers.film.spots import Find, Spot, is_dirt, look
+from workers.film.steady import held
+from workers.film.window import windowed
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+    from contract.film import Colour
+    from workers.film.frame_marks import Clock
+    from workers.film.window import Window
+
+LISTED = 100
+"""Largest number of boxes that the record of a frame lists."""
+
+
+class DirtFiller(Recorder):
+    """Filter that fills blotches from both neighbours.
+
+    The record of a frame is the number of blotches, the pixels that they cover, and the boxes of the largest ones: left, top, width, height.
+    """
+
+    filter = DIRT
+    sentence = "filled from their neighbours where dirt lay (--dirt)"
+    unchanged = (0, 0, ())
+
+    def __init__(self, colour: Colour, clock: Clock) -> None:
+        super().__init__(colour, clock)
+        self._finds: dict[tuple[int, int, int], Find | None] = {}
+        self._made: tuple[int, Picture, VideoFrame, object] | None = None
+
+    def filtered(
+        self, frames: Iterable[tuple[int, VideoFrame]], needed: range | None = None
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames, filled; those outside of `needed` need not be."""
+        return windowed(frames, self.radius, self._frame, needed)
+
+    def _frame(self, window: Window) -> VideoFrame:
+        now = time.perf_counter()
+        at, picture = window.position, window.picture
+        if self._made is not None and self._made[0] == at - 1 and self._made[1].equals(picture):
+            _, _, made, found = self._made
+            frame = picture.with_planes(Picture(made).planes, self.colour) if found else picture.frame
+        else:
+            frame, found = self._filled(window)
+        self._made = at, picture, frame, found
+        if found:
+            self.found[at] = found
+        self._clock.spend(DIRT.name, now)
+        return frame
+
+    def _filled(self, window: Window) -> tuple[VideoFrame, object]:
+        picture = window.picture
+        if (run := held(window)) is None:
+            return picture.frame, None
+        self._finds = {key: find for key, find in self._finds.items() if key[1] >= window.position - self.radius}
+        reached = {
+            at: p for at, p in window.pictures.items() if run[0] - DIRT.reach <= at <= run[1] + DIRT.reach
+        }  # the same for all frames of the run
+        own = self._find(run, reached)
+        if own is None or not own.spots:
+            return picture.frame, None
+        near = [self._find(_run(at, reached), reached) for at in (run[0] - 1, run[1] + 1)]
+        spots = [spot for spot in own.spots if is_dirt(spot, own, near[0], near[1])]
+        if not spots:
+            return picture.frame, None
+        others = [(reached[at], way) for at, way in zip((run[0] - 1, run[1] + 1), own.ways, strict=True)]
+        area = sum(spot.area for spot in spots)
+        boxes = [list(spot.box) for spot in sorted(spots, key=lambda spot: (-spot.area, spot.box))[:LISTED]]
+        return picture.with_planes(filled(picture, spots, others), self.colour), [len(spots), area, boxes]
+
+    def _find(self, run: tuple[int, int], pictures: dict[int, Picture]) -> Find | None:
+        """Return the spots of a run of equal pictures against those before and after it; None where one is missing."""
+        before, after = run[0] - 1, run[1] + 1
+        if before not in pictures or after not in pictures:
+            return None
+        key = before, run[0], after
+        if key not in self._finds:
+            self._finds[key] = look(pictures[run[0]], pictures[before], pictures[after])
+        return self._finds[key]
+
+
+def _run(at: int, pictures: dict[int, Picture]) -> tuple[int, int]:
+    """Return the first and last position of the run of equal pictures around `at`."""
+    first = last = at
+    while first - 1 in pictures and pictures[first - 1].equals(pictures[at]):
+        first -= 1
+    while last + 1 in pictures and pictures[last + 1].equals(pictures[at]):
+        last += 1
+    return first, last
+
+
+def filled(picture: Picture, spots: list[Spot], others: list[tuple[Picture, Alignment]]) -> list[Plane]:
+    """Return the planes of a picture with its spots filled by the mean of `others`, aligned; all else keeps its code values."""
+    height, width = picture.frame.height, picture.frame.width
+    top = (1 << picture.form.bits) - 1
+    cover = np.zeros((height, width), np.uint8)
+    for spot in spots:
+        left, high, wide, tall = spot.box
+        cover[high : high + tall, left : left + wide] |= spot.mask
+    planes: list[Plane] = []
+    for n, plane in enumerate(picture.planes):
+        new = plane.copy()
+        rows, columns = plane.shape[:2]
+        part = _share(cover, (rows, columns))
+        for spot in spots:
+            region = _region(spot, (rows / height, columns / width), (rows, columns))
+            weight = part[region][..., None]
+            mean = sum(moved(other.planes[n], way, region) for other, way in others) / np.float32(len(others))
+            mixed = plane[region] * (1 - weight) + mean * weight
+            new[region] = np.where(weight > 0, np.clip(np.rint(mixed), 0, top), new[region]).astype(plane.dtype)
+        planes.append(new)
+    return planes
+
+
+def _share(cover: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return how far each pixel of a plane is filled, 0 to 1: wholly under a spot and beside it, half at its rim."""
+    wide = cv2.dilate(cover, np.ones((3, 3), np.uint8)).astype(np.float32)
+    soft = np.maximum(wide, 0.5 * cv2.dilate(wide, np.ones((3, 3), np.uint8)))
+    if soft.shape == size:
+        return np.asarray(soft, dtype=np.float32)
+    return np.asarray(cv2.resize(soft, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def _region(spot: Spot, scale: tuple[float, float], size: tuple[int, int]) -> tuple[slice, slice]:
+    left, high, wide, tall = spot.box
+    low = int(high * scale[0]) - 3, int(left * scale[1]) - 3
+    end = int((high + tall) * scale[0]) + 4, int((left + wide) * scale[1]) + 4
+    return slice(max(0, low[0]), min(size[0], end[0])), slice(max(0, low[1]), min(size[1], end[1]))
+
+
+def moved(plane: Plane, way: Alignment, region: tuple[slice, slice]) -> npt.NDArray[np.float32]:
+    """Return the part of another picture's plane that lies in a region of this one: height x width x channels."""
+    rows, columns = region
+    if way.flow is None:
+        return plane[region].astype(np.float32)
+    height, width = plane.shape[:2]
+    small_height, small_width = way.flow.shape[:2]
+    x, y = np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop))
+    across, down = np.float32(width / small_width), np.float32(height / small_height)
+    there = ((x + 0.5) / across - 0.5).astype(np.float32), ((y + 0.5) / down - 0.5).astype(np.float32)
+    flow = cv2.remap(way.flow, *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    places = (x + flow[..., 0] * across).astype(np.float32), (y + flow[..., 1] * down).astype(np.float32)
+    part = cv2.remap(plane, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return part.reshape(*x.shape, plane.shape[2]).astype(np.float32)
