@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from contract.job import Done, Natural
-from contract.time_filters import DEFLICKER, SCRATCHES, STABILISE, STEADY, TIME_FILTERS
+from contract.time_filters import DEFLICKER, DIRT, GRAIN, SCRATCHES, STABILISE, STEADY, TIME_FILTERS
 
 LARGEST = 3
 """Repairs of a filter that are named."""
@@ -25,7 +25,7 @@ class Large(Struct, frozen=True):
     frame: Natural
     amount: float
     columns: tuple[Natural, Natural] | None = None
-    """The first column of the strongest line, and their number."""
+    """The first column of the strongest line or the largest blotch, and their number."""
 
 
 class Repairs(Struct, frozen=True):
@@ -53,22 +53,26 @@ def _contrast(record: Any) -> float:
     return float(max((abs(line[2]) for line in record), default=0.0))
 
 
-def _neighbours(record: Any) -> float:
-    return float(record)
+def _covered(record: Any) -> float:
+    return float(record[1])
 
 
 UNITS: Mapping[str, str] = {
     DEFLICKER.name: "code values at mid grey",
+    DIRT.name: "pixels of dirt",
     SCRATCHES.name: "code values of the strongest line",
     STABILISE.name: "pixels",
+    GRAIN.name: "code values of grain, kept",
     STEADY.name: "neighbours that counted, of 4",
 }
 """Units of the amounts."""
 _AMOUNTS: Mapping[str, Callable[[Any], float]] = {
     DEFLICKER.name: _level,
+    DIRT.name: _covered,
     SCRATCHES.name: _contrast,
     STABILISE.name: _shift,
-    STEADY.name: _neighbours,
+    GRAIN.name: float,
+    STEADY.name: float,
 }
 
 
@@ -77,30 +81,34 @@ def repairs_of(commits: Iterable[Done]) -> list[Repairs]:
     films = [(done.first, msgspec.json.decode(done.record["film"])) for done in commits if "film" in done.record]
     found = []
     for one in TIME_FILTERS:
-        amount = _AMOUNTS.get(one.name)
         own = [(first + n, record) for first, film in films for n, record in enumerate(film.get(one.name, ()))]
-        if amount is not None and own:
-            found.append(_summed(one.name, own, amount))
+        if own:
+            found.append(_summed(one.name, own))
     return found
 
 
-def _summed(name: str, own: list[tuple[int, Any]], amount: Callable[[Any], float]) -> Repairs:
-    amounts = [round(amount(record), 3) for _, record in own]
+def _summed(name: str, own: list[tuple[int, Any]]) -> Repairs:
+    amounts = [round(_AMOUNTS[name](record), 3) for _, record in own]
     largest: list[Large] = []
     for n in sorted(range(len(own)), key=lambda n: (-amounts[n], n)):
         if not amounts[n] or len(largest) == LARGEST:
             break
         at, record = own[n]
         if all(abs(at - other.frame) >= APART for other in largest):
-            largest.append(Large(at, amounts[n], _columns(record) if name == SCRATCHES.name else None))
+            largest.append(Large(at, amounts[n], _columns(name, record)))
     step = -(-len(amounts) // POINTS)
     course = tuple(max(amounts[n : n + step]) for n in range(0, len(amounts), step))
     return Repairs(name, len(own), sum(map(bool, amounts)), tuple(largest), course)
 
 
-def _columns(record: Any) -> tuple[int, int]:
-    first, count, _ = max(record, key=lambda line: abs(line[2]))
-    return first, count
+def _columns(name: str, record: Any) -> tuple[int, int] | None:
+    if name == SCRATCHES.name:
+        first, count, _ = max(record, key=lambda line: abs(line[2]))
+        return first, count
+    if name == DIRT.name:
+        left, _, width, _ = record[2][0]
+        return left, width
+    return None
 
 
 def words(one: Repairs, large: Large) -> str:

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from contract import keys
 from contract.documents import raw
 from contract.job import Done
+from contract.time_filters import TIME_FILTERS
 from orchestrator.comparison.before_after import pairs_at
-from orchestrator.film_repairs import APART, LARGEST, POINTS, repairs_of
+from orchestrator.film_repairs import APART, LARGEST, POINTS, UNITS, repairs_of, words
 from orchestrator.jobs.job_record import Trail
 from orchestrator.result_record import from_lines
 from testkit.film_damage import CLIPS, Amounts, damage
@@ -72,3 +73,26 @@ def test_no_other_frame_is_shown_for_a_repair(tmp_path: Path) -> None:
     film = write_film(tmp_path / "film.mkv", CLIPS["still"](6, 48, 64))
     assert len(list(pairs_at(film, film, [2, 4], 6))) == 2
     assert list(pairs_at(film, film, [2, 4], 7)) == []
+
+
+def test_every_filter_is_summed_up() -> None:
+    """The records of all filters that there are make totals, amounts with a unit, and places where they have one."""
+    records = {
+        "deflicker": [1.1, 0.0],
+        "dirt": [2, 30, [[7, 5, 4, 6], [1, 1, 2, 2]]],
+        "scratches": [[9, 2, -40.0], [30, 1, 12.0]],
+        "stabilise": [3.0, 4.0],
+        "grain": 2.5,
+        "steady": 3.0,
+    }
+    assert set(records) == {one.name for one in TIME_FILTERS} == set(UNITS)
+    done = Done(0, "1-0", "w", 1, (), record={"film": raw({name: [record] for name, record in records.items()})})
+    found = {one.filter: one.largest[0] for one in repairs_of([done])}
+    assert {name: large.amount for name, large in found.items()} == {
+        "deflicker": 12.8, "dirt": 30.0, "scratches": 40.0, "stabilise": 5.0, "grain": 2.5, "steady": 3.0,
+    }  # fmt: skip
+    assert {name: large.columns for name, large in found.items() if large.columns} == {
+        "dirt": (7, 4),
+        "scratches": (9, 2),
+    }
+    assert all(UNITS[one.filter] in words(one, one.largest[0]) for one in repairs_of([done]))
