@@ -83,7 +83,7 @@ VALUES = {
     "--model": "lanczos", "--for": "fast", "--scale": "3", "--denoise": "0.5", "--face-strength": "0.5", "--face-model": "other",
     "--face-min-size": "9", "--face-exclude": "1,2,3,4", "--precision": "fp32", "--tile": "64", "--codec": "x265", "--crf": "9",
     "--preset": "slow", "--pix-fmt": "gray", "--container": "mkv", "--image-format": "png", "--alpha": "bicubic",
-    "--deinterlace": "off", "--steady": "0.5", "--from": "1", "--to": "9", "--on-unheld": "drop", "--video-stream": "1",
+    "--deinterlace": "off", "--steady": "0.5", "--grain": "0.5", "--from": "1", "--to": "9", "--on-unheld": "drop", "--video-stream": "1",
     "--program": "1", "--chunk-frames": "7", "--witness": "off", "--salvage": "50", "--white": "2", "--profile": "access",
 }  # fmt: skip
 
