@@ -20,6 +20,7 @@ from contract.documents import KNOWN
 from contract.errors import RespoolError
 from contract.job import Spec
 from contract.settings import Settings
+from contract.submitter import user_name
 from contract.tasks import ENHANCE, QUEUE, from_message
 from orchestrator.jobs.client import Jobs
 from orchestrator.local import Cluster, start
@@ -179,7 +180,8 @@ def test_forged_messages_in_the_broker_do_no_harm(watched: Cluster, tmp_path: Pa
     workers = [process.pid for process in watched.processes if process.role == "worker"]
     job = restore(watched, tmp_path, 20)
     assert not (tmp_path / "exploded").exists()
-    assert {key for key, _ in storage.list("")} - before == {key for key, _ in storage.list(keys.job_prefix(job))}, (
-        "something was written outside the job's prefix"
+    own = {key for key, _ in storage.list(keys.job_prefix(job))} | {keys.submission(user_name(), job)}
+    assert {key for key, _ in storage.list("")} - before == own, (
+        "something was written outside the job's prefix and its submitter's mark"
     )
     assert [process.pid for process in watched.processes if process.role == "worker"] == workers, "the worker died"
