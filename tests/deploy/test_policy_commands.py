@@ -177,7 +177,7 @@ def test_commands_of_other_roles_are_refused(roles: Roles, tmp_path: Path) -> No
     before = {key for key, _ in roles.records.storage.list(keys.job_prefix(job))}
     new = make_film(tmp_path / "new.mp4", 10, seed=807)
     for role in ("worker", "operator"):
-        assert "source" in roles.refused(role, "submit", new, *OPTIONS)
+        assert "submitters/" in roles.refused(role, "submit", new, *OPTIONS)
     with roles.idle_worker():
         running = roles.well("submitter", "submit", make_film(tmp_path / "running.mp4", 10, seed=808), *OPTIONS)
         for command in ("pause", "cancel"):
