@@ -1,4 +1,4 @@
-"""Submitters: names that are safe to print, and jobs that are the same whoever submits them."""
+"""Submitters: names that are safe to print, and job ids that do not depend on the submitter."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ STRICT = 2.0
 SUPPORTED = 1.5
 """Sum of weights from which on a place tells the grain by the difference from its neighbours."""
 LEAST_SUPPORT = 0.1
-"""Least part of a picture that must be supported; else the grain is told by the smoothest places."""
+"""Least part of a picture that must be supported; else the grain is measured in the smoothest places."""
 SMOOTHEST = 25
 """Percentile of a band's energy that is taken for grain then."""
 MAD = 1.4826

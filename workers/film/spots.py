@@ -27,7 +27,7 @@ NOISY = 3.0, 1.5
 SHOWN = 0.05
 """Part of a picture from which on it differs as a whole: a cut, a flash, a flow that failed."""
 MOST = 400
-"""Number of spots from which on none of them is told from another."""
+"""Most spots of a frame; one with more is left as it is."""
 LEAST = 3
 """Pixels of the smallest spot."""
 LARGE = 6

@@ -34,7 +34,7 @@ def submitted(cluster: Stepped, folder: Path, who: str, frames: int = 15) -> str
 
 
 def test_a_submitter_is_held_at_its_quota_and_others_go_on(cluster: Stepped, tmp_path: Path) -> None:
-    """Of two jobs of one submitter two chunks are in flight, whoever dispatches; the status says what they wait for."""
+    """Of two jobs of one submitter two chunks are in flight, whichever orchestrator dispatches; the status gives the reason for the wait."""
     first, second = (submitted(cluster, tmp_path, "ana") for _ in range(2))
     other = submitted(cluster, tmp_path, "ben", 10)
     for _ in range(4):

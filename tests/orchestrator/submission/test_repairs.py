@@ -22,7 +22,7 @@ def seen(*findings: Finding, grain: float | None = None, still: float | None = N
 
 
 def test_a_repair_of_few_frames_is_not_proposed() -> None:
-    """A finding in fewer than three quarters of a place's frames, or below its threshold, is told and calls for nothing."""
+    """A finding in fewer than three quarters of a place's frames, or below its threshold, is listed, and no option is proposed."""
     few = seen(Finding("deflicker", 17, 3.0), Finding("stabilise", 24, 0.25), Finding("scratches", 20, 30.0))
     assert proposed(few, SPEC) == []
     words = lines(few, 5000, SPEC)
