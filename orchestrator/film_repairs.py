@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from msgspec import Struct
 
 from contract.job import Done, Natural
 from contract.time_filters import DEFLICKER, DIRT, GRAIN, SCRATCHES, STABILISE, STEADY, TIME_FILTERS
+
+logger = logging.getLogger(__name__)
 
 LARGEST = 3
 """Repairs of a filter that are named."""
@@ -77,13 +80,24 @@ _AMOUNTS: Mapping[str, Callable[[Any], float]] = {
 
 
 def repairs_of(commits: Iterable[Done]) -> list[Repairs]:
-    """Sum up the records of a film's chunks, which are in order; filters without a record are left out."""
-    films = [(done.first, msgspec.json.decode(done.record["film"])) for done in commits if "film" in done.record]
+    """Sum up the records of a film's chunks, which are in order; filters without a record are left out.
+
+    So is a filter of which a worker has written a record of another form: it decides nothing, and the film is delivered all the same.
+    """
+    films: list[tuple[int, Any]] = []
+    for done in commits:
+        try:
+            films.append((done.first, msgspec.json.decode(done.record.get("film", b"{}"), type=dict[str, Any])))
+        except msgspec.DecodeError as error:
+            logger.warning("the repairs of chunk %s are not counted: %s", done.chunk, error)
     found = []
     for one in TIME_FILTERS:
-        own = [(first + n, record) for first, film in films for n, record in enumerate(film.get(one.name, ()))]
-        if own:
-            found.append(_summed(one.name, own))
+        try:
+            own = [(first + n, record) for first, film in films for n, record in enumerate(film.get(one.name, ()))]
+            if own:
+                found.append(_summed(one.name, own))
+        except (TypeError, ValueError, LookupError) as error:
+            logger.warning("the repairs of --%s are not counted: %s", one.name, error)
     return found
 
 

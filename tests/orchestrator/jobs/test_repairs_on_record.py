@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from contract import keys
@@ -96,3 +97,15 @@ def test_every_filter_is_summed_up() -> None:
         "scratches": (9, 2),
     }
     assert all(UNITS[one.filter] in words(one, one.largest[0]) for one in repairs_of([done]))
+
+
+@pytest.mark.parametrize(
+    "film",
+    ["long", {"deflicker": 7}, {"dirt": [[1]]}, {"dirt": [[1, 5, []]]}, {"scratches": ["a"]}, {"grain": [None]}],
+    ids=str,
+)
+def test_a_record_of_another_form_keeps_no_film(film: object) -> None:
+    """A worker's record decides nothing: its filter is left out, and the others are summed up."""
+    odd = Done(0, "1-0", "w", 1, (), record={"film": raw(film)})
+    sound = Done(1, "1-0", "w", 1, (), record={"film": raw({"steady": [2.0]})}, first=1)
+    assert [one.filter for one in repairs_of([odd, sound])] == ["steady"]
