@@ -9,7 +9,7 @@ import pytest
 from contract.settings import Settings
 from testkit.crash_points import SCENARIOS, Laboratory
 
-QUICK, THOROUGH = 233, 97
+QUICK, THOROUGH = 233, 37
 """Of all ways to disturb a scenario, each of so many is tried; `python -m benchmarks.reliability.crash_points` tries all."""
 
 
