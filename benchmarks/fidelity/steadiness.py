@@ -28,7 +28,6 @@ from weights.pin import describe
 from workers.film import colour
 from workers.film.frame_marks import Clock
 from workers.film.steady import Steadier
-from workers.film.window import windowed
 from workers.generators.enhancer import Enhancer
 from workers.generators.registry import load
 
@@ -99,7 +98,7 @@ def _frames(pictures: list[Pixels]) -> Iterator[tuple[int, av.VideoFrame]]:
 
 def _steadied(pictures: list[Pixels]) -> list[tuple[int, av.VideoFrame]]:
     steadier = Steadier(1.0, COLOUR, Clock())
-    return list(windowed(_frames(pictures), steadier.radius, steadier.frame))
+    return list(steadier.filtered(_frames(pictures)))
 
 
 def _enlarged(enhancer: Enhancer, frames: list[tuple[int, av.VideoFrame]]) -> list[Pixels]:

@@ -6,8 +6,6 @@ differences"). It is met by much that is no dirt, so each spot needs more eviden
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import cv2
@@ -17,10 +15,9 @@ import numpy.typing as npt
 from contract.time_filters import DIRT
 from workers.film.motion import Alignment
 from workers.film.picture import Picture, Plane
-from workers.film.repair import Recorder
+from workers.film.repair import Windowed
 from workers.film.spots import Find, Spot, is_dirt, look
 from workers.film.steady import held
-from workers.film.window import windowed
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -33,7 +30,7 @@ LISTED = 100
 """Largest number of boxes that the record of a frame lists."""
 
 
-class DirtFiller(Recorder):
+class DirtFiller(Windowed):
     """Filter that fills blotches from both neighbours.
 
     The record of a frame is the number of blotches, the pixels that they cover, and the boxes of the largest ones: left, top, width, height.
@@ -46,26 +43,19 @@ class DirtFiller(Recorder):
     def __init__(self, colour: Colour, clock: Clock) -> None:
         super().__init__(colour, clock)
         self._finds: dict[tuple[int, int, int], Find | None] = {}
-        self._made: tuple[int, Picture, VideoFrame, object] | None = None
+        self._last: tuple[int, Picture, VideoFrame, object] | None = None
 
-    def filtered(
-        self, frames: Iterable[tuple[int, VideoFrame]], needed: range | None = None
-    ) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield the frames, filled; those outside of `needed` need not be."""
-        return windowed(frames, self.radius, self._frame, needed)
-
-    def _frame(self, window: Window) -> VideoFrame:
-        now = time.perf_counter()
+    def made(self, window: Window) -> VideoFrame:
+        """Return the frame of a window with its dirt filled."""
         at, picture = window.position, window.picture
-        if self._made is not None and self._made[0] == at - 1 and self._made[1].equals(picture):
-            _, _, made, found = self._made
+        if self._last is not None and self._last[0] == at - 1 and self._last[1].equals(picture):
+            _, _, made, found = self._last
             frame = picture.with_planes(Picture(made).planes, self.colour) if found else picture.frame
         else:
             frame, found = self._filled(window)
-        self._made = at, picture, frame, found
+        self._last = at, picture, frame, found
         if found:
             self.found[at] = found
-        self._clock.spend(DIRT.name, now)
         return frame
 
     def _filled(self, window: Window) -> tuple[VideoFrame, object]:

@@ -8,7 +8,6 @@ spectrum, in cycles per picture height, stay those of the source, and detail tha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,8 @@ from workers.film.code_values import chroma_levels, kr_kb, luma_levels
 from workers.film.motion import align
 from workers.film.picture import Picture, Plane, copied
 from workers.film.pixel_layout import arrays, layout
-from workers.film.repair import Recorder
+from workers.film.repair import Windowed
 from workers.film.steady import held, mean, trusts
-from workers.film.window import windowed
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -72,7 +70,7 @@ class Grain:
         return round(float(np.sqrt(power)) / (1 << (self.form.bits - 8)), 3)
 
 
-class GrainKeeper(Recorder):
+class GrainKeeper(Windowed):
     """Filter that takes the grain off frames, and puts a `share` of it, 0 to 1, back on the enhanced ones.
 
     `encoded` are the colours of the result, and `owned` the positions that are enhanced. The record of a frame is its grain's standard deviation.
@@ -88,13 +86,7 @@ class GrainKeeper(Recorder):
         super().__init__(colour, clock)
         self._share, self._encoded, self._wanted = share, encoded or colour, owned
         self._taken: dict[int, Grain] = {}
-        self._made: tuple[int, Picture, VideoFrame, Grain] | None = None
-
-    def filtered(
-        self, frames: Iterable[tuple[int, VideoFrame]], needed: range | None = None
-    ) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield the frames without their grain; those outside of `needed` need not be."""
-        return windowed(frames, self.radius, self._frame, needed)
+        self._last: tuple[int, Picture, VideoFrame, Grain] | None = None
 
     def put_back(self, position: int, frame: VideoFrame) -> VideoFrame:
         """Return an enhanced frame with the grain of its source."""
@@ -105,11 +97,11 @@ class GrainKeeper(Recorder):
         self._clock.spend("regrain", now)
         return frame
 
-    def _frame(self, window: Window) -> VideoFrame:
-        now = time.perf_counter()
+    def made(self, window: Window) -> VideoFrame:
+        """Return the frame of a window without its grain, which is kept to be put back."""
         at, picture = window.position, window.picture
-        if self._made is not None and self._made[0] == at - 1 and self._made[1].equals(picture):
-            _, _, made, grain = self._made
+        if self._last is not None and self._last[0] == at - 1 and self._last[1].equals(picture):
+            _, _, made, grain = self._last
             frame = picture.with_planes(Picture(made).planes, self.colour)
         else:
             run = held(window)
@@ -117,11 +109,10 @@ class GrainKeeper(Recorder):
             others = [window.pictures[n] for n in (run[0] - 1, run[1] + 1) if n in window.pictures] if run else []
             planes, grain = parted(picture, others)
             frame = picture.with_planes(planes, self.colour)
-        self._made = at, picture, frame, grain
+        self._last = at, picture, frame, grain
         level = grain.level()
         if level and (self._wanted is None or at in self._wanted):
             self.found[at], self._taken[at] = level, grain
-        self._clock.spend(GRAIN.name, now)
         return frame if level else picture.frame
 
     def _grained(self, frame: VideoFrame, grain: Grain) -> VideoFrame:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from contract.film import HELD
 from workers.film.picture import Picture
-from workers.film.window import measured
+from workers.film.window import measured, windowed
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contract.packets import RunHeader
     from contract.time_filters import TimeFilter
     from workers.film.frame_marks import Clock
+    from workers.film.window import Window
 
 Look = TypeVar("Look")
 Link = TypeVar("Link")
@@ -72,6 +73,26 @@ class Recorder:
 
     def _owned(self, header: RunHeader) -> dict[int, object]:
         return {at: found for at, found in self.found.items() if 0 <= at - header.first < header.count}
+
+
+class Windowed(Recorder, ABC):
+    """A filter that makes each frame of the window of pictures around it."""
+
+    @abstractmethod
+    def made(self, window: Window) -> VideoFrame:
+        """Return the filtered frame of a window."""
+
+    def filtered(
+        self, frames: Iterable[tuple[int, VideoFrame]], needed: range | None = None
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the frames, filtered; those outside of `needed` need not be."""
+        return windowed(frames, self.radius, self._timed, needed)
+
+    def _timed(self, window: Window) -> VideoFrame:
+        now = time.perf_counter()
+        frame = self.made(window)
+        self._clock.spend(self.filter.name, now)
+        return frame
 
 
 class Repairer(Recorder, ABC, Generic[Look, Link]):

@@ -6,8 +6,7 @@ and after a cut, the frame stays as it is. Frames that are repeated exactly stay
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,8 +17,7 @@ from contract.film import HELD, STEADY_REACH
 from contract.time_filters import STEADY
 from workers.film.motion import Alignment, align
 from workers.film.picture import Picture, Plane
-from workers.film.repair import Recorder
-from workers.film.window import windowed
+from workers.film.repair import Windowed
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -40,7 +38,7 @@ in small films: the difference of two frames has 2 s^2, the mean of four pixels 
 Weight = npt.NDArray[np.float32]
 
 
-class Steadier(Recorder):
+class Steadier(Windowed):
     """Filter that replaces frames by the mean of themselves and of what their neighbours agree on; `strength` from 0 to 1 weighs the neighbours.
 
     The record of a frame is the mean number of neighbours that counted at a place.
@@ -53,33 +51,21 @@ class Steadier(Recorder):
     def __init__(self, strength: float, colour: Colour, clock: Clock) -> None:
         super().__init__(colour, clock)
         self._strength = np.float32(strength)
-        self._made: tuple[Picture, VideoFrame, float] | None = None
+        self._last: tuple[Picture, VideoFrame, float] | None = None
 
-    def filtered(
-        self, frames: Iterable[tuple[int, VideoFrame]], needed: range | None = None
-    ) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield the frames, steadied; those outside of `needed` need not be."""
-        return windowed(frames, self.radius, self.frame, needed)
-
-    def frame(self, window: Window) -> VideoFrame:
+    def made(self, window: Window) -> VideoFrame:
         """Return the steadied frame of a window."""
-        now = time.perf_counter()
-        frame = self._frame(window)
-        self._clock.spend("steady", now)
-        return frame
-
-    def _frame(self, window: Window) -> VideoFrame:
         run = held(window)
         if run is None:
             return window.picture.frame
         first, last = run
-        if self._made is not None and first < window.position and self._made[0].equals(window.picture):
-            _, made, gain = self._made
+        if self._last is not None and first < window.position and self._last[0].equals(window.picture):
+            _, made, gain = self._last
             frame = window.picture.with_planes(Picture(made).planes, self.colour)
         else:
             others = [p for at, p in window.neighbours(STEADY_REACH, first, last) if not first <= at <= last]
             frame, gain = self._mean(window.picture, others)
-        self._made = window.picture, frame, gain
+        self._last = window.picture, frame, gain
         if gain:
             self.found[window.position] = gain
         return frame

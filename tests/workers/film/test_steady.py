@@ -22,7 +22,6 @@ from testkit.materials.in_process import Restored, restore
 from testkit.natural_clips import photograph
 from workers.film.frame_marks import Clock
 from workers.film.steady import Steadier
-from workers.film.window import windowed
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -49,7 +48,7 @@ def frames(pictures: list[Pixels], pix_fmt: str = "yuv444p") -> Iterator[tuple[i
 def steadied(pictures: list[Pixels], strength: float = 1.0, pix_fmt: str = "yuv444p") -> tuple[list[Pixels], Steadier]:
     """Return the steadied pictures as RGB, and the filter."""
     steadier = Steadier(strength, COLOUR, Clock())
-    made = windowed(frames(pictures, pix_fmt), steadier.radius, steadier.frame)
+    made = steadier.filtered(frames(pictures, pix_fmt))
     return [frame.to_ndarray(format="rgb24") for _, frame in made], steadier
 
 
@@ -202,7 +201,7 @@ def test_every_layout_of_pixels_stays_what_it_is(pix_fmt: str, size: tuple[int, 
     """Formats, sizes and alpha are kept, also in pictures of one pixel."""
     pictures = grainy([np.full((*size, 3), 100, np.uint8)] * 5)
     steadier = Steadier(1.0, COLOUR, Clock())
-    made = [frame for _, frame in windowed(frames(pictures, pix_fmt), steadier.radius, steadier.frame)]
+    made = [frame for _, frame in steadier.filtered(frames(pictures, pix_fmt))]
     assert [(f.format.name, f.height, f.width) for f in made] == [(pix_fmt, *size)] * 5
     if pix_fmt in ("rgba", "yuva420p"):
         assert all((alpha_of(frame) == 255).all() for frame in made)
