@@ -168,9 +168,8 @@ def submit(
         _admit(job, records, ledger)
         upload(job, files, stamps, refused, storage, tell, settings)
         _open_anew(job.id, records)
-        stored_bytes.mark(
-            job, storage
-        )  # again: without a source, `respool gc` may have taken the first for a removed job's
+        # Again: without a source, `respool gc` may have taken the first one for a removed job's.
+        stored_bytes.mark(job, storage)
         storage.put(keys.job_spec(job.id), encode(job), if_absent=True)
     manifest = records.manifest(job.id)
     # Also of a job that is new: gc may have taken what an earlier, unfinished submission had left here.
