@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
-from training.degrade import Draw, degrade, draw
+from training.degrade.apply import degrade
+from training.degrade.draw import Draw, draw
 
 MEDIA = Path(__file__).parent / "media"
 WIDTH, HEIGHT, RATE, SHOT = 320, 240, 24, 28

@@ -1,4 +1,7 @@
-"""Clips with film damage of which everything is known: the clean clip, the damaged one, and every draw."""
+"""Clips with film damage of which everything is known: the clean clip, the damaged one, and every draw.
+
+Draws and marks are those of `respool degrade` (`training/degrade/frame_draw.py`); grain is even in all tones here, and shifts are exact.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,25 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 import cv2
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from testkit.natural_clips import photograph
+from training.degrade.frame_draw import (
+    FrameDraw,
+    Scratch,
+    Speck,
+    cover,
+    draw_level,
+    draw_scratch,
+    draw_speck,
+    marks,
+    wandered,
+)
 
+HAIRS = 0.15
+"""Share of hairs among specks."""
 Pixels = npt.NDArray[np.uint8]
 """Height x width x 3, RGB."""
 
@@ -37,41 +54,13 @@ class Amounts:
     """Standard deviation in pixels of the Gaussian by which the grain is smoothed; 0 is white grain."""
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """A vertical line over the whole height of every frame of a shot: its column in pixels, contrast in code values and width."""
-
-    column: float
-    contrast: float
-    width: float
-
-
-@dataclass(frozen=True)
-class Speck:
-    """Dust on one frame: discs (column, row, radius in pixels) that overlap, or follow each other as a hair, and their code value."""
-
-    discs: tuple[tuple[float, float, float], ...]
-    tone: float
-
-
-@dataclass(frozen=True)
-class Draw:
-    """The damage of one frame. `shift` is right and down in pixels."""
-
-    shift: tuple[float, float]
-    scratches: tuple[Scratch, ...]
-    columns: tuple[float, ...]
-    """Of each scratch, its column in this frame."""
-    specks: tuple[Speck, ...] = ()
-
-
 @dataclass
 class Clip:
     """A clip and its damage."""
 
     clean: list[Pixels]
     damaged: list[Pixels] = field(default_factory=list)
-    draws: list[Draw] = field(default_factory=list)
+    draws: list[FrameDraw] = field(default_factory=list)
 
 
 def damage(clean: list[Pixels], amounts: Amounts, seed: int, shots: list[int] | None = None) -> Clip:
@@ -82,68 +71,33 @@ def damage(clean: list[Pixels], amounts: Amounts, seed: int, shots: list[int] | 
     rng = np.random.default_rng(seed)
     made = Clip(clean)
     for _, frames in groupby(range(len(clean)), key=lambda n: shots[n] if shots else 0):
-        scratches = tuple(_scratch(rng, clean[0].shape[1], amounts) for _ in range(amounts.scratches))
+        width = clean[0].shape[1]
+        scratches = tuple(draw_scratch(rng, width, amounts.contrast) for _ in range(amounts.scratches))
         for n in frames:
             picture, draw = _damaged(clean[n], amounts, scratches, rng)
             made.damaged.append(picture)
-            made.draws.append(draw)
+            made.draws.append(msgspec.structs.replace(draw, frame=n))
     return made
-
-
-def _scratch(rng: np.random.Generator, width: int, amounts: Amounts) -> Scratch:
-    low, high = amounts.contrast
-    sign = 1 if rng.random() < 0.7 else -1  # scratches of a negative print white
-    return Scratch(float(rng.uniform(8, width - 8)), sign * float(rng.uniform(low, high)), float(rng.uniform(0.5, 1.0)))
 
 
 def _damaged(
     clean: Pixels, amounts: Amounts, scratches: tuple[Scratch, ...], rng: np.random.Generator
-) -> tuple[Pixels, Draw]:
+) -> tuple[Pixels, FrameDraw]:
     height, width = clean.shape[:2]
     picture = clean.astype(np.float32)
     right, down = (float(v) for v in rng.normal(0, 1, 2) * amounts.weave)
     if amounts.weave:
         picture = shifted(picture, right, down)
-    gain, offset = 1 + amounts.flicker * float(rng.normal()), amounts.offset * float(rng.normal())
+    gain, offset = draw_level(rng, amounts.flicker, amounts.offset)
     picture = picture * np.float32(gain) + np.float32(offset)
     if amounts.grain:
         picture = picture + _grain(rng, (height, width), amounts)[..., None]
-    specks = tuple(_speck(rng, (height, width)) for _ in range(rng.poisson(amounts.dust) if amounts.dust else 0))
-    for speck in specks:
-        part = cover(speck, (height, width))[..., None]
-        picture = picture * (1 - part) + np.float32(speck.tone) * part
-    columns = tuple(scratch.column + 0.3 * float(rng.normal()) for scratch in scratches)
-    for scratch, column in zip(scratches, columns, strict=True):
-        line = np.exp(-((np.arange(width) - column) ** 2) / (2 * scratch.width**2))
-        picture = picture + (scratch.contrast * line).astype(np.float32)[None, :, None]
-    made = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-    return made, Draw((right, down), scratches, columns, specks)
-
-
-def _speck(rng: np.random.Generator, size: tuple[int, int]) -> Speck:
-    x, y = rng.uniform(0, size[1]), rng.uniform(0, size[0])
-    tone = float(rng.uniform(200, 250) if rng.random() < 0.7 else rng.uniform(5, 40))  # dust on a negative prints white
-    if rng.random() < 0.15:  # a hair: thin, and bent
-        turn, bend, discs = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.12), []
-        for _ in range(int(rng.integers(8, 22))):
-            discs.append((float(x), float(y), 0.8))
-            x, y, turn = x + np.cos(turn), y + np.sin(turn), turn + bend
-        return Speck(tuple(discs), tone)
-    radius = float(rng.uniform(1.0, 3.5))
-    spread = rng.normal(0, 0.6 * radius, (3, 2))
-    sizes = radius * rng.uniform(0.5, 1.0, 3)
-    return Speck(
-        tuple((float(x + u), float(y + v), float(one)) for (u, v), one in zip(spread, sizes, strict=True)), tone
-    )
-
-
-def cover(speck: Speck, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return how much of each pixel of a picture of (height, width) `size` a speck covers, 0 to 1."""
-    rows, columns = np.arange(size[0], dtype=np.float32)[:, None], np.arange(size[1], dtype=np.float32)[None]
-    covered = np.zeros(size, np.float32)
-    for x, y, radius in speck.discs:
-        np.maximum(covered, np.clip(radius + 0.5 - np.hypot(columns - x, rows - y), 0, 1), out=covered)
-    return covered
+    count = rng.poisson(amounts.dust) if amounts.dust else 0
+    specks = tuple(draw_speck(rng, (height, width), HAIRS) for _ in range(count))
+    lines = tuple(wandered(rng, scratch) for scratch in scratches)
+    draw = FrameDraw(0, 0, (right, down), gain, offset, amounts.grain, amounts.grain_size, specks, lines)
+    keep, add = (part[..., None] for part in marks(draw, (height, width)))
+    return np.clip(np.rint(picture * keep + add), 0, 255).astype(np.uint8), draw
 
 
 def _grain(rng: np.random.Generator, size: tuple[int, int], amounts: Amounts) -> npt.NDArray[np.float32]:

@@ -15,8 +15,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from testkit.film_damage import CLIPS, FAST, Amounts, Clip, cover, damage, pan
+from testkit.film_damage import CLIPS, FAST, Amounts, Clip, damage, pan
 from testkit.filtered import COLOUR, Pixels, filtered, unfiltered
+from training.degrade.frame_draw import cover
 from workers.film.deflicker import Deflicker
 from workers.film.dirt import DirtFiller
 from workers.film.frame_marks import Clock
@@ -141,10 +142,11 @@ def _scratches(clip: Clip, made: list[Pixels]) -> Scores:
     changed, inside = 0, ([], [], [])  # type: tuple[int, tuple[list[Pixels], list[Pixels], list[Pixels]]]
     for before, after, clean, draw in zip(base, made, truth, clip.draws, strict=True):
         columns = np.flatnonzero((before != after).mean(axis=(0, 2)) > 0.1)
-        near = np.abs(columns[:, None] - np.array(draw.columns)[None]) if len(columns) else np.full((1, 1), np.inf)
-        found.extend(near.min(axis=0) <= 1 if len(columns) else [False] * len(draw.columns))
+        true = np.array([scratch.column for scratch in draw.scratches])
+        near = np.abs(columns[:, None] - true[None]) if len(columns) else np.full((1, 1), np.inf)
+        found.extend(near.min(axis=0) <= 1 if len(columns) else [False] * len(true))
         changed += int((near.min(axis=1) > 4).sum()) if len(columns) else 0
-        lines = np.unique(np.clip(np.rint(draw.columns)[:, None] + np.arange(-1, 2), 0, SIZE[1] - 1)).astype(int)
+        lines = np.unique(np.clip(np.rint(true)[:, None] + np.arange(-1, 2), 0, SIZE[1] - 1)).astype(int)
         for kept, picture in zip(inside, (before, after, clean), strict=True):
             kept.append(picture[:, lines])
     return [

@@ -17,7 +17,8 @@ import skimage
 import torch
 
 from contract.settings import Settings
-from training.degrade import degrade, draw
+from training.degrade.apply import degrade
+from training.degrade.draw import draw
 from weights import catalog, fetch
 from workers.faces import identity_check, landmarks
 from workers.faces.align import crop, enlarged, similarity

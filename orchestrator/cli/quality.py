@@ -62,7 +62,8 @@ def degrade(
 ) -> int:
     """Degrade clean pictures and films as in the paper.
 
-    SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw.
+    SOURCES are pictures, films or folders of them. A film gets one draw for each shot. OUT/draws.json records every draw, and FILM.frames.jsonl
+    beside a film those of its frames.
     """
     options: list[object] = ["--seed", seed, "--order", order, "--scale", scale, *_damage(damage)]
     return run_program(settings, Program.DEGRADE, [*_paths(sources, out), *options])

@@ -17,10 +17,9 @@ import torch
 
 from contract.errors import BadInput, UsageError
 from contract.programs import Program, command_line
-from training.degrade import Draw, degrade, draw
 from training.degrade.__main__ import run
-from training.degrade.apply import kernel_values
-from training.degrade.draw import Ranges
+from training.degrade.apply import degrade, kernel_values
+from training.degrade.draw import Draw, Ranges, draw
 from workers.shot_detection import is_cut, thumbnail
 
 

@@ -67,6 +67,8 @@ def test_shared_draws_resize_alike_and_keep_their_own_noise(photo: np.ndarray) -
     [
         ("grain", 20),
         ("dust", 15),
+        ("hairs", 15),
+        ("offset", 10),
         ("scratches", 10),
         ("weave", 15),
         ("flicker", 10),
@@ -79,6 +81,8 @@ def test_each_film_damage_changes_the_picture_and_repeats(kind: str, lower: floa
     amounts = {
         "grain": 8.0,
         "dust": 400.0,
+        "hairs": 400.0,
+        "offset": 20.0,
         "scratches": 3.0,
         "weave": 0.6,
         "flicker": 0.1,
@@ -86,7 +90,7 @@ def test_each_film_damage_changes_the_picture_and_repeats(kind: str, lower: floa
         "comb_shift": 1.5,
     }
     image = tensor(photo)[0]
-    aged = Aged(FilmDraw(**{kind: amounts[kind]}), 5, 3, (256, 256))
+    aged = Aged(FilmDraw(**{kind: amounts[kind]}), 5, 3)
     made = aged(image)
     assert lower < psnr(made, image) < 45
     assert torch.equal(made, aged(image))
@@ -96,9 +100,9 @@ def test_each_film_damage_changes_the_picture_and_repeats(kind: str, lower: floa
 def test_fresh_noise_a_frame_and_one_draw_a_shot(photo: np.ndarray) -> None:
     """Frames of a shot have other grain but the same scratches."""
     flat = torch.full((3, 64, 200), 0.5)
-    grain = [Aged(FilmDraw(grain=8.0), 1, frame, (64, 200))(flat) for frame in (0, 1)]
+    grain = [Aged(FilmDraw(grain=8.0), 1, frame)(flat) for frame in (0, 1)]
     assert psnr(grain[0], grain[1]) < 40
-    scratched = [Aged(FilmDraw(scratches=3.0), 4, frame, (64, 200))(flat) for frame in (0, 1)]
+    scratched = [Aged(FilmDraw(scratches=3.0), 4, frame)(flat) for frame in (0, 1)]
     columns = [torch.nonzero((picture[0, 0] - 0.5).abs() > 0.1).flatten().tolist() for picture in scratched]
     assert columns[0]
     assert all(min(abs(a - b) for b in columns[1]) <= 1 for a in columns[0])
@@ -107,8 +111,8 @@ def test_fresh_noise_a_frame_and_one_draw_a_shot(photo: np.ndarray) -> None:
 def test_grain_has_the_level_and_the_spectrum_that_were_drawn() -> None:
     """On mid grey the grain's deviation is its level; coarser grain has less of its power at high frequencies."""
     flat = torch.full((3, 128, 128), 0.5)
-    fine = Aged(FilmDraw(grain=6.0), 1, 0, (128, 128))(flat) - flat
-    coarse = Aged(FilmDraw(grain=6.0, grain_size=1.5), 1, 0, (128, 128))(flat) - flat
+    fine = Aged(FilmDraw(grain=6.0), 1, 0)(flat) - flat
+    coarse = Aged(FilmDraw(grain=6.0, grain_size=1.5), 1, 0)(flat) - flat
     for made in (fine, coarse):
         assert float(made.std() * 255) == pytest.approx(6.0, rel=0.05)
     high = [float(torch.fft.rfft2(made[0]).abs()[32:96, 32:].square().mean()) for made in (fine, coarse)]

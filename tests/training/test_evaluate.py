@@ -83,7 +83,7 @@ def test_the_commands_run_their_programs(picture: Path, tmp_path: Path, capfd: p
 
 def test_pairs_and_damage_files_take_the_place_of_the_paper_draws(tmp_path: Path) -> None:
     """With a damage file every copy has its damage; pairs are measured as they are, and a shifted one is left out by name."""
-    from training.degrade import degrade
+    from training.degrade.apply import degrade
     from training.degrade.damage_file import Damage
     from training.degrade.ranges import Ranges, RoundRanges
 

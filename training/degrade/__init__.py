@@ -3,8 +3,3 @@
 Source: Wang, Xie, Dong, Shan, "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data",
 2021 (arXiv 2107.10833), sections 3.1-3.3; the ranges are those of its published training options.
 """
-
-from training.degrade.apply import degrade
-from training.degrade.draw import Draw, draw
-
-__all__ = ["Draw", "degrade", "draw"]

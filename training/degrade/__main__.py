@@ -17,13 +17,17 @@ from training.degrade.draw import Draw, draw
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One entry of draws.json: a source by name, its draw (for a film, one for each shot), and notes."""
+    """One entry of draws.json: a source by name, its draw (for a film, one for each shot), and notes.
+
+    `frames` names the file with the draws of a film's frames, one a line.
+    """
 
     source: str
     copy: str
     scale: float
     draws: tuple[Draw, ...]
     notes: tuple[str, ...] = ()
+    frames: str = ""
 
 
 def degrade_file(source: Path, out: Path, seed: int, damage: Damage, scale: float) -> Entry:
@@ -39,8 +43,8 @@ def degrade_file(source: Path, out: Path, seed: int, damage: Damage, scale: floa
         return Entry(source.name, copy.name, scale, (drawn,), notes)
     if suffix in film.SUFFIXES:
         copy = out / f"{source.stem}.mp4"
-        draws, left = film.degrade_film(source, copy, lambda n: damage.draw(_seed(seed, source.name, n)), scale)
-        return Entry(source.name, copy.name, scale, tuple(draws), tuple(left))
+        draws, left = film.degrade_film(source, copy, lambda n: _shot(seed, source.name, n, damage), scale)
+        return Entry(source.name, copy.name, scale, tuple(draws), tuple(left), film.record_of(copy).name)
     raise BadInput(
         f"{source.name} is neither an image ({', '.join(picture.SUFFIXES)}) nor a film ({', '.join(film.SUFFIXES)}); "
         "convert it or leave it out."
@@ -61,8 +65,11 @@ def degrade_to(sources: tuple[Path, ...], out: Path, seed: int, damage: Damage, 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".degrade-") as folder:
         made = degrade_file(sources[0], Path(folder), seed, damage, scale)
+        record = film.record_of(out).name if made.frames else ""
+        if record:
+            (Path(folder) / made.frames).replace(out.with_name(record))
         (Path(folder) / made.copy).replace(out)
-    entry = msgspec.structs.replace(made, copy=out.name)
+    entry = msgspec.structs.replace(made, copy=out.name, frames=record)
     out.with_name(out.name + ".json").write_bytes(msgspec.json.format(msgspec.json.encode([entry]), indent=1) + b"\n")
     return entry
 
@@ -72,7 +79,15 @@ def paper(order: int) -> Damage:
     return Damage(order=2 if order == 2 else 1)
 
 
-def _seed(seed: int, name: str, shot: int) -> int:
+def _shot(seed: int, name: str, shot: int, damage: Damage) -> Draw:
+    """Draw the degradation of a shot; what is drawn for its frames depends on their numbers in the film, not on the shot's."""
+    drawn = damage.draw(_seed(seed, name, shot))
+    if drawn.film is None:
+        return drawn
+    return msgspec.structs.replace(drawn, film=msgspec.structs.replace(drawn.film, frames=_seed(seed, name, "frames")))
+
+
+def _seed(seed: int, name: str, shot: int | str) -> int:
     mixed = msgspec.json.encode((seed, name, shot))
     # Python's own hash() differs from process to process.
     return int.from_bytes(hashlib.sha256(mixed).digest()[:6], "big")
@@ -94,7 +109,7 @@ def _seed(seed: int, name: str, shot: int) -> int:
 )
 @click.option("-s", "--scale", default=4.0, show_default=True, help="Factor by which the copies are smaller.")
 def main(sources: tuple[Path, ...], out: Path, seed: int, order: int, file: Path | None, scale: float) -> None:
-    """Degrade clean images and films as in the Real-ESRGAN paper, and record every draw in OUT/draws.json."""
+    """Degrade clean images and films as in the Real-ESRGAN paper, and record every draw in OUT/draws.json and, of frames, beside a film."""
     try:
         damage = read_damage(file) if file else None
         if out.suffix.lower() in _FILES and not out.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -62,13 +61,14 @@ def degrade(pixels: Pixels, drawn: Draw, scale: float, frame: int = 0) -> Pixels
             image = _noise(image, turn.noise, grey)
             if n < len(drawn.rounds) - 1:
                 image = _jpeg(image, turn.jpeg)
-        aged = film_damage.Aged(drawn.film, drawn.seed, frame, size) if drawn.film else None
-        steps: list[Callable[[Image], Image]] = [
-            lambda x: _blur(_resize(x, size, drawn.resampling), drawn.sinc),
-            lambda x: _jpeg(_aged(x, aged), drawn.rounds[-1].jpeg),
-        ]
-        for step in steps if drawn.sinc_first else reversed(steps):
-            image = step(image)
+        quality = drawn.rounds[-1].jpeg
+        if not drawn.sinc_first:
+            image = _jpeg(image, quality)
+        image = _blur(_resize(image, size, drawn.resampling), drawn.sinc)
+        # Damage of film is drawn in pixels of the copy, so nothing that moves or blurs them comes after it.
+        image = _aged(image, film_damage.Aged(drawn.film, drawn.seed, frame) if drawn.film else None)
+        if drawn.sinc_first:
+            image = _jpeg(image, quality)
     result = (image.clip(0, 1) * 255).round().astype(np.uint8)
     if grey:
         # The channels are still equal after the JPEG, apart from rounding.

@@ -67,13 +67,12 @@ def _degrade(images: torch.Tensor, draws: list[Draw], scale: int) -> torch.Tenso
         images = _noise(images, [turn.noise for turn in turns], noises)
         if n < len(draws[0].rounds) - 1:
             images = _jpeg(images, [turn.jpeg for turn in turns])
-    steps: list[Callable[[torch.Tensor], torch.Tensor]] = [
-        lambda x: _blur(_resize(x, list(size), draws[0].resampling), [drawn.sinc for drawn in draws]),
-        lambda x: _jpeg(_aged(x, draws, size), [drawn.rounds[-1].jpeg for drawn in draws]),
-    ]
-    for step in steps if draws[0].sinc_first else reversed(steps):
-        images = step(images)
-    return images
+    qualities, sinc_first = [drawn.rounds[-1].jpeg for drawn in draws], draws[0].sinc_first
+    if not sinc_first:
+        images = _jpeg(images, qualities)
+    images = _blur(_resize(images, list(size), draws[0].resampling), [drawn.sinc for drawn in draws])
+    images = _aged(images, draws)
+    return _jpeg(images, qualities) if sinc_first else images
 
 
 def _blur(images: torch.Tensor, kernels: list[Kernel]) -> torch.Tensor:
@@ -123,14 +122,14 @@ def _poisson(image: torch.Tensor, noise: Noise, generator: torch.Generator) -> t
     return shot
 
 
-def _aged(images: torch.Tensor, draws: list[Draw], size: tuple[int, int]) -> torch.Tensor:
+def _aged(images: torch.Tensor, draws: list[Draw]) -> torch.Tensor:
     if all(drawn.film is None for drawn in draws):
         return images
     # Weave would move a patch relative to its target, so it applies only to films.
     still = [drawn.film and msgspec.structs.replace(drawn.film, weave=0.0) for drawn in draws]
     return torch.stack(
         [
-            film_damage.Aged(film, drawn.seed, 0, size)(image) if film else image
+            film_damage.Aged(film, drawn.seed, 0)(image) if film else image
             for image, drawn, film in zip(images, draws, still, strict=True)
         ]
     )

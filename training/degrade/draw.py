@@ -48,7 +48,10 @@ class Round(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FilmDraw(Struct, frozen=True, forbid_unknown_fields=True):
-    """The damage of film and tape, drawn once for each shot; units as in `FilmRanges`. `codec` "" is none."""
+    """The damage of film and tape, drawn once for each shot; units as in `FilmRanges`. `codec` "" is none.
+
+    `frames` is the seed of what is drawn for each frame, equal for all shots of a film; None for the shot's own.
+    """
 
     grain: float = 0.0
     grain_size: float = 0.0
@@ -60,6 +63,10 @@ class FilmDraw(Struct, frozen=True, forbid_unknown_fields=True):
     comb_shift: float = 0.0
     codec: Codec | Literal[""] = ""
     quantiser: Annotated[int, Meta(ge=0, le=31)] = 0
+    hairs: float = 0.0
+    offset: float = 0.0
+    scratch_contrast: tuple[float, float] = (51.0, 178.5)
+    frames: Annotated[int, Meta(ge=0, lt=SEEDS)] | None = None
 
 
 class Draw(Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,6 +176,10 @@ def _film(rng: np.random.Generator, ranges: FilmRanges) -> FilmDraw:
         comb_shift=_between(rng, ranges.comb_shift) if rng.random() < ranges.comb else 0.0,
         codec=_pick(rng, ranges.codecs) if ranges.codecs else "",
         quantiser=int(rng.integers(ranges.quantiser[0], ranges.quantiser[1] + 1)),
+        # Later ranges are drawn last, so that old seeds give the same draws.
+        hairs=_between(rng, ranges.hairs),
+        offset=_between(rng, ranges.offset),
+        scratch_contrast=ranges.scratch_contrast,
     )
 
 

@@ -1,4 +1,4 @@
-"""Damage of film and tape on one image: grain, dust, scratches, flicker, weave, chroma bleed, interlacing remains, codecs.
+"""Damage of film and tape on one image: grain, dust, hairs, scratches, flicker, weave, chroma bleed, interlacing remains, codecs.
 
 It is written in torch, so that copies on disk and patches on a training device get the same damage. Random numbers
 come from generators on the CPU, so that every device draws the same.
@@ -14,53 +14,47 @@ from torch.nn import functional
 
 from training.degrade.codec import recode
 from training.degrade.draw import SEEDS, FilmDraw
+from training.degrade.frame_draw import draw_frame, marks
 
-_SPECK = (0.6, 2.5)
-"""Least and largest radius of a speck of dust, in pixels of the degraded image."""
 _BLEED_TAPS = 33
 
 
 @dataclass(frozen=True)
 class Aged:
-    """The film damage `drawn` of one shot, at frame `frame`, for images of `size` (height, width).
+    """The film damage `drawn` of one shot, at frame `frame`.
 
-    Strengths belong to the shot, positions and noise to the frame; scratches keep their column for the whole shot.
+    Strengths belong to the shot, positions and noise to the frame; scratches keep their column for the whole shot. `frame_draw.draw_frame`
+    draws all but the grain.
     """
 
     drawn: FilmDraw
     seed: int
     frame: int
-    size: tuple[int, int]
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Damage a 3 x H x W image in [0, 1]; the result has the same shape."""
-        d, frame = self.drawn, self._generator(self.frame + 1)
-        for amount, step in (
-            (d.weave, self._weave),
-            (d.flicker, self._flicker),
-            (d.grain, self._grain),
-            (d.dust, self._dust),
-            (d.scratches, self._scratches),
-            (d.chroma_bleed, self._bleed),
-            (d.comb_shift, self._comb),
-        ):
-            if amount > 0:
-                image = step(image, frame).clamp(0, 1)
+        """Damage a 3 x H x W image in [0, 1] that has the size of the copy; the result has the same shape."""
+        d, size = self.drawn, (image.shape[1], image.shape[2])
+        one = draw_frame(d, self.seed, self.frame, size)
+        if d.weave > 0:
+            image = shifted(image, *one.shift).clamp(0, 1)
+        if d.flicker > 0 or d.offset > 0:
+            image = (image * one.gain + one.offset / 255).clamp(0, 1)
+        if d.grain > 0:
+            image = self._grain(image).clamp(0, 1)
+        if one.specks or one.scratches:
+            keep, add = (torch.from_numpy(part).to(image) for part in marks(one, size))
+            image = (image * keep + add / 255).clamp(0, 1)
+        if d.chroma_bleed > 0:
+            image = self._bleed(image).clamp(0, 1)
+        if d.comb_shift > 0:
+            image = self._comb(image).clamp(0, 1)
         return recode(image[None], d.codec, d.quantiser)[0] if d.codec else image
 
-    def _generator(self, salt: int) -> torch.Generator:
-        # Odd multiples of the salt keep the streams of one shot apart.
-        return torch.Generator().manual_seed((self.seed + salt * 0x9E3779B97F4A7C15) % SEEDS)
-
-    def _weave(self, image: torch.Tensor, frame: torch.Generator) -> torch.Tensor:
-        right, down = (torch.randn(2, generator=frame) * self.drawn.weave).tolist()
-        return shifted(image, right, down)
-
-    def _flicker(self, image: torch.Tensor, frame: torch.Generator) -> torch.Tensor:
-        return image * (1 + self.drawn.flicker * float(torch.randn(1, generator=frame)))
-
-    def _grain(self, image: torch.Tensor, frame: torch.Generator) -> torch.Tensor:
-        noise = torch.randn(1, *image.shape[1:], generator=frame).to(image)
+    def _grain(self, image: torch.Tensor) -> torch.Tensor:
+        seed = self.seed if self.drawn.frames is None else self.drawn.frames
+        # Odd multiples of the frame's number keep the streams of one film apart.
+        generator = torch.Generator().manual_seed((seed + (self.frame + 1) * 0x9E3779B97F4A7C15) % SEEDS)
+        noise = torch.randn(1, *image.shape[1:], generator=generator).to(image)
         if self.drawn.grain_size > 0:
             noise = _smoothed(noise, self.drawn.grain_size)
             noise = noise / noise.std().clamp_min(1e-6)
@@ -68,29 +62,7 @@ class Aged:
         luma = image.mean(0, keepdim=True)
         return image + noise * (self.drawn.grain / 255) * (0.25 + 3 * luma * (1 - luma))
 
-    def _dust(self, image: torch.Tensor, frame: torch.Generator) -> torch.Tensor:
-        height, width = image.shape[1:]
-        expected = torch.tensor(self.drawn.dust * height * width / 1e6)
-        for _ in range(int(torch.poisson(expected, generator=frame))):
-            y, x, size, tone = torch.rand(4, generator=frame).tolist()
-            radius = _SPECK[0] + size * (_SPECK[1] - _SPECK[0])
-            covered = _disc(image, y * height, x * width, radius)
-            image = image * (1 - covered) + covered * (0.95 if tone < 0.7 else 0.05)  # dust on a negative prints white
-        return image
-
-    def _scratches(self, image: torch.Tensor, frame: torch.Generator) -> torch.Tensor:
-        shot = self._generator(0)
-        width = image.shape[2]
-        for _ in range(int(torch.poisson(torch.tensor(self.drawn.scratches), generator=shot))):
-            x, strength = torch.rand(2, generator=shot).tolist()
-            wander = float(torch.randn(1, generator=frame)) * 0.3
-            columns = torch.arange(width, device=image.device, dtype=image.dtype)
-            line = torch.exp(-((columns - x * width - wander) ** 2) / 0.5)
-            image = image + line * (0.2 + 0.5 * strength) * (1 if strength < 0.7 else -1)
-        return image
-
-    def _bleed(self, image: torch.Tensor, frame: torch.Generator) -> torch.Tensor:
-        del frame
+    def _bleed(self, image: torch.Tensor) -> torch.Tensor:
         luma = (image * image.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True)
         taps = torch.arange(_BLEED_TAPS, device=image.device, dtype=image.dtype)
         kernel = torch.exp(-taps / self.drawn.chroma_bleed)  # colour lags behind brightness along a line of tape
@@ -98,8 +70,7 @@ class Aged:
         chroma = functional.pad((image - luma)[:, None], (_BLEED_TAPS - 1, 0, 0, 0), mode="replicate")
         return luma + functional.conv2d(chroma, kernel)[:, 0]
 
-    def _comb(self, image: torch.Tensor, frame: torch.Generator) -> torch.Tensor:
-        del frame
+    def _comb(self, image: torch.Tensor) -> torch.Tensor:
         moved = shifted(image, self.drawn.comb_shift, 0.0)
         odd = (torch.arange(image.shape[1], device=image.device) % 2 == 1)[None, :, None]
         return torch.where(odd, moved, image)
@@ -124,9 +95,3 @@ def _smoothed(noise: torch.Tensor, sigma: float) -> torch.Tensor:
     wide = functional.pad(noise[None], (radius, radius, radius, radius), mode="circular")
     wide = functional.conv2d(wide, kernel[None, None, None])
     return functional.conv2d(wide, kernel[None, None, :, None])[0]
-
-
-def _disc(image: torch.Tensor, y: float, x: float, radius: float) -> torch.Tensor:
-    rows = torch.arange(image.shape[1], device=image.device, dtype=image.dtype)[:, None]
-    columns = torch.arange(image.shape[2], device=image.device, dtype=image.dtype)[None]
-    return (radius + 0.5 - ((rows - y) ** 2 + (columns - x) ** 2).sqrt()).clamp(0, 1)[None]

@@ -64,7 +64,8 @@ class FilmRanges(Struct, frozen=True, forbid_unknown_fields=True):
     Levels are in code values of 255, lengths in pixels of the degraded picture, `dust` in specks a megapixel, `scratches` in
     lines a frame, `flicker` a share of brightness. `grain_size` is the sigma of the Gaussian that shapes the grain's spectrum.
     `weave` applies only to films, as it would shift the images of a pair. `comb` is the share of shots with remains
-    of interlacing, `comb_shift` the fields' distance.
+    of interlacing, `comb_shift` the fields' distance. `hairs` are counted as specks are, `offset` is the standard deviation of a frame's
+    level, and `scratch_contrast` that of the faintest and the strongest scratch.
     """
 
     grain: tuple[Amount, Amount] = (0.0, 0.0)
@@ -78,6 +79,9 @@ class FilmRanges(Struct, frozen=True, forbid_unknown_fields=True):
     comb_shift: tuple[Amount, Amount] = (0.5, 2.0)
     codecs: tuple[Codec, ...] = ()
     quantiser: tuple[Annotated[int, Meta(ge=1, le=31)], Annotated[int, Meta(ge=1, le=31)]] = (2, 12)
+    hairs: tuple[Amount, Amount] = (0.0, 0.0)
+    offset: tuple[Amount, Amount] = (0.0, 0.0)
+    scratch_contrast: tuple[Amount, Amount] = (51.0, 178.5)
 
 
 class Ranges(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,9 +15,9 @@ import numpy as np
 from contract.errors import BadInput, PermanentError, UsageError
 from contract.settings import Settings, load
 from training.data.registration import register
-from training.degrade import Draw, degrade
-from training.degrade.apply import SMALLEST
+from training.degrade.apply import SMALLEST, degrade
 from training.degrade.damage_file import Damage, read_damage
+from training.degrade.draw import Draw
 from training.degrade.picture import SUFFIXES, read_picture
 from training.evaluate import metrics
 from training.evaluate.methods import AT_HAND, BASELINES, method

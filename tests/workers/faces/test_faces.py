@@ -18,7 +18,8 @@ from contract.errors import WeightsError
 from contract.job import Face, Spec, Weights
 from contract.settings import Settings
 from testkit.faces import Paint, Stand, psnr, tensor
-from training.degrade import degrade, draw
+from training.degrade.apply import degrade
+from training.degrade.draw import draw
 from weights import catalog, fetch
 from workers.faces import identity_check, landmarks
 from workers.faces.align import TEMPLATE, apply, crop, enlarged, inverse, similarity

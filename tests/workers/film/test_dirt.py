@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from media.alpha import alpha_of
-from testkit.film_damage import CLIPS, FAST, Amounts, Clip, cover, damage, pan
+from testkit.film_damage import CLIPS, FAST, Amounts, Clip, damage, pan
 from testkit.filtered import COLOUR, Pixels, filtered, frames, unfiltered
+from training.degrade.frame_draw import cover
 from workers.film.dirt import DirtFiller
 from workers.film.frame_marks import Clock
 from workers.film.picture import Picture

@@ -25,7 +25,7 @@ def recall(clip: Clip, one: ScratchFiller) -> float:
     hits = [
         any(first - 0.5 <= column <= first + count - 0.5 for first, count, _ in one.found.get(n, ()))  # type: ignore[attr-defined]
         for n, draw in enumerate(clip.draws)
-        for column in draw.columns
+        for column in (scratch.column for scratch in draw.scratches)
     ]
     return float(np.mean(hits))
 
