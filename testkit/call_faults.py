@@ -23,7 +23,7 @@ from redis.client import Pipeline, Redis
 from redis.lock import Lock
 
 from contract.errors import Unreachable
-from stores import storage
+from stores import boto_storage, storage
 
 R = TypeVar("R")
 
@@ -250,7 +250,10 @@ def disturbed(calls: Callable[[], Calls], client: Any | None) -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(boto3.session, "Session", Session))
-        stack.enter_context(patch.object(storage, "time", SimpleNamespace(sleep=lambda _: None)))
+        stack.enter_context(
+            patch.object(storage, "QuickS3", lambda *_: None)
+        )  # boto3's calls are those that are counted
+        stack.enter_context(patch.object(boto_storage, "time", SimpleNamespace(sleep=lambda _: None)))
         stack.enter_context(patch.object(Redis, "execute_command", command))
         stack.enter_context(patch.object(Pipeline, "execute", commands))
         yield

@@ -11,7 +11,8 @@ from contract.job import Weights
 from contract.settings import Settings
 from contract.training import Run
 from stores.atomic_files import write_atomically
-from stores.storage import Storage, file_sha256
+from stores.file_digest import file_sha256
+from stores.storage import Storage
 from weights import catalog, fetch
 from weights.pin import describe, upload
 

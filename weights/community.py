@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from contract.errors import WeightsError
 from contract.programs import Program, command_line
 from contract.settings import Settings
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 from weights import catalog, convert
 from weights.cache import Cache, Record
 from weights.catalog import Entry, Source, UserCatalog

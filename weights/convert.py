@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from contract.errors import WeightsError
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 from weights import ncnn, pth, tensors
 from weights.architectures import check_state
 from weights.catalog import Entry

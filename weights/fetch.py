@@ -11,7 +11,7 @@ import msgspec
 
 from contract.errors import WeightsError
 from contract.settings import Settings
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 from weights import convert, transport
 from weights.cache import Cache, Record
 from weights.catalog import Entry, Source, UserCatalog

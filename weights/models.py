@@ -9,7 +9,7 @@ from typing import Literal
 
 from contract.errors import WeightsError
 from contract.settings import Settings
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 from weights import catalog
 from weights.cache import Cache
 from weights.catalog import Entry

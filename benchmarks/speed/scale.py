@@ -30,7 +30,7 @@ from kombu.exceptions import OperationalError
 
 from benchmarks.reliability import page
 from contract import keys, tasks
-from contract.documents import encode
+from contract.documents import VERSION, encode
 from contract.job import Chunk, Done, Item, Job, Plan, Spec
 from contract.job_ids import job_id
 from contract.settings import Settings, load
@@ -77,7 +77,7 @@ def work(settings: Settings, name: str, seconds: tuple[float, float], churn: flo
     while True:
         worker = Simulated(settings, f"{name}.{life}", seconds, churn, seed + life)
         worker.heartbeat.start()
-        with app.connection_for_read() as connection, connection.SimpleQueue(tasks.QUEUE) as queue:
+        with app.connection_for_read() as connection, connection.SimpleQueue(tasks.queue(VERSION)) as queue:
             try:
                 while True:
                     message = queue.get(block=True)

@@ -83,7 +83,7 @@ class Output:
 
     def approve(self, items: Sequence[Item], manifest: Manifest | None, sources: Sequence[Path]) -> None:
         """Raise UsageError when a result would replace an existing file that is not this job's own result."""
-        from stores.storage import file_sha256
+        from stores.file_digest import file_sha256
 
         originals = {source.resolve() for source in sources}
         finished = {file.item: file.sha256 for file in manifest.files} if manifest else {}

@@ -34,8 +34,9 @@ from orchestrator.jobs.status import (
 )
 from orchestrator.submission.result_names import sidecar_name
 from stores.atomic_files import replacing
+from stores.file_digest import file_sha256
 from stores.ledger import Counts, Ledger
-from stores.storage import Storage, file_sha256
+from stores.storage import Storage
 from stores.verified import fetch_result
 
 logger = logging.getLogger(__name__)

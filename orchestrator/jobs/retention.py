@@ -13,7 +13,8 @@ from contract import keys
 from contract.errors import IntegrityError, Newer, UsageError
 from contract.job import Control
 from orchestrator.job_store import Records
-from stores.storage import Storage, Upload
+from stores.boto_storage import Upload
+from stores.storage import Storage
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from contract.errors import IntegrityError, UsageError
 from contract.provenance import software
 from orchestrator.provenance.premis import premis
 from orchestrator.result_record import Record, to_lines
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 
 RECORDS, PREMIS = "respool-records.jsonl", "premis.xml"
 """Tag files of every bag: they describe the payload and are not part of it."""

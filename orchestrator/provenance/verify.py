@@ -18,7 +18,7 @@ from media.opening import open_media
 from orchestrator.provenance.bag import RECORDS
 from orchestrator.provenance.decode import Decode, Plan, decode_film
 from orchestrator.result_record import Record, from_lines
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 
 NOTHING = "nothing"
 """In place of what a file was compared with, where no record can be reached."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from contract.errors import RespoolError
 from contract.job import Item, Job
 from orchestrator.job_store import Records
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 
 
 def standing(job: Job, records: Records, place: Callable[[str], Path]) -> set[int]:

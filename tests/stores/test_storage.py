@@ -11,7 +11,8 @@ import pytest
 
 from contract.errors import IntegrityError, Missing, Unreachable
 from contract.settings import Settings
-from stores.storage import Storage, file_sha256
+from stores.file_digest import file_sha256
+from stores.storage import Storage
 
 
 @pytest.fixture

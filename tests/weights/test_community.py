@@ -10,7 +10,7 @@ import torch
 
 from contract.errors import WeightsError
 from contract.settings import Settings
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 from weights import catalog, community, licence, models
 from weights.catalog import Entry
 from weights.fetch import fetch

@@ -15,7 +15,8 @@ import pytest
 from contract import keys
 from contract.errors import WeightsError
 from contract.settings import Settings
-from stores.storage import Storage, file_sha256
+from stores.file_digest import file_sha256
+from stores.storage import Storage
 from weights import catalog, models, transport
 from weights.catalog import Entry, Source
 from weights.fetch import fetch

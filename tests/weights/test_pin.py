@@ -12,7 +12,8 @@ from contract.errors import UsageError, WeightsError
 from contract.job import Face, Item, Job, Spec
 from contract.provenance import making
 from contract.settings import Settings
-from stores.storage import Storage, file_sha256
+from stores.file_digest import file_sha256
+from stores.storage import Storage
 from weights import catalog
 from weights.catalog import Entry
 from weights.fetch import fetch

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from contract.errors import BadInput, UsageError
 from contract.training import LeftOut, Picture
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 from training.data import registration, sources
 from training.data.sources import Source
 from training.degrade.apply import Pixels

@@ -13,7 +13,8 @@ import numpy as np
 
 from contract.errors import BadInput, UsageError
 from contract.settings import Settings
-from stores.storage import Storage, file_sha256
+from stores.file_digest import file_sha256
+from stores.storage import Storage
 from training.degrade import film, picture
 from training.degrade.apply import Pixels
 from workers.shot_detection import Thumbnail, is_cut, thumbnail

@@ -14,7 +14,7 @@ from contract.errors import WeightsError
 from contract.film import FACE_CONTEXT
 from contract.job import Face, Spec, Weights
 from contract.settings import Settings
-from stores.storage import file_sha256
+from stores.file_digest import file_sha256
 from workers.faces import identity_check
 from workers.faces.align import Affine, blend, crop, enlarged, similarity
 from workers.faces.centerface import CenterFace

@@ -20,8 +20,9 @@ from contract.job import Chunk, Item, Job, Plan, Spec, Weights
 from contract.method import Method
 from contract.settings import Settings
 from stores.atomic_files import replacing
+from stores.file_digest import file_sha256
 from stores.scratch import OwnFolder, sweep
-from stores.storage import Storage, file_sha256
+from stores.storage import Storage
 from stores.verified import fetch_source, fetch_verified
 
 if TYPE_CHECKING:
