@@ -12,6 +12,7 @@ import torch
 from contract.errors import EnhanceError
 from workers.generators.frame_diff import changed_boxes
 from workers.generators.lanczos import resize
+from workers.generators.memory import memory_errors
 from workers.generators.network import Architecture, Network
 from workers.generators.tiling import SMALLEST, Box, Tile, largest_tile, tiles
 
@@ -72,6 +73,8 @@ class Enhancer:
         self._exact: Network | None = None
         self._exact_mode = False
         self._free = free or free_memory
+        # A card computes a whole frame in the time in which parts of it would be found; there, too, each batch size is recorded.
+        self._on_card = network.device.type != "cpu"
         self._wanted = tile
         self._limit = 0  # largest tile after an out-of-memory error; 0 is no limit
         self._used = 0
@@ -123,6 +126,28 @@ class Enhancer:
             self.forget()
             self._exact_mode = exact
         self._count("frames", rgb.shape[0])
+        try:
+            with memory_errors():
+                return self._enhanced(rgb, size)
+        except MemoryError as error:  # beside the network, whose own are met by smaller tiles
+            self._count("out_of_memory")
+            cause = error
+        self.forget()
+        try:
+            with memory_errors():
+                # Each frame's result is used before the next is asked for, if that is all that fits.
+                return torch.cat([self._enhanced(rgb[n : n + 1], size).cpu() for n in range(rgb.shape[0])]).to(
+                    rgb.device
+                )
+        except MemoryError:
+            height, width = size
+            raise EnhanceError(
+                f"generator {self.name} has too little memory on {self.device} for a result of {width}x{height} pixels; "
+                "use a device with more memory, stop other programs on it, or ask for a smaller --scale."
+            ) from cause
+
+    def _enhanced(self, rgb: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Enhance as `frames` does; raise MemoryError where what goes in or comes out does not fit."""
         clips = self.architecture.clips
         low, high = (0.0, 1.0) if clips else (min(0.0, float(rgb.min())), max(1.0, float(rgb.max())))
         height, width = rgb.shape[-2:]
@@ -149,7 +174,7 @@ class Enhancer:
             now = inputs[n : n + 1]
             if before is None or before.shape != now.shape:
                 plan.append(None)
-            elif self.architecture.exact:
+            elif self.architecture.exact and not self._on_card:
                 plan.append(changed_boxes(before, now, self.halo))
             else:
                 plan.append([] if torch.equal(before, now) else None)
@@ -210,13 +235,14 @@ class Enhancer:
         s = self.scale
         size = min(t for t in (self._wanted or self._largest_tile(inputs), self._limit) if t)
         while True:
+            parts = list(tiles(box, size, height, width, self.architecture))
+            whole = native is None and len(parts) == 1 and self.architecture.clips
+            if native is None and not whole:
+                native = inputs.new_empty((inputs.shape[0], 3, height * s, width * s))
             try:
-                parts = list(tiles(box, size, height, width, self.architecture))
-                if native is None and len(parts) == 1 and self.architecture.clips:
+                if native is None:
                     native = self._tile(inputs, parts[0]).clamp_(low, high)
                     parts = []
-                elif native is None:
-                    native = inputs.new_empty((inputs.shape[0], 3, height * s, width * s))
                 for tile in parts:
                     top, left, bottom, right = tile.inner
                     target = native[..., top * s : bottom * s, left * s : right * s]
@@ -228,7 +254,8 @@ class Enhancer:
 
     def _largest_tile(self, inputs: torch.Tensor) -> int:
         free = self._free(inputs.device) // inputs.shape[0]
-        return largest_tile(inputs.shape[-2], inputs.shape[-1], self.architecture, free)
+        half = self._on_card and not self._exact_mode and self.precision in ("fp16", "bf16")
+        return largest_tile(inputs.shape[-2], inputs.shape[-1], self.architecture, free, 2 if half else 4)
 
     def _halved(self, size: int, error: MemoryError) -> int:
         half = size // 2 // 8 * 8
@@ -248,7 +275,7 @@ class Enhancer:
         part = inputs[..., t:b, le:r]
         self._network.checkpoint()
         in_fp32 = self._exact_mode and self.precision != "fp32" and self._make_exact is not None
-        result = (self._fp32_network() if in_fp32 else self._network)(part)
+        result = self._run(self._fp32_network() if in_fp32 else self._network, part)
         self._count("network_calls")
         faults = _faults(part, result)
         wrong = [n for n, fault in enumerate(faults) if fault]
@@ -256,7 +283,7 @@ class Enhancer:
             named = ", ".join(sorted({faults[n] for n in wrong}))
             _log.warning("generator %s returns %s in %s; trying again in fp32", self.name, named, self.precision)
             self._count("retried_in_fp32", len(wrong))
-            result[wrong] = again = self._fp32_network()(part[wrong])
+            result[wrong] = again = self._run(self._fp32_network(), part[wrong])
             faults = _faults(part[wrong], again)
         if fault := next((fault for fault in faults if fault), ""):
             raise EnhanceError(
@@ -266,6 +293,17 @@ class Enhancer:
         top, left, bottom, right = tile.inner
         s = self.scale
         return result[..., (top - t) * s : (bottom - t) * s, (left - le) * s : (right - le) * s]
+
+    def _run(self, network: Network, part: torch.Tensor) -> torch.Tensor:
+        """Return the network's result for `part`.
+
+        On a card its frames are repeated up to the next power of two, so that a batch of which some frames are reused is of few sizes.
+        """
+        count = part.shape[0]
+        missing = (1 << (count - 1).bit_length()) - count if self._on_card else 0
+        if not missing:
+            return network(part)
+        return network(torch.cat([part, part[-1:].expand(missing, -1, -1, -1)]))[:count]
 
     def _fp32_network(self) -> Network:
         """Return the same network in fp32, built at the first call and kept."""
@@ -302,5 +340,6 @@ def _fault(low: float, high: float, mean: float) -> str:
 def free_memory(device: torch.device) -> int:
     """Return the bytes available on `device`, as the driver or the operating system reports them."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, and free for us
+        return int(torch.cuda.mem_get_info(device)[0] + kept)
     return int(psutil.virtual_memory().available)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     facts = (
         entry.architecture,
         sorted(entry.parameters.items()),
-        processor_name(),
+        _device_name(device),
         torch.__version__,
         settings.threads,
     )
@@ -86,6 +87,11 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     chosen = f"{network.backend} {network.precision}"
     exact = _exact(network, lambda: _fp32_network(family, spec, entry, state, device, settings, chosen))
     return Enhancer(architecture, network, reason, spec.tile, exact=exact)
+
+
+def _device_name(device: torch.device) -> str:
+    """Return the model's name of the card or processor that runs the network."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {processor_name()}"
 
 
 def _exact(network: Network, make: Callable[[], Network]) -> Callable[[], Network] | None:
@@ -110,7 +116,8 @@ def _candidates(
         if spec.precision == "bf16" and all(w.precision != "bf16" for w in fitting):
             options.append(in_torch("bf16"))
     else:
-        options = [in_torch("fp16")] if spec.precision == "auto" else [in_torch(p) for p in ("fp16", "bf16", "fp32")]
+        # fp32 is slower on every card, and there to hold fp16's result against.
+        options = [in_torch(p) for p in (("fp16", "fp32") if spec.precision == "auto" else ("fp16", "bf16", "fp32"))]
     chosen = [w for w in options if settings.backend in ("auto", w.backend) and spec.precision in ("auto", w.precision)]
     if not chosen:
         raise unavailable(settings.backend, spec.precision, device)
@@ -216,19 +223,20 @@ def _mismatch(entry: Weights, why: str) -> WeightsError:
 
 
 def _community(spec: Spec, entry: Weights, state: State, device: torch.device, settings: Settings) -> Enhancer:
-    architecture, module, half = community.describe(entry.name, entry.parameters, state)
-    precision = spec.precision
-    if precision == "auto":
-        precision = "fp16" if half and device.type == "cuda" else "fp32"
-    if settings.backend not in ("auto", "torch") or (precision == "fp16" and device.type == "cpu"):
-        raise unavailable(settings.backend, precision, device)
-    network = TorchNetwork(module, device, precision, fuser=fuser(settings.cache))
+    architecture, _, half = community.describe(entry.name, entry.parameters, state)
+    on_card = device.type == "cuda"
+    precisions = (["fp16", "fp32"] if half and on_card else ["fp32"]) if spec.precision == "auto" else [spec.precision]
+    if settings.backend not in ("auto", "torch") or (precisions[0] == "fp16" and device.type == "cpu"):
+        raise unavailable(settings.backend, precisions[0], device)
 
-    def exact() -> Network:
-        return TorchNetwork(community.describe(entry.name, entry.parameters, state)[1], device, "fp32")
+    def in_torch(precision: str) -> Network:
+        module = community.describe(entry.name, entry.parameters, state)[1]
+        return TorchNetwork(module, device, precision, fuser=fuser(settings.cache))
 
-    reason = f"torch {precision}: networks through spandrel run in torch"
-    return Enhancer(architecture, network, reason, spec.tile, exact=_exact(network, exact))
+    candidates = [Candidate("torch", p, architecture, partial(in_torch, p)) for p in precisions]
+    facts = (entry.sha256, _device_name(device), torch.__version__, settings.threads)
+    _, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
+    return Enhancer(architecture, network, reason, spec.tile, exact=_exact(network, lambda: in_torch("fp32")))
 
 
 def _lanczos_scale(scale: float | None) -> int:

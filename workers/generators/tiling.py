@@ -61,12 +61,15 @@ def _spans(start: int, stop: int, size: int, grain: int) -> list[tuple[int, int]
     return [(at, min(at + step, stop)) for at in range(start, stop, step)]
 
 
-def largest_tile(height: int, width: int, architecture: Architecture, free: int) -> int:
+def largest_tile(height: int, width: int, architecture: Architecture, free: int, element: int = 4) -> int:
     """Return the side in pixels, a multiple of 32, of the largest tile of a frame that fits into half of `free` bytes.
 
-    Half, because allocators keep freed memory and other processes need some too.
+    Half, because allocators keep freed memory and other processes need some too. `element` is the bytes of one value within the
+    network; what goes in and comes out has four.
     """
-    pixels = free / 2 / (architecture.memory * 4)
+    ends = 3 * (1 + architecture.scale**2)
+    each = architecture.memory * 4 if element == 4 else architecture.memory * element + ends * 4
+    pixels = free / 2 / each
     if height * width <= pixels:
         return -(-max(height, width) // 32) * 32
     side = int(math.sqrt(pixels)) - 2 * architecture.halo

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,7 +24,9 @@ _log = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _KEPT = 3
-"""Recorded shapes kept: each holds the memory of one run of the network."""
+"""Recorded shapes kept: each holds the memory of one run of the network. A film's frames come in batches of 1, 2 and 4."""
+_REMEMBERED = 8
+"""Shapes remembered as seen; images of many sizes push each other out."""
 OFTEN = 64
 """Runs of a shape after which it is compiled. Compiling takes about ten seconds: a film's frames repay them, images rarely."""
 _SAFE_DB = 50.0
@@ -33,10 +35,10 @@ _SAFE_DB = 50.0
 
 @dataclass
 class _Recorded:
-    """The recorded network for one shape, and how often it has run."""
+    """The recorded network for one shape, and whether its compilation was tried."""
 
     run: Run
-    runs: int = 0
+    compiled: bool = False
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -91,8 +93,10 @@ class TorchNetwork:
             for layer in self._module.modules():
                 if isinstance(layer, torch.nn.Conv2d):
                     layer.register_forward_pre_hook(lambda *_: self.checkpoint())
-        self._seen: tuple[int, ...] | None = None
+        self._seen: deque[tuple[int, ...]] = deque(maxlen=_REMEMBERED)
+        self._runs: OrderedDict[tuple[int, ...], int] = OrderedDict()
         self._recorded: OrderedDict[tuple[int, ...], _Recorded] = OrderedDict()
+        self._fused: Run | None = None
 
     @torch.no_grad()
     def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
@@ -108,24 +112,32 @@ class TorchNetwork:
     def _runner(self, inputs: torch.Tensor) -> Run:
         """Return the network, or its recording for this shape.
 
-        A shape is recorded when it comes for the second time in a row, and recorded again from the compiled network after OFTEN runs.
+        A shape is recorded when it is among the last few that came, and recorded again from the compiled network after OFTEN runs.
+        Runs are counted on when a recording has had to make room for another.
         """
         shape = tuple(inputs.shape)
         if self._recorder is None:
             return self._module
         if shape not in self._recorded:
-            if shape != self._seen:
-                self._seen = shape
+            if shape not in self._seen:
+                self._seen.append(shape)
                 return self._module
             while len(self._recorded) >= _KEPT:
                 self._recorded.popitem(last=False)
             self._recorded[shape] = _Recorded(self._recorder(self._module, inputs))
         self._recorded.move_to_end(shape)
         record = self._recorded[shape]
-        record.runs += 1
-        if record.runs == OFTEN and self._fuser is not None:
+        if not record.compiled and self._fuser is not None and self._counted(shape) >= OFTEN:
+            record.compiled = True
             record.run = self._compiled(self._fuser, self._recorder, record.run, inputs)
         return record.run
+
+    def _counted(self, shape: tuple[int, ...]) -> int:
+        """Count one more run of a recorded shape; return how many there were."""
+        self._runs[shape] = self._runs.pop(shape, 0) + 1
+        while len(self._runs) > _REMEMBERED * _KEPT:
+            self._runs.popitem(last=False)
+        return self._runs[shape]
 
     def _compiled(self, fuser: Fuser, recorder: Recorder, plain: Run, inputs: torch.Tensor) -> Run:
         """Record the compiled network for `inputs`'s shape.
@@ -134,7 +146,8 @@ class TorchNetwork:
         """
         before = plain(inputs).float().clone()
         try:
-            run = recorder(fuser(self._module), inputs)
+            self._fused = self._fused or fuser(self._module)
+            run = recorder(self._fused, inputs)
             off = float((run(inputs).float() - before).square().mean())
         except Exception as error:  # compilers fail in many ways, and the network runs without one
             self._fuser = None

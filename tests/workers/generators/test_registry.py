@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from contract.errors import UsageError, WeightsError
 from contract.job import Spec, Weights
 from contract.programs import Program, command_line
 from contract.settings import Settings
-from workers.generators import backend_race
+from workers.generators import registry
 from workers.generators.backend_race import Candidate
 from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
@@ -161,57 +162,25 @@ def test_a_broken_cache_costs_only_time(compact: Pinned, enhancer: Load, picture
     assert torch.equal(enhancer(compact, precision="fp32").frames(picture, (48, 40)), first)
 
 
-class Fake:
-    """A network of given backend and precision whose result is off by `error`."""
+def test_a_card_races_half_floats_against_fp32(
+    compact: Pinned, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a card fp16 is held against fp32 as bf16 is on a processor, and a verdict holds for that card's model alone."""
+    raced: list[tuple[list[str], str]] = []
 
-    device = torch.device("cpu")
+    def chosen(candidates: list[Candidate], key: str, _: Settings) -> Any:
+        raced.append(([c.precision for c in candidates], key))
+        return plain(2), SimpleNamespace(device=torch.device("cuda"), precision="fp16", backend="torch"), ""
 
-    def __init__(self, backend: str, precision: str, error: float) -> None:
-        self.backend = backend
-        self.precision = precision
-        self.error = error
-
-    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
-        return rgb + self.error
-
-
-def race(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: dict[str, float], error: float = 0.0
-) -> tuple[str, str]:
-    """Run the race for candidates that take `seconds`; return precision and reason of the winner."""
-    monkeypatch.setattr(backend_race, "_lap", lambda network, *_: seconds[network.precision])
-    candidates = [
-        Candidate("openvino", p, plain(2), lambda p=p: Fake("openvino", p, error if p == "bf16" else 0.0))
-        for p in seconds
-    ]
-    _, network, reason = backend_race.choose(candidates, "key", Settings(cache=tmp_path))
-    return network.precision, reason
-
-
-def test_the_fastest_wins_and_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The fastest candidate is chosen, with the measured times as the reason; the next worker need not measure."""
-    precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
-    assert precision == "bf16"
-    assert "bf16 10 ms" in reason
-    assert "fp32 25 ms" in reason
-    precision, reason = race(monkeypatch, tmp_path, {"bf16": 9.0, "fp32": 0.025})
-    assert precision == "bf16"
-    assert reason.endswith("(measured before)")
-
-
-def test_a_faster_precision_must_be_safe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A faster precision with a PSNR below 50 dB against fp32 is not chosen."""
-    precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025}, error=0.01)
-    assert precision == "fp32"
-    assert "left out" in reason
-
-
-def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A stored outcome that cannot be read is measured again."""
-    race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
-    (kept,) = (tmp_path / "probes").glob("*.json")
-    kept.write_text("{")
-    assert race(monkeypatch, tmp_path, {"bf16": 0.030, "fp32": 0.025})[0] == "fp32"
+    monkeypatch.setattr(registry, "choose", chosen)
+    monkeypatch.setattr(registry, "pick_device", lambda _: torch.device("cuda"))
+    pinned, path = compact
+    for card in ("A", "B"):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, card=card: card)
+        spec = Spec(model="m", weights=(pinned,))
+        registry.load(spec, {pinned.sha256: path}, Settings(cache=tmp_path))
+    assert [precisions for precisions, _ in raced] == [["fp16", "fp32"]] * 2
+    assert raced[0][1] != raced[1][1]
 
 
 def test_a_network_that_spandrel_recognises_runs(written: Any, enhancer: Load, picture: torch.Tensor) -> None:

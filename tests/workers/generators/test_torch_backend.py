@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import random
+
 import pytest
 import torch
 
 from workers.generators.cuda_graphs import Fuser, Run
+from workers.generators.enhancer import Enhancer
+from workers.generators.lanczos import architecture
 from workers.generators.torch_backend import TorchNetwork
 
 CPU = torch.device("cpu")
@@ -39,12 +44,61 @@ def film(made: TorchNetwork, frames: int = 70) -> torch.Tensor:
 
 
 def test_a_shape_is_recorded_when_it_recurs() -> None:
-    """A shape that comes twice in a row is recorded once; shapes that do not are not recorded."""
+    """A shape that comes again soon is recorded once; images of many sizes are not recorded."""
     recorder = Recorder()
     made = network(recorder)
-    for side in (8, 9, 8, 8, 8, 9, 8):
+    for side in (8, 9, 8, 8, 8, 10, 8):
         made(torch.rand(1, 3, side, side))
     assert recorder.shapes == [(1, 3, 8, 8)]
+    for side in (*range(11, 20), *range(11, 20)):
+        made(torch.rand(1, 3, side, side))
+    assert recorder.shapes == [(1, 3, 8, 8)]
+
+
+def test_batches_of_any_size_run_recorded_and_compiled() -> None:
+    """A thousand batches, of which some frames are reused, need one recording for each power of two, and all end up compiled."""
+    recorder, given = Recorder(), []
+
+    def fuser(run: Run) -> Run:
+        def fused(shown: torch.Tensor) -> torch.Tensor:
+            given.append(shown.shape[0])
+            return run(shown)
+
+        return fused
+
+    made = network(recorder, fuser=fuser)
+    made.device = torch.device("cuda")  # as a card, which the enhancer batches for
+    plain = network()
+    enhancer = Enhancer(dataclasses.replace(architecture(1), halo=2, clips=True), made, "")
+    frames = torch.rand((64, 3, 8, 8), generator=torch.Generator().manual_seed(1))
+    draw = random.Random(1)
+    for _ in range(1000):
+        batch = frames[draw.sample(range(64), draw.randint(1, 4))]
+        expected = plain(batch).clamp(0, 1)
+        assert torch.allclose(enhancer.frames(batch, (8, 8)), expected, atol=1e-6)
+        enhancer.forget()
+    assert sorted({shape[0] for shape in recorder.shapes}) == [1, 2, 4]
+    assert len(recorder.shapes) == 6, "each is recorded once, and once more when it is compiled"
+    assert set(given) == {1, 2, 4}
+
+
+def test_a_shape_that_made_room_is_still_compiled() -> None:
+    """Runs are counted on when a shape's recording was dropped for others."""
+    recorder, compiled = Recorder(), []
+
+    def fuser(run: Run) -> Run:
+        def fused(shown: torch.Tensor) -> torch.Tensor:
+            compiled.append(shown.shape[-1])
+            return run(shown)
+
+        return fused
+
+    made = network(recorder, fuser=fuser)
+    for _ in range(4):
+        for side in (8, 9, 10, 11):
+            for _ in range(20):
+                made(torch.rand(1, 3, side, side))
+    assert set(compiled) == {8, 9, 10, 11}
 
 
 def test_results_do_not_share_the_records_memory() -> None:

@@ -1,0 +1,84 @@
+"""The race of backends and precisions: the fastest that is safe wins, and is remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from contract.settings import Settings
+from workers.generators import backend_race
+from workers.generators.backend_race import Candidate
+from workers.generators.lanczos import architecture as plain
+
+
+class Fake:
+    """A network of given backend and precision whose result is off by `error`."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, backend: str, precision: str, error: float) -> None:
+        self.backend = backend
+        self.precision = precision
+        self.error = error
+
+    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        return rgb + self.error
+
+
+def race(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: dict[str, float], error: float = 0.0
+) -> tuple[str, str]:
+    """Run the race for candidates that take `seconds`; return precision and reason of the winner."""
+    monkeypatch.setattr(backend_race, "_lap", lambda network, *_: seconds[network.precision])
+    candidates = [
+        Candidate("openvino", p, plain(2), lambda p=p: Fake("openvino", p, error if p == "bf16" else 0.0))
+        for p in seconds
+    ]
+    _, network, reason = backend_race.choose(candidates, "key", Settings(cache=tmp_path))
+    return network.precision, reason
+
+
+def test_the_fastest_wins_and_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The fastest candidate is chosen, with the measured times as the reason; the next worker need not measure."""
+    precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
+    assert precision == "bf16"
+    assert "bf16 10 ms" in reason
+    assert "fp32 25 ms" in reason
+    precision, reason = race(monkeypatch, tmp_path, {"bf16": 9.0, "fp32": 0.025})
+    assert precision == "bf16"
+    assert reason.endswith("(measured before)")
+
+
+@pytest.mark.parametrize("error", [0.01, float("nan"), float("inf")])
+def test_a_faster_precision_must_be_safe(error: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A faster precision with a PSNR below 50 dB against fp32, or with a broken result, is not chosen."""
+    precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025}, error=error)
+    assert precision == "fp32"
+    assert "left out" in reason
+
+
+def test_a_candidate_without_memory_is_left_out(tmp_path: Path) -> None:
+    """A candidate that does not fit loses the race; the error names the memory when none fits."""
+
+    class Large(Fake):
+        def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+            raise MemoryError
+
+    small, large = (lambda: Fake("torch", "fp16", 0.0)), (lambda: Large("torch", "fp32", 0.0))
+    candidates = [Candidate("torch", "fp16", plain(2), small), Candidate("torch", "fp32", plain(2), large)]
+    _, network, reason = backend_race.choose(candidates, "key", Settings(cache=tmp_path))
+    assert network.precision == "fp16"
+    assert "torch fp32 left out, too little memory" in reason
+    with pytest.raises(MemoryError, match="fits into the memory"):
+        backend_race.choose([replace(c, make=large) for c in candidates], "other", Settings(cache=tmp_path))
+
+
+def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A stored outcome that cannot be read is measured again."""
+    race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
+    (kept,) = (tmp_path / "probes").glob("*.json")
+    kept.write_text("{")
+    assert race(monkeypatch, tmp_path, {"bf16": 0.030, "fp32": 0.025})[0] == "fp32"
