@@ -43,6 +43,13 @@ class ChunkFacts(Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str] = {}
 
 
+class FilmWanted(Struct, frozen=True):
+    """The video stream, or the program, that a job was told to restore; neither, for the largest picture."""
+
+    video_stream: int | None = None
+    program: int | None = None
+
+
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """The making of one result. `parameters` is the job's spec without its weights, which are `ingredients`.
 
@@ -73,6 +80,11 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     def repairs(self) -> list[Repairs]:
         """The work of filters over time on a film, in their order."""
         return msgspec.convert(self.details.get("repairs", []), list[Repairs])
+
+    @property
+    def wanted(self) -> FilmWanted:
+        """The stream or program of a film that the job named."""
+        return FilmWanted(self.parameters.get("video_stream"), self.parameters.get("program"))
 
     @property
     def piece(self) -> Piece | None:

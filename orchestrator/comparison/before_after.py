@@ -16,8 +16,8 @@ from media.images.header import read_pages
 from media.images.pixels import open_pixels
 from media.opening import open_media, reason
 from media.piece import Window
+from orchestrator.ingest.film_choice import choose_film, pictures_of, stream_of
 from orchestrator.ingest.images import is_image
-from orchestrator.ingest.probe import film_stream
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from contract.piece import Piece
+    from orchestrator.result_record import FilmWanted
 
 SIDE = 8192
 """Pixels. Sheets and pages show nothing larger; a larger picture is shown as a window from its middle."""
@@ -42,13 +43,21 @@ class Pair:
     after: pyvips.Image
 
 
-def pairs(before: Path, after: Path, count: int, label: str = "", piece: Piece | None = None) -> Iterator[Pair]:
+def pairs(
+    before: Path,
+    after: Path,
+    count: int,
+    label: str = "",
+    piece: Piece | None = None,
+    wanted: FilmWanted | None = None,
+) -> Iterator[Pair]:
     """Yield pairs of a source and its result: one of an image, up to `count` of a film, evenly spread over its time.
 
-    `piece` is the part of a film that the result is of; None for all of it.
+    `piece` is the part of a film that the result is of; None for all of it. `wanted` is the stream that the job was told to restore.
 
     Raises:
-        BadInput: a file cannot be read.
+        BadInput: a file cannot be read, or does not tell which of the result's streams is the film.
+        UsageError: the source has no such stream.
         VerifyError: one is a film and the other is not.
     """
     if is_image(before) != is_image(after):
@@ -57,27 +66,35 @@ def pairs(before: Path, after: Path, count: int, label: str = "", piece: Piece |
     if is_image(before):
         yield Pair(label, picture(before), picture(after))
         return
-    moments, skipped, start = _moments(before, count, piece)
+    own, other = _streams(before, after, wanted)
+    moments, skipped, start = _moments(before, own, count, piece)
     shown = [moment - skipped for moment in moments]
-    old_frames = _frames(before, moments, start if piece is not None and piece.first else None)
-    for moment, old, new in zip(moments, old_frames, _frames(after, shown), strict=True):
+    old_frames = _frames(before, own, moments, start if piece is not None and piece.first else None)
+    for moment, old, new in zip(moments, old_frames, _frames(after, other, shown), strict=True):
         yield Pair(f"{label} at {float(moment):.2f} s", old, new)
 
 
 def pairs_at(
-    before: Path, after: Path, positions: list[int], frames: int, piece: Piece | None = None
+    before: Path,
+    after: Path,
+    positions: list[int],
+    frames: int,
+    piece: Piece | None = None,
+    wanted: FilmWanted | None = None,
 ) -> Iterator[Pair]:
     """Yield the pairs of a film at `positions` (ascending) among its `frames` frames, labelled with their moments.
 
     None are yielded where the source has another number of times than frames, so that no other frame is shown for one.
+    `piece`, `wanted` and errors are as in `pairs`.
     """
-    own, skipped, start = _times(before, piece)
-    if len(own) != frames:
+    own, other = _streams(before, after, wanted)
+    times, skipped, start = _times(before, own, piece)
+    if len(times) != frames:
         return
-    moments = [own[position] - start for position in positions]
-    old_frames = _frames(before, moments, start if piece is not None and piece.first else None)
+    moments = [times[position] - start for position in positions]
+    old_frames = _frames(before, own, moments, start if piece is not None and piece.first else None)
     shown = [moment - skipped for moment in moments]
-    for moment, old, new in zip(moments, old_frames, _frames(after, shown), strict=True):
+    for moment, old, new in zip(moments, old_frames, _frames(after, other, shown), strict=True):
         yield Pair(f"{float(moment):.2f} s", old, new)
 
 
@@ -102,17 +119,37 @@ def displayed(image: pyvips.Image) -> pyvips.Image:
     return image if image.bands == 3 else image.bandjoin([image, image]).copy(interpretation="srgb")
 
 
-def _moments(path: Path, count: int, piece: Piece | None) -> tuple[list[Fraction], Fraction, Fraction]:
+def _streams(before: Path, after: Path, wanted: FilmWanted | None) -> tuple[int, int]:
+    """Return the film's stream in a source and in its result, which carries other video streams over in the source's order."""
+    with before.open("rb") as stream, open_media(stream, before.name) as container:
+        film = choose_film(container, wanted, before.name).stream.index
+        own = [one.index for one in pictures_of(container)]
+    with after.open("rb") as stream, open_media(stream, after.name) as container:
+        largest = choose_film(container, None, after.name).stream.index
+        found = [one.index for one in pictures_of(container)]
+    if len(found) == 1:
+        return film, found[0]
+    if len(found) == len(own):
+        return film, found[own.index(film)]
+    if wanted is not None and (wanted.video_stream, wanted.program) != (None, None):
+        raise BadInput(
+            f"{after.name} has {len(found)} video streams and its source {len(own)}, so that the one made from stream {film} is not known; "
+            "look at it in a player."
+        )
+    return film, largest
+
+
+def _moments(path: Path, number: int, count: int, piece: Piece | None) -> tuple[list[Fraction], Fraction, Fraction]:
     """Return the times of up to `count` different frames, evenly spread, a piece's beginning, and the first packet's time, which both count from."""
-    own, skipped, start = _times(path, piece)
+    own, skipped, start = _times(path, number, piece)
     chosen = sorted({(2 * n + 1) * len(own) // (2 * count) for n in range(count)})
     return [own[n] - start for n in chosen if n < len(own)], skipped, start
 
 
-def _times(path: Path, piece: Piece | None) -> tuple[list[Fraction], Fraction, Fraction]:
+def _times(path: Path, number: int, piece: Piece | None) -> tuple[list[Fraction], Fraction, Fraction]:
     """Return the times of a film's frames, or a piece's, where the piece begins after the first packet, and the first packet's time."""
     with path.open("rb") as stream, open_media(stream, path.name) as container:
-        film = film_stream(container, path.name)
+        film = stream_of(container, number)
         packets = (p for p in container.demux(film) if p.size and not p.is_discard)
         times = sorted({p.pts * p.time_base for p in packets if p.pts is not None})
     if not times:
@@ -123,13 +160,13 @@ def _times(path: Path, piece: Piece | None) -> tuple[list[Fraction], Fraction, F
     return [Fraction(time) for time in own], Fraction(skipped), Fraction(times[0])
 
 
-def _frames(path: Path, moments: list[Fraction], start: Fraction | None = None) -> Iterator[pyvips.Image]:
+def _frames(path: Path, number: int, moments: list[Fraction], start: Fraction | None = None) -> Iterator[pyvips.Image]:
     """Yield the frames shown at `moments` (ascending), each decoded from the key frame before it.
 
     Moments count from `start`, without it from the first frame that the decoder gives.
     """
     with path.open("rb") as stream, open_media(stream, path.name) as container:
-        film = film_stream(container, path.name)
+        film = stream_of(container, number)
         film.thread_type = "AUTO"
         for moment in moments:
             try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
     from contract.job import Spec
+    from orchestrator.result_record import FilmWanted
 
 COVER = 1 << 10
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC."""
@@ -29,13 +30,13 @@ class FilmChoice:
     elsewhere: dict[int, str] = field(default_factory=dict)
 
 
-def choose_film(container: InputContainer, spec: Spec | None, what: str) -> FilmChoice:
+def choose_film(container: InputContainer, spec: Spec | FilmWanted | None, what: str) -> FilmChoice:
     """Choose the stream or program that `spec` names, else the largest picture; of equal ones the first.
 
     Raises BadInput without any video, UsageError for a stream or program that is not there, Unsupported when no decoder
     knows the stream.
     """
-    pictures = [s for s in container.streams if isinstance(s, VideoStream) and not s.disposition & COVER]
+    pictures = pictures_of(container)
     if not pictures:
         raise BadInput(f"{what} has no video stream; submit sound and pictures for what they are.")
     programs = programs_of(container) if len(container.streams) > 1 else {}
@@ -58,6 +59,11 @@ def choose_film(container: InputContainer, spec: Spec | None, what: str) -> Film
     return FilmChoice(film, notes, elsewhere)
 
 
+def pictures_of(container: InputContainer) -> list[VideoStream]:
+    """List a file's video streams that are no covers."""
+    return [s for s in container.streams if isinstance(s, VideoStream) and not s.disposition & COVER]
+
+
 def stream_of(container: InputContainer, number: int) -> VideoStream:
     """Return the video stream `number` of a source that was looked at before."""
     stream = container.streams[number]
@@ -65,7 +71,9 @@ def stream_of(container: InputContainer, number: int) -> VideoStream:
     return stream
 
 
-def _wanted(pictures: list[VideoStream], programs: dict[int, int], spec: Spec | None, what: str) -> VideoStream:
+def _wanted(
+    pictures: list[VideoStream], programs: dict[int, int], spec: Spec | FilmWanted | None, what: str
+) -> VideoStream:
     if spec is not None and spec.video_stream is not None:
         named = next((s for s in pictures if s.index == spec.video_stream), None)
         if named is None:

@@ -66,12 +66,14 @@ class Trail:
         with tempfile.TemporaryDirectory(prefix="respool-", dir=self._scratch) as folder:
             source = Path(folder) / "source"
             self.fetch_source(record, source)
-            found = list(pairs(source, result, 4, record.source.name, record.piece))
+            found = list(pairs(source, result, 4, record.source.name, record.piece, record.wanted))
             shown = [(f".{n}" if len(found) > 1 else "", pair) for n, pair in enumerate(found, 1)]
             most = {one.filter: one.largest[0].frame for one in record.repairs if one.largest and one.filter in UNITS}
             at = sorted(set(most.values()))
             frames = record.repairs[0].frames if at else 0
-            repaired = dict(zip(at, pairs_at(source, result, at, frames, record.piece) if at else (), strict=False))
+            repaired = dict(
+                zip(at, pairs_at(source, result, at, frames, record.piece, record.wanted) if at else (), strict=False)
+            )
             shown += [(f".{name}", repaired[frame]) for name, frame in most.items() if frame in repaired]
             for number, pair in shown:
                 path = result.with_name(ended(result.name, f".change{number}.png"))
@@ -112,7 +114,7 @@ class Trail:
             self.fetch_source(record, source)
             self.fetch_result(record, result)
             try:
-                yield from pairs(source, result, each, record.source.name, record.piece)
+                yield from pairs(source, result, each, record.source.name, record.piece, record.wanted)
             except BadInput:
                 continue
 
@@ -130,7 +132,8 @@ class Trail:
             self.fetch_result(record, result)
             at = sorted({large.frame for _, _, large in chosen})
             try:
-                found = dict(zip(at, pairs_at(source, result, at, chosen[0][1].frames, record.piece), strict=False))
+                shown = pairs_at(source, result, at, chosen[0][1].frames, record.piece, record.wanted)
+                found = dict(zip(at, shown, strict=False))
             except BadInput:
                 continue
             for _, one, large in chosen:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+import pyvips
 from msgspec.structs import replace
 
 from contract import keys
 from contract.documents import raw
+from contract.errors import BadInput
 from contract.job import Done
 from contract.time_filters import TIME_FILTERS
-from orchestrator.comparison.before_after import pairs_at
+from orchestrator.comparison.before_after import pairs, pairs_at
 from orchestrator.film_repairs import APART, LARGEST, POINTS, UNITS, repairs_of, words
 from orchestrator.jobs.job_record import Trail
 from orchestrator.result_record import from_lines
@@ -48,6 +53,45 @@ def test_the_report_has_a_section_of_repairs(cluster: Stepped, tmp_path: Path) -
     other = cluster.submit([film], SPEC)
     cluster.finish(other)
     assert "Repairs over time" not in Trail(cluster.settings).report(other, 2).decode()
+
+
+def test_pictures_of_another_stream_are_shown_where_it_was_restored(cluster: Stepped, tmp_path: Path) -> None:
+    """With --video-stream, report and maps pair that stream with what became of it, not the largest of either file."""
+    film, result = tmp_path / "film.mkv", tmp_path / "out.mkv"
+    with av.open(str(film), "w") as out:
+        streams = [out.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream, (height, width) in zip(streams, ((96, 128), (48, 64)), strict=True):
+            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for n in range(8):
+            for stream, level in zip(streams, (40, 200), strict=True):
+                picture = np.full((stream.height, stream.width, 3), level + n, np.uint8)
+                frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+                frame.pts, frame.time_base = n, Fraction(1, 25)
+                out.mux(stream.encode(frame))
+        for stream in streams:
+            out.mux(stream.encode())
+    job = cluster.submit([film], replace(SPEC, video_stream=1))
+    assert cluster.finish(job).state == "done"
+    (record,) = from_lines(cluster.storage.get(keys.records(job)))
+    Trail(cluster.settings).fetch_result(record, result)
+    for wanted, level in ((record.wanted, 200), (None, 40)):
+        for pair in pairs(film, result, 2, wanted=wanted):
+            assert level - 4 < pair.before.avg() < level + 12
+            assert abs(pair.before.avg() - pair.after.avg()) < 3
+    width = pyvips.Image.new_from_file(str(Trail(cluster.settings).change_map(record, result)[0])).width
+    (pair, *_) = pairs(film, result, 1, wanted=record.wanted)
+    assert width == pair.after.width < 128 * pair.after.width / pair.before.width
+    single = write_film(tmp_path / "single.mkv", CLIPS["pan"](8, 48, 64))
+    three = tmp_path / "three.mkv"
+    assert next(pairs(film, single, 1, wanted=record.wanted)).after.width == 64
+    with av.open(str(film)) as source, av.open(str(three), "w") as out:
+        made = {(one.index, n): out.add_stream_from_template(one) for one in source.streams for n in range(2)}
+        for packet in source.demux():
+            if packet.size and packet.stream.index == 0:
+                packet.stream = made[0, 0]
+                out.mux(packet)
+    with pytest.raises(BadInput, match=r"three\.mkv has 4 video streams and its source 2"):
+        next(pairs(film, three, 1, wanted=record.wanted))
 
 
 def test_largest_repairs_are_apart_and_the_course_is_bounded() -> None:
