@@ -44,7 +44,9 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True):
     `frames` counts the judged frames that it would change. `amount` is the root mean square over all judged frames: of the change of the
     mean level in code values for `deflicker`, of the shift in pixels for `stabilise`; for `scratches` it is the largest contrast
     in code values, `columns` are those of the lines that are in half of the frames or more, and `travelled` counts the pixels that the picture
-    moves sideways meanwhile, in one direction or the other: where it stands still, a line may be of the scene.
+    moves sideways meanwhile, in one direction or the other: where it stands still, a line may be of the scene. For `dirt`, which is looked for in
+    `looked` judged frames alone, `frames` counts those with clear blotches, `amount` is the mean number of these in a frame, and `others` that
+    of spots that are as clear and no dirt, as things that move.
     """
 
     filter: str
@@ -52,6 +54,8 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True):
     amount: float
     columns: tuple[Natural, ...] = ()
     travelled: float = 0.0
+    looked: Natural | None = None
+    others: float = 0.0
 
 
 class Look(Struct, frozen=True, forbid_unknown_fields=True):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--evidence/--no-evidence",
     default=None,
-    help="Look at a sample of a film's frames for flicker, scratches, weave and grain, and propose options (default: for a single film).",
+    help="Look at a sample of a film's frames for flicker, dirt, scratches, weave and grain, and propose options (default: for a single film).",
 )
 @sequence_option
 @job_options

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contract.evidence import JUDGED, Evidence, Finding, Look, LookOrder, Place
 from contract.film import FilmIndex
 from contract.job import Spec
-from contract.time_filters import DEFLICKER, SCRATCHES, STABILISE, STEADY
+from contract.time_filters import DEFLICKER, DIRT, SCRATCHES, STABILISE, STEADY, TimeFilter
 from media.codecs import PROGRESSIVE
 from media.columns import unpack
 
@@ -16,7 +16,9 @@ PLACES = 3
 """Places of a film that are looked at."""
 LARGE = 1920 * 1088
 """Pixels of a frame above which it is one place."""
-CONTEXT = max(one.context for one in (DEFLICKER, SCRATCHES, STABILISE))
+LOOKED_FOR: tuple[TimeFilter, ...] = DEFLICKER, DIRT, SCRATCHES, STABILISE
+"""Filters that look for their faults, in the order of their options."""
+CONTEXT = max(one.context for one in LOOKED_FOR)
 """Frames on either side of the judged ones, so that filters decide about these as they do in a restoration."""
 CHANGED = 0.75
 """Least share of a place's judged frames that a filter must change to be proposed."""
@@ -24,6 +26,10 @@ FLICKER = 0.7
 """Code values of the mean level's deviation from which on levelling is proposed."""
 WEAVE = 0.3
 """Pixels of shift from which on stabilising is proposed."""
+DIRTY = 0.5
+"""Clear blotches in a frame, on average, from which on filling is proposed."""
+DIRTY_FRAMES, OF_CLEAR = 0.25, 0.1
+"""Least share of the frames looked at that have some, and of all clear spots that they must be: most of those of snow or confetti are seen to move."""
 TRAVELLED = 9.0
 """Pixels that the picture must move sideways in a place for its lines to be scratches, and not of the scene."""
 GRAIN = 3.0
@@ -33,12 +39,10 @@ STILL = 0.5
 
 def look_order(index: FilmIndex, name: str) -> LookOrder:
     """Return the order to look at a planned film."""
-    names = [DEFLICKER.name, SCRATCHES.name]
-    if index.deinterlace or index.encoding.field_order <= PROGRESSIVE:
-        names.append(STABILISE.name)  # it would mix fields
-    return LookOrder(
-        name, index.stream, index.colour, index.scanning, index.deinterlace, tuple(places(index)), tuple(names)
-    )
+    whole = index.deinterlace or index.encoding.field_order <= PROGRESSIVE
+    # Two fields in a frame: dirt would be looked for among combs, and a shift would mix them.
+    names = tuple(one.name for one in LOOKED_FOR if whole or one not in (DIRT, STABILISE))
+    return LookOrder(name, index.stream, index.colour, index.scanning, index.deinterlace, tuple(places(index)), names)
 
 
 def places(index: FilmIndex) -> list[Place]:
@@ -65,7 +69,7 @@ def places(index: FilmIndex) -> list[Place]:
 def proposed(evidence: Evidence, spec: Spec) -> list[str]:
     """Return the options that the evidence calls for and `spec` does not have, in the order of the filters."""
     options = []
-    for one in (DEFLICKER, SCRATCHES, STABILISE):
+    for one in LOOKED_FOR:
         found = [f for look in evidence.looks for f in look.findings if f.filter == one.name and _calls(f, look)]
         if found and not getattr(spec, one.name):
             options.append(one.option)
@@ -75,6 +79,9 @@ def proposed(evidence: Evidence, spec: Spec) -> list[str]:
 
 
 def _calls(finding: Finding, look: Look) -> bool:
+    if finding.filter == DIRT.name:
+        enough = finding.amount >= DIRTY and finding.frames >= DIRTY_FRAMES * (finding.looked or look.judged)
+        return enough and finding.amount >= OF_CLEAR * (finding.amount + finding.others)
     if finding.frames < CHANGED * look.judged:
         return False
     if finding.filter == SCRATCHES.name:
@@ -94,7 +101,7 @@ def lines(evidence: Evidence, index_frames: int, spec: Spec) -> list[str]:
     which = "all" if evidence.judged == index_frames else f"a sample of {evidence.judged} of {index_frames}"
     where = "" if evidence.judged == index_frames else f" in {count} place{'' if count == 1 else 's'}"
     said = [f"faults over time, by {which} frames{where}:"]
-    for one in (DEFLICKER, SCRATCHES, STABILISE):
+    for one in LOOKED_FOR:
         found = [(f, look) for look in evidence.looks for f in look.findings if f.filter == one.name]
         if found:
             said.append(f"  {one.option}: {_words(*max(found, key=lambda pair: _rank(*pair)))}")
@@ -117,6 +124,8 @@ def _rank(finding: Finding, look: Look) -> tuple[bool, int, float]:
 
 def _words(finding: Finding, look: Look) -> str:
     changed = f"{finding.frames} of {look.judged} frames from {look.start} on"
+    if finding.filter == DIRT.name:
+        return _dirt_words(finding, look)
     if not finding.frames:
         return "nothing found"
     if finding.filter == DEFLICKER.name:
@@ -129,3 +138,13 @@ def _words(finding: Finding, look: Look) -> str:
     at = f"{len(finding.columns)} lines at columns" if several else "a line at column"
     doubt = "" if finding.travelled >= TRAVELLED else "; of scratches or of the scene, which hardly moves there"
     return f"{at} {', '.join(map(str, finding.columns))}, up to {finding.amount:g} code values, in {changed}{doubt}"
+
+
+def _dirt_words(finding: Finding, look: Look) -> str:
+    others = (
+        f"; {finding.others:g} spots a frame that are as clear are taken for things that move" if finding.others else ""
+    )
+    looked = finding.looked if finding.looked is not None else look.judged
+    if not finding.frames:
+        return f"nothing found in {looked} frames{others}"
+    return f"{finding.amount:g} clear blotches a frame, in {finding.frames} of {looked} frames in the middle of those from {look.start} on{others}"

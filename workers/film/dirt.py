@@ -70,13 +70,17 @@ class DirtFiller(Windowed):
         if own is None or not own.spots:
             return picture.frame, None
         near = [self._find(_run(at, reached), reached) for at in (run[0] - 1, run[1] + 1)]
-        spots = [spot for spot in own.spots if is_dirt(spot, own, near[0], near[1])]
+        spots = self.chosen(window.position, own, (near[0], near[1]))
         if not spots:
             return picture.frame, None
         others = [(reached[at], way) for at, way in zip((run[0] - 1, run[1] + 1), own.ways, strict=True)]
         area = sum(spot.area for spot in spots)
         boxes = [list(spot.box) for spot in sorted(spots, key=lambda spot: (-spot.area, spot.box))[:LISTED]]
         return picture.with_planes(filled(picture, spots, others), self.colour), [len(spots), area, boxes]
+
+    def chosen(self, position: int, own: Find, near: tuple[Find | None, Find | None]) -> list[Spot]:  # noqa: ARG002  # evidence counts by it
+        """Return those spots of the frame at `position` that are dirt, by its own finds and those of its neighbours."""
+        return [spot for spot in own.spots if is_dirt(spot, own, *near)]
 
     def _find(self, run: tuple[int, int], pictures: dict[int, Picture]) -> Find | None:
         """Return the spots of a run of equal pictures against those before and after it; None where one is missing."""

@@ -5,7 +5,7 @@ The filters measure and repair a place's frames as they would in a chunk, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import tee, zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.evidence import Finding, Look
-from contract.time_filters import DEFLICKER, SCRATCHES, STABILISE
+from contract.time_filters import DEFLICKER, DIRT, SCRATCHES, STABILISE
 from workers.film.deflicker import Deflicker
+from workers.film.dirt import DirtFiller
 from workers.film.frame_marks import Clock
 from workers.film.picture import Picture
-from workers.film.repair import Repairer
+from workers.film.repair import Repairer, Windowed
 from workers.film.scratches import Profile, ScratchFiller
+from workers.film.spots import Find, Spot
 from workers.film.stabilise import Stabiliser
 
 if TYPE_CHECKING:
@@ -50,8 +52,29 @@ class Scratches(ScratchFiller):
         return moved
 
 
-FILTERS: dict[str, type[Repairer]] = {  # type: ignore[type-arg]  # their measures differ
+class Dirt(DirtFiller):
+    """A filter of dirt that counts the clear spots of frames: those that are dirt, and others. Frames that repeat another count once."""
+
+    def __init__(self, colour: Colour, clock: Clock) -> None:
+        super().__init__(colour, clock)
+        self.clear: dict[int, tuple[int, int]] = {}
+
+    def chosen(self, position: int, own: Find, near: tuple[Find | None, Find | None]) -> list[Spot]:
+        """Decide as the filter does, and count."""
+        spots = super().chosen(position, own, near)
+        found = sum(_clear(spot, own.noise) for spot in spots)
+        self.clear[position] = found, sum(_clear(spot, own.noise) for spot in own.spots) - found
+        return spots
+
+
+def _clear(spot: Spot, noise: float) -> bool:
+    return spot.area >= CLEAR and abs(spot.contrast) >= max(SHARP, 5 * noise)
+
+
+Filter = Repairer[Any, Any] | Windowed
+FILTERS: dict[str, Callable[[Colour, Clock], Filter]] = {
     DEFLICKER.name: Deflicker,
+    DIRT.name: Dirt,
     SCRATCHES.name: Scratches,
     STABILISE.name: Stabiliser,
 }
@@ -68,6 +91,8 @@ STANDS = 1.5
 """A block stands still where it changes by no more than so many times the grain."""
 EVERY = 6
 """Judged frames from one pair of which grain is measured to the next."""
+CLEAR, SHARP = 12, 20.0
+"""Pixels and code values of a clear spot: grain, and what flicker leaves, make many that are smaller or fainter (benchmarks/fidelity/evidence.py)."""
 NEAR = 3
 """Columns within which lines of several frames are one scratch."""
 
@@ -81,7 +106,11 @@ def look(frames: Iterator[tuple[int, VideoFrame]], place: Place, names: tuple[st
     filters = {name: FILTERS[name](colour, Clock()) for name in names}
     own, *streams = tee(frames, len(filters) + 1)
     grain = _Grain(judged)
-    made = [f.filtered(stream, judged) for f, stream in zip(filters.values(), streams, strict=True)]
+    needed = {DIRT.name: _half(judged)}
+    made = [
+        one.filtered(stream, needed.get(name, judged))
+        for (name, one), stream in zip(filters.items(), streams, strict=True)
+    ]
     decoded = 0
     # All go on together, so that no more frames are kept than the filters need.
     for frame, *_ in zip_longest(own, *made):
@@ -90,12 +119,31 @@ def look(frames: Iterator[tuple[int, VideoFrame]], place: Place, names: tuple[st
             grain.see(*frame)
     if not grain.levels:
         return None
-    findings = tuple(_finding(name, one, grain.levels) for name, one in filters.items())
+    looked = [at for at in _half(judged) if at in grain.levels]
+    findings = tuple(
+        _dirt(one, looked) if isinstance(one, Dirt) else _finding(name, one, grain.levels)
+        for name, one in filters.items()
+    )
     level, still = grain.result()
     return Look(place.start, decoded, len(grain.levels), findings, level, still)
 
 
-def _finding(name: str, one: Repairer[Any, Any], levels: dict[int, float]) -> Finding:
+def _half(judged: range) -> range:
+    """Return the middle half of the judged frames: a search for dirt takes longer than all the others."""
+    return judged[len(judged) // 4 :][: -(-len(judged) // 2)]
+
+
+def _dirt(one: Dirt, looked: list[int]) -> Finding:
+    """Return what was found in the frames in which dirt was looked for."""
+    counts = [one.clear.get(at, (0, 0)) for at in looked]
+    found, others = (
+        (sum(column) / max(1, len(looked)) for column in zip(*counts, strict=True)) if counts else (0.0, 0.0)
+    )
+    frames = sum(count > 0 for count, _ in counts)
+    return Finding(DIRT.name, frames, round(found, 2), looked=len(looked), others=round(others, 2))
+
+
+def _finding(name: str, one: Filter, levels: dict[int, float]) -> Finding:
     """Return what the record of a filter amounts to; `levels` are the mean lumas of the judged frames."""
     records: dict[int, Any] = {at: record for at, record in one.found.items() if at in levels}
     if name == SCRATCHES.name:

@@ -42,6 +42,28 @@ def test_proposals_are_in_the_order_of_the_filters() -> None:
     assert proposed(seen(grain=5.0, still=0.2), SPEC) == []
 
 
+def test_dirt_is_proposed_where_most_clear_spots_are_no_snow() -> None:
+    """Blotches among many more spots that move, few of them, or those of a single frame, call for nothing; all are said."""
+    dirty = seen(Finding("dirt", 7, 1.25, looked=12, others=3.0))
+    assert proposed(dirty, SPEC) == ["--dirt"]
+    assert proposed(dirty, Spec(model="lanczos", dirt=True)) == []
+    for found in (
+        Finding("dirt", 7, 1.25, looked=12, others=20.0),
+        Finding("dirt", 5, 0.42, looked=12),
+        Finding("dirt", 1, 9.0, looked=12),
+    ):
+        assert proposed(seen(found), SPEC) == []
+        assert (
+            f"{found.amount:g} clear blotches a frame, in {found.frames} of 12 frames"
+            in lines(seen(found), 50, SPEC)[1]
+        )
+    none = lines(seen(Finding("dirt", 0, 0.0, looked=12, others=2.5)), 50, SPEC)[1]
+    assert (
+        none
+        == "  --dirt: nothing found in 12 frames; 2.5 spots a frame that are as clear are taken for things that move"
+    )
+
+
 def test_nothing_is_said_of_what_was_not_looked_at() -> None:
     """Without a place there is a reason, and no word about faults."""
     assert lines(Evidence(reason="it is dark"), 9, SPEC) == ["faults over time: not looked for: it is dark"]

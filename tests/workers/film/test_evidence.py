@@ -15,7 +15,7 @@ from contract.job import Item, Spec
 from contract.settings import Settings
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission.repairs import CONTEXT, look_order, places, proposed
-from testkit.film_damage import CLIPS, Amounts, damage
+from testkit.film_damage import CLIPS, FAST, Amounts, damage
 from testkit.filtered import COLOUR, Pixels, write_film
 from workers.film.evidence import FILTERS, grain
 from workers.film.evidence_process import evidence
@@ -32,10 +32,10 @@ def looked_at(pictures: list[Pixels], path: Path) -> Evidence:
         return evidence(source, order, lambda: None)
 
 
-@pytest.mark.parametrize("name", sorted(CLIPS))
+@pytest.mark.parametrize("name", sorted(CLIPS | FAST))
 def test_nothing_is_proposed_for_clean_films(name: str, tmp_path: Path) -> None:
-    """Pans, fades, cuts, confetti, rain and titles call for no repair."""
-    assert proposed(looked_at(CLIPS[name](FRAMES, 96, 128), tmp_path / "film.mkv"), SPEC) == []
+    """Pans, fades, cuts, confetti, rain, snow, fast motion and titles call for no repair."""
+    assert proposed(looked_at((CLIPS | FAST)[name](FRAMES, 96, 128), tmp_path / "film.mkv"), SPEC) == []
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,7 @@ def test_nothing_is_proposed_for_clean_films(name: str, tmp_path: Path) -> None:
         (Amounts(flicker=0.04, offset=2.0, grain=2.0), "--deflicker"),
         (Amounts(weave=0.7, grain=2.0), "--stabilise"),
         (Amounts(scratches=3, grain=2.0), "--scratches"),
+        (Amounts(dust=2.0, grain=2.0), "--dirt"),
     ],
 )
 def test_faults_are_found_and_named(amounts: Amounts, option: str, tmp_path: Path) -> None:
