@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from contract.film import HELD
 from contract.time_filters import DIRT
 from workers.film.motion import Alignment
 from workers.film.picture import Picture, Plane
 from workers.film.repair import Windowed
-from workers.film.spots import Find, Spot, is_dirt, look
+from workers.film.spot_table import Ints
+from workers.film.spots import Find, dirty, look
 from workers.film.steady import held
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from workers.film.frame_marks import Clock
     from workers.film.window import Window
 
+ACROSS = 256
+"""Pixels of a row of places that are looked up together."""
 LISTED = 100
 """Largest number of boxes that the record of a frame lists."""
 
@@ -62,25 +66,27 @@ class DirtFiller(Windowed):
         picture = window.picture
         if (run := held(window)) is None:
             return picture.frame, None
-        self._finds = {key: find for key, find in self._finds.items() if key[1] >= window.position - self.radius}
+        # Flows are large: of what lies behind, only the run before this one is asked for again.
+        self._finds = {key: find for key, find in self._finds.items() if key[1] >= run[0] - HELD - 1}
         reached = {
             at: p for at, p in window.pictures.items() if run[0] - DIRT.reach <= at <= run[1] + DIRT.reach
         }  # the same for all frames of the run
         own = self._find(run, reached)
-        if own is None or not own.spots:
+        if own is None or not len(own.spots.areas):
             return picture.frame, None
         near = [self._find(_run(at, reached), reached) for at in (run[0] - 1, run[1] + 1)]
-        spots = self.chosen(window.position, own, (near[0], near[1]))
-        if not spots:
+        chosen = self.chosen(window.position, own, (near[0], near[1]))
+        if not chosen:
             return picture.frame, None
         others = [(reached[at], way) for at, way in zip((run[0] - 1, run[1] + 1), own.ways, strict=True)]
-        area = sum(spot.area for spot in spots)
-        boxes = [list(spot.box) for spot in sorted(spots, key=lambda spot: (-spot.area, spot.box))[:LISTED]]
-        return picture.with_planes(filled(picture, spots, others), self.colour), [len(spots), area, boxes]
+        spots = sorted((-int(own.spots.areas[k]), own.spots.boxes[k].tolist()) for k in chosen)
+        pixels = np.concatenate([own.spots.of(k) for k in chosen])
+        found = [len(spots), -sum(area for area, _ in spots), [box for _, box in spots[:LISTED]]]
+        return picture.with_planes(filled(picture, pixels, others), self.colour), found
 
-    def chosen(self, position: int, own: Find, near: tuple[Find | None, Find | None]) -> list[Spot]:  # noqa: ARG002  # evidence counts by it
-        """Return those spots of the frame at `position` that are dirt, by its own finds and those of its neighbours."""
-        return [spot for spot in own.spots if is_dirt(spot, own, *near)]
+    def chosen(self, position: int, own: Find, near: tuple[Find | None, Find | None]) -> list[int]:  # noqa: ARG002  # evidence counts by it
+        """List the numbers of those spots of the frame at `position` that are dirt, by its own finds and those of its neighbours."""
+        return dirty(own, *near)
 
     def _find(self, run: tuple[int, int], pictures: dict[int, Picture]) -> Find | None:
         """Return the spots of a run of equal pictures against those before and after it; None where one is missing."""
@@ -103,56 +109,52 @@ def _run(at: int, pictures: dict[int, Picture]) -> tuple[int, int]:
     return first, last
 
 
-def filled(picture: Picture, spots: list[Spot], others: list[tuple[Picture, Alignment]]) -> list[Plane]:
-    """Return the planes of a picture with its spots filled by the mean of `others`, aligned; all else keeps its code values."""
+def filled(picture: Picture, pixels: Ints, others: list[tuple[Picture, Alignment]]) -> list[Plane]:
+    """Return the planes of a picture with its spots filled by the mean of `others`, aligned; all else keeps its code values.
+
+    `pixels` are the places of the spots in the flat luma.
+    """
     height, width = picture.frame.height, picture.frame.width
     top = (1 << picture.form.bits) - 1
     cover = np.zeros((height, width), np.uint8)
-    for spot in spots:
-        left, high, wide, tall = spot.box
-        cover[high : high + tall, left : left + wide] |= spot.mask
+    cover.ravel()[pixels] = 1
     planes: list[Plane] = []
     for n, plane in enumerate(picture.planes):
         new = plane.copy()
-        rows, columns = plane.shape[:2]
-        part = _share(cover, (rows, columns))
-        for spot in spots:
-            region = _region(spot, (rows / height, columns / width), (rows, columns))
-            weight = part[region][..., None]
-            mean = sum(moved(other.planes[n], way, region) for other, way in others) / np.float32(len(others))
-            mixed = plane[region] * (1 - weight) + mean * weight
-            new[region] = np.where(weight > 0, np.clip(np.rint(mixed), 0, top), new[region]).astype(plane.dtype)
+        share = _share(cover, plane.shape[:2])
+        rows, columns = np.nonzero(share)
+        mean = sum(moved(other.planes[n], way, rows, columns) for other, way in others) / np.float32(len(others))
+        weight = share[rows, columns][:, None]
+        mixed = plane[rows, columns] * (1 - weight) + mean * weight
+        new[rows, columns] = np.clip(np.rint(mixed), 0, top).astype(plane.dtype)
         planes.append(new)
     return planes
 
 
-def _share(cover: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def _share(cover: npt.NDArray[np.uint8], size: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return how far each pixel of a plane is filled, 0 to 1: wholly under a spot and beside it, half at its rim."""
-    wide = cv2.dilate(cover, np.ones((3, 3), np.uint8)).astype(np.float32)
-    soft = np.maximum(wide, 0.5 * cv2.dilate(wide, np.ones((3, 3), np.uint8)))
+    wide = cv2.dilate(cover, np.ones((3, 3), np.uint8))
+    soft = np.multiply(cv2.add(wide, cv2.dilate(wide, np.ones((3, 3), np.uint8))), np.float32(0.5))
     if soft.shape == size:
         return np.asarray(soft, dtype=np.float32)
-    return np.asarray(cv2.resize(soft, size[::-1], interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return np.asarray(cv2.resize(soft, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
-def _region(spot: Spot, scale: tuple[float, float], size: tuple[int, int]) -> tuple[slice, slice]:
-    left, high, wide, tall = spot.box
-    low = int(high * scale[0]) - 3, int(left * scale[1]) - 3
-    end = int((high + tall) * scale[0]) + 4, int((left + wide) * scale[1]) + 4
-    return slice(max(0, low[0]), min(size[0], end[0])), slice(max(0, low[1]), min(size[1], end[1]))
-
-
-def moved(plane: Plane, way: Alignment, region: tuple[slice, slice]) -> npt.NDArray[np.float32]:
-    """Return the part of another picture's plane that lies in a region of this one: height x width x channels."""
-    rows, columns = region
+def moved(plane: Plane, way: Alignment, rows: Ints, columns: Ints) -> npt.NDArray[np.float32]:
+    """Return pixels of another picture's plane where they lie in this one, at n places: n x channels."""
     if way.flow is None:
-        return plane[region].astype(np.float32)
+        return plane[rows, columns].astype(np.float32)
     height, width = plane.shape[:2]
     small_height, small_width = way.flow.shape[:2]
-    x, y = np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop))
     across, down = np.float32(width / small_width), np.float32(height / small_height)
-    there = ((x + 0.5) / across - 0.5).astype(np.float32), ((y + 0.5) / down - 0.5).astype(np.float32)
+    x, y = _in_rows(columns.astype(np.float32)), _in_rows(rows.astype(np.float32))
+    there = (x + np.float32(0.5)) / across - np.float32(0.5), (y + np.float32(0.5)) / down - np.float32(0.5)
     flow = cv2.remap(way.flow, *there, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    places = (x + flow[..., 0] * across).astype(np.float32), (y + flow[..., 1] * down).astype(np.float32)
+    places = x + flow[..., 0] * across, y + flow[..., 1] * down
     part = cv2.remap(plane, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return part.reshape(*x.shape, plane.shape[2]).astype(np.float32)
+    return part.reshape(-1, plane.shape[2])[: len(rows)].astype(np.float32)
+
+
+def _in_rows(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return values as rows of a picture, with zeros behind them: OpenCV has a largest width."""
+    return np.pad(values, (0, -len(values) % ACROSS)).reshape(-1, ACROSS)

@@ -21,7 +21,7 @@ from workers.film.frame_marks import Clock
 from workers.film.picture import Picture
 from workers.film.repair import Repairer, Windowed
 from workers.film.scratches import Profile, ScratchFiller
-from workers.film.spots import Find, Spot
+from workers.film.spots import Find
 from workers.film.stabilise import Stabiliser
 
 if TYPE_CHECKING:
@@ -59,16 +59,13 @@ class Dirt(DirtFiller):
         super().__init__(colour, clock)
         self.clear: dict[int, tuple[int, int]] = {}
 
-    def chosen(self, position: int, own: Find, near: tuple[Find | None, Find | None]) -> list[Spot]:
+    def chosen(self, position: int, own: Find, near: tuple[Find | None, Find | None]) -> list[int]:
         """Decide as the filter does, and count."""
-        spots = super().chosen(position, own, near)
-        found = sum(_clear(spot, own.noise) for spot in spots)
-        self.clear[position] = found, sum(_clear(spot, own.noise) for spot in own.spots) - found
-        return spots
-
-
-def _clear(spot: Spot, noise: float) -> bool:
-    return spot.area >= CLEAR and abs(spot.contrast) >= max(SHARP, 5 * noise)
+        dirt = super().chosen(position, own, near)
+        clear = (own.spots.areas >= CLEAR) & (np.abs(own.spots.contrast) >= max(SHARP, 5 * own.noise))
+        found = int(clear[dirt].sum())
+        self.clear[position] = found, int(clear.sum()) - found
+        return dirt
 
 
 Filter = Repairer[Any, Any] | Windowed

@@ -67,7 +67,7 @@ class Picture:
             luma = sum(np.float32(weight) * channels[c].astype(np.float32) for c, weight in enumerate(LUMA))
         else:
             luma = self.planes[0][..., 0].astype(np.float32)
-        return np.asarray(luma / np.float32(self.step), dtype=np.float32)
+        return np.asarray(luma if self.step == 1 else luma / np.float32(self.step), dtype=np.float32)
 
     @cached_property
     def small(self) -> npt.NDArray[np.uint8]:

@@ -6,17 +6,13 @@ neighbour too, elsewhere; rain falls in parallel streaks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from workers.film.motion import Alignment, align
+from workers.film.motion import Alignment, Field, align
 from workers.film.picture import Picture
-
-Bytes = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int32]
+from workers.film.spot_table import LEAST, Bytes, Floats, Ints, Spots, connected, measured_spots
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 """Pixels of a neighbour that a pixel is ranked with: alignment errs by parts of a pixel."""
@@ -28,8 +24,6 @@ SHOWN = 0.05
 """Part of a picture from which on it differs as a whole: a cut, a flash, a flow that failed."""
 MOST = 400
 """Most spots of a frame; one with more is left as it is."""
-LEAST = 3
-"""Pixels of the smallest spot."""
 LARGE = 6
 """Part of a picture's shorter side that a spot may be long: one of six."""
 BLUNT = 12
@@ -50,60 +44,36 @@ STREAK, STREAKS, PARALLEL = 3.0, 6, 0.8
 """Length over width from which on a spot is a streak, the number of streaks in three frames that may be rain, and their least coherence."""
 
 
-@dataclass(frozen=True)
-class Spot:
-    """A spot of a frame. `box` is left, top, width, height; `mask` covers it.
+class Find:
+    """The spots of a frame, the noise's standard deviation, and the picture's shorter side.
 
-    `there` is the place of its `middle` (x, y) in the frame before and in that after. `luma` and `contrast` are means of its own luma and of what it has
-    over both neighbours; `apart` is how far they differ under it, and `around` how far either differs from the frame beside it.
+    `ways` lead to the frames before and after it, and `there` are the places (x, y) of the spots' middles in both, n x 2.
     """
 
-    box: tuple[int, int, int, int]
-    mask: Bytes
-    area: int
-    middle: tuple[float, float]
-    there: tuple[tuple[float, float], tuple[float, float]]
-    luma: float
-    contrast: float
-    apart: float
-    around: float
-    length: float
-    turn: float
-
-
-@dataclass(frozen=True)
-class Find:
-    """The spots of a frame, the ways to the frames before and after it, the noise's standard deviation, and the picture's shorter side."""
-
-    spots: list[Spot]
-    ways: tuple[Alignment, Alignment]
-    noise: float
-    side: int
+    def __init__(self, spots: Spots, ways: list[Alignment], noise: float, size: tuple[int, ...]) -> None:
+        self.spots, self.ways, self.noise, self.side = spots, ways, noise, min(size)
+        self.there = [_there(spots.middles, way, size) for way in ways]
 
 
 def look(picture: Picture, before: Picture, after: Picture) -> Find | None:
     """Return what stands out from both neighbours; None where the picture differs from them as a whole."""
     own, others = _luma(picture), (_luma(before), _luma(after))
-    ways = (align(picture, before), align(picture, after))
+    ways = [align(picture, before), align(picture, after)]
     views = [_view(other, way) for other, way in zip(others, ways, strict=True)]
     noise = _noise(own, views)
+    faint, certain = max(FAINT, NOISY[1] * noise), max(CERTAIN, NOISY[0] * noise)
     odd = ranked(own, views)
-    if float((odd >= _faint(noise)).mean()) > SHOWN:
+    if np.count_nonzero(odd >= faint) > SHOWN * odd.size:
         return None
-    labels = _components(odd, noise)
-    if labels is not None and any(way.flow is not None for way in ways):
-        ways = (_led(ways[0], labels), _led(ways[1], labels))
+    pixels, numbers = connected(odd, faint, certain)
+    if pixels.size and any(way.flow is not None for way in ways):
+        ways = _led(ways, pixels, own.shape)
         views = [_view(other, way) for other, way in zip(others, ways, strict=True)]
-        labels = _components(ranked(own, views), noise)
-    found = Find([], ways, noise, min(own.shape))
-    if labels is None:
-        return found
-    boxes = _boxes(labels)
-    if len(boxes) > MOST:
+        pixels, numbers = connected(ranked(own, views), faint, certain)
+    if pixels.size and numbers[-1] >= MOST:
         return None
-    over = own.astype(np.int16) * 2 - views[0] - views[1]
-    found.spots.extend(spot for k, box in boxes if (spot := _spot(k, box, labels, own, views, over, found)) is not None)
-    return found
+    longest = max(8, min(own.shape) // LARGE)
+    return Find(measured_spots(own, views, pixels, numbers, faint, longest), ways, noise, own.shape)
 
 
 def ranked(own: Bytes, views: list[Bytes]) -> Bytes:
@@ -114,72 +84,83 @@ def ranked(own: Bytes, views: list[Bytes]) -> Bytes:
     return np.asarray(np.maximum(cv2.subtract(own, highest), cv2.subtract(lowest, own)), dtype=np.uint8)
 
 
-def is_dirt(spot: Spot, own: Find, before: Find | None, after: Find | None) -> bool:
-    """Return whether a spot is dirt and not a thing that moves."""
-    strength = abs(spot.contrast)
-    if spot.area < LEAST or spot.apart > _bound(AGREES, own.noise, strength):
-        return False
-    if spot.around > _bound(KNOWN, own.noise, strength):
-        return False
+def dirty(own: Find, before: Find | None, after: Find | None) -> list[int]:
+    """List the spots of a frame that are dirt and not things that move."""
     if before is None and after is None:
-        return False
-    near, far = max(8.0, NEAR * own.side), max(8.0, FAR * own.side)
-    finds = before, after
-    if any(_moves(spot, n, find, near, own.noise) for n, find in enumerate(finds)):
-        return False
-    there, back = (_moves(spot, n, find, far, own.noise, LIKE) for n, find in enumerate(finds))
-    for x, y in there:
-        if any(np.hypot(x + u, y + v) <= 2 + 0.25 * np.hypot(x, y) for u, v in back):
-            return False
-    return not (_rains([own, before, after]) and (min(spot.box[2:]) < 4 or spot.length >= 2))
+        return []
+    spots, finds = own.spots, (before, after)
+    strength = np.abs(spots.contrast)
+    likely = (spots.areas >= LEAST) & (spots.apart <= _bound(AGREES, own.noise, strength))
+    likely &= spots.around <= _bound(KNOWN, own.noise, strength)
+    if _rains([own, *finds]):
+        likely &= (spots.boxes[:, 2:].min(axis=1) >= 4) & (spots.length < 2)
+    return [int(k) for k in np.flatnonzero(likely) if not _flies(int(k), own, finds)]
 
 
-def _bound(rule: tuple[float, float, float], noise: float, strength: float) -> float:
+def _bound(rule: tuple[float, float, float], noise: float, strength: Floats) -> Floats:
     return rule[0] * noise + rule[1] * strength + rule[2]
 
 
-def _moves(
-    spot: Spot, side: int, find: Find | None, reach: float, noise: float, overlap: float = 0.0
-) -> list[tuple[float, float]]:
-    """List the ways, right and down, from a spot to those like it in a neighbour, as seen against the picture."""
-    x, y = spot.there[side]
-    return [
-        (other.middle[0] - x, other.middle[1] - y)
-        for other in (find.spots if find else ())
-        if np.hypot(other.middle[0] - x, other.middle[1] - y) <= reach and _alike(spot, other, noise, overlap)
-    ]
-
-
-def _alike(one: Spot, other: Spot, noise: float, overlap: float) -> bool:
-    """Return whether two spots may be one thing: of like size and brightness, and, where that is asked for, of like shape."""
-    if one.contrast * other.contrast < 0 or not 1 / SIZES <= one.area / other.area <= SIZES:
-        return False
-    if abs(one.luma - other.luma) > SHADES + 2 * noise:
-        return False
-    if not overlap:
+def _flies(k: int, own: Find, finds: tuple[Find | None, Find | None]) -> bool:
+    """Return whether a spot is found again: near its place in a neighbour, or further away in both, on opposite sides."""
+    near, far = max(8.0, NEAR * own.side), max(8.0, FAR * own.side)
+    if any(len(_again(k, own, n, find, near)) for n, find in enumerate(finds)):
         return True
-    side = 2 * max(*one.mask.shape, *other.mask.shape) + 4
+    there, back = (_again(k, own, n, find, far, LIKE) for n, find in enumerate(finds))
+    return any((np.hypot(*(way + back).T) <= 2 + 0.25 * np.hypot(*way)).any() for way in there)
+
+
+def _again(k: int, own: Find, side: int, find: Find | None, reach: float, overlap: float = 0.0) -> Floats:
+    """Return the ways, n x 2, right and down, from a spot to those like it in a neighbour, as seen against the picture.
+
+    They are of like size and brightness, and, where an overlap is asked for, of like shape.
+    """
+    if find is None:
+        return np.zeros((0, 2))
+    one, others = own.spots, find.spots
+    ways = others.middles - own.there[side][k]
+    ratio = one.areas[k] / others.areas
+    like = (np.hypot(*ways.T) <= reach) & (one.contrast[k] * others.contrast >= 0)
+    like &= (ratio >= 1 / SIZES) & (ratio <= SIZES) & (np.abs(one.luma[k] - others.luma) <= SHADES + 2 * own.noise)
+    if overlap:
+        for n in np.flatnonzero(like):
+            like[n] = _overlap(one, k, others, int(n)) >= overlap
+    return np.asarray(ways[like], dtype=np.float64)
+
+
+def _overlap(one: Spots, k: int, other: Spots, n: int) -> float:
+    """Return the intersection over the union of two spots whose middles are laid on each other."""
+    side = 2 * int(max(*one.boxes[k, 2:], *other.boxes[n, 2:])) + 4
     masks = []
-    for spot in (one, other):
+    for spots, index in ((one, k), (other, n)):
         mask = np.zeros((side, side), np.uint8)
-        left, top = (round(side / 2 - p + corner) for p, corner in zip(spot.middle, spot.box[:2], strict=True))
-        mask[top : top + spot.mask.shape[0], left : left + spot.mask.shape[1]] = spot.mask
+        left, top = (
+            round(side / 2 - float(p) + int(c))
+            for p, c in zip(spots.middles[index], spots.boxes[index, :2], strict=True)
+        )
+        part = spots.mask(index)
+        mask[top : top + part.shape[0], left : left + part.shape[1]] = part
         masks.append(mask)
-    return float((masks[0] & masks[1]).sum()) >= overlap * float((masks[0] | masks[1]).sum())
+    return float((masks[0] & masks[1]).sum()) / float((masks[0] | masks[1]).sum())
 
 
 def _rains(finds: list[Find | None]) -> bool:
     """Return whether many streaks of three frames lie in one direction."""
-    turns = [s.turn for find in finds if find for s in find.spots if s.length >= STREAK and max(s.box[2:]) >= 5]
-    return len(turns) >= STREAKS and float(abs(np.mean(np.exp(2j * np.array(turns))))) >= PARALLEL
+    tables = [find.spots for find in finds if find]
+    turns = np.concatenate([s.turn[(s.length >= STREAK) & (s.boxes[:, 2:].max(axis=1) >= 5)] for s in tables])
+    return len(turns) >= STREAKS and float(abs(np.mean(np.exp(2j * turns)))) >= PARALLEL
 
 
 def _luma(picture: Picture) -> Bytes:
+    if picture.form.bits == 8 and picture.form.model != "rgb":
+        return np.ascontiguousarray(picture.planes[0][..., 0])
     return np.asarray(np.clip(np.rint(picture.luma()), 0, 255), dtype=np.uint8)
 
 
 def _view(other: Bytes, way: Alignment) -> Bytes:
-    return np.ascontiguousarray(way.aligned(other[..., None])[..., 0])
+    if way.flow is None:
+        return other
+    return np.asarray(np.clip(np.rint(way.aligned(other[..., None])[..., 0]), 0, 255), dtype=np.uint8)
 
 
 def _noise(own: Bytes, views: list[Bytes]) -> float:
@@ -188,117 +169,40 @@ def _noise(own: Bytes, views: list[Bytes]) -> float:
     return min(1.4826 * min(medians) / 2**0.5, 20.0)
 
 
-def _faint(noise: float) -> float:
-    return max(FAINT, NOISY[1] * noise)
-
-
-def _components(odd: Bytes, noise: float) -> Labels | None:
-    """Return the number of each connected spot at its pixels, 0 beside them; None where there is none. Spots have a certain pixel."""
-    certain = odd >= max(CERTAIN, NOISY[0] * noise)
-    if not certain.any():
-        return None
-    _, labels = cv2.connectedComponents((odd >= _faint(noise)).astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
-    kept = np.zeros(int(labels.max()) + 1, np.int32)
-    numbers = np.unique(labels[certain])
-    kept[numbers] = np.arange(1, len(numbers) + 1)
-    return np.asarray(kept[labels], dtype=np.int32)
-
-
-def _boxes(labels: Labels) -> list[tuple[int, tuple[slice, slice]]]:
-    """List the number of each spot and the rows and columns that it spans."""
-    rows, columns = np.nonzero(labels)
-    numbers = labels[rows, columns]
-    order = np.argsort(numbers, kind="stable")
-    rows, columns, numbers = rows[order], columns[order], numbers[order]
-    starts = np.flatnonzero(np.diff(numbers, prepend=0))
-    edges = [f.reduceat(v, starts) for v in (rows, columns) for f in (np.minimum, np.maximum)]
-    return [
-        (int(number), (slice(int(top), int(bottom) + 1), slice(int(left), int(right) + 1)))
-        for number, (top, bottom, left, right) in zip(numbers[starts], np.transpose(edges), strict=True)
-    ]
-
-
-def _led(way: Alignment, labels: Labels) -> Alignment:
-    """Return an alignment whose flow near spots is that around them: they are not in the other picture, and lead it astray."""
-    if way.flow is None:
-        return way
-    height, width = way.flow.shape[:2]
-    spots = cv2.resize((labels > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
+def _led(ways: list[Alignment], pixels: Ints, size: tuple[int, ...]) -> list[Alignment]:
+    """Return alignments whose flow near spots is that around them: they are not in the other picture, and lead it astray."""
+    height, width = ways[0].error.shape
+    rows, columns = np.divmod(pixels, size[1])
+    spots = np.zeros((height, width), np.uint8)
+    spots[rows * height // size[0], columns * width // size[1]] = 1
     side = 2 * BLUNT + 1
-    bad = cv2.dilate(spots.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    bad = cv2.dilate(spots, np.ones((side, side), np.uint8)) > 0
     good = np.where(bad, np.float32(0), np.float32(1))
-    sums = np.dstack([way.flow * good[..., None], good])
-    for _ in range(2):
-        sums = np.asarray(cv2.blur(sums, (AWAY, AWAY)), dtype=np.float32)
-    there = bad & (sums[..., 2] > 1e-3)
-    flow = way.flow.copy()
-    flow[there] = sums[there][:, :2] / sums[there][:, 2:]
-    return Alignment(flow, way.error)
+    known = _spread(good)
+    there = bad & (known > 1e-3)
+    np.maximum(known, np.float32(1e-3), out=known)
+    return [way if way.flow is None else Alignment(_replaced(way.flow, good, known, there), way.error) for way in ways]
 
 
-def _spot(
-    number: int,
-    box: tuple[slice, slice],
-    labels: Labels,
-    own: Bytes,
-    views: list[Bytes],
-    over: npt.NDArray[np.int16],
-    find: Find,
-) -> Spot | None:
-    """Return what is known of a spot, None if it is too large; `over` is twice what the frame has over its neighbours' mean."""
-    rows, columns = box
-    if max(rows.stop - rows.start, columns.stop - columns.start) > max(8, find.side // LARGE):
-        return None
-    part = (
-        slice(max(0, rows.start - 7), min(own.shape[0], rows.stop + 7)),
-        slice(max(0, columns.start - 7), min(own.shape[1], columns.stop + 7)),
-    )
-    core = (labels[part] == number).astype(np.uint8)
-    own, before, after = own[part], views[0][part], views[1][part]
-    contrast = over[part]
-    sign = 1 if contrast[core > 0].sum() > 0 else -1
-    wide = cv2.dilate(core, np.ones((5, 5), np.uint8))
-    mask = ((wide > 0) & (contrast * sign > 2 * _faint(find.noise))).astype(np.uint8) | core
-    other = ((labels[part] > 0) & (core == 0)).astype(np.uint8) | mask
-    ring = (cv2.dilate(mask, np.ones((9, 9), np.uint8)) > 0) & (cv2.dilate(other, np.ones((5, 5), np.uint8)) == 0)
-    inside = mask > 0
-    apart = float(cv2.absdiff(before, after)[inside].mean())
-    beside = np.maximum(cv2.absdiff(own, before), cv2.absdiff(own, after))
-    around = float(beside[ring].mean()) if ring.sum() >= 8 else float("inf")
-    y, x = np.nonzero(inside)
-    top, left = int(y.min()), int(x.min())
-    middle = float(x.mean()) + part[1].start, float(y.mean()) + part[0].start
-    length, turn = _shape(x, y)
-    return Spot(
-        box=(left + part[1].start, top + part[0].start, int(x.max()) - left + 1, int(y.max()) - top + 1),
-        mask=np.ascontiguousarray(mask[top : int(y.max()) + 1, left : int(x.max()) + 1]),
-        area=len(x),
-        middle=middle,
-        there=(_there(middle, find.ways[0], labels.shape), _there(middle, find.ways[1], labels.shape)),
-        luma=float(own[inside].mean()),
-        contrast=float(contrast[inside].mean()) / 2,
-        apart=apart,
-        around=around,
-        length=length,
-        turn=turn,
-    )
+def _replaced(flow: Field, good: Field, known: Field, there: npt.NDArray[np.bool_]) -> Field:
+    """Return a flow that is, `there`, the mean of what is `good` around it."""
+    parts = []
+    for part in cv2.split(flow):
+        mean = _spread(part * good)
+        mean /= known
+        parts.append(np.where(there, mean, part))
+    return np.dstack(parts)
 
 
-def _shape(x: npt.NDArray[np.intp], y: npt.NDArray[np.intp]) -> tuple[float, float]:
-    """Return the length over the width of a set of pixels, and its direction in radians, from its second moments."""
-    u, v = x - x.mean(), y - y.mean()
-    # A pixel alone has 1/12 of variance in each direction.
-    xx, yy, xy = float((u * u).mean()) + 1 / 12, float((v * v).mean()) + 1 / 12, float((u * v).mean())
-    root = float(np.hypot((xx - yy) / 2, xy))
-    middle = (xx + yy) / 2
-    return float(np.sqrt((middle + root) / max(middle - root, 1 / 12))), 0.5 * float(np.arctan2(2 * xy, xx - yy))
+def _spread(values: Field) -> Field:
+    return np.asarray(cv2.blur(cv2.blur(values, (AWAY, AWAY)), (AWAY, AWAY)), dtype=np.float32)
 
 
-def _there(middle: tuple[float, float], way: Alignment, size: tuple[int, ...]) -> tuple[float, float]:
-    """Return the place of a point of a picture of (height, width) `size` in the other picture."""
+def _there(middles: Floats, way: Alignment, size: tuple[int, ...]) -> Floats:
+    """Return the places (n x 2: x, y) of points of a picture of (height, width) `size` in the other picture."""
     if way.flow is None:
-        return middle
+        return middles
     height, width = way.flow.shape[:2]
-    across, down = size[1] / width, size[0] / height
-    right, low = way.flow[min(height - 1, int(middle[1] / down)), min(width - 1, int(middle[0] / across))]
-    return middle[0] + float(right) * across, middle[1] + float(low) * down
+    scale = np.array([size[1] / width, size[0] / height])
+    columns, rows = np.minimum((middles / scale).astype(int), (width - 1, height - 1)).T
+    return np.asarray(middles + way.flow[rows, columns] * scale, dtype=np.float64)

@@ -88,10 +88,13 @@ def mean(plane: Plane, n: int, pairs: list[tuple[Picture, Alignment, Weight]]) -
     for other, alignment, trust in pairs:
         if not trust.any():
             continue
-        weight = cv2.resize(trust, plane.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        total += alignment.aligned(other.planes[n]) * weight[..., None]
+        weight = np.asarray(cv2.resize(trust, plane.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+        aligned = alignment.aligned(other.planes[n])
+        aligned *= weight[..., None]
+        total += aligned
         weights += weight
-    return total / weights[..., None], weights
+    total /= weights[..., None]
+    return total, weights
 
 
 def trusts(alignments: list[Alignment]) -> Iterator[Weight]:
