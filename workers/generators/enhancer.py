@@ -119,8 +119,9 @@ class Enhancer:
         Networks take and return [0, 1]; the classical baseline keeps values outside, which film has.
         A frame, or a part of one, that equals the previous frame gets the same result without being computed. The result
         may share memory with earlier results: do not write to it. Raises EnhanceError when the network returns NaN,
-        infinity or black in fp32 too, or when memory is short at the smallest tile. `exact` requests fp32 whatever the
-        precision: half floats have about 2,000 levels, fewer than a 16-bit scan.
+        infinity or black in fp32 too, or when memory is short at the smallest tile, and MemoryError when it is short for one
+        frame and its result. `exact` requests fp32 whatever the precision: half floats have about 2,000 levels, fewer than a
+        16-bit scan.
         """
         if exact != self._exact_mode:
             self.forget()
@@ -141,7 +142,7 @@ class Enhancer:
                 )
         except MemoryError:
             height, width = size
-            raise EnhanceError(
+            raise MemoryError(  # not the frame's fault: another worker may have more
                 f"generator {self.name} has too little memory on {self.device} for a result of {width}x{height} pixels; "
                 "use a device with more memory, stop other programs on it, or ask for a smaller --scale."
             ) from cause

@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 import torch
 
-from contract.errors import EnhanceError
 from workers.generators.enhancer import Enhancer
 from workers.generators.lanczos import architecture, resize
 from workers.generators.network import go_on
@@ -71,7 +70,7 @@ def test_a_filled_up_batch_counts_its_own_broken_frames_alone() -> None:
 
 @pytest.mark.parametrize("fits", [1, 0])
 def test_memory_that_is_short_beside_the_network(fits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames are computed one by one if their results do not fit at once; if one does not, the sentence says what to do."""
+    """Frames are computed one by one if their results do not fit at once; if one does not, it is the worker's fault."""
 
     def tight(result: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         tight.calls += 1  # type: ignore[attr-defined]
@@ -91,7 +90,7 @@ def test_memory_that_is_short_beside_the_network(fits: int, monkeypatch: pytest.
         assert torch.equal(enhancer.frames(batch, (96, 128)), expected)
         assert enhancer.record()["out_of_memory"] == 1
     else:
-        with pytest.raises(EnhanceError, match="too little memory on cpu for a result of 128x96 pixels"):
+        with pytest.raises(MemoryError, match="too little memory on cpu for a result of 128x96 pixels"):
             enhancer.frames(batch, (96, 128))
 
 
