@@ -102,6 +102,7 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     scratches: bool = False
     grain: Annotated[float, Meta(ge=0, le=1)] = 0.0
     dirt: bool = False
+    masks: bool = False
 
     @property
     def faces(self) -> Face | None:

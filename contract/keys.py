@@ -10,6 +10,7 @@ jobs/<job>/items/<n>/runs/<sha256>     packet run of a chunk (of version 1: chun
 jobs/<job>/items/<n>/refused.txt       why the submitter could not upload this source
 jobs/<job>/items/<n>/sequence.json     of numbered images that became a film: their names and hashes
 jobs/<job>/chunks/<n>/attempt-<a>      an uncommitted result (a chunk of images: one object below it each)
+jobs/<job>/chunks/<n>/attempt-<a>.masks  the mask film of that result, of a film with --masks
 jobs/<job>/chunks/<n>/done.json        THE commit
 jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
 jobs/<job>/chunks/method.json          backend and precision of the job's network, written once by its first worker
@@ -172,6 +173,11 @@ def attempt(job: str, chunk: int, attempt_id: str) -> str:
     if not _ATTEMPT.fullmatch(attempt_id):
         raise UsageError(f"{attempt_id[:80]!r} is not an attempt id: expected <number>-<8 hex digits>.")
     return f"{chunk_prefix(job, chunk)}attempt-{attempt_id}"
+
+
+def attempt_masks(job: str, chunk: int, attempt_id: str) -> str:
+    """Return the key of the mask film of an attempt at a film's chunk."""
+    return attempt(job, chunk, attempt_id) + ".masks"
 
 
 def attempt_image(job: str, chunk: int, attempt_id: str, item: int) -> str:

@@ -14,6 +14,7 @@ from contract import keys
 from contract.documents import decode
 from contract.errors import IntegrityError, Newer, UsageError
 from contract.job import Done, Job, Kind, Manifest, Spec
+from contract.masks import results_of
 from contract.parallel import in_order
 from contract.time_filters import asked
 from orchestrator.job_store import AT_ONCE, Records
@@ -72,7 +73,7 @@ def work_done(job: Job, scale: float, commits: Iterable[Done]) -> list[Work]:
     first: dict[tuple[str, str], tuple[float, float]] = {}
     factor = (job.spec.scale or scale) ** 2 * 1e6
     for done in commits:
-        pixels = sum(output.width * output.height * output.frames for output in done.outputs)
+        pixels = sum(output.width * output.height * output.frames for output in results_of(done))
         try:
             seconds = msgspec.json.decode(done.record.get("seconds", b"{}"), type=dict[str, float])
             device = msgspec.json.decode(done.record.get("device", b'""'), type=str)

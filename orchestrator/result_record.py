@@ -87,6 +87,12 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
         return FilmWanted(self.parameters.get("video_stream"), self.parameters.get("program"))
 
     @property
+    def masks(self) -> FileFacts | None:
+        """The mask film beside a film's result; None where none was asked for."""
+        found = self.details.get("masks")
+        return None if found is None else msgspec.convert(found, FileFacts)
+
+    @property
     def piece(self) -> Piece | None:
         """The part of a film that was restored; None for all of it."""
         found = self.details.get("piece")

@@ -87,7 +87,7 @@ def sweep(storage: ObjectStore, job: str, named: Set[str], checkpoint: Callable[
         stands = winner(storage, job, chunk)
         own = None if stands is None else keys.attempt(job, chunk, stands.attempt)
         for key in found:
-            if own is not None and key != own and not key.startswith(f"{own}/"):
+            if own is not None and key != own and not key.startswith((f"{own}/", f"{own}.")):
                 storage.delete(key)
 
 

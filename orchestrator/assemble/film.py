@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from contract.job import Spec
+    from contract.masks import MaskMaking
     from contract.provenance import Making
 
 
@@ -50,7 +51,7 @@ def assemble_film(
     chunks: Iterable[BinaryIO],
     out: Path,
     reorder: int | None = None,
-    made: Making | None = None,
+    made: Making | MaskMaking | None = None,
     captions: Captions | None = None,
 ) -> Assembled:
     """Write the finished film to `out`; return notes for the user, those of the index among them.

@@ -14,9 +14,9 @@ import msgspec
 
 from contract import keys
 from contract.documents import decode, raw
-from contract.errors import IntegrityError, LeaseLost, Missing, PermanentError, VerifyError
+from contract.errors import IntegrityError, LeaseLost, Missing, PermanentError
 from contract.film import FilmIndex, ImageSequence
-from contract.job import Chunk, Damage, Done, Item, ItemFailure, Job, Manifest, Plan, ResultFile
+from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Output, Plan, ResultFile
 from contract.parallel import AHEAD, in_order
 from contract.piece import Piece
 from contract.provenance import Making, making
@@ -25,10 +25,12 @@ from media.frame_changes import merged
 from orchestrator.assemble.captions import read_captions
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
-from orchestrator.assemble.sidecars import sidecars
-from orchestrator.assemble.verify import verify_film
+from orchestrator.assemble.masks import MaskAssembly
+from orchestrator.assemble.sidecars import sidecars, twin_name
+from orchestrator.assemble.verify import check_frames, verify_film
 from orchestrator.ingest.job import open_source
 from orchestrator.job_store import AT_ONCE, Records
+from orchestrator.mask_names import mask_name
 from orchestrator.past_pace import RECORD, work_done
 from orchestrator.provenance.record import records
 from orchestrator.result_record import to_lines
@@ -43,8 +45,8 @@ logger = logging.getLogger(__name__)
 
 _MADE_ON = ("device", "precision", "backend")
 
-_Copy = tuple[Item, str, str, int]
-"""An item, the object that is its result, that object's SHA-256 and its bytes."""
+_Copy = tuple[Item, str, str, str, int]
+"""An item, the name of a file of it, the object that is that file, that object's SHA-256 and its bytes."""
 
 
 class Assembly:
@@ -94,7 +96,8 @@ class Assembly:
             self._damage += commit.damage
             self._notes += marked(commit.notes, commit.losses)
             copies += [
-                (self._job.items[output.item], output.key, output.sha256, output.size) for output in commit.outputs
+                (item := self._job.items[output.item], item.result, output.key, output.sha256, output.size)
+                for output in commit.outputs
             ]
         self._copy(copies, checkpoint)
         for number, chunks in films.items():
@@ -148,24 +151,25 @@ class Assembly:
         return commit
 
     def _copy(self, copies: list[_Copy], checkpoint: Callable[[], None]) -> None:
-        """Copy results of items from the objects of a chunk or an earlier item."""
+        """Copy results of items, and files beside them, from the objects of a chunk or an earlier item."""
 
         def copy(wanted: _Copy) -> ResultFile | ItemFailure:
-            item, source, sha256, size = wanted
-            key = keys.result_file(self._job.id, item.result)
+            item, name, source, sha256, size = wanted
+            key = keys.result_file(self._job.id, name)
             try:
                 if self._stands.get(key) != size or not self._sound(key, sha256):
                     self._storage.copy(source, key, size)
             except Missing as error:
                 return ItemFailure(item.n, item.name, f"{error} `respool retry {self._job.id}` makes it again.")
-            return ResultFile(item.n, item.result, key, sha256, size)
+            return ResultFile(item.n, name, key, sha256, size)
 
         for found in in_order(copy, copies, AT_ONCE, "copy", AHEAD):
             checkpoint()
             if isinstance(found, ItemFailure):
                 self._failures.append(found)
             else:
-                self._files.append(found)
+                own = found.name == self._job.items[found.item].result
+                (self._files if own else self._sidecars).append(found)
 
     def _sound(self, key: str, sha256: str) -> bool:
         """Return True if the store still holds these bytes: a job reopened for its failures has most results already."""
@@ -189,7 +193,10 @@ class Assembly:
         for twin, first in self._plan.duplicates:
             item, same = self._job.items[twin], self._job.items[first]
             if file := files.get(first):
-                copies.append((item, file.key, file.sha256, file.size))
+                copies.append((item, item.result, file.key, file.sha256, file.size))
+                for beside in [other for other in self._sidecars if other.item == first]:
+                    name = twin_name(beside.name, same.result, item.result)
+                    copies.append((item, name, beside.key, beside.sha256, beside.size))
                 own = [type(n)(n.removeprefix(f"{same.name}: ")) for n in said if n.startswith(f"{same.name}: ")]
                 self._notes += about(f"{item.name}: ", [*own, f"the same bytes as {same.name}, computed once"])
             self._damage += [msgspec.structs.replace(hurt, item=twin) for hurt in damage.get(first, ())]
@@ -204,7 +211,7 @@ class Assembly:
             return
         with own_folder(self._scratch) as folder:
             out = folder / f"result{Path(item.result).suffix}"
-            bands = [self._fetched(commit, folder / f"band{n}.tif", checkpoint) for n, commit in enumerate(commits)]
+            bands = [self._fetched(c.outputs[0], folder / f"band{n}.tif", checkpoint) for n, c in enumerate(commits)]
             source = self._source(item)
             notes = assemble_image(source, item, self._job.spec, self._scale, bands, out, self._says(item, commits))
             self._store(item, out)
@@ -222,10 +229,16 @@ class Assembly:
     def _source(self, item: Item) -> io.BufferedReader:
         return io.BufferedReader(open_source(self._storage, self._job, item))
 
-    def _fetched(self, commit: Done, path: Path, checkpoint: Callable[[], None]) -> Path:
-        """Fetch the only output of a commit to a local file; raise IntegrityError when it is not the committed bytes."""
+    def _fetched(self, output: Output, path: Path, checkpoint: Callable[[], None]) -> Path:
+        """Fetch an output of a commit to a local file; raise IntegrityError when it is not the committed bytes."""
         checkpoint()
-        return fetch_output(self._storage, commit.outputs[0], path, self._job.id)
+        return fetch_output(self._storage, output, path, self._job.id)
+
+    def _parts(self, outputs: Iterable[Output], path: Path, checkpoint: Callable[[], None]) -> Iterator[BinaryIO]:
+        """Yield outputs of a film's chunks, each in the file `path` until the next is asked for."""
+        for output in outputs:
+            with self._fetched(output, path, checkpoint).open("rb") as stream:
+                yield stream
 
     def _still_open(self) -> None:
         """Raise LeaseLost when the job has ended or was opened again since this assembly began: its results are not to be replaced."""
@@ -235,9 +248,11 @@ class Assembly:
 
     def _store(self, item: Item, out: Path) -> None:
         self._still_open()
-        key = keys.result_file(self._job.id, item.result)
-        sha256 = self._storage.put_file(key, out)
-        self._files.append(ResultFile(item.n, item.result, key, sha256, out.stat().st_size))
+        self._files.append(self._stored(item, item.result, out))
+
+    def _stored(self, item: Item, name: str, file: Path) -> ResultFile:
+        key = keys.result_file(self._job.id, name)
+        return ResultFile(item.n, name, key, self._storage.put_file(key, file), file.stat().st_size)
 
     def _store_beside(self, item: Item, name: str, content: bytes) -> None:
         key = keys.result_file(self._job.id, name)
@@ -252,13 +267,7 @@ class Assembly:
         check_frames(index, [self._plan.chunks[n] for n in chunks], commits)
         with own_folder(self._scratch) as folder:
             out = folder / f"result{Path(item.result).suffix}"
-            part = folder / "chunk"
-
-            def parts() -> Iterator[BinaryIO]:
-                for commit in commits:
-                    with self._fetched(commit, part, checkpoint).open("rb") as stream:
-                        yield stream
-
+            parts = self._parts((commit.outputs[0] for commit in commits), folder / "chunk", checkpoint)
             said = msgspec.structs.replace(self._says(item, commits), piece=index.piece)
             stream = self._source(item)
             reorder = max(commit.reorder for commit in commits)
@@ -269,18 +278,24 @@ class Assembly:
             film = (index, indexed)
             checked = witness_decoding(self._job, item, film, commits, damage, self._storage, checkpoint)
             captions = read_captions(stream, index) if index.captions else {}
-            made = assemble_film(index, self._job.spec, stream, parts(), out, reorder, said, captions)
+            made = assemble_film(index, self._job.spec, stream, parts, out, reorder, said, captions)
             verify_film(out, index, self._job.spec, self._source(item), delivered)
             beside = dict(sidecars(self._source(item), index, captions, item.result))
             delivery = Delivery(out, delivered, made.fewer, beside, coarse_pictures(commits))
             read_back = witness_result(self._job, item, film, delivery, self._storage, checkpoint)
+            masks, shown = folder / "masks.mkv", dict[str, object]()
+            if self._job.spec.masks:
+                mask_film = MaskAssembly(self._job, item, film, self._storage, lambda: self._source(item))
+                shown = mask_film.write(masks, commits, self._parts, checkpoint)
             self._store(item, out)
             for name, content in beside.items():
                 self._store_beside(item, name, content)
+            if self._job.spec.masks:
+                self._sidecars.append(self._stored(item, mask_name(item.result), masks))
         if index.piece is not None:
             self._pieces[item.n] = index.piece
         self._damage += damage
-        self._witness[item.n] = checked.record | ({"result": read_back} if read_back else {})
+        self._witness[item.n] = checked.record | ({"result": read_back} if read_back else {}) | shown
         notes = made.notes + checked.notes
         notes += merged(note for commit in commits for note in marked(commit.notes, commit.losses))
         whose = f"{item.name}: " if len(self._job.items) > 1 else ""
@@ -324,20 +339,3 @@ class Assembly:
         )
         self._write_records(manifest)
         return self._records.end(manifest)
-
-
-def check_frames(index: FilmIndex, chunks: Sequence[Chunk], commits: Sequence[Done]) -> None:
-    """Raise VerifyError unless `commits` account for each frame of `index`, as delivered or as missing in the source.
-
-    Commits of version 1 do not count missing frames; there each short chunk must report damage.
-    """
-    if [(part.first, part.count) for part in index.chunks] != [(chunk.first, chunk.count) for chunk in chunks]:
-        raise VerifyError("the film's index has other chunks than the plan; `respool retry` the job to plan it again.")
-    for chunk, commit in zip(chunks, commits, strict=True):
-        excused = commit.missing if commit.work else chunk.count - commit.frames if commit.damage else 0
-        if commit.frames + excused != chunk.count:
-            raise VerifyError(
-                f"{chunk.label} has {commit.frames} of {chunk.count} frames and does not say why; retry the job."
-            )
-        if excused and not commit.damage:
-            raise VerifyError(f"{chunk.label} misses {excused} frames and names none as damaged; retry the job.")

@@ -11,6 +11,7 @@ import av.error
 
 from contract.errors import Unsupported
 from contract.film import MAX_TIMESCALE, FilmIndex
+from contract.masks import MaskMaking, mask_tags
 from contract.provenance import film_tags
 from media.codecs import SUFFIXES
 from media.columns import unpack
@@ -86,7 +87,7 @@ def open_result(
     source: InputContainer,
     template: VideoStream,
     covers: Covers,
-    made: Making | None = None,
+    made: Making | MaskMaking | None = None,
     move: Fraction = Fraction(0),
     frames: Mapping[int, tuple[bytes, ...]] | None = None,
 ) -> Outlet:
@@ -97,7 +98,9 @@ def open_result(
     Raises Unsupported when the container refuses one of the streams.
     """
     tags = carried_tags(source.metadata, film=False, index=index)
-    if made is not None:
+    if isinstance(made, MaskMaking):
+        tags |= mask_tags(made)
+    elif made is not None:
         tags |= film_tags(made, index.container, tags)
     slower = slowdown(result_tick(index)) if index.container in ("matroska", "webm") else 1
     container = _open_container(out, index, spec, tags, _late_clocks(index, source, bool(move)), slower)

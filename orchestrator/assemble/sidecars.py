@@ -17,6 +17,7 @@ from media.opening import open_media
 from media.piece import move_packet, window_of
 from media.unheld import CAPTION_TRACKS
 from orchestrator.assemble.captions import Captions, scc, track_scc
+from orchestrator.mask_names import mask_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,13 @@ def sidecars(source: BinaryIO, index: FilmIndex, captions: Captions, result: str
             track = track_scc(source, known.index, index) if known.codec in CAPTION_TRACKS else ""
             if track:
                 yield f"{stem}.stream{known.index}.scc", track.encode()
+
+
+def twin_name(name: str, result: str, twin: str) -> str:
+    """Return the name that the file `name` beside `result` has beside `twin`, a copy of that result."""
+    if name == mask_name(result):
+        return mask_name(twin)
+    return str(PurePosixPath(twin).with_suffix("")) + name.removeprefix(str(PurePosixPath(result).with_suffix("")))
 
 
 def stream_alone(source: BinaryIO, number: int, muxer: str, index: FilmIndex) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
-    from contract.job import Spec
+    from contract.job import Chunk, Done, Spec
 
 NO_TIME = -(1 << 62)
 LATEST_START = 10.0
@@ -156,3 +156,20 @@ def _check_times(track: Track, expected: npt.NDArray[np.int64], index: FilmIndex
             f"frame {worst} of the result is shown at {real[worst]:.6f} s, but the nearest planned time is "
             f"{planned[at[worst]]:.6f} s."
         )
+
+
+def check_frames(index: FilmIndex, chunks: Sequence[Chunk], commits: Sequence[Done]) -> None:
+    """Raise VerifyError unless `commits` account for each frame of `index`, as delivered or as missing in the source.
+
+    Commits of version 1 do not count missing frames; there each short chunk must report damage.
+    """
+    if [(part.first, part.count) for part in index.chunks] != [(chunk.first, chunk.count) for chunk in chunks]:
+        raise VerifyError("the film's index has other chunks than the plan; `respool retry` the job to plan it again.")
+    for chunk, commit in zip(chunks, commits, strict=True):
+        excused = commit.missing if commit.work else chunk.count - commit.frames if commit.damage else 0
+        if commit.frames + excused != chunk.count:
+            raise VerifyError(
+                f"{chunk.label} has {commit.frames} of {chunk.count} frames and does not say why; retry the job."
+            )
+        if excused and not commit.damage:
+            raise VerifyError(f"{chunk.label} misses {excused} frames and names none as damaged; retry the job.")

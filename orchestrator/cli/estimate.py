@@ -81,7 +81,7 @@ def estimate(
     for line in _time(time, price) if time else [_unknown(checked, paces, past, gpu, silent)]:
         echo(line)
     echo(
-        f"storage: about {byte_range(*stored)} in the store at the end{_uncounted(checked)}; later `respool gc --delete` removes all but the results"
+        f"storage: about {byte_range(*stored)} in the store at the end{_uncounted(checked, spec.masks)}; later `respool gc --delete` removes all but the results"
     )
 
 
@@ -115,8 +115,10 @@ def _unknown(checked: Draft, paces: dict[str, Pace | None], past: list[Work], gp
     )
 
 
-def _uncounted(checked: Draft) -> str:
-    return ", results of images not counted" if any(item.kind == "image" for item in checked.items) else ""
+def _uncounted(checked: Draft, masks: bool) -> str:
+    left = ["results of images"] if any(item.kind == "image" for item in checked.items) else []
+    left += ["mask films"] if masks else []
+    return f", {' and '.join(left)} not counted" if left else ""
 
 
 def _facts(checked: Draft, time: Estimate | None, price: float | None, stored: tuple[int, int]) -> dict[str, object]:

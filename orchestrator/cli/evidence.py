@@ -61,6 +61,8 @@ def verify(settings: Settings, paths: tuple[Path, ...], source: Path | None, dec
                     echo(f"  not checked: {words}.")
             if finding.made is not None and not finding.fault:
                 echo(f"  {finding.made.statement} Source {finding.made.source_sha256}.")
+            if finding.masks is not None and not finding.fault:
+                echo(f"  {finding.masks.statement} Source {finding.masks.source_sha256}.")
     return Exit.FAILED if any(finding.fault for finding in findings) else Exit.DONE
 
 
@@ -90,6 +92,7 @@ def _facts(finding: Finding) -> dict[str, object]:
         "by": finding.how,
         "fault": finding.fault,
         "made": None if finding.made is None else provenance.facts(finding.made),
+        "masks": None if finding.masks is None else msgspec.to_builtins(finding.masks),
     }
     return facts if finding.decode is None else facts | {"decode": msgspec.to_builtins(finding.decode)}
 

@@ -97,7 +97,7 @@ def fetch(settings: Settings, job: str, out: Path, force: bool, bag: bool, chang
         single = len(submitted.items) == 1 and submitted.items[0].name.count("/") == 0
         output = Output.of(out, [Path(submitted.items[0].name)] if single else [], force, folders=True)
         output.check([])
-        output.approve(submitted.items, manifest, [])
+        output.approve(submitted.items, manifest, [], submitted.spec.masks)
         paths = jobs.fetch(job, output.place, lambda done, total: show.transfer("fetching", done, total))
         last = jobs.status(job)
         paths += write_beside(output, paths, last.failures, Trail(wired) if change_map else None, job)

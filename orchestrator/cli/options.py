@@ -123,6 +123,7 @@ _OPTIONS = (
     click.option("--stabilise", is_flag=True, help="Remove gate weave with sub-pixel precision; pans and drifts are kept."),
     click.option("--scratches", is_flag=True, help="Fill a film's scratches: narrow vertical lines that stay while the picture moves, or that it shines through."),
     click.option("--grain", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Take a film's own grain off before it is enhanced, and put this part of it back at the new size: 0 is off, 1 is all of it."),
+    click.option("--masks", is_flag=True, help="Write a film of masks beside each film's result: what the filters over time changed, losslessly, at the source's size."),
     click.option("--from", "piece_from", metavar="TIME", help="Restore a piece of a film: from its first frame at TIME on (90, 1:30, 0:01:30.5, frame:250)."),
     click.option("--to", "piece_to", metavar="TIME", help="Restore a piece of a film: its frames before TIME."),
     click.option("--hdr", is_flag=True, help="Accept HDR films (PQ, HLG), which networks were not trained on."),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from contract.errors import UsageError
 from orchestrator.cli.options import media_suffix, one_file, written_suffix
+from orchestrator.mask_names import mask_name
 from stores.atomic_files import write_atomically
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.jobs.job_record import Trail
 
 SIDECARS = re.compile(r"\.(scc|timecode\.json|stream\d+\.\w+)$")
-"""Endings of files that belong beside the result of a film."""
+"""Endings of files that belong beside the result of a film, and have its name without its suffix."""
 _KIND = re.compile(r"\.(?=[a-z0-9]*[a-z])[a-z0-9]{2,4}")
 """Suffixes that look like a file's; ``.2024`` may well end the name of a folder."""
 FAILURES = "failures.csv"
@@ -36,6 +37,8 @@ class Output:
     single: bool
     force: bool
     notes: list[str] = field(default_factory=list)
+    _placed: set[int] = field(default_factory=set)
+    """Items whose result has its place: their other files lie beside it."""
 
     @classmethod
     def of(cls, path: Path | None, sources: Sequence[Path], force: bool, folders: bool = False) -> Output:
@@ -81,30 +84,41 @@ class Output:
         except OSError as error:
             raise UsageError(f"nothing can be written in {folder} ({error.strerror}); choose another -o.") from error
 
-    def approve(self, items: Sequence[Item], manifest: Manifest | None, sources: Sequence[Path]) -> None:
-        """Raise UsageError when a result would replace an existing file that is not this job's own result."""
+    def approve(
+        self, items: Sequence[Item], manifest: Manifest | None, sources: Sequence[Path], masks: bool = False
+    ) -> None:
+        """Raise UsageError when a result, or with `masks` a mask film, would replace an existing file that is not this job's own."""
         from stores.file_digest import file_sha256
 
         originals = {source.resolve() for source in sources}
-        finished = {file.item: file.sha256 for file in manifest.files} if manifest else {}
-        for item in items:
-            path = self.expected(item.result)
+        finished = {f.name: f.sha256 for f in (*manifest.files, *manifest.sidecars)} if manifest else {}
+        places = [(item.result, self.expected(item.result)) for item in items]
+        places += [(mask_name(i.result), self.masks(i.result)) for i in items if masks and i.kind == "video"]
+        for name, path in places:
             if path.resolve() in originals:
                 raise UsageError(f"the result {path} would replace its own source; choose another -o.")
-            if path.exists() and not self.force and finished.get(item.n) != file_sha256(path):
+            if path.exists() and not self.force and finished.get(name) != file_sha256(path):
                 raise UsageError(
                     f"{path} exists already and is not a result of this job; name another -o, or add --force."
                 )
 
     def place(self, file: ResultFile) -> Path:
-        """Return the path of a finished file. A single OUT with a wrong suffix for its format gets the right one."""
-        beside = SIDECARS.search(file.name)
-        if beside and self.single:
-            return self.path.with_name(self.path.stem + beside.group())
+        """Return the path of a finished file; an item's result comes before the files beside it.
+
+        A single OUT with a wrong suffix for its format gets the right one.
+        """
+        if self.single and file.item in self._placed:
+            beside = SIDECARS.search(file.name)
+            return self.path.with_name(self.path.stem + beside.group()) if beside else self.masks(file.name)
+        self._placed.add(file.item)
         path = self.expected(file.name)
         if path.name != self.path.name and self.single:
             self.notes.append(f"the result is written as {path}, because it is not what {self.path.suffix} promises.")
         return path
+
+    def masks(self, result: str) -> Path:
+        """Return the path of the mask film of the result called `result`, which a single OUT gives its own name."""
+        return Path(mask_name(str(self.path))) if self.single else self.expected(mask_name(result))
 
     def expected(self, name: str) -> Path:
         """Return the path for a result called `name`."""
@@ -161,6 +175,6 @@ def write_beside(
     if not output.single and (listed := write_failures(output.path, failures)):
         made.append(listed)
     if trail is not None:
-        for record, path in zip(trail.records(job), paths, strict=True):
+        for record, path in zip(trail.records(job), paths, strict=False):  # behind the results come files beside them
             made += trail.change_map(record, path)
     return made

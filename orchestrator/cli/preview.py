@@ -21,7 +21,7 @@ from orchestrator.submission.model_choice import with_model
 
 _OF_FILMS = (
     *("codec", "crf", "preset", "pix_fmt", "container", "faststart", "image_format", "deinterlace", "hdr", "on_unheld"),
-    *("video_stream", "program", "chunk_frames", "profile"),
+    *("video_stream", "program", "chunk_frames", "profile", "masks"),
 )
 """Options of how films are read and results written: a preview decodes frames as they are, and writes PNG."""
 

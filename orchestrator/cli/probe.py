@@ -140,6 +140,7 @@ def _look(
             facts["sequence"] = msgspec.to_builtins(file.sequence)
         index = confined.plan(file.path, item, spec, scale)
         described = _film(index)
+        described["plan"]["masks"] = spec.masks
         described["plan"]["expected_bytes"] = list(expected_bytes(index, size))
         if evidence:
             described["faults"] = _faults(file, index, spec, confined)
@@ -262,6 +263,7 @@ def _film_lines(facts: dict[str, Any]) -> list[str]:
         f"  plan: {plan['width']}x{plan['height']} {plan['codec']} {plan['pix_fmt']} in {plan['container']}, "
         f"{plan['chunks']} chunk{'' if plan['chunks'] == 1 else 's'} of {plan['packets_cut']}"
         f"{', deinterlaced' if plan['deinterlace'] else ''}{''.join(f', {done}' for done in plan['filters'])}"
+        f"{', with a mask film beside it' if plan['masks'] else ''}"
     )
     lines.append(f"  expected size: {byte_range(*plan['expected_bytes'])}")
     return lines

@@ -234,7 +234,8 @@ class Restoration:
         jobs, output = Jobs(settings), self.output
 
         def approve(job: Job) -> None:
-            output.approve(job.items, jobs.manifest(job.id), [file.path for file in self.sources.files])
+            originals = [file.path for file in self.sources.files]
+            output.approve(job.items, jobs.manifest(job.id), originals, job.spec.masks)
 
         def finished(job: Job) -> set[int]:
             return (
@@ -291,7 +292,8 @@ class Restoration:
             for path in [*paths, *beside] if output.single else beside:
                 show.result(path)
             if not output.single:
-                show.result(f"{len(paths)} of {status.items} files in {output.path}")
+                made = jobs.manifest(job)
+                show.result(f"{len(made.files) if made else 0} of {status.items} files in {output.path}")
         return status
 
 

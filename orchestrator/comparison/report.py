@@ -9,6 +9,7 @@ from importlib import resources
 from string import Template
 
 from contract.job import Job, Manifest
+from contract.masks import FILLED, MOST
 from contract.severity import grouped, losses, marked, severity
 from orchestrator.comparison.before_after import Pair
 from orchestrator.comparison.figures import colours, figures, legend, repair_figure
@@ -93,6 +94,7 @@ def _repairs(records: Sequence[Record], repaired: Iterable[RepairPair]) -> str:
         for record, one in own[:ROWS]
     )
     made = _table("<th>Film</th><th>Filter</th><th>Frames changed</th><th>Largest</th>", rows, len(own))
+    made += "".join(_masks(record) for record in records[:ROWS])
     for record, one in own[:COURSES]:
         made += course(
             one.course, f"{record.source.name}, --{one.filter}, through the film: {UNITS.get(one.filter, one.filter)}."
@@ -107,6 +109,18 @@ def _repairs(records: Sequence[Record], repaired: Iterable[RepairPair]) -> str:
         for n, found in enumerate(repaired)
     )
     return f'<h2 id="repairs">Repairs over time</h2>{made}<div class="pairs">{shown}</div>'
+
+
+def _masks(record: Record) -> str:
+    """Name the mask film of a result, and its values; empty where there is none."""
+    if record.masks is None:
+        return ""
+    values = "".join(f"{value} filled by --{name}, " for name, value in FILLED.items() if record.parameters.get(name))
+    return (
+        f"<p>What was changed in {escape(record.source.name)} is in the mask film <code>{escape(record.masks.name)}</code>, delivered beside "
+        f"the result (SHA-256 <code>{record.masks.sha256}</code>): {values}1 to {MOST} the largest change by another filter but --grain, 0 not "
+        "changed.</p>"
+    )
 
 
 def _largest(one: Repairs) -> str:

@@ -16,7 +16,7 @@ from orchestrator.comparison.report import RepairPair, report
 from orchestrator.film_repairs import UNITS
 from orchestrator.job_store import Records
 from orchestrator.provenance.bag import write_bag
-from orchestrator.result_record import Record, from_lines
+from orchestrator.result_record import FileFacts, Record, from_lines
 from stores.atomic_files import ended, replacing
 from stores.storage import Storage
 from stores.verified import fetch_result, fetch_verified
@@ -46,8 +46,8 @@ class Trail:
         return [] if data is None else from_lines(data)
 
     def bag(self, job: str, folder: Path) -> Path:
-        """Write a BagIt bag of the job's results into `folder`."""
-        return write_bag(folder, self.records(job), self.fetch_result)
+        """Write a BagIt bag of the job's results, and of mask films, into `folder`."""
+        return write_bag(folder, self.records(job), self._fetch)
 
     def report(self, job: str, count: int) -> bytes:
         """Build the job's report page with up to `count` pairs: one of each image, several of a job's only film."""
@@ -84,8 +84,10 @@ class Trail:
 
     def fetch_result(self, record: Record, path: Path) -> None:
         """Download the record's result to `path`; raise IntegrityError for other bytes than the recorded ones."""
-        name = record.result.name
-        fetch_result(self._storage, keys.result_file(record.job, name), name, record.result.sha256, path)
+        self._fetch(record, record.result, path)
+
+    def _fetch(self, record: Record, facts: FileFacts, path: Path) -> None:
+        fetch_result(self._storage, keys.result_file(record.job, facts.name), facts.name, facts.sha256, path)
 
     def fetch_source(self, record: Record, path: Path) -> None:
         """Download the record's source to `path`; raise IntegrityError for other bytes than the submitted ones."""

@@ -13,7 +13,7 @@ from contract import keys
 from contract.errors import IntegrityError, UsageError
 from contract.provenance import software
 from orchestrator.provenance.premis import premis
-from orchestrator.result_record import Record, to_lines
+from orchestrator.result_record import FileFacts, Record, to_lines
 from stores.file_digest import file_sha256
 
 RECORDS, PREMIS = "respool-records.jsonl", "premis.xml"
@@ -21,11 +21,11 @@ RECORDS, PREMIS = "respool-records.jsonl", "premis.xml"
 
 
 def write_bag(
-    folder: Path, records: Sequence[Record], fetch: Callable[[Record, Path], None], contact: str = ""
+    folder: Path, records: Sequence[Record], fetch: Callable[[Record, FileFacts, Path], None], contact: str = ""
 ) -> Path:
-    """Write the results that `records` describe as a bag into `folder`, which must be new or empty.
+    """Write the results that `records` describe, and their mask films, as a bag into `folder`, which must be new or empty.
 
-    `fetch` writes one result to the path it is given. An unfinished bag is removed.
+    `fetch` writes one file of a record to the path it is given. An unfinished bag is removed.
 
     Raises:
         UsageError: the folder is not empty, or there are no records.
@@ -40,14 +40,15 @@ def write_bag(
     part = holder / "bag"
     try:
         part.mkdir()
-        for record in records:
-            path = part / keys.check_name(record.result.name)
+        files = [(record, facts) for record in records for facts in (record.result, record.masks) if facts is not None]
+        for record, facts in files:
+            path = part / keys.check_name(facts.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            fetch(record, path)
+            fetch(record, facts, path)
             found = file_sha256(path)
-            if found != record.result.sha256:
+            if found != facts.sha256:
                 raise IntegrityError(
-                    f"{record.result.name} has SHA-256 {found}, but its record says {record.result.sha256}; fetch it again."
+                    f"{facts.name} has SHA-256 {found}, but its record says {facts.sha256}; fetch it again."
                 )
         bag = bagit.make_bag(str(part), _info(records, contact), processes=1, checksums=["sha256"])
         (part / RECORDS).write_bytes(b"".join(to_lines(iter(records))))

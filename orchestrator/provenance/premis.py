@@ -36,6 +36,8 @@ def premis(records: Sequence[Record]) -> bytes:
     for record in records:
         _file(root, record, record.source, "source")
         _file(root, record, record.result, "result")
+        if record.masks is not None:
+            _file(root, record, record.masks, "masks")
     for record in records:
         _event(root, record)
     agents = {w.sha256: w for record in records for w in record.ingredients}
@@ -82,7 +84,7 @@ def _file(root: Element, record: Record, facts: FileFacts, part: str) -> None:
     suffix = facts.name[facts.name.rfind(".") :].lower() if "." in facts.name else ""
     _add(designation, "formatName", _FORMATS.get(suffix, "application/octet-stream"))
     _add(file, "originalName", facts.name)
-    if part == "result":
+    if part != "source":
         relationship = _add(file, "relationship")
         _add(relationship, "relationshipType", "derivation")
         _add(relationship, "relationshipSubType", "has source")
@@ -112,7 +114,8 @@ def _event(root: Element, record: Record) -> None:
     _agent_link(event, record.software, "executing program")
     for ingredient in record.ingredients:
         _agent_link(event, f"sha256:{ingredient.sha256}", "model weights")
-    for part, role in (("source", "source"), ("result", "outcome")):
+    masks = [("masks", "outcome")] if record.masks is not None else []
+    for part, role in (("source", "source"), ("result", "outcome"), *masks):
         linking = _add(event, "linkingObjectIdentifier")
         _add(linking, "linkingObjectIdentifierType", "Respool")
         _add(linking, "linkingObjectIdentifierValue", _name(record, part))

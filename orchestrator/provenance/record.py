@@ -15,6 +15,7 @@ from contract.piece import Piece
 from contract.provenance import ingredients, making, software
 from contract.severity import losses, marked, plain, worst
 from orchestrator.film_repairs import repairs_of
+from orchestrator.mask_names import mask_name
 from orchestrator.result_record import ChunkFacts, FileFacts, Record
 from stores.ledger import HANDED_BACK
 
@@ -40,8 +41,11 @@ def records(
         damage.setdefault(hurt.item, []).append(hurt)
     notes = _notes_by_name(job.items, marked(manifest.notes, manifest.losses))
     beside: dict[int, list[str]] = {}
+    masks: dict[int, FileFacts] = {}
     for extra in manifest.sidecars:
         beside.setdefault(extra.item, []).append(extra.name)
+        if job.spec.masks and extra.name == mask_name(job.items[extra.item].result):
+            masks[extra.item] = FileFacts(extra.name, extra.sha256, extra.size)
     for file in manifest.files:
         item = job.items[file.item]
         piece = pieces.get(first.get(item.n, item.n))
@@ -69,6 +73,7 @@ def records(
             | _repairs(item, by_item.get(item.n, []), dones)
             | ({"piece": msgspec.to_builtins(piece)} if piece is not None else {})
             | ({"sidecars": beside[item.n]} if item.n in beside else {})
+            | ({"masks": msgspec.to_builtins(masks[item.n])} if item.n in masks else {})
             | ({"witness": witness[first.get(item.n, item.n)]} if first.get(item.n, item.n) in witness else {}),
         )
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bagit
+import msgspec
 
 from contract.errors import BadInput
+from contract.masks import TAG, MaskMaking, read_mask_tag
 from contract.provenance import MP4_RECORD, RECORD, Making, read
 from media.codecs import CONTAINERS
 from media.images import metadata_jpeg, metadata_png, metadata_tiff, metadata_webp, tiff, xmp
@@ -17,11 +19,12 @@ from media.images.sniff import HEAD, sniff
 from media.opening import open_media
 from orchestrator.provenance.bag import RECORDS
 from orchestrator.provenance.decode import Decode, Plan, decode_film
-from orchestrator.result_record import Record, from_lines
+from orchestrator.result_record import FileFacts, Record, from_lines
 from stores.file_digest import file_sha256
 
 NOTHING = "nothing"
 """In place of what a file was compared with, where no record can be reached."""
+UNREACHED = "its record cannot be reached; start the cluster that made it, or fetch a bag"
 SOURCE = "the source"
 Recorded = Callable[[str], list[Record]]
 """Function that returns the records of a job id; an empty list when they cannot be reached."""
@@ -38,6 +41,8 @@ class Finding:
     record: Record | None = None
     decode: Decode | None = None
     """The second look at a film, where one was asked for."""
+    masks: MaskMaking | None = None
+    """What a mask film says of itself; it is held against its result's record."""
 
 
 def verify(path: Path, recorded: Recorded, source: Path | None = None, plan: Plan | None = None) -> list[Finding]:
@@ -55,11 +60,22 @@ def _decoded(finding: Finding, source: Path | None, plan: Plan) -> Finding:
     if not finding.path.is_file() or not _is_film(finding.path):
         return finding
     other = finding.how == SOURCE  # it was not made from `source`
-    decode = decode_film(finding.path, finding.made, finding.record, None if other else source, plan)
+    if finding.masks is not None:
+        decode = decode_film(finding.path, None, _of_masks(finding.record), None, plan)
+    else:
+        decode = decode_film(finding.path, finding.made, finding.record, None if other else source, plan)
     if finding.how == NOTHING:  # then the decode is what it is verified by
         finding = replace(finding, how="a decode to its end", fault="")
     fault = "; ".join(filter(None, [finding.fault, *decode.faults]))
     return replace(finding, fault=fault, decode=decode)
+
+
+def _of_masks(record: Record | None) -> Record | None:
+    """Return a record in which the decode of the mask film stands for that of the result; None where it has none."""
+    kept = None if record is None else record.details.get("witness", {}).get("masks")
+    if record is None or kept is None:
+        return None
+    return msgspec.structs.replace(record, details={"witness": {"result": kept}})
 
 
 def _findings(path: Path, recorded: Recorded, source: Path | None, films: bool) -> list[Finding]:
@@ -88,38 +104,51 @@ def _bag(path: Path) -> list[Finding]:
     records = path / RECORDS
     if not records.is_file():
         return [Finding(path, "the bag's manifests")]
-    return [_whole(path / "data" / record.result.name, record) for record in from_lines(records.read_bytes())]
+    told = from_lines(records.read_bytes())
+    files = [(record, facts) for record in told for facts in (record.result, record.masks) if facts is not None]
+    return [_whole(path / "data" / facts.name, record, facts) for record, facts in files]
 
 
-def _whole(path: Path, record: Record) -> Finding:
+def _whole(path: Path, record: Record, facts: FileFacts) -> Finding:
     how = "its record's SHA-256"
     if not path.is_file():
         return Finding(path, how, "the file is missing")
     found = file_sha256(path)
-    fault = "" if found == record.result.sha256 else f"it has SHA-256 {found}, but {record.result.sha256} was delivered"
+    fault = "" if found == facts.sha256 else f"it has SHA-256 {found}, but {facts.sha256} was delivered"
     return Finding(path, how, fault, record=record)
 
 
 def _file(path: Path, recorded: Recorded, source: Path | None) -> Finding | None:
     made = embedded(path)
     if made is None:
-        return None
+        return _mask_film(path, recorded, source)
     if source is not None and file_sha256(source) != made.source_sha256:
         return Finding(path, SOURCE, f"it was made from {made.source_sha256}, which {source} is not", made)
     for record in recorded(made.job):
         if record.item == made.item:
-            whole = _whole(path, record)
+            whole = _whole(path, record, record.result)
             return replace(whole, made=made)
     if not made.content:
-        return Finding(
-            path, NOTHING, "its record cannot be reached; start the cluster that made it, or fetch a bag", made
-        )
+        return Finding(path, NOTHING, UNREACHED, made)
     try:
         found = content_sha256([path])
     except BadInput as error:
         return Finding(path, "its picture's SHA-256", str(error), made)
     fault = "" if found == made.content else f"its picture has SHA-256 {found}, but {made.content} was written"
     return Finding(path, "its picture's SHA-256, as the file itself says", fault, made)
+
+
+def _mask_film(path: Path, recorded: Recorded, source: Path | None) -> Finding | None:
+    """Check a mask film against the record of its result; None for any other file."""
+    masks = read_mask_tag(_tags(path).get(TAG, ""))
+    if masks is None:
+        return None
+    if source is not None and file_sha256(source) != masks.source_sha256:
+        return Finding(path, SOURCE, f"it is of {masks.source_sha256}, which {source} is not", masks=masks)
+    for record in recorded(masks.job):
+        if record.item == masks.item and record.masks is not None:
+            return replace(_whole(path, record, record.masks), masks=masks)
+    return Finding(path, NOTHING, UNREACHED, masks=masks)
 
 
 def embedded(path: Path) -> Making | None:
@@ -151,12 +180,17 @@ def _is_film(path: Path) -> bool:
         return path.suffix[1:].lower() in CONTAINERS  # a film by its name, which cannot be opened
 
 
-def _film(path: Path) -> Making | None:
+def _tags(path: Path) -> dict[str, str]:
+    """Return the tags of a film, their names in upper case; none of what is no film."""
     try:
         with path.open("rb") as file, open_media(file, path.name) as container:
-            tags = {name.upper(): value for name, value in container.metadata.items()}
+            return {name.upper(): value for name, value in container.metadata.items()}
     except BadInput:
-        return None
+        return {}
+
+
+def _film(path: Path) -> Making | None:
+    tags = _tags(path)
     for name in (RECORD, MP4_RECORD.upper()):
         if name in tags and (made := read(tags[name])):
             return made

@@ -8,6 +8,7 @@ from pathlib import Path
 from contract.errors import RespoolError
 from contract.job import Item, Job
 from orchestrator.job_store import Records
+from orchestrator.mask_names import mask_name
 from stores.file_digest import file_sha256
 
 
@@ -24,17 +25,22 @@ def standing(job: Job, records: Records, place: Callable[[str], Path]) -> set[in
             continue
         if made is None:
             made = _made(job, records)
-        if made.get(_key(item)) == file_sha256(path):
+        names = [item.result, *([mask_name(item.result)] if job.spec.masks and item.kind == "video" else [])]
+        if all(_stands(place(name), made.get(_key(item, name))) for name in names):
             found.add(item.n)
     return found
 
 
-def _key(item: Item) -> tuple[str, str, str]:
-    return item.name, item.result, item.sha256
+def _stands(path: Path, sha256: str | None) -> bool:
+    return sha256 is not None and path.is_file() and file_sha256(path) == sha256
+
+
+def _key(item: Item, name: str) -> tuple[str, str, str]:
+    return item.name, name, item.sha256
 
 
 def _made(job: Job, records: Records) -> dict[tuple[str, str, str], str]:
-    """Return the SHA-256 of every result of finished jobs with the same spec, by source."""
+    """Return the SHA-256 of every file that finished jobs with the same spec delivered, by source and name."""
     made: dict[tuple[str, str, str], str] = {}
     for other in records.jobs():
         try:
@@ -43,5 +49,6 @@ def _made(job: Job, records: Records) -> dict[tuple[str, str, str], str]:
         except RespoolError:
             continue  # removed meanwhile, damaged or of a newer version: it tells nothing
         if manifest is not None and earlier is not None and earlier.spec == job.spec:
-            made |= {_key(earlier.items[file.item]): file.sha256 for file in manifest.files}
+            files = (*manifest.files, *manifest.sidecars)
+            made |= {_key(earlier.items[file.item], file.name): file.sha256 for file in files}
     return made

@@ -25,7 +25,7 @@ from orchestrator.missing_sources import missing_sources
 from orchestrator.past_pace import way_of
 from orchestrator.sandbox.parent import Confined
 from orchestrator.submission import stored_bytes
-from orchestrator.submission.film_options import check_film_options
+from orchestrator.submission.film_options import check_film_options, check_masks, mask_names
 from orchestrator.submission.neighbours import clashes
 from orchestrator.submission.outlook import FilmOutlook, describe
 from orchestrator.submission.result_names import apart
@@ -96,6 +96,7 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
     Raises BadInput for a source that the user named and that cannot be
     restored; a bad file inside a folder becomes an item that fails alone. Raises UsageError and WeightsError.
     """
+    check_masks(spec)
     found = sources if isinstance(sources, Found) else find(sources)
     files, notes = found.files, found.notes
     spec = resolve(spec, settings)
@@ -117,7 +118,7 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
                 drafts.append(unread(n, file))
     items = tuple(apart(drafts, notes))
     notes += check_film_options(spec, {item.kind for item in items if item.n not in refused})
-    notes += clashes([item.result for item in items])
+    notes += clashes([*(item.result for item in items), *mask_names(spec, items)])
     ways: dict[Kind, str] = {kind: way_of(kind, spec, scale) for kind in ("video", "image")}
     return Draft(tuple(files), items, tuple(notes), refused, tuple(films), ways)
 

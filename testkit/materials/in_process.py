@@ -13,6 +13,7 @@ from contract.job import Damage, Item, Spec
 from media.fingerprints import unpack_prints
 from orchestrator.assemble.captions import read_captions
 from orchestrator.assemble.film import assemble_film
+from orchestrator.assemble.masks import mask_index
 from orchestrator.assemble.sidecars import sidecars
 from orchestrator.assemble.verify import verify_film
 from orchestrator.ingest.film import plan_film
@@ -25,7 +26,7 @@ from workers.film.chunk import FilmResult, enhance_film
 
 @dataclass
 class Restored:
-    """A restored film: its index, bytes, the chunks' results, notes, times of the stages and sidecars."""
+    """A restored film: its index, bytes, the chunks' results, notes, times of the stages, sidecars and the bytes of its mask film."""
 
     index: FilmIndex
     data: bytes
@@ -35,6 +36,7 @@ class Restored:
     sidecars: dict[str, bytes] = field(default_factory=dict)
     witnessed: dict[str, object] = field(default_factory=dict)
     """The record of the result's witness."""
+    masks: bytes = b""
 
     @property
     def damage(self) -> list[tuple[int, int, str]]:
@@ -96,7 +98,8 @@ def restore(
                 keep(n, run)
             (folder / "run").write_bytes(run)
             outs.append(folder / f"chunk-{n}")
-            results.append(enhance_film(folder / "run", spec, enhancer, outs[-1], lambda *_: None))  # type: ignore[arg-type]
+            masks = _masks(outs[-1], spec)
+            results.append(enhance_film(folder / "run", spec, enhancer, outs[-1], lambda *_: None, masks=masks))  # type: ignore[arg-type]
         assert next(runs, None) is None
         worked = clock()
         out = folder / result
@@ -114,8 +117,18 @@ def restore(
             spec,
             results,
         )
+        shown = folder / "masks.mkv"
+        if spec.masks:
+            parts = _opened(_masks(path, spec) or path for path in outs)
+            assemble_film(mask_index(index), spec, file, parts, shown, 0)
+            verify_film(shown, mask_index(index), spec, file, delivered)
         seconds = {"plan": planned - began, "cut": cutting, "work": worked - planned, "assemble": clock() - worked}
-    data = out.read_bytes()
-    for path in (*outs, out, folder / "run"):
+    data, mask_film = out.read_bytes(), shown.read_bytes() if spec.masks else b""
+    for path in (*outs, *(_masks(path, spec) or path for path in outs), out, shown, folder / "run"):
         path.unlink(missing_ok=True)
-    return Restored(index, data, results, made.notes, seconds, beside, witnessed)
+    return Restored(index, data, results, made.notes, seconds, beside, witnessed, mask_film)
+
+
+def _masks(chunk: Path, spec: Spec) -> Path | None:
+    """Return where the mask film of a chunk is written, None where `spec` asks for none."""
+    return chunk.with_suffix(".masks") if spec.masks else None

@@ -30,7 +30,7 @@ def test_every_option_is_part_of_the_id() -> None:
         "image_format": "png", "alpha": "bicubic", "deinterlace": "off", "chunk_frames": 7, "hdr": True, "strict": True,
         "witness": "off", "salvage": 50, "video_stream": 0, "program": 1,
         "on_unheld": "drop", "white": 2.0, "steady": 1.0, "deflicker": True, "stabilise": True, "scratches": True, "piece": {},
-        "grain": 0.5, "dirt": True,
+        "grain": 0.5, "dirt": True, "masks": True,
     }  # fmt: skip
     assert other.keys() == {field.name for field in fields(Spec)}
     ids = {job_id(replace(spec, **{name: value}), ()) for name, value in other.items()}

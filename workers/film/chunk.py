@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     import torch
     from av.video.frame import VideoFrame
 
+    from contract.film import Span
     from contract.job import Spec
     from contract.packets import RunHeader
     from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
     from workers.film.cuda_streams import Sent
+    from workers.film.masks import MaskFilm
     from workers.film.time_filters import FrameFilter
     from workers.generators.enhancer import Enhancer
 
@@ -65,27 +68,28 @@ def enhance_film(
     out: Path,
     checkpoint: Checkpoint,
     faces: FaceRestorer | None = None,
+    masks: Path | None = None,
 ) -> FilmResult:
     """Decode the owned frames of `run`, enhance them and encode them into `out`; without an `enhancer` they stay unchanged.
 
     With `faces`, which needs an enhancer, the faces of the enhanced frames are restored.
     `checkpoint` is called between batches and raises to stop. A frame that the source does not have is omitted and
     reported; with `spec.strict` any damage raises EnhanceError. `out` is empty if there is no frame at all.
+    With `masks`, the mask film of `contract.masks` is written there.
     Decoding, enhancing and encoding run at the same time, a few batches apart.
     """
     decoder = RunDecoder(run)
     header = decoder.header
     clock = Clock()
-    # Captions are carried from the packets of these codecs when the film is put together.
-    keeps = ("A53_CC",) if header.codec in CAPTIONED else ()
-    turns = FrameChanges((header.width, header.height), header.pix_fmt, header.colour, keeps)
+    turns = _changes(header)
     if faces is not None:
         faces.start(header.first)
     marks = None if spec.witness == "off" else FrameMarks(header, clock)
     filters = _time_filters(spec, header, clock)
-    frames = _filtered(decoder, marks, turns, filters, FACE_CONTEXT * bool(spec.faces))
+    shown = _mask_film(masks, header, clock)
+    frames = _filtered(decoder, (marks, turns, shown), filters, FACE_CONTEXT * bool(spec.faces))
     began = time.perf_counter()
-    with ChunkEncoder(out, header.encoding) as encoder:
+    with ChunkEncoder(out, header.encoding) as encoder, shown or nullcontext():
         if enhancer is None or (enhancer.identity and faces is None):
             for batch in _batches(frames, header, clock, None, BATCH):
                 checkpoint(encoder.frames)
@@ -101,10 +105,11 @@ def enhance_film(
                     outputs.put((ordinals, network.enhanced(rgb)))
         now = time.perf_counter()
     ended = clock.spend("encode", now)
+    if shown is not None:
+        shown.check(encoder.frames)
     damage = decoder.damage
-    if spec.strict and damage:
-        span = damage[0]
-        raise EnhanceError(f"frame {span.first} is damaged ({span.reason}); run without --strict to restore the rest.")
+    if spec.strict:
+        _refuse(damage)
     return FilmResult(
         frames=encoder.frames,
         reorder=encoder.reorder,
@@ -112,11 +117,31 @@ def enhance_film(
         height=header.encoding.height,
         damage=[(s.first, s.count, s.reason) for s in damage],
         notes=turns.notes + [n for one in filters for n in one.notes(header)] + (faces.notes() if faces else []),
-        record=_record(clock, ended - began, enhancer, faces)
-        | {name: value for one in filters for name, value in one.record(header).items()},
+        record=_record(clock, ended - began, enhancer, faces) | _work(filters, header),
         prints=marks.prints if marks else None,
         looks=marks.looks if marks else None,
     )
+
+
+def _changes(header: RunHeader) -> FrameChanges:
+    """Return the watch over what changes from frame to frame."""
+    # Captions are carried from the packets of these codecs when the film is put together.
+    keeps = ("A53_CC",) if header.codec in CAPTIONED else ()
+    return FrameChanges((header.width, header.height), header.pix_fmt, header.colour, keeps)
+
+
+def _refuse(damage: list[Span]) -> None:
+    """Raise EnhanceError where there is damage."""
+    if damage:
+        first = damage[0]
+        raise EnhanceError(
+            f"frame {first.first} is damaged ({first.reason}); run without --strict to restore the rest."
+        )
+
+
+def _work(filters: list[FrameFilter], header: RunHeader) -> dict[str, object]:
+    """Return what the filters over time record of each owned frame."""
+    return {name: value for one in filters for name, value in one.record(header).items()}
 
 
 def _record(clock: Clock, wall: float, enhancer: Enhancer | None, faces: FaceRestorer | None) -> dict[str, object]:
@@ -131,12 +156,17 @@ def _record(clock: Clock, wall: float, enhancer: Enhancer | None, faces: FaceRes
 
 
 def _filtered(
-    decoder: RunDecoder, marks: FrameMarks | None, turns: FrameChanges, filters: list[FrameFilter], before: int
+    decoder: RunDecoder,
+    watching: tuple[FrameMarks | None, FrameChanges, MaskFilm | None],
+    filters: list[FrameFilter],
+    before: int,
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield the frames of a run as they go to enhancement; `marks` sees them before and after the filters, `turns` the owned ones.
+    """Yield the frames of a run as they go to enhancement. `before` is as of `through`.
 
-    `turns` looks at the frames as the decoder gives them, before the filters over time; `before` is as of `through`.
+    Of those `watching`, marks see them before and after the filters, changes the owned ones as the decoder gives them, and the mask film what
+    the filters change.
     """
+    marks, turns, masks = watching
     header = decoder.header
     frames = iter(decoder) if marks is None else marks.decoded(decoder)
     if header.deinterlace:
@@ -146,7 +176,7 @@ def _filtered(
         from workers.film.picture import evenly
         from workers.film.time_filters import through
 
-        frames = through(evenly(frames), filters, header, before)
+        frames = through(evenly(frames), filters, header, before, masks)
     return frames if marks is None else marks.enhanced(frames)
 
 
@@ -157,6 +187,15 @@ def _time_filters(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilt
     from workers.film.time_filters import make
 
     return make(spec, header, clock)
+
+
+def _mask_film(out: Path | None, header: RunHeader, clock: Clock) -> MaskFilm | None:
+    """Return the mask film that is written to `out`; None without it."""
+    if out is None:
+        return None
+    from workers.film.masks import MaskFilm
+
+    return MaskFilm(out, header, clock)
 
 
 def _put_back(filters: list[FrameFilter], position: int, frame: VideoFrame) -> VideoFrame:

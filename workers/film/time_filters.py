@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from contract.job import Spec
     from contract.packets import RunHeader
     from workers.film.frame_marks import Clock
+    from workers.film.masks import MaskFilm
 
 
 class FrameFilter(Protocol):
     """A filter over time; `radius` counts the frames before and after a frame that it needs."""
+
+    filter: TimeFilter
 
     @property
     def radius(self) -> int:
@@ -58,15 +61,19 @@ def make(spec: Spec, header: RunHeader, clock: Clock) -> list[FrameFilter]:
 
 
 def through(
-    frames: Iterator[tuple[int, VideoFrame]], filters: list[FrameFilter], header: RunHeader, before: int
+    frames: Iterator[tuple[int, VideoFrame]],
+    filters: list[FrameFilter],
+    header: RunHeader,
+    before: int,
+    masks: MaskFilm | None = None,
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the frames after all filters; each makes only frames that the filters behind it and the encoder need.
 
-    `before` counts the frames before the chunk's own that faces are followed through.
+    `before` counts the frames before the chunk's own that faces are followed through. `masks` gets what each filter changed.
     """
     margin = sum(one.radius for one in filters)
     for one in filters:
         margin -= one.radius
         needed = range(header.first - before - margin, header.first + header.count + margin)
-        frames = one.filtered(frames, needed)
-    return frames
+        frames = one.filtered(frames, needed) if masks is None else masks.watched(one, frames, needed)
+    return frames if masks is None else masks.written(frames)

@@ -41,21 +41,22 @@ class FilmAttempt:
 
         enhancer, faces = networks
         run, out = folder / "run", folder / "out"
+        masks = folder / "masks" if spec.masks else None
         began = time.monotonic()
         self._fetch(lease.job, chunk, run)
         fetched = time.monotonic()
-        result = enhance_film(run, spec, enhancer, out, self._checkpoint, faces)
+        result = enhance_film(run, spec, enhancer, out, self._checkpoint, faces, masks)
         enhanced = time.monotonic()
-        key = keys.attempt(lease.job, chunk.n, lease.attempt)
-        sha256 = self._storage.put_file(key, out)
-        self._storage.verify(key, sha256)
+        outputs = [self._stored(keys.attempt(lease.job, chunk.n, lease.attempt), out, chunk, result)]
+        if masks is not None:
+            outputs.append(self._stored(keys.attempt_masks(lease.job, chunk.n, lease.attempt), masks, chunk, result))
         stored = time.monotonic()
         done = Done(
             chunk=chunk.n,
             attempt=lease.attempt,
             worker=lease.worker,
             frames=result.frames,
-            outputs=(Output(chunk.item, key, sha256, out.stat().st_size, result.frames, result.width, result.height),),
+            outputs=tuple(outputs),
             damage=tuple(Damage(chunk.item, first, count, reason) for first, count, reason in result.damage),
             notes=plain(result.notes),
             losses=losses(result.notes),
@@ -72,6 +73,12 @@ class FilmAttempt:
             record["fingerprints"] = result.prints
             record["looks"] = result.looks
         return StoredAttempt(done, stages, record)
+
+    def _stored(self, key: str, file: Path, chunk: Chunk, result: FilmResult) -> Output:
+        """Store a film of the chunk's frames, and read it back. The size in pixels is the result's, of the mask film too."""
+        sha256 = self._storage.put_file(key, file)
+        self._storage.verify(key, sha256)
+        return Output(chunk.item, key, sha256, file.stat().st_size, result.frames, result.width, result.height)
 
     def _fetch(self, job: str, chunk: Chunk, path: Path) -> None:
         """Fetch the packets of a chunk; raise IntegrityError if they are not those of the plan."""

@@ -23,6 +23,7 @@ from contract.errors import (
     WeightsError,
 )
 from contract.job import Done
+from contract.masks import results_of
 
 _MODELS = 32
 """Models with metrics of their own; all further ones of a worker count as ``other``."""
@@ -90,7 +91,7 @@ class Meter:
         """Count a stored attempt: its frames, its pixels, and its seconds by stage."""
         name = self._name(model)
         self._frames.labels(name).inc(done.frames)
-        self._pixels.labels(name).inc(sum(o.frames * o.width * o.height for o in done.outputs))
+        self._pixels.labels(name).inc(sum(o.frames * o.width * o.height for o in results_of(done)))
         for stage in STAGES:
             if stage in seconds:
                 self._seconds.labels(stage).observe(seconds[stage])

@@ -140,7 +140,7 @@ def test_a_bag_validates_and_a_flipped_byte_does_not(tmp_path: Path) -> None:
     job = submitted("写真/雪.tif", "b c.png")
     told, _ = put(job, tmp_path / "results")
     bag = write_bag(
-        tmp_path / "bag", told, lambda record, path: shutil.copyfile(tmp_path / "results" / record.result.name, path)
+        tmp_path / "bag", told, lambda _, facts, path: shutil.copyfile(tmp_path / "results" / facts.name, path)
     )
     assert bagit.Bag(str(bag)).is_valid()
     assert {entry for entry in bagit.Bag(str(bag)).entries if not entry.startswith("data/")} >= {RECORDS, "premis.xml"}
@@ -159,7 +159,7 @@ def test_a_bag_is_all_or_nothing(tmp_path: Path) -> None:
     job = submitted("a.png")
     told, _ = put(job, tmp_path / "results")
     with pytest.raises(IntegrityError, match=r"a\.png"):
-        write_bag(tmp_path / "bag", told, lambda _, path: path.write_bytes(b"something else") and None)
+        write_bag(tmp_path / "bag", told, lambda _, __, path: path.write_bytes(b"something else") and None)
     assert not (tmp_path / "bag").exists()
     assert not list(tmp_path.glob(".bag*"))
     with pytest.raises(UsageError, match="not empty"):
