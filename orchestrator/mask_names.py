@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from stores.atomic_files import ended
 
 END = ".masks.mkv"
-"""What a mask film's name has behind the name of its result."""
+"""End of a mask film's name, behind the name of its result."""
 
 
 def mask_name(result: str) -> str:

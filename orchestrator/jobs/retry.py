@@ -81,9 +81,10 @@ def _check_sources(records: Records, job: Job) -> None:
 
 
 def damaged(records: Records, manifest: Manifest) -> set[int]:
-    """Find items whose delivered file has changed or is gone. Reads every result."""
-    sound = in_order(lambda file: _whole(records, file.key, file.sha256), manifest.files, AT_ONCE, "verify", AHEAD)
-    return {file.item for file, good in zip(manifest.files, sound, strict=True) if not good}
+    """Find items of which a delivered file has changed or is gone. Reads every result, and the files beside them."""
+    files = (*manifest.files, *manifest.sidecars)
+    sound = in_order(lambda file: _whole(records, file.key, file.sha256), files, AT_ONCE, "verify", AHEAD)
+    return {file.item for file, good in zip(files, sound, strict=True) if not good}
 
 
 def _again(records: Records, plan: Plan, suspects: set[int]) -> Again:

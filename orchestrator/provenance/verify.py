@@ -42,7 +42,7 @@ class Finding:
     decode: Decode | None = None
     """The second look at a film, where one was asked for."""
     masks: MaskMaking | None = None
-    """What a mask film says of itself; it is held against its result's record."""
+    """The tag of a mask film, which says what it is of; it is held against its result's record."""
 
 
 def verify(path: Path, recorded: Recorded, source: Path | None = None, plan: Plan | None = None) -> list[Finding]:

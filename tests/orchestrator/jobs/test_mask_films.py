@@ -99,7 +99,7 @@ def test_a_twin_gets_a_mask_film_of_its_own(cluster: Stepped, film: Path, tmp_pa
 def test_an_attempt_that_fails_stores_both_films_again(
     cluster: Stepped, film: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the store refuses the mask film, or the commit, a later attempt stores both, and nothing of the first stays."""
+    """After the store refused the mask film, or the commit, a later attempt stores both, and nothing of the first stays."""
     job = cluster.submit([film], replace(MASKED, salvage=3 + len(place)))
     whole, failed = cluster.worker.storage, list[str]()
     name = "put_file" if place == ".masks" else "put"
@@ -203,7 +203,7 @@ def test_masks_of_nothing_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Where --masks could have no effect it is refused in one sentence, with exit code 2."""
+    """A --masks that could have no effect is refused in one sentence, with exit code 2."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "film.mkv").write_bytes(film.read_bytes())
     (tmp_path / "job.toml").write_text("masks = true\n")
