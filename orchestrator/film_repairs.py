@@ -42,9 +42,10 @@ class Repairs(Struct, frozen=True):
 
 
 def _level(record: Any) -> float:
-    """Return by how many code values mid grey is moved."""
-    gain, offset = record
-    return float(abs((gain - 1) * 128 + offset))
+    """Return by how many code values mid grey is moved, where it is moved furthest."""
+    gain, offset, *local = record  # workers before 2026-11-29 levelled whole pictures alone
+    everywhere = (gain - 1) * 128 + offset
+    return float(max(abs(everywhere), *(abs(everywhere + 128 * share) for share in local), 0.0))
 
 
 def _shift(record: Any) -> float:

@@ -40,6 +40,8 @@ class Amounts:
     """Deviation of a frame's gain."""
     offset: float = 0.0
     """Deviation of a frame's offset in code values."""
+    uneven: float = 0.0
+    """Deviation of the gain at an edge of a frame, across and down, from its middle's."""
     weave: float = 0.0
     """Deviation of a frame's shift in pixels, in each direction."""
     scratches: int = 0
@@ -90,6 +92,10 @@ def _damaged(
         picture = shifted(picture, right, down)
     gain, offset = draw_level(rng, amounts.flicker, amounts.offset)
     picture = picture * np.float32(gain) + np.float32(offset)
+    if amounts.uneven:
+        across, down_it = (np.cos(np.pi * (np.arange(side) + 0.5) / side) for side in (width, height))
+        first, second = rng.normal(0, amounts.uneven, 2)
+        picture = picture * (1 + first * across[None] + second * down_it[:, None])[..., None].astype(np.float32)
     if amounts.grain:
         picture = picture + _grain(rng, (height, width), amounts)[..., None]
     count = rng.poisson(amounts.dust) if amounts.dust else 0

@@ -48,7 +48,7 @@ def main() -> int:
     given = parser.parse_args()
     for name in given.repairs:
         make, amounts, score = REPAIRS[name]
-        print(f"\n--{name}: {_words(amounts)}\n")
+        print(f"\n{name}: {_words(amounts)}\n")
         for number, clip in enumerate(("still", "pan", "pan, crossed")):
             made = damage(CLIPS[clip](given.frames, *SIZE), amounts, seed=11)
             cells = [("clip", clip), *score(made, filtered(make(), made.damaged, FORMAT))]
@@ -56,7 +56,7 @@ def main() -> int:
         print()
         for number, (clip, frames) in enumerate((CLIPS | (FAST if name == "dirt" else {})).items()):
             _rows([("clean clip", clip), ("changed wrongly", _wrong(make(), frames(given.frames, *SIZE)))], number)
-        print(f"\n--{name}, a moving frame of 640x480: {_cost(make) * 1000:.0f} ms of one processor's time", flush=True)
+        print(f"\n{name}, a moving frame of 640x480: {_cost(make) * 1000:.0f} ms of one processor's time", flush=True)
     return 0
 
 
@@ -106,6 +106,23 @@ def _flicker(clip: Clip, made: list[Pixels]) -> Scores:
         *_before_after("its deviation", _spread(before), _spread(after)),
         ("PSNR, dB", f"{_psnr(base, truth):.2f} -> {_psnr(made, truth):.2f}"),
     ]
+
+
+def _uneven(clip: Clip, made: list[Pixels]) -> Scores:
+    truth, base = unfiltered(clip.clean, FORMAT), unfiltered(clip.damaged, FORMAT)
+    before, after = ([_parts(p, t) for p, t in zip(film, truth, strict=True)] for film in (base, made))
+    return [
+        *_before_after("change of parts' levels from frame to frame", _steps(before), _steps(after)),
+        *_before_after("their deviation", _spread(before), _spread(after)),
+        ("PSNR, dB", f"{_psnr(base, truth):.2f} -> {_psnr(made, truth):.2f}"),
+    ]
+
+
+def _parts(picture: Pixels, clean: Pixels) -> tuple[float, ...]:
+    """Return by how much 8 x 6 parts are brighter than in the clean picture, beside the whole of it."""
+    off = picture.mean(-1).astype(np.float32) - clean.mean(-1).astype(np.float32)
+    parts = cv2.resize(off, (8, 6), interpolation=cv2.INTER_AREA).ravel()
+    return tuple(float(part) for part in (parts - parts.mean()) / parts.size**0.5)
 
 
 def _weave(clip: Clip, made: list[Pixels]) -> Scores:
@@ -200,6 +217,7 @@ def _cost(make: Callable[[], FrameFilter]) -> float:
 
 REPAIRS: dict[str, tuple[Callable[[], FrameFilter], Amounts, Callable[[Clip, list[Pixels]], Scores]]] = {
     "deflicker": (lambda: Deflicker(COLOUR, Clock()), Amounts(flicker=0.04, offset=2.0, grain=4.0), _flicker),
+    "deflicker-in-parts": (lambda: Deflicker(COLOUR, Clock()), Amounts(uneven=0.04, grain=4.0), _uneven),
     "dirt": (lambda: DirtFiller(COLOUR, Clock()), Amounts(dust=8.0, grain=4.0), _dirt),
     "scratches": (lambda: ScratchFiller(COLOUR, Clock()), Amounts(scratches=4, grain=4.0), _scratches),
     "stabilise": (lambda: Stabiliser(COLOUR, Clock()), Amounts(weave=0.7, grain=4.0), _weave),

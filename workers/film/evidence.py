@@ -150,7 +150,10 @@ def _finding(name: str, one: Filter, levels: dict[int, float]) -> Finding:
         travelled = round(one.travelled, 1) if isinstance(one, Scratches) else 0.0
         return Finding(name, len(records), round(max(contrasts, default=0.0), 1), columns, travelled)
     if name == DEFLICKER.name:
-        moved = [gain * levels[at] + offset - levels[at] for at, (gain, offset) in records.items()]
+        moved = [
+            max(abs(gain * levels[at] + offset - levels[at]), abs(local * levels[at]))
+            for at, (gain, offset, local) in records.items()
+        ]
     else:
         moved = [float(np.hypot(*shift)) for shift in records.values()]
     return Finding(name, len(records), round(float(np.sqrt(np.square(moved).sum() / len(levels))), 2))

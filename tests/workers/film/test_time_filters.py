@@ -16,7 +16,7 @@ from testkit.filtered import in_chunks, write_film
 
 SPEC = Spec(model="identity", codec="ffv1")
 ALL = {one.name: {"steady": 1.0, "grain": 0.5}.get(one.name, True) for one in TIME_FILTERS}
-AMOUNTS = Amounts(flicker=0.03, offset=1.0, weave=0.6, scratches=1, grain=3.0)
+AMOUNTS = Amounts(flicker=0.03, offset=1.0, uneven=0.04, weave=0.6, scratches=1, grain=3.0)
 
 
 def film(folder: Path, pix_fmt: str = "yuv420p", interlaced: bool = False) -> Path:
