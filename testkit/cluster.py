@@ -115,7 +115,8 @@ class Rig:
         """List the commits of the job's chunks."""
         plan = self.records.plan(job)
         assert plan is not None
-        return list(self.records.dones(plan, (chunk.n for chunk in plan.live)))
+        done, _ = self.records.settled(job, plan)  # of a job that failed, some chunks have none
+        return list(self.records.dones(plan, (chunk.n for chunk in plan.live if chunk.n in done)))
 
     def strays(self, job: str) -> list[str]:
         """List the objects of attempts that no commit names."""
