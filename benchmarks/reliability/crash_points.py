@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.reliability import page
 from contract.settings import Settings
 from orchestrator.local import start
 from testkit.crash_points import SCENARIOS, Laboratory, Outcome
@@ -30,6 +32,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="of all ways to disturb a scenario, try each N-th")
     parser.add_argument("--offset", type=int, default=0, help="number of the first that is tried")
     parser.add_argument("--real", action="store_true", help="a real S3 server instead of one in memory")
+    parser.add_argument("--page", type=Path, nargs="?", const=Path("docs/reliability.md"), help="write the rows there")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)  # each trial meets errors on purpose
     print(
@@ -43,12 +46,15 @@ def main() -> int:
             with Laboratory(settings, folder, options.real).open() as laboratory:
                 for scenario in options.scenarios or SCENARIOS:
                     for orchestrators in options.orchestrators:
-                        failed += _row(laboratory, scenario, orchestrators, options.every, options.offset)
+                        bad, row = _row(laboratory, scenario, orchestrators, options.every, options.offset)
+                        failed += bad
+                        if options.page and options.every == 1:
+                            page.write(options.page, f"{row} {datetime.now(UTC):%Y-%m-%d} |", page.CALLS, key=2)
     return int(failed > 0)
 
 
-def _row(laboratory: Laboratory, scenario: str, orchestrators: int, every: int, offset: int) -> int:
-    """Run and print one row, and what went wrong in it; return the number of trials that did."""
+def _row(laboratory: Laboratory, scenario: str, orchestrators: int, every: int, offset: int) -> tuple[int, str]:
+    """Run and print one row, and what went wrong in it; return the number of trials that did, and the row."""
     began = time.monotonic()
     calls = len(laboratory.points(scenario, orchestrators))
     bad: list[Outcome] = []
@@ -61,9 +67,10 @@ def _row(laboratory: Laboratory, scenario: str, orchestrators: int, every: int, 
             print(f"wrong: call {outcome.number} ({what}) {outcome.mode}: {outcome.wrong}", flush=True)
     stuck = sum(outcome.stuck for outcome in bad)
     seconds = time.monotonic() - began
-    row = (scenario, orchestrators, calls, trials, len(bad) - stuck, stuck, f"{seconds:.0f}")
-    print("| " + " | ".join(map(str, row)) + " |", flush=True)
-    return len(bad)
+    cells = (scenario, orchestrators, calls, trials, len(bad) - stuck, stuck, f"{seconds:.0f}")
+    row = "| " + " | ".join(map(str, cells)) + " |"
+    print(row, flush=True)
+    return len(bad), row
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/reliability.md: two tables whose rows are written one at a time, each in place of its previous version."""
+"""docs/reliability.md: three tables whose rows are written one at a time, each in place of its previous version."""
 
 from __future__ import annotations
 
@@ -19,12 +19,23 @@ film is killed until that film fails alone; one of two workers loses its scratch
 one try a chunk, so that a single counted failure would end the job; and two orchestrators go through kills, pauses, cancels, `respool gc`,
 submissions and retries drawn at random, after which a user does what the status advises. A trial that ends in no such way is stuck, and not right.
 
-`python -m benchmarks.reliability.crash_points` goes through every single call of a job's life instead: each S3, Redis and queue call of
-submission, ingest, commit, settling, assembly, sweep, closing, retry, cancel, pause, gc and resubmission fails before or after its effect, is
-repeated because its answer was lost, meets an outage, stands still until all else is at rest, or is its process' last.
+Rows of 2026-11-29 were measured beside other work (load 8 to 13 on two cores), the others on a machine with nothing else to do.
 
 | fault | times | right | wrong | recovery s | remark | when, scale, seed |
 | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+CALLS = """
+## Single calls, disturbed
+
+`python -m benchmarks.reliability.crash_points --page` goes through every single call of a job's life, and writes this table: each S3, Redis and queue call of
+submission, ingest, commit, settling, assembly, sweep, closing, retry, cancel, pause, gc and resubmission fails before or after its effect, is
+repeated because its answer was lost, meets an outage, stands still until all else is at rest, or is its process' last. One way at one call is a trial, over a real Redis and S3 in memory. A trial
+is wrong where a result is not its own source's, a commit names what is not there, anything else is left of attempts, or a server's fault cost a chunk a try; stuck where the job does not end
+as it does undisturbed, or in a state that the status' advice leads out of.
+
+| scenario | orchestrators | calls | trials | wrong | stuck | seconds | when |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 SCALE = """
@@ -42,16 +53,20 @@ chunk.
 """
 
 
+_HEADS = FAULTS, CALLS, SCALE
+
+
 def write(path: Path, line: str, head: str = FAULTS, key: int = 1) -> None:
     """Put `line` into the table under `head` in place of the row with the same first `key` cells; keep the rest."""
-    page = path.read_text() if path.exists() else ""
-    before, mark, after = page.partition(SCALE.splitlines()[1])
-    tables = {FAULTS: _rows(before), SCALE: _rows(mark + after)}
+    rest = path.read_text() if path.exists() else ""
+    tables: dict[str, list[str]] = {}
+    for one in reversed(_HEADS):
+        title = one.strip().splitlines()[0]
+        rest, _, own = rest.partition(title)
+        tables[one] = _rows(own)
     tables[head] = list(({_key(row, key): row for row in tables[head]} | {_key(line, key): line}).values())
-    body = FAULTS + "".join(row + "\n" for row in tables[FAULTS])
-    if tables[SCALE]:
-        body += SCALE + "".join(row + "\n" for row in tables[SCALE])
-    path.write_text(body)
+    written = [one + "".join(row + "\n" for row in tables[one]) for one in _HEADS if one is FAULTS or tables[one]]
+    path.write_text("".join(written))
 
 
 def _key(row: str, cells: int) -> str:
