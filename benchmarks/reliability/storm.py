@@ -38,10 +38,9 @@ def terminate(r: Rig, _job: str, rng: random.Random) -> None:
 
 
 def duplicate(r: Rig, job: str, _rng: random.Random) -> None:
-    """Publish every chunk of the job again."""
+    """Publish every chunk of the job again; none before it is planned."""
     plan, publisher = r.records.plan(job), Publisher(r.settings)
-    assert plan is not None
-    for chunk in plan.chunks:
+    for chunk in plan.chunks if plan else ():
         publisher.publish(job, chunk.n, chunk.label)
 
 
