@@ -21,6 +21,7 @@ import cv2
 from contract.time_filters import TIME_FILTERS
 from testkit.film_damage import Amounts, damage, pan
 from testkit.filtered import COLOUR, frames
+from testkit.programs import command_of
 from workers.film.deflicker import Deflicker
 from workers.film.dirt import DirtFiller
 from workers.film.frame_marks import Clock
@@ -70,8 +71,7 @@ def main() -> int:
 
 
 def _in_a_process(name: str, asked: argparse.Namespace) -> tuple[float, float]:
-    command = [sys.executable, "-m", "benchmarks.fidelity.film_cost", "--alone", name, "--frames", str(asked.frames)]
-    command += ["--size", *map(str, asked.size)]
+    command = command_of(__spec__, "--alone", name, "--frames", asked.frames, "--size", *asked.size)
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
     seconds, peak = out.stdout.split()
     return float(seconds), float(peak)
