@@ -27,11 +27,12 @@ from urllib3.exceptions import HTTPError
 from contract.errors import IntegrityError, UsageError
 from contract.settings import Settings
 from stores.file_digest import file_sha256
-from stores.object_store import Condition, ObjectStore
+from stores.object_store import Condition, ObjectStore, missing
 from stores.s3_errors import ABSENT, BUSY, TRIES, breaks_while_streaming, code_of, translate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 R = TypeVar("R")
 
@@ -184,14 +185,18 @@ class BotoStorage(ObjectStore):
 
     def copy(self, source: str, target: str, size: int) -> None:
         """Copy `size` bytes within the bucket, on the server's side, metadata included."""
+        own: CopySourceTypeDef = {"Bucket": self.bucket, "Key": source}
 
         def write() -> None:
-            if size < self._transfer.multipart_threshold:
-                self._client.copy_object(
-                    Bucket=self.bucket, Key=target, CopySource={"Bucket": self.bucket, "Key": source}
-                )
-            else:
-                self._client.copy({"Bucket": self.bucket, "Key": source}, self.bucket, target, Config=self._transfer)
+            try:
+                if size < self._transfer.multipart_threshold:
+                    self._client.copy_object(Bucket=self.bucket, Key=target, CopySource=own)
+                else:
+                    self._client.copy(own, self.bucket, target, Config=self._transfer)
+            except ClientError as error:
+                if code_of(error) in ABSENT - {"NoSuchBucket"}:
+                    raise missing(source, self.bucket) from error  # the target is what would have been written
+                raise
 
         self._again(target, write)
 
