@@ -19,6 +19,8 @@ RING = 4
 """Pixels beside a spot, from GROWN on, by which its surroundings are judged."""
 FEWEST = 8
 """Pixels of surroundings that tell something."""
+AT_ONCE = 1 << 15
+"""Pixels that grow at a time, each into 25 places: a large frame may have hundreds of thousands."""
 LEAST = 3
 """Pixels of the smallest spot whose surroundings are looked at."""
 
@@ -141,14 +143,16 @@ def _grown(
     height, width = size
     signs = np.where(np.bincount(numbers, over[pixels]) > 0, 1, -1)
     steps = np.arange(-GROWN, GROWN + 1)
-    rows, columns = np.divmod(pixels, width)
     down, right = (part.ravel()[:, None] for part in np.meshgrid(steps, steps))
-    y, x = rows + down, columns + right
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    near, owners = (y * width + x)[inside], np.broadcast_to(numbers, y.shape)[inside]
-    bright = over[near] * signs[owners] > 2 * faint
-    keys = np.concatenate([owners[bright] * over.size + near[bright], numbers * over.size + pixels])
-    owners, near = np.divmod(np.unique(keys), over.size)
+    keys = [numbers * over.size + pixels]
+    for first in range(0, len(pixels), AT_ONCE):
+        rows, columns = np.divmod(pixels[first : first + AT_ONCE], width)
+        y, x = rows + down, columns + right
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        near, owners = (y * width + x)[inside], np.broadcast_to(numbers[first : first + AT_ONCE], y.shape)[inside]
+        bright = over[near] * signs[owners] > 2 * faint
+        keys.append(np.unique(owners[bright] * over.size + near[bright]))
+    owners, near = np.divmod(np.unique(np.concatenate(keys)), over.size)
     return near, owners
 
 

@@ -49,6 +49,8 @@ class _Verdict(msgspec.Struct, frozen=True):
     backend: str
     precision: str
     reason: str
+    lasting: bool = True
+    """False when a candidate was left out for want of memory, which may be there the next time."""
 
 
 def installed(package: str) -> bool:
@@ -73,9 +75,10 @@ def choose(candidates: Sequence[Candidate], key: str, settings: Settings) -> tup
                 return candidate.architecture, candidate.make(), f"{verdict.reason} (measured before)"
     winner, network, verdict = _race(candidates)
     _log.info("generator %s: %s", winner.architecture.name, verdict.reason)
-    with contextlib.suppress(OSError):  # without a cache the next worker measures again
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, msgspec.json.encode(verdict))
+    if verdict.lasting:
+        with contextlib.suppress(OSError):  # without a cache the next worker measures again
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, msgspec.json.encode(verdict))
     return winner.architecture, network, verdict.reason
 
 
@@ -87,7 +90,7 @@ def _race(candidates: Sequence[Candidate]) -> tuple[Candidate, Network, _Verdict
     patch = torch.nn.functional.avg_pool2d(patch, 3, 1, 1)
     best: tuple[float, Candidate, Network] | None = None
     exact: torch.Tensor | None = None
-    timings = []
+    timings, lasting = [], True
     # fp32 first: the others are compared with its result.
     for candidate in sorted(candidates, key=lambda c: c.precision != "fp32"):
         try:
@@ -95,6 +98,7 @@ def _race(candidates: Sequence[Candidate]) -> tuple[Candidate, Network, _Verdict
             result = network(patch.to(network.device))
         except MemoryError:
             timings.append(f"{candidate} left out, too little memory")
+            lasting = False
             continue
         if candidate.precision == "fp32" and exact is None:
             exact = result
@@ -110,7 +114,7 @@ def _race(candidates: Sequence[Candidate]) -> tuple[Candidate, Network, _Verdict
     if best is None:
         raise MemoryError(f"no way to run the network fits into the memory for {side}x{side} pixels")
     reason = f"{best[1]}: fastest on a {side}x{side} probe ({', '.join(timings)})"
-    return best[1], best[2], _Verdict(best[1].backend, best[1].precision, reason)
+    return best[1], best[2], _Verdict(best[1].backend, best[1].precision, reason, lasting)
 
 
 def _lap(network: Network, patch: torch.Tensor, budget: float) -> float:

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import psutil
 import torch
 
 from contract.errors import EnhanceError
 from workers.generators.frame_diff import changed_boxes
 from workers.generators.lanczos import resize
-from workers.generators.memory import memory_errors
+from workers.generators.memory import free_memory, memory_errors
 from workers.generators.network import Architecture, Network
 from workers.generators.tiling import SMALLEST, Box, Tile, largest_tile, tiles
 
@@ -127,12 +126,15 @@ class Enhancer:
             self.forget()
             self._exact_mode = exact
         self._count("frames", rgb.shape[0])
+        counted, reused = self._events.copy(), self._reused
         try:
             with memory_errors():
                 return self._enhanced(rgb, size)
         except MemoryError as error:  # beside the network, whose own are met by smaller tiles
-            self._count("out_of_memory")
             cause = error
+        # What was reused is counted once; the same frames come again.
+        self._events, self._reused = counted, reused
+        self._count("out_of_memory")
         self.forget()
         try:
             with memory_errors():
@@ -336,11 +338,3 @@ def _fault(low: float, high: float, mean: float) -> str:
     if low == float("-inf") or high == float("inf"):
         return "infinity"
     return "black" if high < _BLACK and mean > _NOT_BLACK else ""
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the bytes available on `device`, as the driver or the operating system reports them."""
-    if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, and free for us
-        return int(torch.cuda.mem_get_info(device)[0] + kept)
-    return int(psutil.virtual_memory().available)

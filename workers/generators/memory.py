@@ -1,10 +1,11 @@
-"""Errors of a device whose memory is short, under one name."""
+"""Memory of a device: what is free, and errors where it is short, under one name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
 import torch
 
 
@@ -25,3 +26,11 @@ def memory_errors(release: Callable[[], object] = lambda: None) -> Iterator[None
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise MemoryError(str(error)) from error
         raise
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes available on `device`, as the driver or the operating system reports them."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, and free for us
+        return int(torch.cuda.mem_get_info(device)[0] + kept)
+    return int(psutil.virtual_memory().available)

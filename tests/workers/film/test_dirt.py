@@ -13,6 +13,7 @@ from media.alpha import alpha_of
 from testkit.film_damage import CLIPS, FAST, Amounts, Clip, damage, pan
 from testkit.filtered import COLOUR, Pixels, filtered, frames, unfiltered
 from training.degrade.frame_draw import cover
+from workers.film import spot_table
 from workers.film.dirt import DirtFiller
 from workers.film.frame_marks import Clock
 from workers.film.picture import Picture
@@ -108,3 +109,12 @@ def test_tiny_pictures_go_through(size: tuple[int, int]) -> None:
     pictures = [np.full((*size, 3), 90 + 40 * (n == 3), np.uint8) for n in range(7)]
     found, _ = filled(pictures)
     assert len(found) == 7
+
+
+def test_pixels_grow_the_same_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame with more pixels of spots than are handled at once is filled as any other."""
+    clip = damage(pan(6, 120, 160), Amounts(dust=6.0, grain=4.0), seed=3)
+    expected = filtered(DirtFiller(COLOUR, Clock()), clip.damaged)
+    monkeypatch.setattr(spot_table, "AT_ONCE", 7)
+    assert all(map(np.array_equal, filtered(DirtFiller(COLOUR, Clock()), clip.damaged), expected))
+    assert not all(map(np.array_equal, expected, unfiltered(clip.damaged)))

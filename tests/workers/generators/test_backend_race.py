@@ -72,6 +72,10 @@ def test_a_candidate_without_memory_is_left_out(tmp_path: Path) -> None:
     _, network, reason = backend_race.choose(candidates, "key", Settings(cache=tmp_path))
     assert network.precision == "fp16"
     assert "torch fp32 left out, too little memory" in reason
+    fits = [candidates[0], replace(candidates[1], make=lambda: Fake("torch", "fp32", 0.5))]
+    _, network, reason = backend_race.choose(fits, "key", Settings(cache=tmp_path))
+    assert network.precision == "fp32", "the verdict of a moment without memory is not kept"
+    assert "torch fp16 left out, PSNR" in reason
     with pytest.raises(MemoryError, match="fits into the memory"):
         backend_race.choose([replace(c, make=large) for c in candidates], "other", Settings(cache=tmp_path))
 

@@ -81,14 +81,16 @@ def test_memory_that_is_short_beside_the_network(fits: int, monkeypatch: pytest.
     tight.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr("workers.generators.enhancer.resize", tight)
     enhancer = Enhancer(TWICE, Card("cpu"), "")
-    batch = torch.rand((3, 3, 96, 128), generator=torch.Generator().manual_seed(1)) * 0.8 + 0.1
+    batch = torch.rand((4, 3, 96, 128), generator=torch.Generator().manual_seed(1)) * 0.8 + 0.1
+    batch[1] = batch[0]
     if fits:
         whole = Enhancer(TWICE, Card("cpu"), "").frames
         monkeypatch.setattr("workers.generators.enhancer.resize", resize)
         expected = whole(batch, (96, 128))
         monkeypatch.setattr("workers.generators.enhancer.resize", tight)
         assert torch.equal(enhancer.frames(batch, (96, 128)), expected)
-        assert enhancer.record()["out_of_memory"] == 1
+        record = enhancer.record()
+        assert (record["out_of_memory"], record["frames_reused"], record["reused"]) == (1, 1, round(1 / 4, 4))
     else:
         with pytest.raises(MemoryError, match="too little memory on cpu for a result of 128x96 pixels"):
             enhancer.frames(batch, (96, 128))
