@@ -29,6 +29,9 @@ LARGEST = 1 << 20
 _TIMEOUT = timedelta(seconds=10)
 """For one call and its body. An interrupt is taken when a call has ended, so that it is short."""
 
+_CREDENTIALS = timedelta(minutes=5)
+"""Time after which boto3 is asked for the credentials again; it renews temporary ones ten minutes or more before their end."""
+
 _REST_S = 30.0
 """After a failure all calls are boto3's for so long: a server in trouble is not asked twice for each object."""
 
@@ -93,6 +96,8 @@ class QuickS3:
             self._library.put(store, key, data, attributes={"sha256": sha256}, mode=mode, use_multipart=False)
         except refused:
             return False
+        except FileNotFoundError as error:  # the bucket, or what was to be replaced
+            raise Unsure from error
         except self._errors as error:
             raise self._failed() from error
         return True
@@ -103,6 +108,8 @@ class QuickS3:
         store = self._ready(target)
         try:
             self._library.copy(store, source, target)
+        except FileNotFoundError as error:
+            raise Unsure from error
         except self._errors as error:
             raise self._failed() from error
 
@@ -111,6 +118,8 @@ class QuickS3:
         store = self._ready(key)
         try:
             self._library.delete(store, key)
+        except FileNotFoundError as error:
+            raise Unsure from error
         except self._errors as error:
             raise self._failed() from error
 
@@ -167,5 +176,5 @@ class QuickS3:
                 "connect_timeout": _TIMEOUT,
             },
             retry_config={"max_retries": 0},
-            credential_provider=Boto3CredentialProvider(self._session),
+            credential_provider=Boto3CredentialProvider(self._session, ttl=_CREDENTIALS),
         )

@@ -65,10 +65,13 @@ class Storage(BotoStorage):
 
     def write(self, key: str, data: bytes, condition: Condition | None) -> bool:
         """Write an object; return False when `condition` does not hold."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        return self._either(
-            lambda s3: s3.write(key, data, sha256, condition), lambda: super(Storage, self).write(key, data, condition)
-        )
+
+        def quick(s3: QuickS3) -> bool:
+            if len(data) > LARGEST:
+                raise Unsure  # before it is hashed
+            return s3.write(key, data, hashlib.sha256(data).hexdigest(), condition)
+
+        return self._either(quick, lambda: super(Storage, self).write(key, data, condition))
 
     def put_file(
         self,

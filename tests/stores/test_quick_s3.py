@@ -109,13 +109,17 @@ def test_lists_are_the_same_over_pages_and_from_any_key(quick: Storage, slow: Bo
 
 @pytest.mark.parametrize("name", ODD)
 def test_keys_that_the_library_would_change_go_by_boto3(settings: Settings, name: str) -> None:
-    """The object is the one of this very key."""
+    """The object is the one of this very key, or the server refuses the key with the same words."""
+
+    def outcome(storage: BotoStorage) -> str:
+        try:
+            storage.put(f"odd/{name}", b"x")
+            return repr(storage.get(f"odd/{name}"))
+        except RespoolError as error:
+            return str(error)
+
     storage = Storage(settings)
-    try:
-        BotoStorage(settings).put(f"odd/{name}", b"x")
-    except RespoolError:
-        pytest.skip("the server does not take this key")
-    assert storage.get(f"odd/{name}") == b"x"
+    assert outcome(BotoStorage(settings)) == outcome(storage)
     assert storage._quick is not None
     assert storage._quick._store is None
 
@@ -181,6 +185,16 @@ def test_failures_are_said_as_boto3_would_say_them(settings: Settings, changed: 
             except RespoolError as error:
                 said.append(f"{type(error).__name__}: {error}".replace("BotoStorage", "Storage"))
         assert said[0] == said[1]
+
+
+def test_an_absent_object_lets_nothing_rest(settings: Settings) -> None:
+    """A missing object is an answer of a server that is well: the calls after it are quick."""
+    storage = Storage(settings)
+    assert storage.find("absent") is None
+    with pytest.raises(Missing, match="absent is not in bucket"):
+        storage.copy("absent", "copied", 1)
+    assert storage._quick is not None
+    assert storage._quick._rests_until == 0.0
 
 
 def test_a_failure_lets_the_quick_way_rest(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
