@@ -42,7 +42,7 @@ class Finding(Struct, frozen=True, forbid_unknown_fields=True):
     """Changes that a filter would make in one place.
 
     `frames` counts the judged frames that it would change. `amount` is the root mean square over all judged frames: of the change of the
-    mean level in code values for `deflicker`, of the shift in pixels for `stabilise`; for `scratches` it is the largest contrast
+    mean level in code values for `deflicker` (or of the part that changes most), of the shift in pixels for `stabilise`; for `scratches` it is the largest contrast
     in code values, `columns` are those of the lines that are in half of the frames or more, and `travelled` counts the pixels that the picture
     moves sideways meanwhile, in one direction or the other: where it stands still, a line may be of the scene. For `dirt`, which is looked for in
     `looked` judged frames alone, `frames` counts those with clear blotches, `amount` is the mean number of these in a frame, and `others` that

@@ -31,8 +31,8 @@ CALLS = """
 `python -m benchmarks.reliability.crash_points --page` goes through every single call of a job's life, and writes this table: each S3, Redis and queue call of
 submission, ingest, commit, settling, assembly, sweep, closing, retry, cancel, pause, gc and resubmission fails before or after its effect, is
 repeated because its answer was lost, meets an outage, stands still until all else is at rest, or is its process' last. One way at one call is a trial, over a real Redis and S3 in memory. A trial
-is wrong where a result is not its own source's, a commit names what is not there, anything else is left of attempts, or a server's fault cost a chunk a try; stuck where the job does not end
-as it does undisturbed, or in a state that the status' advice leads out of.
+is wrong where a result is not its own source's, a commit names what is not there, anything else is left of attempts, or a server's fault cost a chunk a try; stuck where the job
+does not come to its end.
 
 | scenario | orchestrators | calls | trials | wrong | stuck | seconds | when |
 | --- | --- | --- | --- | --- | --- | --- | --- |

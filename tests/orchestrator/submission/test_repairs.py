@@ -43,7 +43,7 @@ def test_proposals_are_in_the_order_of_the_filters() -> None:
 
 
 def test_dirt_is_proposed_where_most_clear_spots_are_no_snow() -> None:
-    """Blotches among many more spots that move, few of them, or those of a single frame, call for nothing; all are said."""
+    """No option is proposed where many more spots move, where blotches are few, or where one frame has them all; the lines name all three."""
     dirty = seen(Finding("dirt", 7, 1.25, looked=12, others=3.0))
     assert proposed(dirty, SPEC) == ["--dirt"]
     assert proposed(dirty, Spec(model="lanczos", dirt=True)) == []
