@@ -35,12 +35,16 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Lease:
-    """A worker's right to chunk `chunk` of `job`; `attempt` (``<number>-<nonce>``) is the fencing token."""
+    """A worker's right to chunk `chunk` of `job`; `attempt` (``<number>-<nonce>``) is the fencing token.
+
+    `plan` is the fingerprint of the plan whose chunks the ledger counts; empty where the ledger has not noted it.
+    """
 
     job: str
     chunk: int
     attempt: str
     worker: str
+    plan: str = ""
 
     @property
     def about(self) -> dict[str, object]:
@@ -278,10 +282,10 @@ class Ledger(OpenJobs):
         A claim whose answer was lost is made again with the same `nonce` (8 hex digits, drawn at random by default).
         """
         nonce = nonce or secrets.token_hex(4)
-        verdict, number = self._run("claim", [_job(job), FIT], chunk, worker, nonce, self._ttl)
+        verdict, number, *plan = self._run("claim", [_job(job), FIT], chunk, worker, nonce, self._ttl)
         if verdict != "claimed":
             return verdict, None
-        return verdict, Lease(job, chunk, f"{number}-{nonce}", worker)
+        return verdict, Lease(job, chunk, f"{number}-{nonce}", worker, *plan)
 
     def renew(self, lease: Lease) -> Renewal:
         """Keep a lease for another `lease_ttl_s`; return the user's present request for the job."""

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from typing import Literal
@@ -208,7 +209,8 @@ def _promises(storage: Storage, key: str) -> Finding:
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:
-    waiting = Publisher(settings).waiting()
+    with closing(Publisher(settings)) as publisher:
+        waiting = publisher.waiting()
     kind = settings.broker.partition("://")[0]
     yield Finding("broker", "ok", f"{kind}, {waiting} messages wait")
 

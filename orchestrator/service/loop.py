@@ -98,6 +98,7 @@ class Service:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._film_witness.close()
         self.webhook.close()
+        self._publisher.close()
 
     def tick(self) -> None:
         """Look at every open job once."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import Celery
+from kombu.connection import Connection
 from kombu.exceptions import KombuError, OperationalError
 
 from contract import tasks
@@ -30,6 +33,9 @@ class Publisher:
             broker_connection_timeout=settings.connect_timeout_s,
             task_publish_retry=False,
         )
+        self._connection: Connection | None = None
+        self._channel: Any = None
+        """Kept for counts of waiting messages, which are asked for at each look at a job."""
 
     def publish(self, job: str, chunk: int, label: str, version: Version = VERSION) -> None:
         """Publish a chunk of a plan of `version` to workers that read it; Flower shows `label`.
@@ -46,17 +52,39 @@ class Publisher:
         """Count the messages that no worker has taken yet, about plans of `version` or of any known one."""
         return sum(self._depth(queue.name) for known, queue in self._queues.items() if version in (known, None))
 
+    def close(self) -> None:
+        """Close the connection that was kept for counts."""
+        self._disconnect()
+
     def _depth(self, queue: str) -> int:
+        """Count the messages of `queue` over the kept connection; one that proves broken is made anew, once."""
+        kept = self._channel is not None
         try:
-            with self._app.connection_for_write() as connection:
-                channel = connection.default_channel
-                return int(channel.queue_declare(queue, passive=True).message_count)
+            return self._counted(queue)
+        except Unreachable:
+            if not kept:
+                raise
+            return self._counted(queue)
+
+    def _counted(self, queue: str) -> int:
+        try:
+            if self._channel is None:
+                self._connection = self._app.connection_for_write()
+                self._channel = self._connection.default_channel
+            return int(self._channel.queue_declare(queue, passive=True).message_count)
         except (OperationalError, OSError) as error:
+            self._disconnect()
             raise Unreachable(f"the broker does not answer ({error}); check RESPOOL_BROKER_URL.") from error
         except connection_errors(self._app) as error:
             if getattr(error, "code", 0) == 404 or "NOT_FOUND" in str(error):
-                return 0  # no worker and no message yet
+                return 0  # no worker and no message yet; where that closes a channel, its library opens it again
+            self._disconnect()
             raise Unreachable(f"the broker does not answer ({error}); check RESPOOL_BROKER_URL.") from error
+
+    def _disconnect(self) -> None:
+        broken, self._connection, self._channel = self._connection, None, None
+        if broken is not None:
+            broken.close()
 
 
 def connection_errors(app: Celery) -> tuple[type[Exception], ...]:

@@ -2,7 +2,7 @@
 -- KEYS job fit  ARGV chunk worker nonce ttl_ms
 -- A worker that failed at the chunk a minute ago leaves it to one that is fit and has not tried it.
 -- A worker that asks again with the nonce of its lease, because the answer was lost, gets the lease again.
--- returns {verdict, attempt number}
+-- returns {verdict, attempt number, and of a claimed chunk the fingerprint of the plan that is counted}
 local job, chunk, worker, nonce, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 if redis.call('EXISTS', job) == 0 then return {'unknown', 0} end
 if tonumber(chunk) >= tonumber(redis.call('HGET', job, 'total')) then return {'unknown', 0} end
@@ -16,7 +16,7 @@ if holder then
   local number = string.match(holder, '^(%d+)-')
   if holder ~= number .. '-' .. nonce .. ' ' .. worker then return {'leased', 0} end
   redis.call('ZADD', job .. ':leases', now + ttl, chunk)
-  return {'claimed', tonumber(number)}
+  return {'claimed', tonumber(number), redis.call('HGET', job, 'plan') or ''}
 end
 if redis.call('HGET', job, 'cancelled') == '1' then return {'cancelled', 0} end
 if redis.call('HGET', job, 'paused') == '1' then
@@ -34,4 +34,4 @@ redis.call('ZREM', job .. ':again', chunk)
 redis.call('ZREM', job .. ':later', chunk)
 redis.call('ZADD', job .. ':leases', now + ttl, chunk)
 redis.call('HSET', job .. ':holders', chunk, number .. '-' .. nonce .. ' ' .. worker)
-return {'claimed', number}
+return {'claimed', number, redis.call('HGET', job, 'plan') or ''}

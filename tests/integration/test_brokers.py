@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,9 +237,10 @@ def test_messages_wait_in_a_quorum_queue(settings: Settings, rabbit: str) -> Non
 
     It comes before the job: a worker that is killed gives messages back, which would count here.
     """
-    publisher = Publisher(replace(settings, broker_url=rabbit))
-    publisher.publish("00000000000000aa", 0, "label")
-    until(lambda: publisher.waiting() == 1, "the message")
+    with closing(Publisher(replace(settings, broker_url=rabbit))) as publisher:
+        assert publisher.waiting() == 0  # RabbitMQ refuses to count a queue that is not there yet
+        publisher.publish("00000000000000aa", 0, "label")
+        until(lambda: publisher.waiting() == 1, "the message")
     with Connection(rabbit) as connection, pytest.raises(PreconditionFailed, match="x-queue-type"):
         Queue(queue(VERSION), channel=connection.default_channel).declare()
 

@@ -71,6 +71,7 @@ class Model(RuleBasedStateMachine):
         self.sent.discard(chunk)
         if lease is not None:
             self.held[chunk] = lease
+            assert lease.plan == PLAN.fingerprint()
 
     @precondition(lambda self: self.known and self.held)
     @rule(data=st.data())

@@ -40,10 +40,14 @@ class Heartbeat:
         return self._thread.is_alive()
 
     def hold(self, lease: Lease | None) -> None:
-        """Renew `lease` from now on; with None, renew no lease."""
+        """Renew `lease`, just claimed, from the next heartbeat on; with None, renew no lease and report that at once.
+
+        A heartbeat that came late would count the frames of an ended chunk twice, as done and as in hand.
+        """
         with self._lock:
             self._lease, self._verdict, self.in_hand = lease, "ok", 0
-        self._wake.set()
+        if lease is None:
+            self._wake.set()
 
     def interrupt(self) -> None:
         """Announce the end of the process, so that the next checkpoint hands the chunk back."""

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import msgspec
 
 from contract import keys
 from contract.documents import decode, encode
-from contract.errors import CannotServe, RespoolError, UsageError, WeightsError
+from contract.errors import CannotServe, Newer, RespoolError, UsageError, WeightsError
 from contract.job import Chunk, Item, Job, Plan, Spec, Weights
 from contract.method import Method
 from contract.settings import Settings
@@ -38,6 +39,11 @@ class JobFile:
 
     job: Job
     plan: Plan
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of the plan."""
+        return self.plan.fingerprint()
 
     def chunk(self, n: int) -> Chunk:
         """Return chunk `n`; raise UsageError if the plan has no such chunk."""
@@ -85,19 +91,35 @@ class JobCache:
 
         threading.Thread(target=load, name="preload", daemon=True).start()
 
-    def job(self, job: str) -> JobFile:
-        """Return the job and its current plan (one request if both are cached); raise Missing if there is none."""
-        key = keys.plan(job)
-        stat, known = self._storage.stat(key), self._jobs.get(job)
-        if known is None or not stat or stat[1] != known[0]:
-            body = self._storage.get(key)
-            spec = decode(self._storage.get(keys.job_spec(job)), Job, keys.job_spec(job))
-            known = hashlib.sha256(body).hexdigest(), JobFile(spec, decode(body, Plan, key))
-            self._jobs[job] = known
+    def knows(self, job: str) -> bool:
+        """Return whether the job and a plan of it are cached."""
+        return job in self._jobs
+
+    def job(self, job: str, plan: str = "") -> JobFile:
+        """Return the job and its plan; raise Missing if there is none.
+
+        Without a request where the cached plan has the fingerprint `plan`, else as S3 has it now.
+        """
+        known = self._jobs.get(job)
+        if known is None or not plan or known[1].fingerprint != plan:
+            try:
+                known = self._jobs[job] = self._read(job, known)
+            except Newer:
+                self._jobs.pop(job, None)  # the next message of the job is not even claimed
+                raise
             if len(self._jobs) > _KEPT_JOBS:
                 self._jobs.popitem(last=False)
         self._jobs.move_to_end(job)
         return known[1]
+
+    def _read(self, job: str, known: tuple[str, JobFile] | None) -> tuple[str, JobFile]:
+        key = keys.plan(job)
+        stat = self._storage.stat(key)
+        if known is not None and stat and stat[1] == known[0]:
+            return known
+        body = self._storage.get(key)
+        spec = decode(self._storage.get(keys.job_spec(job)), Job, keys.job_spec(job))
+        return hashlib.sha256(body).hexdigest(), JobFile(spec, decode(body, Plan, key))
 
     def banded_source(self, job: str, item: Item) -> Path:
         """Return the source of a large image, kept for its next band, which would otherwise fetch the whole source again.

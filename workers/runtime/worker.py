@@ -109,7 +109,8 @@ class Worker:
         if self.fitness.problem:
             return "out of service"  # nothing is claimed; the chunk goes out again
         try:
-            self.cache.job(job)
+            if not self.cache.knows(job):
+                self.cache.job(job)
         except Newer as error:  # nothing is claimed, so nothing is counted
             self._newer[job] = time.monotonic(), str(error)
             logger.warning("%s", error, extra={"job": job, "chunk": chunk})
@@ -172,7 +173,7 @@ class Worker:
     def _attempt(self, lease: Lease) -> str:
         self._committing = False
         try:
-            file = self.cache.job(lease.job)
+            file = self.cache.job(lease.job, lease.plan)
             chunk = file.chunk(lease.chunk)
             if (
                 found := commits.own_winner(self.storage, lease.job, chunk)
@@ -236,7 +237,7 @@ class Worker:
             verdict = self.ledger.release(lease, reason, counted, delay_s)
             if verdict != "exhausted":
                 return "handed back" if verdict == "again" else verdict
-            frames = self.cache.job(lease.job).chunk(lease.chunk).count
+            frames = self.cache.job(lease.job, lease.plan).chunk(lease.chunk).count
             aside = commits.set_aside(self.storage, self.ledger, lease.job, lease.chunk, frames)
             return "done" if aside is None else "failed"
         except TransientError as error:  # no fault of the chunk: its lease must not run out as if this worker had died
