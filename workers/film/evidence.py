@@ -20,7 +20,8 @@ from workers.film.dirt import DirtFiller
 from workers.film.frame_marks import Clock
 from workers.film.picture import Picture
 from workers.film.repair import Repairer, Windowed
-from workers.film.scratches import Profile, ScratchFiller
+from workers.film.scratch_lines import Profile
+from workers.film.scratches import ScratchFiller
 from workers.film.spots import Find
 from workers.film.stabilise import Stabiliser
 

@@ -19,7 +19,7 @@ from testkit.film_damage import CLIPS, FAST, Amounts, damage
 from testkit.filtered import COLOUR, Pixels, write_film
 from workers.film.evidence import FILTERS, grain
 from workers.film.evidence_process import evidence
-from workers.film.scratches import Field
+from workers.film.scratch_lines import Field
 
 FRAMES = 32
 SPEC = Spec(model="lanczos")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -52,8 +53,8 @@ def test_scratches_are_found_and_filled(name: str) -> None:
         found, one = filled(clip.damaged)
         found_of.append(recall(clip, one))
         better += left_over(found, clip, one)
-    assert np.mean(found_of) >= 0.8
-    assert np.median(better) < 0.5
+    assert np.mean(found_of) >= (0.8 if name == "still" else 0.95)
+    assert np.median(better) < 0.3
 
 
 @pytest.mark.parametrize("name", sorted(CLIPS))
@@ -85,6 +86,33 @@ def test_fences_and_door_frames_are_left(move: int) -> None:
     found, one = filled(clean)
     assert not one.found
     assert all(map(np.array_equal, found, unfiltered(clean)))
+
+
+@pytest.mark.parametrize("name", ["brick", "page", "immunohistochemistry"])
+def test_lines_of_a_scene_that_stands_are_left(name: str) -> None:
+    """Joints, margins and fibres that stay at their columns as scratches do: the picture is not seen through them."""
+    from skimage import data
+
+    drawn = getattr(data, name)()
+    shown = np.repeat(drawn[..., None], 3, 2) if drawn.ndim == 2 else drawn
+    tall = cv2.resize(shown, None, fx=320 / min(shown.shape[:2]), fy=320 / min(shown.shape[:2]))[:240, :320]
+    rng = np.random.default_rng(1)
+    clean = [np.clip(tall + rng.normal(0, 3, tall.shape), 0, 255).astype(np.uint8) for _ in range(9)]
+    assert not filled(clean)[1].found
+
+
+def test_what_shines_through_a_scratch_is_kept() -> None:
+    """Rows that differ from both sides of the line keep their difference."""
+    clean = pan(12, *SIZE)
+    for n, picture in enumerate(clean):
+        picture[40:50, 78 - n % 2 : 83] = 230  # bright on both sides of column 80, but no further than the line
+    clip = damage(clean, Amounts(), seed=1)
+    line = 45 * np.exp(-((np.arange(SIZE[1]) - 80.0) ** 2) / 0.8)
+    damaged = [np.clip(p - line[None, :, None], 0, 255).astype(np.uint8) for p in clip.damaged]
+    found, one = filled(damaged)
+    assert one.found
+    after = float(np.mean([p[42:48, 80] for p in found]))
+    assert after > 205
 
 
 def test_a_shot_without_the_scratch_is_left() -> None:
