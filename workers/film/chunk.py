@@ -267,9 +267,10 @@ class NetworkStages:
         self._enhancer = enhancer
         self._faces = faces
         self._clock = clock
+        from workers.film.card_colour import conversions
         from workers.film.transparency import AlphaKeeper
 
-        self._alpha = AlphaKeeper(header.encoding.pix_fmt)
+        self._colour, self._alpha = conversions(enhancer.proofs), AlphaKeeper(header.encoding.pix_fmt)
         self._fields = FieldFlags(header.encoding.field_order)
 
     def inputs(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Sent]]:
@@ -278,10 +279,11 @@ class NetworkStages:
 
         from workers.film.cuda_streams import own_stream, send
 
-        with own_stream(self._enhancer.device):
+        device = self._enhancer.device
+        with own_stream(device):
             for batch in batches:
                 now = time.perf_counter()
-                rgb = torch.cat([_rgb(frame, self._header, self._enhancer.device) for _, frame in batch])
+                rgb = torch.cat([self._colour.to_rgb(frame, self._header.colour, device) for _, frame in batch])
                 self._clock.spend("to_rgb", now)
                 for ordinal, frame in batch:
                     self._alpha.take(ordinal, frame)
@@ -303,11 +305,10 @@ class NetworkStages:
 
     def encoded(self, encoder: ChunkEncoder) -> Callable[[tuple[list[int], Sent]], None]:
         """Return the function that encodes batches of results."""
-        from workers.film import colour
         from workers.film.cuda_streams import own_stream, receive
 
         encoding = self._header.encoding
-        stream = own_stream(self._enhancer.device)
+        stream, convert = own_stream(self._enhancer.device), self._colour.from_rgb
 
         def encode(batch: tuple[list[int], Sent]) -> None:
             ordinals, results = batch
@@ -315,7 +316,7 @@ class NetworkStages:
                 larger = receive(results)
                 for i, ordinal in enumerate(ordinals):
                     now = time.perf_counter()
-                    frame = colour.from_rgb(larger[i : i + 1], opaque_name(encoding.pix_fmt), encoding.colour)
+                    frame = convert(larger[i : i + 1], opaque_name(encoding.pix_fmt), encoding.colour)
                     frame = _put_back(self._filters, self._header.first + ordinal, frame)
                     frame = self._fields.put(ordinal, self._alpha.put(ordinal, frame))
                     now = self._clock.spend("from_rgb", now)

@@ -8,14 +8,13 @@ biorthogonal 5/3 and 3/1 wavelets of Cohen, Daubechies and Feauveau, 1992), so t
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import av
 import numpy as np
 import torch
 
 from contract.errors import Unsupported
 from contract.film import Colour
+from workers.film.chroma_filters import double, halve, halving
 from workers.film.code_values import GREY, KR_KB, chroma_levels, luma_levels
 from workers.film.colour_tags import tag
 from workers.film.pixel_layout import Layout, layout, views
@@ -48,6 +47,11 @@ def chroma_location(pix_fmt: str, colour: Colour) -> int:
     if pix_fmt.startswith("yuvj"):
         return _CENTRE
     return _TOPLEFT if colour.matrix == "bt2020" else _LEFT
+
+
+def chroma_site(form: Layout, colour: Colour) -> tuple[bool, str]:
+    """Return whether chroma lies on the even luma column, and its place among two luma rows: top, centre or bottom."""
+    return _SITES[chroma_location(form.name, colour)]
 
 
 def to_rgb(frame: av.VideoFrame, colour: Colour, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -86,7 +90,7 @@ def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     height, width = rgb.shape[-2:]
     frame = av.VideoFrame(width, height, form.plain)
     if _common(rgb, form, colour):
-        yuv.convert(rgb[0].numpy(), views(frame, form), *_filters(height, width, form, colour), _numbers(form, colour))
+        yuv.convert(rgb[0].numpy(), views(frame, form), *filters(height, width, form, colour), numbers(form, colour))
     else:
         for first, last in _strips(height, width, rgb.device, form, colour):
             write(frame, form, _planes(rgb, form, colour, first, last), first)
@@ -103,29 +107,14 @@ def _common(rgb: torch.Tensor, form: Layout, colour: Colour) -> bool:
     return planar and here and colour.matrix != "grey" and yuv.supported(*rgb.shape[-2:])
 
 
-def _filters(height: int, width: int, form: Layout, colour: Colour) -> tuple[yuv.Filter, yuv.Filter]:
+def filters(height: int, width: int, form: Layout, colour: Colour) -> tuple[yuv.Filter, yuv.Filter]:
     """Return the filters from the image's rows to chroma rows, and from its columns to chroma columns."""
-    on_column, row = _SITES[chroma_location(form.name, colour)]
-    return _filter(height, row != "centre", row == "bottom"), _filter(width, on_column, False)
+    on_column, row = chroma_site(form, colour)
+    return halving(height, row != "centre", row == "bottom"), halving(width, on_column, False)
 
 
-@lru_cache(maxsize=64)
-def _filter(length: int, cosited: bool, backwards: bool) -> yuv.Filter:
-    """Return `_halve` for `length` samples as a filter, computed from a short row; only the ends differ from the middle."""
-    short = min(length, 16 + length % 2)
-    matrix = _halve(torch.eye(short), -1, cosited).T.numpy()
-    n = np.arange((length + 1) // 2)
-    # The index of the sample in the short row that has the same taps.
-    like = np.where(n < len(n) - 4, np.minimum(n, 4), n + len(matrix) - len(n))
-    starts = np.clip(2 * n - 2, 0, length - yuv.TAPS)
-    short_starts = np.clip(2 * like - 2, 0, short - yuv.TAPS)
-    taps = matrix[like[:, None], short_starts[:, None] + np.arange(yuv.TAPS)]
-    if backwards:
-        starts, taps = length - yuv.TAPS - starts[::-1], taps[::-1, ::-1]
-    return yuv.Filter(np.ascontiguousarray(starts, np.int64), np.ascontiguousarray(taps, np.float32))
-
-
-def _numbers(form: Layout, colour: Colour) -> yuv.Numbers:
+def numbers(form: Layout, colour: Colour) -> yuv.Numbers:
+    """Return the constants of the conversion to code values of `form`."""
     kr, kb = _constants(colour, form.name)
     luma = np.array([kr, 1 - kr - kb, kb])
     black, span = luma_levels(form.bits, colour.full)
@@ -137,7 +126,7 @@ def _numbers(form: Layout, colour: Colour) -> yuv.Numbers:
 
 def _strips(height: int, width: int, device: torch.device, form: Layout, colour: Colour) -> list[tuple[int, int]]:
     """Return the strips of rows [first, last): one on a GPU; on a CPU as many rows as fit its cache, which saves a third of the time."""
-    if device.type != "cpu" or (height % form.down[0] and _SITES[chroma_location(form.name, colour)][1] == "bottom"):
+    if device.type != "cpu" or (height % form.down[0] and chroma_site(form, colour)[1] == "bottom"):
         return [(0, height)]  # rows that pair up from the bottom of an odd height need the whole image
     rows = max(_GRAIN, _CACHED // width // _GRAIN * _GRAIN)
     return [(first, min(first + rows, height)) for first in range(0, height, rows)]
@@ -191,87 +180,32 @@ def _codes(values: torch.Tensor, bits: int, full: bool) -> torch.Tensor:
 
 
 def _enlarge(chroma: torch.Tensor, size: tuple[int, int], form: Layout, colour: Colour) -> torch.Tensor:
-    on_column, row = _SITES[chroma_location(form.name, colour)]
+    on_column, row = chroma_site(form, colour)
     factor = form.down[1]
     while factor > 1:
         factor //= 2
-        chroma = _double(chroma, -1, -(-size[1] // factor), on_column)
+        chroma = double(chroma, -1, -(-size[1] // factor), on_column)
     factor = form.down[0]
     if row == "bottom":
         chroma = chroma.flip(-2)
     while factor > 1:
         factor //= 2
-        chroma = _double(chroma, -2, -(-size[0] // factor), row != "centre")
+        chroma = double(chroma, -2, -(-size[0] // factor), row != "centre")
     return chroma.flip(-2) if row == "bottom" else chroma
 
 
 def _reduce(chroma: torch.Tensor, form: Layout, colour: Colour) -> torch.Tensor:
-    on_column, row = _SITES[chroma_location(form.name, colour)]
+    on_column, row = chroma_site(form, colour)
     if row == "bottom":
         chroma = chroma.flip(-2)
     factor = form.down[0]
     while factor > 1:
         factor //= 2
-        chroma = _halve(chroma, -2, row != "centre")
+        chroma = halve(chroma, -2, row != "centre")
     if row == "bottom":
         chroma = chroma.flip(-2)
     factor = form.down[1]
     while factor > 1:
         factor //= 2
-        chroma = _halve(chroma, -1, on_column)
+        chroma = halve(chroma, -1, on_column)
     return chroma
-
-
-def _double(x: torch.Tensor, axis: int, length: int, cosited: bool) -> torch.Tensor:
-    """Double the samples along `axis` (to `length`, 2n or 2n - 1) by linear interpolation; edges repeat."""
-    n = x.shape[axis]
-    after = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], axis)
-    if cosited:
-        pair = (x, (x + after).mul_(0.5))
-    else:
-        before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, n - 1)], axis)
-        pair = (torch.lerp(x, before, 0.25), torch.lerp(x, after, 0.25))
-    return (
-        torch.stack(pair, x.dim() + axis + 1 if axis < 0 else axis + 1).flatten(axis - 1, axis).narrow(axis, 0, length)
-    )
-
-
-def _halve(x: torch.Tensor, axis: int, cosited: bool) -> torch.Tensor:
-    """Halve the samples along `axis` (2n or 2n - 1 to n): inverts `_double` of even length exactly, and keeps constants.
-
-    The taps sum to 1, and their alternating sum is 0, so the highest frequency does not alias to a constant.
-    """
-    length = x.shape[axis]
-    n = (length + 1) // 2
-    if cosited:
-        # (-1 2 6 2 -1) / 8 around every even sample.
-        # At an even end the last sample repeats, as `_double` repeats it; else both mirror.
-        ahead = [_mirror(length, length), _mirror(length + 1, length)] if length % 2 else [length - 1]
-        x = _extend(x, axis, [_mirror(-2, length), _mirror(-1, length)], ahead)
-        taps = [-0.125, 0.25, 0.75, 0.25, -0.125]
-    else:
-        # (-1 3 3 -1) / 4 around the middle of every pair.
-        if length % 2 and length > 1:
-            # Half of the last pair is missing: the value that `_double` would have given follows from the two samples before.
-            last, before = x.narrow(axis, length - 1, 1), x.narrow(axis, length - 2, 1)
-            x = torch.cat([x, last * 1.5 - before * 0.5], axis)
-        x = _extend(x, axis, [0], [x.shape[axis] - 1, x.shape[axis] - 1])
-        taps = [-0.25, 0.75, 0.75, -0.25]
-    out = _every_second(x, axis, 0, n) * taps[0]
-    for k, weight in enumerate(taps[1:], 1):
-        out.add_(_every_second(x, axis, k, n), alpha=weight)
-    return out
-
-
-def _mirror(i: int, length: int) -> int:
-    """Return the index of the sample at `i` when the row is mirrored at its edge samples without repeating them."""
-    i = abs(i)
-    return max(0, min(i, 2 * (length - 1) - i))
-
-
-def _extend(x: torch.Tensor, axis: int, behind: list[int], ahead: list[int]) -> torch.Tensor:
-    return torch.cat([*(x.narrow(axis, i, 1) for i in behind), x, *(x.narrow(axis, i, 1) for i in ahead)], axis)
-
-
-def _every_second(x: torch.Tensor, axis: int, start: int, n: int) -> torch.Tensor:
-    return x.narrow(axis, start, 2 * n - 1)[..., ::2] if axis == -1 else x.narrow(axis, start, 2 * n - 1)[..., ::2, :]

@@ -37,8 +37,12 @@ def write(frame: av.VideoFrame, form: Layout, planes: list[torch.Tensor], first:
     They are float32, integers in range, arranged as `read` returns them.
     """
     channels = [c for group in planes for c in group[0]]
-    codes = [_codes([channels[c] for c in members], form) for members in form.order]
-    for plane, members, values in zip(frame.planes, form.order, _download(codes), strict=True):
+    write_words(frame, form, [_codes([channels[c] for c in members], form) for members in form.order], first)
+
+
+def write_words(frame: av.VideoFrame, form: Layout, words: list[torch.Tensor], first: int = 0) -> None:
+    """Copy the planes' words, uint8 or int16, height x width x interleaved channels each, into `frame` from luma row `first` on."""
+    for plane, members, values in zip(frame.planes, form.order, _download(words), strict=True):
         top = first // form.down[0] if is_chroma(form, members) else first
         np.copyto(rows(plane, form, len(members), frame, members)[top : top + len(values)], values)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from contract.errors import EnhanceError
+from workers.card.proof import Proofs
 from workers.generators.frame_diff import changed_boxes
 from workers.generators.lanczos import resize
 from workers.generators.memory import free_memory, memory_errors
@@ -52,11 +53,13 @@ class Enhancer:
         identity: bool = False,
         exact: Callable[[], Network] | None = None,
         free: Callable[[torch.device], int] | None = None,
+        proofs: Proofs | None = None,
     ) -> None:
         """Wrap `network`.
 
         `tile` is the side in input pixels of the largest part of a frame to process at once, 0 for as much as memory allows.
-        `exact` builds the same network in fp32, for results that are broken; `free` returns the bytes free on a device.
+        `exact` builds the same network in fp32, for results that are broken; `free` returns the bytes free on a device. `proofs` are of kernels
+        on this card, for stages beside the network; None where there is none, or no Triton.
         """
         self.architecture = architecture
         self.name = architecture.name
@@ -67,6 +70,7 @@ class Enhancer:
         self.precision = network.precision
         self.backend = network.backend
         self.reason = reason
+        self.proofs = proofs
         self._network = network
         self._make_exact = exact
         self._exact: Network | None = None

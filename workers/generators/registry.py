@@ -17,6 +17,7 @@ from safetensors.numpy import load as load_safetensors
 from contract.errors import UsageError, WeightsError
 from contract.job import Spec, Weights
 from contract.settings import Settings
+from workers.card.proof import Proofs, has_triton
 from workers.generators import community, identity, lanczos, rrdbnet, srvgg
 from workers.generators.backend_race import Candidate, cache_key, choose, installed, processor_name, unavailable
 from workers.generators.cuda_graphs import fuser
@@ -84,9 +85,10 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
         settings.threads,
     )
     architecture, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
+    proofs = Proofs(device, settings.cache) if device.type == "cuda" and has_triton() else None
     chosen = f"{network.backend} {network.precision}"
     exact = _exact(network, lambda: _fp32_network(family, spec, entry, state, device, settings, chosen))
-    return Enhancer(architecture, network, reason, spec.tile, exact=exact)
+    return Enhancer(architecture, network, reason, spec.tile, exact=exact, proofs=proofs)
 
 
 def _device_name(device: torch.device) -> str:

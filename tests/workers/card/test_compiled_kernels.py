@@ -1,0 +1,36 @@
+"""Kernels compiled for cards that this machine does not have, down to machine code."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from testkit.triton_targets import CAPABILITIES, compiled
+
+pytestmark = pytest.mark.usefixtures("_triton")
+
+TABLES: dict[str, Any] = {
+    "row_starts": torch.int32, "row_taps": torch.float32, "column_starts": torch.int32, "column_taps": torch.float32,
+    "numbers": torch.float32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_colour_kernels(capability: int) -> None:
+    """Both colour kernels compile for every card, and flags are collected over all programs."""
+    from workers.card import picture_kernels
+
+    codes = torch.uint8 if capability % 20 else torch.int16
+    tables = TABLES | {"luma": codes, "chroma": codes, "cb": codes, "cr": codes, "flags": torch.int32, "block": 128}
+    there = dict.fromkeys(picture_kernels.codes_to_rgb.arg_names, "i32") | tables | {"rgb": torch.float32}
+    ptx = compiled(picture_kernels.codes_to_rgb, there | {"limit": False}, capability)
+    assert f".target sm_{capability}" in ptx
+    back = dict.fromkeys(picture_kernels.rgb_to_codes.arg_names, "i32") | tables | {"limit": True}
+    for image, shuffle in ((torch.float32, 1), (torch.float16, 4)):
+        ptx = compiled(
+            picture_kernels.rgb_to_codes, back | {"image": image, "base": image, "shuffle": shuffle}, capability
+        )
+        assert re.search(r"(atom|red)\.\S*max\.s32", ptx)
