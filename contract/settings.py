@@ -81,7 +81,7 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     backend: str = "auto"
-    """auto, torch, openvino or native (our own kernels for CPUs)."""
+    """auto, torch, openvino, native (our own kernels for CPUs) or fused (our own kernels for cards)."""
     threads: int = 0
     """Threads a worker computes with; 0 means all cores."""
     preload: bool = True

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from workers.card.convolution import Kind, Tile, blocks
+
 CAPABILITIES = (80, 89, 90, 100)
 """Compute capabilities times ten: A100, L4 and RTX 4090, H100 and H200, B200."""
 
@@ -43,3 +45,14 @@ def compiled(kernel: Any, arguments: Mapping[str, Any], capability: int, **optio
     made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options or None)
     assert made.asm["cubin"], "ptxas made no machine code"
     return str(made.asm["ptx"])
+
+
+def compiled_layer(kind: Kind, tile: Tile, capability: int) -> str:
+    """Compile the convolution of `kind` in half floats, with `tile`, and return its PTX."""
+    from workers.card.convolution_kernel import convolve
+
+    half, full = torch.float16, torch.float32
+    types = dict[str, Any](dict.fromkeys(convolve.arg_names, "i32")) | blocks(kind, tile)
+    types |= dict.fromkeys(("one", "two", "weights", "near", "far", "out"), half) | {"bias": full, "slopes": full}
+    types |= {"near_factor": "fp32", "far_factor": "fp32"}
+    return compiled(convolve, types, capability, num_warps=tile.warps, num_stages=tile.stages)

@@ -25,7 +25,7 @@ from stores.atomic_files import write_atomically
 
 _log = logging.getLogger(__name__)
 
-TRIAL_S = 300.0
+TRIAL_S = 600.0
 """Seconds that a trial may take: some tens of kernels are compiled, each in 1 to 5 s on a busy core."""
 
 Outcome = Mapping[str, Any]

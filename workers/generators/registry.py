@@ -76,7 +76,8 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
         raise WeightsError(
             f"weights {entry.name} are for {entry.architecture!r}, which is not one of {known}; choose another model."
         )
-    candidates = _candidates(family, spec, entry, state, device, settings)
+    proofs = Proofs(device, settings.cache) if device.type == "cuda" and has_triton() else None
+    candidates = _candidates(family, spec, entry, state, device, settings, proofs)
     facts = (
         entry.architecture,
         sorted(entry.parameters.items()),
@@ -85,7 +86,6 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
         settings.threads,
     )
     architecture, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
-    proofs = Proofs(device, settings.cache) if device.type == "cuda" and has_triton() else None
     chosen = f"{network.backend} {network.precision}"
     exact = _exact(network, lambda: _fp32_network(family, spec, entry, state, device, settings, chosen))
     return Enhancer(architecture, network, reason, spec.tile, exact=exact, proofs=proofs)
@@ -101,7 +101,13 @@ def _exact(network: Network, make: Callable[[], Network]) -> Callable[[], Networ
 
 
 def _candidates(
-    family: Family, spec: Spec, entry: Weights, state: State, device: torch.device, settings: Settings
+    family: Family,
+    spec: Spec,
+    entry: Weights,
+    state: State,
+    device: torch.device,
+    settings: Settings,
+    proofs: Proofs | None,
 ) -> list[Candidate]:
     """List the ways to run the network that device, settings and spec allow, fastest expected first; raise UsageError if none."""
     plain = family.describe(entry.name, entry.parameters)
@@ -119,7 +125,8 @@ def _candidates(
             options.append(in_torch("bf16"))
     else:
         # fp32 is slower on every card, and there to hold fp16's result against.
-        options = [in_torch(p) for p in (("fp16", "fp32") if spec.precision == "auto" else ("fp16", "bf16", "fp32"))]
+        options = _fused_candidates(family, spec, entry, state, proofs, settings, plain)
+        options += [in_torch(p) for p in (("fp16", "fp32") if spec.precision == "auto" else ("fp16", "bf16", "fp32"))]
     chosen = [w for w in options if settings.backend in ("auto", w.backend) and spec.precision in ("auto", w.precision)]
     if not chosen:
         raise unavailable(settings.backend, spec.precision, device)
@@ -167,6 +174,27 @@ def _native_candidates(
     return [
         candidate(precision) for precision, width in [*precisions, ("fp32", found[0])] if fills_vectors(program, width)
     ]
+
+
+def _fused_candidates(
+    family: Family,
+    spec: Spec,
+    entry: Weights,
+    state: State,
+    proofs: Proofs | None,
+    settings: Settings,
+    plain: Architecture,
+) -> list[Candidate]:
+    """List the network of fused kernels where they are wanted, and proved on the card at hand."""
+    if proofs is None or settings.backend not in ("auto", "fused") or spec.precision not in ("auto", "fp16"):
+        return []
+    from workers.generators.fused import FusedNetwork, proved_ways
+
+    program = _program(family, entry, state)
+    ways = proved_ways(program, proofs)
+    if ways is None:
+        return []
+    return [Candidate("fused", "fp16", plain, lambda: FusedNetwork(program, proofs.device, ways))]
 
 
 def _program(family: Family, entry: Weights, state: State) -> Program:

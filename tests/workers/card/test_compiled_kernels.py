@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from testkit.triton_targets import CAPABILITIES, compiled
+from testkit.triton_targets import CAPABILITIES, compiled, compiled_layer
+from workers.card.convolution import TILES, Kind
 
 pytestmark = pytest.mark.usefixtures("_triton")
+
+TENSOR_CORES = {80: r"mma\.sync", 89: r"mma\.sync", 90: r"wgmma\.mma_async", 100: r"tcgen05\.mma"}
+"""The instructions that multiply matrices of half floats on each card."""
 
 TABLES: dict[str, Any] = {
     "row_starts": torch.int32, "row_taps": torch.float32, "column_starts": torch.int32, "column_taps": torch.float32,
@@ -34,3 +38,17 @@ def test_colour_kernels(capability: int) -> None:
             picture_kernels.rgb_to_codes, back | {"image": image, "base": image, "shuffle": shuffle}, capability
         )
         assert re.search(r"(atom|red)\.\S*max\.s32", ptx)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    "kind",
+    [Kind((64,), 64, True, 0, False), Kind((64, 96), 32, True, 0, False), Kind((64, 128), 64, False, 2, False), Kind((64,), 64, True, 0, True)],
+    ids=["body", "two buffers", "two residuals", "doubling"],
+)  # fmt: skip
+def test_convolutions_use_tensor_cores(capability: int, kind: Kind) -> None:
+    """Each card's own matrix instruction is used, memory is fetched ahead without registers, and no register is spilled."""
+    ptx = compiled_layer(kind, TILES[0], capability)
+    assert re.search(TENSOR_CORES[capability], ptx)
+    assert "cp.async.cg.shared.global" in ptx
+    assert not re.search(r"\b(ld|st)\.local", ptx)

@@ -1,0 +1,130 @@
+"""A family's program of convolutions on a card, each of them one kernel: bias, activation, residuals and concatenation cost no pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from workers.card.convolution import Kind, Layer, Operands, Tile, bordered, filled
+from workers.card.layer_trial import encoded, ways_of
+from workers.card.proof import Proofs
+from workers.generators.native.program import Convolution, Program, Slice
+from workers.generators.torch_backend import TorchNetwork
+
+_TRIAL = "workers.card.layer_trial"
+
+Ways = Mapping[Kind, Tile | None]
+"""The tile of each kind's Triton kernel; None runs PyTorch's kernels."""
+
+
+def kind_of(convolution: Convolution) -> Kind:
+    """Return what a trial needs to know of `convolution`."""
+    return Kind(
+        tuple(s.channels for s in convolution.inputs),
+        convolution.output.channels,
+        convolution.slopes is not None,
+        len(convolution.residuals),
+        convolution.double,
+    )
+
+
+def kinds_of(program: Program) -> list[Kind]:
+    """List the different kinds of convolutions in `program`."""
+    return list(dict.fromkeys(kind_of(c) for c in (*program.body, *program.tail)))
+
+
+def fits(program: Program) -> bool:
+    """Return whether buffers between layers fill whole steps of the kernel, so that none reads another slice's channels."""
+    between = {n for n in program.channels if n not in ("in", "out")}
+    every = [s for c in (*program.body, *program.tail) for s in (*c.inputs, c.output) if s.buffer in between]
+    return all(s.channels == filled(s.channels) and s.first == filled(s.first) for s in every)
+
+
+def proved_ways(program: Program, proofs: Proofs) -> Ways | None:
+    """Return how each kind of layer runs on the card at hand; None where no Triton kernel is both right and the fastest."""
+    if not fits(program):
+        return None
+    kinds = kinds_of(program)
+    outcome = proofs.outcome(_TRIAL, encoded(kinds))
+    ways = ways_of(outcome, kinds) if outcome is not None else {}
+    return ways if any(ways.values()) else None
+
+
+class FusedModule(torch.nn.Module):
+    """A program of convolutions on `device`.
+
+    It takes N x 3 x H x W, channels last, in half floats (fp32 in tests) and returns N x 3 x H*scale x W*scale in fp32. Buffers live for one call: a CUDA graph keeps
+    those of its recording.
+    """
+
+    def __init__(
+        self, program: Program, device: torch.device, ways: Ways, precision: torch.dtype = torch.float16
+    ) -> None:
+        super().__init__()
+        self._program = program
+        self._layers = {c: _layer(c, device, ways, precision) for c in (*program.body, *program.tail)}
+
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Enlarge `rgb`; raise MemoryError where an image is too large for one buffer."""
+        program = self._program
+        inputs = torch.nn.functional.pixel_unshuffle(rgb, program.unshuffle) if program.unshuffle > 1 else rgb
+        count, channels, height, width = inputs.shape
+        first = bordered(inputs, count, height, width, filled(channels)).zero_()
+        first[:, 1:-1, 1:-1, :channels] = inputs.permute(0, 2, 3, 1)
+        buffers = {"in": first}
+        self._run(program.body, buffers)
+        kept = {s.buffer for c in program.tail[:1] for s in c.inputs} | {"out"}
+        buffers = {name: buffer for name, buffer in buffers.items() if name in kept}
+        self._run(program.tail, buffers)
+        return _finished(buffers["out"], rgb, program)
+
+    def _run(self, convolutions: Iterable[Convolution], buffers: dict[str, torch.Tensor]) -> None:
+        for convolution in convolutions:
+            name = convolution.output.buffer
+            if name not in buffers:
+                source = buffers[convolution.inputs[0].buffer]
+                size = 2 if convolution.double else 1
+                height, width = (size * (side - 2) for side in source.shape[1:3])
+                buffers[name] = bordered(source, len(source), height, width, self._program.channels[name])
+            operands = Operands(
+                tuple(_view(buffers, s, padded=True) for s in convolution.inputs),
+                _view(buffers, convolution.output),
+                tuple((_view(buffers, s), factor) for s, factor in convolution.residuals),
+            )
+            self._layers[convolution].run(operands)
+
+
+class FusedNetwork(TorchNetwork):
+    """A program on a card in half floats, recorded as CUDA graphs like PyTorch's networks, and never compiled by torch.compile."""
+
+    backend = "fused"
+
+    def __init__(self, program: Program, device: torch.device, ways: Ways) -> None:
+        super().__init__(FusedModule(program, device, ways), device, "fp16")
+
+
+def _layer(convolution: Convolution, device: torch.device, ways: Ways, precision: torch.dtype) -> Layer:
+    kind = kind_of(convolution)
+    weight, bias = torch.from_numpy(convolution.weight), torch.from_numpy(convolution.bias)
+    slopes = torch.from_numpy(convolution.slopes) if convolution.slopes is not None else None
+    return Layer(kind, weight, bias, slopes, ways.get(kind), device, precision)
+
+
+def _view(buffers: Mapping[str, torch.Tensor], part: Slice, padded: bool = False) -> torch.Tensor:
+    """Return the channels of a buffer; those of zeros that fill the input's up, too, if `padded`."""
+    return buffers[part.buffer][..., part.first : part.first + (filled(part.channels) if padded else part.channels)]
+
+
+def _finished(out: torch.Tensor, rgb: torch.Tensor, program: Program) -> torch.Tensor:
+    """Pixel-shuffle the last buffer, and add the frame if the program has a base, in one pass."""
+    s = program.shuffle
+    pixels = out[:, 1:-1, 1:-1]
+    count, height, width, _ = pixels.shape
+    parts = pixels.reshape(count, height, width, 3, s, s).permute(0, 3, 1, 4, 2, 5)
+    result = torch.empty((count, 3, height, s, width, s), device=out.device)
+    if program.base:
+        torch.add(parts.float(), rgb[:, :, :, None, :, None], out=result)
+    else:
+        result.copy_(parts)
+    return result.view(count, 3, height * s, width * s)
