@@ -81,7 +81,7 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     backend: str = "auto"
-    """auto, torch, openvino, native (our own kernels for CPUs) or fused (our own kernels for cards)."""
+    """auto, torch, openvino, or our own kernels: fused for cards, native for CPUs, and winograd for CPUs that work in bf16 on vectors."""
     threads: int = 0
     """Threads a worker computes with; 0 means all cores."""
     preload: bool = True

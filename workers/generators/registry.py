@@ -154,26 +154,20 @@ def _cpu_candidates(
 def _native_candidates(
     family: Family, entry: Weights, state: State, settings: Settings, plain: Architecture
 ) -> list[Candidate]:
-    from workers.generators.native.matrix import INPUTS
-    from workers.generators.native.network import NativeNetwork
-    from workers.generators.native.program import adapted_architecture, fills_vectors
-    from workers.llvm.machine import has_matrix_unit, vectors
+    from workers.generators.native.network import NativeNetwork, ways
+    from workers.generators.native.program import adapted_architecture
+    from workers.llvm.machine import vectors
 
-    found = vectors()
-    program = _program(family, entry, state) if found else None
-    if found is None or program is None:
+    if vectors() is None:
         return []
-    precisions = [("bf16", INPUTS)] if has_matrix_unit() else []
+    program = _program(family, entry, state)
 
-    def candidate(precision: str) -> Candidate:
-        own = adapted_architecture(plain, program, direct=precision == "bf16")
-        return Candidate(
-            "native", precision, own, lambda: NativeNetwork(program, precision, settings.threads, settings.cache)
-        )
+    def candidate(backend: str, precision: str) -> Candidate:
+        way = backend, precision
+        own = adapted_architecture(plain, program, direct=way == ("native", "bf16"))
+        return Candidate(*way, own, lambda: NativeNetwork(program, way, settings.threads, settings.cache))
 
-    return [
-        candidate(precision) for precision, width in [*precisions, ("fp32", found[0])] if fills_vectors(program, width)
-    ]
+    return [candidate(*way) for way in ways(program)]
 
 
 def _fused_candidates(

@@ -7,7 +7,6 @@ import ctypes
 import hashlib
 import os
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -21,10 +20,14 @@ _CHECK = 16
 """Bytes of the checksum that precedes machine code on disk."""
 
 
-@lru_cache
+def features() -> dict[str, bool]:
+    """Return what this processor can do, by LLVM's names; all code is made for these."""
+    return dict(llvm.get_host_cpu_features())
+
+
 def vectors() -> tuple[int, int] | None:
     """Return the floats in a vector and the number of vector registers; None for processors without fused multiply-add."""
-    able = llvm.get_host_cpu_features()
+    able = features()
     if able.get("avx512f"):
         return 16, 32
     if able.get("avx2") and able.get("fma"):
@@ -34,13 +37,19 @@ def vectors() -> tuple[int, int] | None:
     return None
 
 
+def multiplies_bf16() -> bool:
+    """Return whether this processor multiplies vectors of bf16 and sums in fp32 (AVX512_BF16)."""
+    able = features()
+    return bool(able.get("avx512f") and able.get("avx512bf16"))
+
+
 def has_matrix_unit() -> bool:
     """Return whether this processor has a matrix unit for bf16 (AMX) and the operating system lets this process use it.
 
     Linux requires one request, as the unit's registers make a thread's state larger: ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA,
     both in its Documentation/arch/x86/xstate.rst; 158 is arch_prctl.
     """
-    able = llvm.get_host_cpu_features()
+    able = features()
     if os.uname().sysname != "Linux" or not all(able.get(f) for f in ("amx-tile", "amx-bf16", "avx512bf16")):
         return False
     return bool(ctypes.CDLL(None).syscall(ctypes.c_long(158), ctypes.c_long(0x1023), ctypes.c_long(18)) == 0)
@@ -53,11 +62,12 @@ class Machine:
         """Compile `code` and look up the functions `names`; keep the result below `cache`, if there is one."""
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+        able = features()
+        cpu, chosen = llvm.get_host_cpu_name(), ",".join(f"{'+' if able[name] else '-'}{name}" for name in sorted(able))
         # LLVM avoids 512-bit vectors on processors where a few of them slow the clock; here nearly all vectors have 512 bits.
-        features += ",-prefer-256-bit" if "avx512f" in features else ""
+        chosen += ",-prefer-256-bit" if able.get("avx512f") else ""
         target = llvm.Target.from_default_triple().create_target_machine(
-            cpu=cpu, features=features, opt=3, reloc="static"
+            cpu=cpu, features=chosen, opt=3, reloc="static"
         )
         module = llvm.parse_assembly(code)
         module.triple = llvm.get_default_triple()
@@ -66,7 +76,7 @@ class Machine:
         if cache is None:
             _optimise(module, target)
         else:
-            key = hashlib.sha256("|".join((code, cpu, features, str(llvm.llvm_version_info))).encode()).hexdigest()
+            key = hashlib.sha256("|".join((code, cpu, chosen, str(llvm.llvm_version_info))).encode()).hexdigest()
             path = cache / "compiled" / f"{key[:24]}.native"
             self._engine.set_object_cache(lambda _, data: _keep(path, data), lambda _: _kept(path))
             if _kept(path) is None:

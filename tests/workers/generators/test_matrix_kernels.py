@@ -107,7 +107,7 @@ def test_one_layer_equals_torchs(height: int, width: int, kind: str, cache: Path
     program = one_layer(kind)
     picture = torch.from_numpy(random(1, 3, height, width))
     expected = reference(program, picture)
-    made = [NativeNetwork(program, "bf16", threads, cache) for threads in (1, 3)]
+    made = [NativeNetwork(program, ("native", "bf16"), threads, cache) for threads in (1, 3)]
     results = [network(picture) for network in made for _ in range(2)]  # the second time with memory that was used
     assert off(results[0], expected) < (
         2 * NEAR if kind == "double" else NEAR
@@ -117,7 +117,7 @@ def test_one_layer_equals_torchs(height: int, width: int, kind: str, cache: Path
 
 def test_old_buffer_contents_do_not_affect_results(cache: Path) -> None:
     """After a large frame, and one of NaN, a small frame gives the same result as alone."""
-    made = NativeNetwork(one_layer("plain"), "bf16", 2, cache)
+    made = NativeNetwork(one_layer("plain"), ("native", "bf16"), 2, cache)
     small = torch.from_numpy(random(1, 3, 9, 11))
     alone = made(small)
     made(torch.full((1, 3, 40, 50), 1e6))
@@ -130,7 +130,7 @@ def test_old_buffer_contents_do_not_affect_results(cache: Path) -> None:
 
 def test_nan_is_passed_on(cache: Path) -> None:
     """NaN in the input gives NaN in the result, so that it is detected, and only where the convolutions reach."""
-    made = NativeNetwork(one_layer("leaky"), "bf16", 2, cache)
+    made = NativeNetwork(one_layer("leaky"), ("native", "bf16"), 2, cache)
     picture = torch.from_numpy(random(1, 3, 20, 40))
     clean = made(picture)
     picture[0, 1, 10, 20] = math.nan
@@ -157,7 +157,7 @@ def test_rrdbnet_equals_basicsrs(scale: int, height: int, width: int, cache: Pat
     with torch.no_grad():
         expected = theirs(picture)
     assert expected.abs().max() > 0.1
-    assert off(NativeNetwork(program, "bf16", 2, cache)(picture), expected.double()) < 2e-2
+    assert off(NativeNetwork(program, ("native", "bf16"), 2, cache)(picture), expected.double()) < 2e-2
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -169,7 +169,7 @@ def test_srvgg_equals_basicsrs(scale: int, cache: Path) -> None:
     torch.manual_seed(6)
     theirs = architecture("srvgg_arch", "SRVGGNetCompact")(**parameters).eval()
     state = {k: v.numpy() for k, v in theirs.state_dict().items()}
-    ours = NativeNetwork(srvgg.program("made", parameters, state), "bf16", 2, cache)
+    ours = NativeNetwork(srvgg.program("made", parameters, state), ("native", "bf16"), 2, cache)
     pictures = torch.rand((2, 3, 18, 31), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         assert decibels(ours(pictures), theirs(pictures)) > 60

@@ -19,11 +19,11 @@ from workers.generators.native import winograd
 from workers.generators.native.memory import ThreadTeam
 from workers.generators.native.network import NativeNetwork
 from workers.generators.native.program import Convolution, Program, Slice, fills_vectors
-from workers.llvm.machine import vectors
+from workers.llvm import machine
 
 Pinned = tuple[Weights, Path]
 
-pytestmark = pytest.mark.skipif(vectors() is None, reason="this processor has no fused multiply-add on vectors")
+pytestmark = pytest.mark.skipif(machine.vectors() is None, reason="this processor has no fused multiply-add on vectors")
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +45,22 @@ def random(*shape: int) -> Any:
     return RANDOM.standard_normal(shape).astype(np.float32)
 
 
-def test_the_transforms_are_a_convolution() -> None:
+@pytest.mark.parametrize("double", [False, True])
+def test_the_transforms_are_a_convolution(double: bool) -> None:
     """A^T [(G g G^T) * (B^T d B)] A is the 3x3 correlation of d with g, which is the defining identity."""
     d, g = RANDOM.standard_normal((6, 6)), random(1, 1, 3, 3)
+    if double:  # the tile's first pixel is a small pixel's first: its neighbour before is another small pixel's second
+        d = d[:4, :4].repeat(2, 0).repeat(2, 1)[1:7, 1:7]
+    transforms = winograd.DOUBLED if double else winograd.PLAIN
     op = winograd.Arithmetic(np.add, np.subtract, lambda x, c, y: x * c + (0 if y is None else y))
 
     def twice(grid: Any, transform: Any) -> Any:
         columns = np.array([transform(list(c)) for c in grid.T]).T
         return np.array([transform(list(r)) for r in columns])
 
-    spread = twice(d, lambda c: winograd.input_rows(c, winograd.ALL, op))
-    product = spread * winograd.weights(g, winograd.ALL, 1, 1).reshape(6, 6)
-    made = twice(product, lambda c: winograd.output_rows(c, winograd.ALL, op))
+    spread = twice(d, lambda c: transforms.input_rows(c, op))
+    product = spread * transforms.weights(g, 1, 1).reshape(spread.shape)
+    made = twice(product, lambda c: transforms.output_rows(c, op))
     expected = [[(d[i : i + 3, j : j + 3] * g[0, 0]).sum() for j in range(4)] for i in range(4)]
     assert np.allclose(made, expected, atol=1e-5)
 
@@ -70,7 +74,7 @@ def network(tmp_path: Path, convolution: Convolution, channels: dict[str, int], 
         (convolution.output,), Slice("out", 0, 3), random(3, convolution.output.channels, 3, 3) * 0.05, random(3)
     )
     return NativeNetwork(
-        Program(1, {**channels, "in": 3, "out": 3}, (first, convolution, last)), "fp32", threads, tmp_path
+        Program(1, {**channels, "in": 3, "out": 3}, (first, convolution, last)), ("native", "fp32"), threads, tmp_path
     )
 
 
@@ -94,28 +98,44 @@ def reference(network: NativeNetwork, picture: torch.Tensor) -> torch.Tensor:
     return buffers["out"]
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 4), (5, 7), (33, 130), (16, 97)])
-@pytest.mark.parametrize("kind", ["plain", "leaky", "two inputs", "one residual", "two residuals"])
-def test_one_layer_equals_torchs(height: int, width: int, kind: str, cache: Path) -> None:
-    """Every kind of layer equals torch's in float64 to fp32's rounding, also for partial tiles and for one pixel."""
+def one_layer(kind: str) -> tuple[Convolution, dict[str, int]]:
+    """Make a convolution of a `kind` with random weights, and the channels of its buffers."""
     a = Slice("a", 0, 64)
     inputs = (a, Slice("a", 16, 32)) if kind == "two inputs" else (a,)
     outputs = 32 if kind == "leaky" else 64
     count = sum(s.channels for s in inputs)
     residuals = {"one residual": ((a, 0.7),), "two residuals": ((a, -0.3), (a, 1.0))}.get(kind, ())
-    layer = Convolution(
-        inputs,
-        Slice("b", 0, outputs),
-        random(outputs, count, 3, 3) * 0.05,
-        random(outputs),
-        np.abs(random(outputs)) if kind == "leaky" else None,
-        residuals,
-    )
+    slopes = np.abs(random(outputs)) if kind == "leaky" else None
+    weight, bias = random(outputs, count, 3, 3) * 0.05, random(outputs)
+    return Convolution(inputs, Slice("b", 0, outputs), weight, bias, slopes, residuals), {"a": 64, "b": outputs}
+
+
+KINDS = ["plain", "leaky", "two inputs", "one residual", "two residuals"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 4), (5, 7), (33, 130), (16, 97)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_layer_equals_torchs(height: int, width: int, kind: str, cache: Path) -> None:
+    """Every kind of layer equals torch's in float64 to fp32's rounding, also for partial tiles and for one pixel."""
+    layer, channels = one_layer(kind)
     picture = torch.from_numpy(random(1, 3, height, width))
     for threads in (1, 3):
-        made = network(cache, layer, {"a": 64, "b": outputs}, threads)
+        made = network(cache, layer, channels, threads)
         for _ in range(2):  # the second time with memory that was used
             assert near(made(picture), reference(made, picture))
+
+
+@pytest.mark.skipif(not machine.features().get("avx512f"), reason="this processor has no AVX-512 to do without")
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_layer_equals_torchs_without_avx512(kind: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code for AVX2, of half the width and half the registers, computes the same; a processor with AVX-512 runs it, too."""
+    able = {name: has and not name.startswith("avx512") for name, has in machine.features().items()}
+    monkeypatch.setattr(machine, "features", lambda: able)
+    assert machine.vectors() == (8, 16)
+    layer, channels = one_layer(kind)
+    made = network(cache, layer, channels)
+    picture = torch.from_numpy(random(1, 3, 33, 57))
+    assert near(made(picture), reference(made, picture))
 
 
 def test_old_buffer_contents_do_not_affect_results(cache: Path) -> None:
@@ -140,7 +160,7 @@ def test_rrdbnet_equals_basicsrs(scale: int, height: int, width: int, cache: Pat
     theirs = architecture("rrdbnet_arch", "RRDBNet")(**parameters).eval()
     state = {k: v.numpy() * 3 for k, v in theirs.state_dict().items()}
     theirs.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
-    ours = NativeNetwork(rrdbnet.program("made", parameters, state), "fp32", 2, cache)
+    ours = NativeNetwork(rrdbnet.program("made", parameters, state), ("native", "fp32"), 2, cache)
     picture = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(picture)
@@ -158,7 +178,7 @@ def test_srvgg_equals_basicsrs(activation: str, scale: int, cache: Path) -> None
     torch.manual_seed(6)
     theirs = architecture("srvgg_arch", "SRVGGNetCompact")(**parameters).eval()
     state = {k: v.numpy() for k, v in theirs.state_dict().items()}
-    ours = NativeNetwork(srvgg.program("made", parameters, state), "fp32", 2, cache)
+    ours = NativeNetwork(srvgg.program("made", parameters, state), ("native", "fp32"), 2, cache)
     pictures = torch.rand((2, 3, 18, 31), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         assert near(ours(pictures), theirs(pictures))
@@ -198,7 +218,7 @@ def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
     data = bytearray(kept.read_bytes())
     data[len(data) // 2] ^= 0xFF
     kept.write_bytes(bytes(data))
-    again = NativeNetwork(made._program, "fp32", 1, tmp_path)
+    again = NativeNetwork(made._program, ("native", "fp32"), 1, tmp_path)
     assert torch.equal(again(picture), first)
     assert kept.read_bytes() != bytes(data)
 

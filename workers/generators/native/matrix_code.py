@@ -6,17 +6,16 @@ Threads take rows of pixels from a shared counter until none is left.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from llvmlite import ir
 
 from workers.generators.native.matrix import FIELDS, OUTPUTS, PIXELS, TILE, Shape
-from workers.generators.native.matrix_end import VECTOR, End, Half
-from workers.llvm.emit import BYTE, INT, POINTER, Emitter, Fields, at, corner
+from workers.generators.native.matrix_end import VECTOR, End
+from workers.llvm.emit import BYTE, HALF, INT, POINTER, Emitter, Fields, at, corner
 
 _PACE = 4
 """Vectors finished in each step of the sums: all 64 of a block in 16 steps; a convolution of 64 channels has 18 steps."""
-_SPINS = 200
-"""Polls for a layer's end before the thread yields the processor: about ten microseconds."""
 
 
 class MatrixWriter(Emitter):
@@ -28,7 +27,7 @@ class MatrixWriter(Emitter):
         self._load = self._unit("tileloadd64", [BYTE, POINTER, INT])
         self._store = self._unit("tilestored64", [BYTE, POINTER, INT])
         self._multiply = self._unit("tdpbf16ps", [BYTE] * 3)
-        both = ir.FunctionType(ir.VectorType(Half(), 2 * OUTPUTS), [VECTOR, VECTOR])
+        both = ir.FunctionType(ir.VectorType(HALF, 2 * OUTPUTS), [VECTOR, VECTOR])
         self._round = ir.Function(self.module, both, "llvm.x86.avx512bf16.cvtne2ps2bf16.512")
 
     def _unit(self, name: str, kinds: list[ir.Type]) -> ir.Function:
@@ -92,6 +91,10 @@ class MatrixWriter(Emitter):
                     b.call(self._multiply, [BYTE(i * n + j), BYTE(a_tiles[i]), BYTE(b_tiles[j])])
             meanwhile(k)
 
+    @staticmethod
+    def _below(b: ir.IRBuilder, finished: ir.Value, rows: ir.Value) -> ir.Value:
+        return b.icmp_signed("<", b.load_atomic(finished, "acquire", 8, typ=INT), rows)
+
     def layer(self, shape: Shape) -> None:
         """Add the layer `shape.name`: (fields, products)."""
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER]), shape.name)
@@ -120,10 +123,7 @@ class MatrixWriter(Emitter):
 
         A thread leaves a layer when all its rows are done, by any thread; so a thread that starts late, or never, delays no other.
         """
-        void = ir.VoidType()
-        function = ir.Function(self.module, ir.FunctionType(void, [POINTER, INT, POINTER]), "run")
-        pause = ir.Function(self.module, ir.FunctionType(void, []), "llvm.x86.sse2.pause")
-        yield_thread = ir.Function(self.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, INT, POINTER]), "run")
         calls, count, scratch = function.args
         b = ir.IRBuilder(function.append_basic_block("entry"))
         b.call(self._unit("ldtilecfg", [POINTER]), [scratch])
@@ -145,19 +145,6 @@ class MatrixWriter(Emitter):
                 return b.load(at(b, fields, INT(8 * FIELDS.index(name))), typ=INT)
 
             rows, finished = field("rows"), b.inttoptr(field("finished"), POINTER)
-            look, wait, spin, rest, on = (b.append_basic_block(n) for n in ("look", "wait", "spin", "rest", "on"))
-            b.branch(look)
-            b.position_at_end(look)
-            turn = b.phi(INT)
-            turn.add_incoming(INT(0), done)
-            b.cbranch(b.icmp_signed("<", b.load_atomic(finished, "acquire", 8, typ=INT), rows), wait, on)
-            b.position_at_end(wait)
-            b.cbranch(b.icmp_signed("<", turn, INT(_SPINS)), spin, rest)
-            for block, wait_call in ((spin, pause), (rest, yield_thread)):
-                b.position_at_end(block)
-                b.call(wait_call, [])
-                turn.add_incoming(b.add(turn, INT(1)), block)
-                b.branch(look)
-            b.position_at_end(on)
+            self.wait(b, partial(self._below, b, finished, rows))
         b.call(self._unit("tilerelease", []), [])
         b.ret_void()

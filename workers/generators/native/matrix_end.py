@@ -5,18 +5,10 @@ from __future__ import annotations
 from llvmlite import ir
 
 from workers.generators.native.matrix import OUTPUTS, SPREAD, Shape
-from workers.llvm.emit import FLOAT, INT, POINTER, Emitter, Fields, at, corner
-
-
-class Half(ir.Type):  # type: ignore[misc]  # llvmlite ships no types
-    """LLVM's type bfloat, which llvmlite lacks."""
-
-    def _to_string(self) -> str:
-        return "bfloat"
-
+from workers.llvm.emit import FLOAT, HALF, INT, POINTER, Emitter, Fields, at, corner
 
 VECTOR = ir.VectorType(FLOAT, OUTPUTS)
-HALVES = ir.VectorType(Half(), OUTPUTS)
+HALVES = ir.VectorType(HALF, OUTPUTS)
 
 
 class End:

@@ -49,6 +49,11 @@ class View:
         """The image without its border."""
         return self.memory[:, 1 : self.height + 1, 1 : self.width + 1]
 
+    @property
+    def identity(self) -> tuple[int, ...]:
+        """Everything that identifies its memory: address, shape, strides and size."""
+        return self.memory.ctypes.data, *self.memory.shape, *self.memory.strides, self.height, self.width
+
     def rows(self, first: int, last: int) -> View:
         """Return the rows `first` .. `last` - 1; the neighbouring rows take the border's place."""
         return View(self.memory[:, first:], last - first, self.width)

@@ -8,16 +8,16 @@ from typing import Protocol
 
 import torch
 
-from workers.generators.native.bf16 import MatrixLayers
-from workers.generators.native.fp32 import WinogradLayers
+from workers.generators.native.matrix import INPUTS
+from workers.generators.native.matrix_layers import MatrixLayers
 from workers.generators.native.memory import BufferPool, Memory, ThreadTeam, View
-from workers.generators.native.program import Convolution, Program
+from workers.generators.native.program import Convolution, Program, fills_vectors
+from workers.generators.native.winograd_layers import WinogradLayers
 from workers.generators.network import go_on
+from workers.llvm.machine import has_matrix_unit, multiplies_bf16, vectors
 
 _STRIP = 32
 """Rows, at the body's size, in one strip of the tail; each strip adds 2 * reach rows that are computed twice."""
-
-LAYERS: dict[str, type[Layers]] = {"fp32": WinogradLayers, "bf16": MatrixLayers}
 
 
 class Layers(Protocol):
@@ -28,8 +28,6 @@ class Layers(Protocol):
 
     spreads: bool
 
-    def __init__(self, program: Program, team: ThreadTeam, buffers: BufferPool, cache: Path) -> None: ...
-
     def view(self, name: str, height: int, width: int) -> View:
         """Return a buffer; its border is zero where a layer reads it."""
 
@@ -39,23 +37,44 @@ class Layers(Protocol):
     def run(
         self, convolutions: tuple[Convolution, ...], views: dict[str, View], checkpoint: Callable[[], None]
     ) -> None:
-        """Run `convolutions`, the body or tail of the program, in order; ``out`` is in fp32. `checkpoint` may raise."""
+        """Run `convolutions`, the body or tail of the program, in order; ``out`` is in fp32. `checkpoint` comes between runs, and may raise."""
+
+
+def ways(program: Program) -> list[tuple[str, str]]:
+    """List the backends and precisions in which this processor runs `program`, fastest expected first.
+
+    In bf16 there are two backends, since their roundings differ visibly, and a job is computed by one of them: ``native`` is direct
+    convolutions on a matrix unit, ``winograd`` Winograd's algorithm on vectors.
+    """
+    found = vectors()
+    if found is None:
+        return []
+    filled = fills_vectors(program, found[0])
+    halves = []
+    if has_matrix_unit() and fills_vectors(program, INPUTS):
+        halves = [("native", "bf16")]
+    elif multiplies_bf16() and filled:
+        halves = [("winograd", "bf16")]
+    return halves + [("native", "fp32")] * filled
 
 
 class NativeNetwork:
     """A network that runs a program of convolutions. Not thread-safe: it uses all cores itself."""
 
-    backend = "native"
     device = torch.device("cpu")
 
-    def __init__(self, program: Program, precision: str, threads: int, cache: Path) -> None:
-        """Compile for this processor (machine code is kept below `cache`); `threads` 0 means all cores."""
-        self.precision = precision
+    def __init__(self, program: Program, way: tuple[str, str], threads: int, cache: Path) -> None:
+        """Compile one of the `ways` for this processor (machine code is kept below `cache`); `threads` 0 means all cores."""
+        self.backend, self.precision = way
         self.checkpoint: Callable[[], None] = go_on
         self._program = program
         self._buffers = BufferPool()
         self._team = ThreadTeam(threads)
-        self._layers = LAYERS[precision](program, self._team, self._buffers, cache)
+        self._layers: Layers = (
+            MatrixLayers(program, self._team, self._buffers, cache)
+            if way == ("native", "bf16")
+            else WinogradLayers(program, self._team, self._buffers, cache, self.precision)
+        )
         own = {c.output.buffer for c in program.tail}
         self._body_buffers = [n for n in program.channels if n not in own]
 

@@ -1,8 +1,7 @@
-"""The convolution layer as LLVM code, written for one width of vectors and one number of registers.
+"""The three steps of a convolution layer as LLVM code, written for one width of vectors and one number of registers.
 
-Threads take rows of tiles from a shared counter until none is left. Each row is processed in blocks of tiles whose transformed
-inputs and products stay in the second-level cache: transform the inputs, compute 36 (or 25) small matrix products, transform
-back with bias, activation and residuals.
+Transform the inputs of a few tiles, compute 36 (or 25) small matrix products, transform back with bias, activation and residuals.
+In bf16 only the operands of the products are rounded, to nearest even: transforms, sums and buffers are fp32.
 """
 
 from __future__ import annotations
@@ -12,26 +11,8 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from workers.generators.native.winograd import ALL, DOUBLED, INPUT, OUTPUT, Arithmetic, input_rows, output_rows
-from workers.llvm.emit import FLOAT, INT, POINTER, Emitter
-
-PAD = 16
-"""Floats between the planes of products: without them, planes lie a multiple of 2 KiB apart and evict each other from the cache."""
-
-FIELDS = (
-    "counter", "rows", "columns", "block", "inputs",
-    "x", "x_pixel", "x_row", "x_groups",
-    "y", "y_pixel", "y_row", "y_groups",
-    "weights", "bias", "slopes",
-    "out", "out_pixel", "out_row",
-    "r", "r_pixel", "r_row", "r_factor",
-    "q", "q_pixel", "q_row", "q_factor",
-)  # fmt: skip
-"""The 64-bit arguments of a layer: addresses of float32 values, and strides and sizes counted in values.
-
-`rows` and `columns` count tiles, `block` the tiles processed at once. `x` and `y` are the two parts that hold the input channels;
-`r` and `q` are added to the result, times the numbers that `r_factor` and `q_factor` point to. `groups` count whole vectors.
-"""
+from workers.generators.native.winograd import DOUBLED, INPUT, OUTPUT, PLAIN, Arithmetic, Transforms
+from workers.llvm.emit import FLOAT, HALF, INT, POINTER, WORD, Emitter
 
 
 @dataclass(frozen=True)
@@ -39,27 +20,34 @@ class Shape:
     """The properties that a layer is specialised for.
 
     `chunks` are the vectors of output channels in each matrix product; `residuals` is how many of r and q are added;
-    `double` means that the input is an image of half the size, with each pixel repeated.
+    `double` means that the input is an image of half the size, with each pixel repeated; `half`, that products are of bf16 values.
     """
 
     chunks: tuple[int, ...]
     activation: bool
     residuals: int
     double: bool
+    half: bool
 
     @property
     def name(self) -> str:
         """The name of the layer's function in the compiled module."""
-        return f"layer_{'_'.join(map(str, self.chunks))}_{int(self.activation)}{self.residuals}{int(self.double)}"
+        flags = f"{int(self.activation)}{self.residuals}{int(self.double)}{int(self.half)}"
+        return f"layer_{'_'.join(map(str, self.chunks))}_{flags}"
 
     @property
-    def products(self) -> tuple[int, ...]:
-        """The rows of the transformed input that are not always zero."""
-        return DOUBLED if self.double else ALL
+    def element(self) -> ir.Type:
+        """The type of the operands of its products."""
+        return HALF if self.half else FLOAT
+
+    @property
+    def transforms(self) -> Transforms:
+        """The transforms of its inputs, weights and products."""
+        return DOUBLED if self.double else PLAIN
 
 
-class Writer(Emitter):
-    """Writer of layers for vectors of `width` floats and a processor with `registers` vector registers."""
+class StepWriter(Emitter):
+    """Writer of the steps for vectors of `width` floats and a processor with `registers` vector registers."""
 
     def __init__(self, width: int, registers: int) -> None:
         super().__init__()
@@ -84,12 +72,12 @@ class Writer(Emitter):
         self._functions[name] = function
         return function, ir.IRBuilder(function.append_basic_block("entry"))
 
-    def _at(self, b: ir.IRBuilder, base: ir.Value, *offsets: ir.Value) -> ir.Value:
-        """Return the address `offsets` floats after `base`."""
+    def _at(self, b: ir.IRBuilder, base: ir.Value, *offsets: ir.Value, element: ir.Type = FLOAT) -> ir.Value:
+        """Return the address `offsets` values after `base`; they are floats unless `element` is another type."""
         whole = offsets[0]
         for offset in offsets[1:]:
             whole = b.add(whole, offset)
-        return b.gep(base, [whole], source_etype=FLOAT)
+        return b.gep(base, [whole], source_etype=element)
 
     def _load(self, b: ir.IRBuilder, address: ir.Value) -> ir.Value:
         return b.load(address, typ=self.vector, align=4)
@@ -115,12 +103,11 @@ class Writer(Emitter):
 
     # The three steps
 
-    def _input(self, double: bool) -> ir.Function:
-        """Transform `n` tiles of one row: (x, pixel, row, v, plane, inputs, groups, n)."""
-        name = f"input_{int(double)}"
+    def input(self, double: bool, element: ir.Type) -> ir.Function:
+        """Transform `n` tiles of one row to values of `element`: (x, pixel, row, v, plane, inputs, groups, n)."""
+        name = f"input_{int(double)}_{element}"
         if name in self._functions:
             return self._functions[name]
-        products = DOUBLED if double else ALL
         offsets = (0, 1, 1, 2, 2, 3) if double else tuple(range(INPUT))
         function, b = self._function(name, 8, (0, 3))
         x, pixel, row, v, plane, inputs, groups, n = function.args
@@ -135,24 +122,33 @@ class Writer(Emitter):
             }
             grid = [[read[i, j] for j in offsets] for i in offsets]
             op = self._arithmetic(b)
-            transformed = self._twice(grid, lambda d: input_rows(d, products, op))
-            target = self._at(b, v, b.mul(tile, inputs), channel)
+            transforms = DOUBLED if double else PLAIN
+            transformed = self._twice(grid, lambda d: transforms.input_rows(d, op))
+            target = self._at(b, v, b.mul(tile, inputs), channel, element=element)
             for k, value in enumerate(value for line in transformed for value in line):
-                b.store(value, self._at(b, target, b.mul(plane, INT(k))), align=4)
+                there = self._at(b, target, b.mul(plane, INT(k)), element=element)
+                rounded = value if element is FLOAT else b.fptrunc(value, ir.VectorType(element, self.width))
+                b.store(rounded, there, align=2)
         b.ret_void()
         return function
 
-    def _product(self, vectors: int) -> ir.Function:
-        """Compute one matrix product, R rows at once: (v, u, m, inputs, outputs, times); v is times*R x inputs."""
-        name = f"product_{vectors}"
+    def product(self, vectors: int, element: ir.Type) -> ir.Function:
+        """Compute one matrix product, R rows at once: (v, u, m, inputs, outputs, times); v is times*R x inputs.
+
+        In bf16, u is inputs/2 x outputs x 2, and each step takes two inputs.
+        """
+        name = f"product_{vectors}_{element}"
         if name in self._functions:
             return self._functions[name]
         together = self.rows_at_once(vectors)
         function, b = self._function(name, 6, (0, 1, 2))
         v, u, m, inputs, outputs, times = function.args
+        half = element is HALF
+        operand, steps = (WORD, b.lshr(inputs, INT(1))) if half else (FLOAT, inputs)
+        multiply = self._mad_pairs if half else self._mad
         with self.loop(b, times) as time:
             first = b.mul(time, INT(together))
-            lines = [self._at(b, v, b.mul(b.add(first, INT(r)), inputs)) for r in range(together)]
+            lines = [self._at(b, v, b.mul(b.add(first, INT(r)), inputs), element=element) for r in range(together)]
             before = b.block
             head, after = b.append_basic_block("sum"), b.append_basic_block("summed")
             b.branch(head)
@@ -163,15 +159,16 @@ class Writer(Emitter):
             factors = [self._load(b, self._at(b, u, b.mul(k, outputs), INT(i * self.width))) for i in range(vectors)]
             nexts = []
             for r in range(together):
-                value = self.splat(b, b.load(self._at(b, lines[r], k), typ=FLOAT), self.width)
-                nexts.append([self._mad(b, factors[i], value, sums[r][i]) for i in range(vectors)])
+                there = self._at(b, lines[r], k, element=operand)
+                value = self.splat(b, b.load(there, typ=operand, align=4), self.width)
+                nexts.append([multiply(b, factors[i], value, sums[r][i]) for i in range(vectors)])
             for r in range(together):
                 for i in range(vectors):
                     sums[r][i].add_incoming(self._constant(0.0), before)
                     sums[r][i].add_incoming(nexts[r][i], b.block)
             following = b.add(k, INT(1))
             k.add_incoming(following, b.block)
-            b.cbranch(b.icmp_signed("<", following, inputs), head, after)
+            b.cbranch(b.icmp_signed("<", following, steps), head, after)
             b.position_at_end(after)
             for r in range(together):
                 target = self._at(b, m, b.mul(b.add(first, INT(r)), outputs))
@@ -180,12 +177,17 @@ class Writer(Emitter):
         b.ret_void()
         return function
 
-    def _output(self, shape: Shape) -> ir.Function:
+    def _mad_pairs(self, b: ir.IRBuilder, weights: ir.Value, value: ir.Value, sums: ir.Value) -> ir.Value:
+        """Add two inputs, a pair of bf16 in each word of `value`, times two weights in each word of `weights`, to `sums`."""
+        pairs = ir.VectorType(HALF, 2 * self.width)
+        dot = self.external("llvm.x86.avx512bf16.dpbf16ps.512", self.vector, self.vector, pairs, pairs)
+        return b.call(dot, [sums, b.bitcast(value, pairs), b.bitcast(weights, pairs)])
+
+    def output(self, shape: Shape) -> ir.Function:
         """Transform back: (m, plane, outputs, bias, slopes, out, pixel, row, groups, n, then r and q: address, pixel, row, factor)."""
         name = f"output_{int(shape.activation)}{shape.residuals}{int(shape.double)}"
         if name in self._functions:
             return self._functions[name]
-        products = shape.products
         function, b = self._function(name, 18, (0, 3, 4, 5, 10, 13, 14, 17))
         m, plane, outputs, bias, slopes, out, pixel, row, groups, n = function.args[:10]
         added = [function.args[10:14], function.args[14:18]][: shape.residuals]
@@ -193,13 +195,13 @@ class Writer(Emitter):
         with self.loop(b, n) as tile, self.loop(b, groups) as group:
             channel = b.mul(group, INT(self.width))
             source = self._at(b, m, b.mul(tile, outputs), channel)
-            count = len(products)
+            count = len(shape.transforms.rows)
             grid = [
                 [self._load(b, self._at(b, source, b.mul(plane, INT(i * count + j)))) for j in range(count)]
                 for i in range(count)
             ]
             op = self._arithmetic(b)
-            transformed = self._twice(grid, lambda d: output_rows(d, products, op))
+            transformed = self._twice(grid, lambda m: shape.transforms.output_rows(m, op))
             offset = self._load(b, self._at(b, bias, channel))
             slope = self._load(b, self._at(b, slopes, channel)) if shape.activation else None
             for i in range(OUTPUT):
@@ -216,64 +218,3 @@ class Writer(Emitter):
                     b.store(value, target, align=4)
         b.ret_void()
         return function
-
-    # The layer
-
-    def layer(self, shape: Shape) -> None:
-        """Add the layer `shape.name`: (fields, v, m), with v and m the thread's own buffers."""
-        into, back = self._input(shape.double), self._output(shape)
-        parts = [self._product(c) for c in shape.chunks]
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER]), shape.name)
-        fields, v, m = function.args
-        b = ir.IRBuilder(function.append_basic_block("entry"))
-        f = {
-            name: b.load(b.gep(fields, [INT(i)], source_etype=INT), typ=INT, name=name) for i, name in enumerate(FIELDS)
-        }
-        outputs = INT(sum(shape.chunks) * self.width)
-        groups = INT(sum(shape.chunks))
-        pointer = {
-            name: b.inttoptr(f[name], POINTER)
-            for name in ("counter", "x", "y", "weights", "bias", "slopes", "out", "r", "q", "r_factor", "q_factor")
-        }
-        take = b.append_basic_block("take")
-        b.branch(take)
-        b.position_at_end(take)
-        line = b.atomic_rmw("add", pointer["counter"], INT(1), "monotonic")
-        work, done = b.append_basic_block("work"), b.append_basic_block("done")
-        b.cbranch(b.icmp_signed("<", line, f["rows"]), work, done)
-        b.position_at_end(work)
-        stride = OUTPUT // 2 if shape.double else OUTPUT
-        blocks = b.sdiv(b.sub(b.add(f["columns"], f["block"]), INT(1)), f["block"])
-        with self.loop(b, blocks) as block:
-            first = b.mul(block, f["block"])
-            left = b.sub(f["columns"], first)
-            n = b.select(b.icmp_signed("<", left, f["block"]), left, f["block"])
-
-            def corner(name: str, tile: int) -> ir.Value:
-                down = b.mul(b.mul(line, INT(tile)), f[f"{name}_row"])
-                return self._at(b, pointer[name], down, b.mul(b.mul(first, INT(tile)), f[f"{name}_pixel"]))
-
-            plane = b.add(b.mul(f["block"], f["inputs"]), INT(PAD))
-            b.call(into, [corner("x", stride), f["x_pixel"], f["x_row"], v, plane, f["inputs"], f["x_groups"], n])
-            beside = self._at(b, v, b.mul(f["x_groups"], INT(self.width)))
-            b.call(into, [corner("y", stride), f["y_pixel"], f["y_row"], beside, plane, f["inputs"], f["y_groups"], n])
-            product_plane = b.add(b.mul(f["block"], outputs), INT(PAD))
-            with self.loop(b, INT(len(shape.products) ** 2)) as k:
-                at = 0
-                for chunk, part in zip(shape.chunks, parts, strict=True):
-                    together = self.rows_at_once(chunk)
-                    times = b.sdiv(b.add(n, INT(together - 1)), INT(together))
-                    here = INT(at * self.width)
-                    u = self._at(b, pointer["weights"], b.mul(b.mul(k, f["inputs"]), outputs), here)
-                    target = self._at(b, m, b.mul(k, product_plane), here)
-                    b.call(part, [self._at(b, v, b.mul(k, plane)), u, target, f["inputs"], outputs, times])
-                    at += chunk
-            rest: list[ir.Value] = []
-            for name in ("r", "q"):
-                rest += [corner(name, OUTPUT), f[f"{name}_pixel"], f[f"{name}_row"], pointer[f"{name}_factor"]]
-            arguments = [m, product_plane, outputs, pointer["bias"], pointer["slopes"]]
-            arguments += [corner("out", OUTPUT), f["out_pixel"], f["out_row"], groups, n, *rest]
-            b.call(back, arguments)
-        b.branch(take)
-        b.position_at_end(done)
-        b.ret_void()

@@ -131,7 +131,7 @@ class MatrixLayers:
         checkpoint()
         names = {s.buffer for c in convolutions for s in (*c.inputs, c.output, *(r for r, _ in c.residuals))}
         names |= {"frame"} if self.spreads else set()
-        key = (convolutions, *(_whole(views[name]) for name in sorted(names)))
+        key = (convolutions, *(views[name].identity for name in sorted(names)))
         prepared = self._prepared.get(key)
         if prepared is None:
             if len(self._prepared) >= _KEPT:
@@ -157,11 +157,6 @@ class MatrixLayers:
             values |= {"counter": counters[n, 0].ctypes.data, "finished": counters[n, 1].ctypes.data}
             fields[n] = [values[name] for name in FIELDS]
         return _Calls(calls, fields, counters, offsets)
-
-
-def _whole(view: View) -> tuple[int, ...]:
-    """Return everything that identifies a view's memory: address, shape, strides and size."""
-    return view.memory.ctypes.data, *view.memory.shape, *view.memory.strides, view.height, view.width
 
 
 def _up(channels: int, whole: int) -> int:
