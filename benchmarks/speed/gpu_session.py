@@ -1,0 +1,252 @@
+"""The steps of `benchmarks/gpu_session.sh`: `python -m benchmarks.speed.gpu_session FOLDER`, or with ``--step NAME`` one of them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.speed.stages import _GPU_SIZE, peaks
+from contract.errors import UsageError
+from contract.film import Colour
+from contract.settings import Settings
+from testkit.bounded_steps import SUMMARY, Step, run_steps
+from testkit.programs import command_of
+from workers.card.convolution import TILES, Kind, Tile
+from workers.card.layer_trial import accuracy, example, seconds
+from workers.card.pictures import Picture
+from workers.card.proof import Proofs, has_triton
+from workers.generators.torch_backend import OFTEN
+
+_CHARACTERS = 2000
+_BATCHES = (1, 2, 4, 8)
+_HALF = torch.float16
+_KINDS = {
+    "first 3-64": Kind((3,), 64, True, 0, False),
+    "body 64-64": Kind((64,), 64, True, 0, False),
+    "last 64-48": Kind((64,), 48, False, 0, False),
+    "dense 64-32": Kind((64,), 32, True, 0, False),
+    "dense 64+32-32": Kind((64, 32), 32, True, 0, False),
+    "dense 64+64-32": Kind((64, 64), 32, True, 0, False),
+    "dense 64+96-32": Kind((64, 96), 32, True, 0, False),
+    "dense 64+128-64, residual": Kind((64, 128), 64, False, 1, False),
+    "dense 64+128-64, residuals": Kind((64, 128), 64, False, 2, False),
+    "doubling 64-64": Kind((64,), 64, True, 0, True),
+    "last 64-3": Kind((64,), 3, False, 0, False),
+}
+"""Every kind of layer of animevideov3, anime_6B and x4plus."""
+_MODELS = ("realesr-animevideov3", "RealESRGAN_x4plus_anime_6B", "RealESRGAN_x4plus")
+_PRESETS = ("ultrafast", "veryfast", "medium")
+
+
+def _card() -> torch.device:
+    return torch.device("cuda")
+
+
+def machine() -> None:
+    """Print what is here: card, versions, and whether cuDNN's Python front end is installed."""
+    found = {name: importlib.util.find_spec(name) is not None for name in ("triton", "cudnn", "cutlass", "tensorrt")}
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "no card"
+    here = ", ".join(name for name, there in found.items() if there) or "no kernel language"
+    print(f"{SUMMARY}{name}; torch {torch.__version__}, CUDA {torch.version.cuda}; {here}")
+
+
+def measured_peaks() -> None:
+    """Print TFLOP/s of large products, and the GB/s of a copy."""
+    found = {precision: value / 1000 for precision, value in peaks(5).items()}
+    source = torch.empty(2**31, dtype=torch.uint8, device=_card())
+    target = torch.empty_like(source)
+    copied = 2 * source.nbytes / seconds(lambda: target.copy_(source), _card()) / 1e9
+    print(f"{SUMMARY}{', '.join(f'{k} {v:.0f}' for k, v in found.items())} TFLOP/s; copy {copied:.0f} GB/s")
+
+
+def pictures() -> None:
+    """Print the trial of the colour kernels, and the microseconds of a frame of 2560x1920 both ways, PyTorch's passes and one pass."""
+    from workers.film import card_colour, colour
+    from workers.film.pixel_layout import layout
+
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = Proofs(_card(), Path(folder)).outcome("workers.film.card_trial")
+    print(f"{SUMMARY}trial {outcome}", flush=True)
+    meaning, device = Colour(matrix="bt709", full=False), _card()
+    height, width = _GPU_SIZE
+    rgb = torch.rand((1, 3, 4 * height, 4 * width), device=device)
+    frame = colour.from_rgb(rgb, "yuv420p", meaning)
+    form = layout("yuv420p")
+    picture = Picture(rgb[0])
+    small = Picture(
+        torch.rand((height, width, 48), device=device).half().permute(2, 0, 1),
+        4,
+        torch.rand((3, height, width), device=device).half(),
+    )
+    runs: dict[str, Callable[[], object]] = {
+        "to RGB": lambda: colour.to_rgb(frame, meaning, device),
+        "one pass": lambda: card_colour.to_rgb(frame, meaning, device),
+        "planes": lambda: colour._planes(rgb, form, meaning, 0, 4 * height),
+        "tail": lambda: card_colour.to_words(picture, form, meaning, False),
+        "tail of a network": lambda: card_colour.to_words(small, form, meaning, True),
+    }
+    times = ", ".join(f"{name} {1e6 * seconds(run, device):.0f}" for name, run in runs.items())
+    right = outcome is not None and outcome.get("right")
+    print(f"{SUMMARY}right {right}; us a frame: {times}")
+
+
+def layers() -> None:
+    """Print the TFLOP/s of each kind of layer: the convolution alone, PyTorch's layer, cuDNN with ReLU, and the best Triton tile."""
+    print("| layer | batch | convolution alone | PyTorch | cuDNN, ReLU | Triton | tile | dB |\n" + "| --- " * 8 + "|")
+    torch.backends.cudnn.benchmark = True
+    best: dict[str, str] = {}
+    for name, kind in _KINDS.items():
+        for batch in _BATCHES:
+            try:
+                row, gain = _layer_row(kind, batch)
+            except (
+                RuntimeError,
+                MemoryError,
+            ) as error:  # one shape that fails, such as for memory, is no reason to measure no other
+                row, gain = f"failed: {str(error).splitlines()[0]}", 0.0
+            print(f"| {name} | {batch} | {row} |", flush=True)
+            if batch == 4:
+                best[name] = f"{gain:.1f}"
+        print(f"{SUMMARY}Triton to PyTorch at batch 4: {', '.join(f'{k} {v}' for k, v in best.items())}", flush=True)
+
+
+def _layer_row(kind: Kind, batch: int) -> tuple[str, float]:
+    """Return the columns of a layer's table, and how many times as fast as PyTorch the best Triton tile is."""
+    device, size = _card(), (batch, *_GPU_SIZE)
+    work = 2 * 9 * sum(kind.inputs) * kind.outputs * math.prod(size) / 1e12
+    layer, operands = example(kind, None, device, size, _HALF)
+    inputs = torch.randn((batch, sum(kind.inputs), _GPU_SIZE[0], _GPU_SIZE[1]), device=device, dtype=_HALF)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    alone = seconds(lambda: torch.nn.functional.conv2d(inputs, layer.weight, padding=1), device)
+    one, two = [1, 1], [1, 1]
+    fused = _attempt(
+        lambda: seconds(
+            lambda: torch.cudnn_convolution_relu(inputs, layer.weight, layer.bias, one, two, [1, 1], 1), device
+        )
+    )
+    plain = seconds(lambda: layer.run(operands), device)
+    times: dict[Tile, float] = {}
+    for tile in TILES if has_triton() else ():
+        made, operands = example(kind, tile, device, size, _HALF)
+        times[tile] = _attempt(partial(seconds, partial(made.run, operands), device))
+    best = min(times, key=times.__getitem__, default=None)
+    took = times[best] if best is not None else math.inf
+    near = accuracy(kind, best, device, (1, 37, 53)) if math.isfinite(took) else math.nan
+    rates = [f"{work / s:.0f}" if math.isfinite(s) else "-" for s in (alone, plain, fused, took)]
+    return f"{' | '.join(rates)} | {best} | {near:.0f}", plain / took
+
+
+def _attempt(measure: Callable[[], float]) -> float:
+    """Return the seconds of a way, and infinity where it cannot be compiled or run; the table has a dash there."""
+    try:
+        return measure()
+    except Exception as error:  # whatever a compiler or cuDNN raises: its text is in the step's file
+        print(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")
+        return math.inf
+
+
+def networks() -> None:
+    """Print for each model and backend the milliseconds of a frame in a batch of 4, its share of the peak, and dB against fp32."""
+    from benchmarks.speed.models import enhancer
+    from testkit.natural_clips import photograph
+
+    height, width = _GPU_SIZE
+    rgb = torch.from_numpy(photograph(height, width)[:height, :width].copy()).permute(2, 0, 1)[None].float().div(255)
+    batch = rgb.to(_card()).repeat(4, 1, 1, 1)
+    top = peaks(3)["fp16"] * 1e9
+    said = []
+    for model in _MODELS:
+        exact: torch.Tensor | None = None
+        for backend, precision in (("torch", "fp32"), ("torch", "fp16"), ("fused", "fp16")):
+            try:
+                _, loaded = enhancer(model, replace(Settings(), backend=backend), precision=precision)
+            except UsageError as error:
+                print(f"{model} {backend}: {error}")
+                continue
+            made: Any = loaded
+            result = made._network(batch)
+            exact = result if exact is None else exact
+            off = float((result.clamp(0, 1) - exact.clamp(0, 1)).square().mean())
+            for _ in range(OFTEN + 2 if precision == "fp16" else 2):
+                made._network(batch)
+            once = seconds(partial(made._network, batch), _card(), 3) / 4
+            share = made.architecture.flops * height * width / once / top
+            near = -10 * math.log10(off) if off else math.inf
+            said.append(f"{model[-12:]} {backend} {precision} {1000 * once:.2f} ms, {share:.0%}, {near:.0f} dB")
+            print(f"{SUMMARY}{'; '.join(s for s in said if 'fp32' not in s)}", flush=True)
+
+
+def films() -> None:
+    """Print a film's stages by three presets of its encoder, each in a process of its own, as `benchmarks.speed.stages` does."""
+    import subprocess
+
+    size = f"{_GPU_SIZE[1]}x{_GPU_SIZE[0]}"
+    said = []
+    for preset in _PRESETS:
+        command = [sys.executable, "-m", "benchmarks.speed.stages", "--film", _MODELS[0], "--frames", "120"]
+        command += ["--rounds", "2", "--size", size, "--preset", preset]
+        done = subprocess.run(command, capture_output=True, text=True)
+        print(done.stdout, done.stderr)
+        cells = [cell.strip() for cell in done.stdout.strip().rpartition("\n")[2].split("|")]
+        said.append(f"{preset} {cells[9]} s a frame, {cells[11]} of the network's speed" if len(cells) > 11 else preset)
+        print(f"{SUMMARY}{'; '.join(said)}", flush=True)
+
+
+def tests() -> None:
+    """Run the tests that need a card."""
+    import pytest
+
+    code = pytest.main(["-q", "-p", "no:cacheprovider", "tests/workers/generators/test_cuda.py"])
+    print(f"{SUMMARY}tests/workers/generators/test_cuda.py {code.name if isinstance(code, pytest.ExitCode) else code}")
+    sys.exit(int(code))
+
+
+STEPS: dict[str, tuple[Callable[[], None], float, bool]] = {
+    "machine": (machine, 60, False),
+    "peaks": (measured_peaks, 60, True),
+    "pictures": (pictures, 90, True),
+    "tests": (tests, 150, True),
+    "layers": (layers, 180, True),
+    "networks": (networks, 180, True),
+    "film": (films, 120, True),
+}
+"""Each step's function, the seconds that it may take, and whether it needs a card."""
+
+
+def _steps() -> Iterator[Step]:
+    without = "" if torch.cuda.is_available() else "no CUDA device here"
+    for name, (_, limit, needs_card) in STEPS.items():
+        command = tuple(command_of(__spec__, "--step", name))
+        yield Step(name, command, limit, without if needs_card else "")
+
+
+def main() -> None:
+    """Run one step, or all of them with what they print in a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--seconds", type=float, default=570.0, help="that everything may take")
+    parser.add_argument("--step", choices=list(STEPS))
+    arguments = parser.parse_args()
+    if arguments.step:
+        with torch.no_grad():
+            STEPS[arguments.step][0]()
+        return
+    if arguments.folder is None:
+        parser.error("name a folder for the tables")
+    said = run_steps(list(_steps()), arguments.folder, arguments.seconds, _CHARACTERS)
+    (arguments.folder / "summary.txt").write_text(said + "\n")
+    print(said)
+
+
+if __name__ == "__main__":
+    main()
