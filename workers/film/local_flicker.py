@@ -25,6 +25,8 @@ SMALLEST = 0.5
 """Code values of deviation, root mean square, that are no local flicker."""
 LEAST_WEIGHT = 0.25
 """Share of judged cells around one, weighted by nearness, below which it gets a part of their correction only."""
+BRIDGED = 2
+"""Cells beyond those that follow to which their steps reach, where a path would end otherwise."""
 DARKEST = 8.0
 """Code values above black below which a gain cannot be told."""
 LEAST_JUMP = 4.0
@@ -80,7 +82,18 @@ def steps(expected: npt.NDArray[np.float32], after: npt.NDArray[np.float32], val
         & (np.abs(gain - 1) * level <= LARGEST_STEP)
         & (gain > 0)
     )
-    return np.where(follows, np.log(np.maximum(gain, 0.1)), np.float32(np.nan)).astype(np.float32)
+    return _bridged(np.where(follows, np.log(np.maximum(gain, 0.1)), np.nan))
+
+
+def _bridged(grid: npt.NDArray[np.float64]) -> Grid:
+    """Return the steps with those of cells that do not follow taken from the cells around them, NaN where too few of these do: light is smooth."""
+    known = ~np.isnan(grid)
+    for _ in range(BRIDGED):
+        weight = _smooth(known.astype(np.float64))
+        near = _smooth(np.where(known, grid, 0.0)) / np.maximum(weight, LEAST_WEIGHT)
+        grid = np.where(known, grid, np.where(weight >= LEAST_WEIGHT, near, np.nan))
+        known = ~np.isnan(grid)
+    return grid.astype(np.float32)
 
 
 def corrections(path: list[Grid], index: int, own: npt.NDArray[np.float32]) -> Grid | None:

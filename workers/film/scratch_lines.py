@@ -72,15 +72,6 @@ class Profile:
     black: float
     white: float
 
-    def beside(self, column: int) -> Field:
-        """Return what luma is beside a column, in each band."""
-        return np.asarray((self.left[:, column] + self.right[:, column]) / np.float32(2))
-
-    def roomy(self, sign: int, column: int) -> Mask:
-        """Return the bands in which a bright (1) or dark (-1) line can be seen at a column."""
-        beside = self.beside(column)
-        return np.asarray((self.white - beside if sign > 0 else beside - self.black) > ROOM)
-
 
 @dataclass(frozen=True)
 class Line:
@@ -161,31 +152,46 @@ def _staying_columns(sign: int, own: Profile, profiles: list[Profile], mean: Fie
     `mean` is the mean strength of columns over the frames.
     """
     likely = (mean > SURE / 2) & (mean >= np.roll(mean, 1)) & (mean > np.roll(mean, -1))
-    found: list[int] = []
-    for column in map(int, np.flatnonzero(likely[1:-1]) + 1):
-        roomy = np.stack([one.roomy(sign, column) for one in profiles])
-        if roomy.mean() < ROOMY:
-            continue
-        over = [
-            np.stack(
-                [(one.luma[:, column] - side[:, column]) * sign for one, side in zip(profiles, sides, strict=True)]
-            )
-            for sides in ([one.left for one in profiles], [one.right for one in profiles])
-        ]
-        thirds = [
-            min(float(np.median(side[:, part][roomy[:, part]])) for side in over)
-            for part in np.array_split(np.arange(roomy.shape[1]), min(3, roomy.shape[1]))
-            if roomy[:, part].mean() >= ROOMY
-        ]
-        contrast = min(thirds)
-        room = own.roomy(sign, column)
-        if contrast < SURE or not room.any():
-            continue
-        near = (column - 1, column, column + 1)
-        mine = max(float(np.median((own.luma[:, at] - own.beside(at))[room])) * sign for at in near)
-        if mine >= HERE * contrast:
-            found.append(column)
-    return found
+    columns = np.flatnonzero(likely[1:-1]) + 1
+    if not len(columns):
+        return []
+    over, room = _over(sign, profiles, columns)
+    thirds = np.array_split(np.arange(room.shape[1]), min(3, room.shape[1]))
+    contrast = np.min([_medians(over[:, :, part], room[:, part]) for part in thirds], axis=0)
+    enough = (room.mean(axis=(0, 1)) >= ROOMY) & (contrast >= SURE)
+    mine, own_room = _over(sign, [own], np.concatenate([columns - 1, columns, columns + 1]))
+    here = _medians(mine.mean(axis=0, keepdims=True), own_room, least=0.0).reshape(3, -1)
+    here = np.where(np.isfinite(here), here, 0).max(axis=0)
+    return [int(column) for column in columns[enough & (here >= HERE * contrast)]]
+
+
+def _medians(over: Field, room: Mask, least: float = ROOMY) -> Field:
+    """Return the lesser of the sides' medians of each column, where there is room; infinite where less than the part `least` of it has room.
+
+    `over` is sides x frames x bands x columns.
+    """
+    values = np.where(room, over, np.float32(np.inf)).reshape(len(over), -1, over.shape[-1])
+    values.sort(axis=1)
+    counts = room.sum(axis=(0, 1))
+    middle = np.minimum(counts // 2, values.shape[1] - 1)
+    medians = np.take_along_axis(values, middle[None, None], axis=1)[:, 0].min(axis=0)
+    return np.where(counts >= least * values.shape[1], medians, np.float32(np.inf))
+
+
+def _over(sign: int, profiles: list[Profile], columns: npt.NDArray[np.intp]) -> tuple[Field, Mask]:
+    """Return how far columns are from their left and their right, times the sign, and where a line of that sign can be seen.
+
+    The first is sides x frames x bands x columns, the second has no sides.
+    """
+    luma, left, right = (np.stack([values[:, columns] for values in part]) for part in _parts(profiles))
+    beside = (left + right) / np.float32(2)
+    room = profiles[0].white - beside if sign > 0 else beside - profiles[0].black
+    return np.stack([luma - left, luma - right]) * np.float32(sign), np.asarray(room > ROOM)
+
+
+def _parts(profiles: list[Profile]) -> tuple[list[Field], list[Field], list[Field]]:
+    """Return the lumas of profiles, and what they are to the left and right."""
+    return [one.luma for one in profiles], [one.left for one in profiles], [one.right for one in profiles]
 
 
 def _apart(lines: list[Line], gap: int) -> list[Line]:
@@ -225,31 +231,23 @@ def _seen_through(column: int, profiles: list[Profile]) -> bool:
     Steps between bands are compared: the light falls on a line of the scene and on what is behind it alike. A scratch's contrast varies over
     its height by no more than what columns beside it do, as that of a thing of the scene does.
     """
-    line = np.stack([one.luma[:, column] for one in profiles]).astype(np.float64)
-    beside = np.stack([one.beside(column) for one in profiles]).astype(np.float64)
-    steps, there = np.diff(line).ravel(), np.diff(beside).ravel()
-    if not steps.size or there.std() < VARIED or not steps.std():
+    width = profiles[0].luma.shape[1]
+    far = reach(width)
+    near = [at for step in range(2 * far + 1, 5 * far + 1) for at in (column - step, column + step) if 0 <= at < width]
+    columns = np.array([column, *near])
+    luma, left, right = (np.stack([values[:, columns] for values in part]) for part in _parts(profiles))
+    beside = (left + right) / np.float32(2)
+    line, sides = luma[..., 0].astype(np.float64), beside[..., 0].astype(np.float64)
+    steps, there = np.diff(line).ravel(), np.diff(sides).ravel()
+    if not near or not steps.size or there.std() < VARIED or not steps.std():
         return False
     together = float(((steps - steps.mean()) * (there - there.mean())).mean())
     if not CLEAR <= together / float(there.var()) <= STEEP:
         return False
-    spread, usual = _spread(column, profiles), _usual_spread(column, profiles)
-    alike = together / float(there.std() * steps.std()) >= ALIKE or abs(float((line - beside).mean())) >= PLAIN * spread
-    return alike and spread <= UNEVEN * usual + 1
-
-
-def _spread(column: int, profiles: list[Profile]) -> float:
-    """Return the standard deviation over a frame's height of how far a column is from both sides."""
-    off = np.stack([one.luma[:, column] - one.beside(column) for one in profiles])
-    return float((off - off.mean(axis=1, keepdims=True)).std())
-
-
-def _usual_spread(column: int, profiles: list[Profile]) -> float:
-    """Return the median of that of columns to both sides, beyond the reach of the line."""
-    width = profiles[0].luma.shape[1]
-    far = reach(width)
-    near = [at for step in range(2 * far + 1, 5 * far + 1) for at in (column - step, column + step) if 0 <= at < width]
-    return float(np.median([_spread(at, profiles) for at in near])) if near else 0.0
+    off = luma - beside
+    spread, *others = (off - off.mean(axis=1, keepdims=True)).std(axis=(0, 1))
+    alike = together / float(there.std() * steps.std()) >= ALIKE or abs(float(off[..., 0].mean())) >= PLAIN * spread
+    return bool(alike and spread <= UNEVEN * np.median(others) + 1)
 
 
 def _present(sign: int, first: int, stop: int, own: Profile) -> Mask:
