@@ -23,6 +23,7 @@ from workers.generators.backend_race import Candidate, cache_key, choose, instal
 from workers.generators.cuda_graphs import fuser
 from workers.generators.enhancer import Enhancer
 from workers.generators.network import Architecture, Network, Parameters, State
+from workers.generators.openvino_precisions import kept_precisions
 from workers.generators.torch_backend import TorchNetwork, pick_device
 
 if TYPE_CHECKING:
@@ -140,9 +141,7 @@ def _cpu_candidates(
     if installed("llvmlite"):
         options += _native_candidates(family, entry, state, settings, plain)
     if installed("openvino"):
-        from workers.generators.openvino_backend import precisions
-
-        for precision in precisions():
+        for precision in kept_precisions(settings.cache):
 
             def make(precision: str = precision) -> Network:
                 return _openvino(family, spec, entry, state, settings, precision)
@@ -220,11 +219,9 @@ def _fp32_network(
         and settings.backend in ("auto", "openvino")
         and other != "openvino fp32"
         and installed("openvino")
+        and "fp32" in kept_precisions(settings.cache)
     ):
-        from workers.generators.openvino_backend import precisions
-
-        if "fp32" in precisions():
-            return _openvino(family, spec, entry, state, settings, "fp32")
+        return _openvino(family, spec, entry, state, settings, "fp32")
     return _torch(family, entry, state, device, "fp32", settings)
 
 

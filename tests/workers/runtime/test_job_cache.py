@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -83,3 +85,21 @@ def test_a_newer_plan_makes_its_job_unknown(settings: Settings, storage: Storage
     with pytest.raises(Newer):
         made.job(job, "0" * 16)
     assert not made.knows(job)
+
+
+def test_preloaded_modules_are_never_traversed_again() -> None:
+    """Modules that the preload imports are exempt from garbage collection, which goes on afterwards."""
+    code = """
+import gc, threading
+from contract.settings import Settings
+from stores.storage import Storage
+from workers.runtime.job_cache import JobCache
+settings = Settings()
+JobCache(settings, Storage(settings)).preload()
+for thread in threading.enumerate():
+    if thread.name == "preload":
+        thread.join()
+print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
