@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from testkit.natural_clips import make_moving, photograph
 from testkit.programs import command_of
 from workers.film.chunk import BATCH
 from workers.generators.torch_backend import OFTEN
+from workers.llvm import machine
 from workers.runtime import process_env
 
 SIZES = {
@@ -45,6 +46,8 @@ _GPU_SIZE = (480, 640)
 """Size at which all models are timed on a GPU, with a film worker's batch; small pictures do not fill a GPU."""
 _ALONE = 10
 """Runs of the network alone before the film, and after it."""
+_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+"""Variables that keep OpenVINO's and PyTorch's kernels from AVX-512."""
 _PEAK_S = 3.0
 _SIDE = 2048
 """Rows of the matrices whose product is the peak; 4096 on a GPU."""
@@ -89,10 +92,12 @@ def products() -> dict[str, tuple[Callable[[], object], float]]:
     return found
 
 
-def peaks(rounds: int) -> dict[str, float]:
-    """Measure GFLOP/s of a large matrix product in each precision."""
+def peaks(rounds: int, precisions: Sequence[str] = ("fp32", "bf16", "fp16")) -> dict[str, float]:
+    """Measure GFLOP/s of a large matrix product in each of the `precisions` that this machine has."""
     found = {}
     for precision, (product, work) in products().items():
+        if precision not in precisions:
+            continue
         once = _seconds(product, rounds)[0]
         found[precision] = work / min(once, _seconds(product, int(_PEAK_S / once) + 1, 0)[0])
     return found
@@ -215,19 +220,30 @@ def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any],
     )
 
 
+def _forget_avx512() -> None:
+    """Make our own code for a processor without AVX-512, which one with it runs as well."""
+    able = {name: has and not name.startswith("avx512") for name, has in machine.features().items()}
+    machine.features = lambda: able
+
+
 def main() -> None:
     """Run the measurements and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="*", default=list(SIZES))
-    parser.add_argument("--backends", nargs="*", default=["torch", "openvino", "native"])
+    parser.add_argument("--backends", nargs="*", default=["torch", "openvino", "native", "winograd"])
     parser.add_argument("--precisions", nargs="*", default=["fp32", "bf16", "fp16"])
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--size", help="of the film; the model's own, as above, unless said")
     parser.add_argument("--preset", help="of the film's encoder")
+    parser.add_argument("--as-avx2", action="store_true", help="compute as on a processor without AVX-512, in fp32")
     parser.add_argument("--film", help=argparse.SUPPRESS)
     parser.add_argument("--peaks", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.as_avx2:
+        arguments.precisions = ["fp32"]
+        os.environ |= _AVX2
+        _forget_avx512()
     if arguments.film:
         width, height = map(int, arguments.size.split("x"))
         fields = {"preset": arguments.preset} if arguments.preset else {}
@@ -235,7 +251,7 @@ def main() -> None:
         return
     if not arguments.peaks:
         # A worker's memory settings are read when a process starts; a matrix product is faster without them.
-        found = json.dumps(peaks(arguments.rounds))
+        found = json.dumps(peaks(arguments.rounds, arguments.precisions))
         process_env.configure()
         os.execv(sys.executable, command_of(__spec__, *sys.argv[1:], "--peaks", found))
     found = json.loads(arguments.peaks)
@@ -260,6 +276,7 @@ def main() -> None:
             command = command_of(__spec__, "--film", model, "--frames", arguments.frames)
             command += ["--rounds", str(arguments.rounds), "--size", arguments.size or f"{width}x{height}"]
             command += ["--preset", arguments.preset] if arguments.preset else []
+            command += ["--as-avx2"] if arguments.as_avx2 else []
             subprocess.run(command, check=True)
     print(f"\nLoad at the end {os.getloadavg()[0]:.1f}.")
 
