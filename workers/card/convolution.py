@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from workers.card.launch import launching_on
+
 _DEEP = 16
 """Channels that a tensor core multiplies at once; fewer are filled up with zeros."""
 _WIDEST = 128
@@ -138,10 +140,11 @@ class Layer:
         strides = [s for b in (*buffers, *(b for b, _ in rest), out) for s in b.stride()[:3]]
         tiles = -(-(height + 2) // tile.rows) * -(-(width + 2) // tile.columns)
         padded = self._packed.shape[1]
-        convolve[(tiles, padded // _block_n(kind.outputs), count)](
-            *buffers, self._packed, *self._rows, *(b for b, _ in rest), out, height, width, padded, *strides, rest[0][1], rest[1][1],
-            **blocks(kind, tile), num_warps=tile.warps, num_stages=tile.stages,
-        )  # fmt: skip
+        with launching_on(out):
+            convolve[(tiles, padded // _block_n(kind.outputs), count)](
+                *buffers, self._packed, *self._rows, *(b for b, _ in rest), out, height, width, padded, *strides, rest[0][1], rest[1][1],
+                **blocks(kind, tile), num_warps=tile.warps, num_stages=tile.stages,
+            )  # fmt: skip
 
 
 def blocks(kind: Kind, tile: Tile) -> dict[str, int | bool]:

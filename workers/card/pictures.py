@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from workers.card.launch import launching_on
+
 _BLOCK = 128
 """Columns of one program; 256 luma columns of a row are one to two kilobytes."""
 
@@ -56,9 +58,10 @@ def rgb_from_codes(luma: torch.Tensor, chroma: torch.Tensor, tables: Tables, rgb
     from workers.card.picture_kernels import codes_to_rgb
 
     height, width = rgb.shape[-2:]
-    codes_to_rgb[(-(-width // _BLOCK), height)](
-        luma, chroma, rgb, *tables.all(), width, *luma.stride(), *chroma.stride(), *rgb.stride(), limit, _BLOCK
-    )
+    with launching_on(rgb):
+        codes_to_rgb[(-(-width // _BLOCK), height)](
+            luma, chroma, rgb, *tables.all(), width, *luma.stride(), *chroma.stride(), *rgb.stride(), limit, _BLOCK
+        )
 
 
 def codes_from_rgb(
@@ -75,8 +78,9 @@ def codes_from_rgb(
     height, width = picture.size
     flags = torch.zeros(2, dtype=torch.int32, device=luma.device)
     base = picture.image if picture.base is None else picture.base
-    rgb_to_codes[(-(-cb.shape[-1] // _BLOCK), cb.shape[-2])](
-        picture.image, base, luma, cb, cr, flags, *tables.all(), height, width, cb.shape[-1], *picture.image.stride(), *base.stride(),
-        *luma.stride(), *cb.stride(), scale, picture.shuffle, limit, _BLOCK,
-    )  # fmt: skip
+    with launching_on(luma):
+        rgb_to_codes[(-(-cb.shape[-1] // _BLOCK), cb.shape[-2])](
+            picture.image, base, luma, cb, cr, flags, *tables.all(), height, width, cb.shape[-1], *picture.image.stride(), *base.stride(),
+            *luma.stride(), *cb.stride(), scale, picture.shuffle, limit, _BLOCK,
+        )  # fmt: skip
     return flags

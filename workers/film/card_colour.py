@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from functools import lru_cache
 from types import ModuleType
@@ -35,7 +36,7 @@ def conversions(proofs: Proofs | None) -> ModuleType:
 def to_rgb(frame: av.VideoFrame, colour: Colour, device: torch.device | str) -> torch.Tensor:
     """Convert the frame as `colour.to_rgb` does; the results differ by the rounding of a float32."""
     form = layout(frame.format.name)
-    if not _common(form, colour, frame.height, frame.width):
+    if not fits(form, colour, frame.height, frame.width):
         return every_pass.to_rgb(frame, colour, device)
     luma, chroma = read(frame, form, torch.device(device))
     rgb = torch.empty((1, 3, frame.height, frame.width), device=luma.device)
@@ -49,40 +50,53 @@ def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
     """Convert as `colour.from_rgb` does; codes differ by one where a value lies between two to the last bits of a float32."""
     form = layout(pix_fmt)
     height, width = rgb.shape[-2:]
-    if not _common(form, colour, height, width):
+    if not fits(form, colour, height, width):
         return every_pass.from_rgb(rgb, pix_fmt, colour)
     words, _ = to_words(Picture(rgb[0]), form, colour, limit=False)
     return to_frame(words, (height, width), pix_fmt, colour)
 
 
-def to_words(picture: Picture, form: Layout, colour: Colour, limit: bool) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Return the planes' words on the card, height x width x interleaved channels each, and the flags of `codes_from_rgb`."""
+def to_words(picture: Picture, form: Layout, colour: Colour, limit: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the words of all planes on the card, one after the other, and the flags of `codes_from_rgb`."""
     height, width = picture.size
     device = picture.image.device
     kind = torch.uint8 if form.bits <= 8 else torch.int16
-    lines, columns = -(-height // 2), -(-width // 2)
-    words = [torch.empty((height, width, 1), dtype=kind, device=device)]
-    words += [torch.empty((lines, columns, len(members)), dtype=kind, device=device) for members in form.order[1:]]
+    words = torch.empty(sum(map(math.prod, _shapes(height, width, form))), dtype=kind, device=device)
+    planes = _planes(words, height, width, form)
     luma, cb, cr = (
-        next(plane[..., members.index(c)] for plane, members in zip(words, form.order, strict=True) if c in members)
+        next(plane[..., members.index(c)] for plane, members in zip(planes, form.order, strict=True) if c in members)
         for c in range(3)
     )
     tables = _from_rgb_tables(height, width, form, colour, device)
     return words, codes_from_rgb(picture, luma, cb, cr, tables, 1 << form.shift, limit)
 
 
-def to_frame(words: list[torch.Tensor], size: tuple[int, int], pix_fmt: str, colour: Colour) -> av.VideoFrame:
-    """Copy the planes' words, as of `to_words`, from the card into a frame of `size` (height, width) with the tags of `colour`."""
+def to_frame(words: torch.Tensor, size: tuple[int, int], pix_fmt: str, colour: Colour) -> av.VideoFrame:
+    """Copy the words of `to_words` from the card into a frame of `size` (height, width) with the tags of `colour`."""
     form = layout(pix_fmt)
     frame = av.VideoFrame(size[1], size[0], form.plain)
-    write_words(frame, form, words)
+    write_words(frame, form, _planes(words, *size, form))
     if form.plain != pix_fmt:
         frame = frame.reformat(format=pix_fmt)
     tag(frame, colour)
     return frame
 
 
-def _common(form: Layout, colour: Colour, height: int, width: int) -> bool:
+def _shapes(height: int, width: int, form: Layout) -> list[tuple[int, int, int]]:
+    """Return height, width and interleaved channels of each plane."""
+    lines, columns = -(-height // 2), -(-width // 2)
+    return [(height, width, 1), *((lines, columns, len(members)) for members in form.order[1:])]
+
+
+def _planes(words: torch.Tensor, height: int, width: int, form: Layout) -> list[torch.Tensor]:
+    """Return the planes that lie one after the other in `words`."""
+    shapes = _shapes(height, width, form)
+    return [
+        part.view(shape) for part, shape in zip(torch.split(words, list(map(math.prod, shapes))), shapes, strict=True)
+    ]
+
+
+def fits(form: Layout, colour: Colour, height: int, width: int) -> bool:
     """Return whether the kernels have the format, and the picture enough rows and columns for their filters."""
     return form.model == "yuv" and form.down == (2, 2) and colour.matrix in KR_KB and min(height, width) >= SMALLEST
 
@@ -111,4 +125,7 @@ def _from_rgb_tables(height: int, width: int, form: Layout, colour: Colour, devi
 def _tables(rows: Filter, columns: Filter, numbers: tuple[float, ...], device: torch.device) -> Tables:
     starts = [torch.from_numpy(f.starts.astype(np.int32)).to(device) for f in (rows, columns)]
     taps = [torch.from_numpy(f.taps).to(device) for f in (rows, columns)]
-    return Tables(starts[0], taps[0], starts[1], taps[1], torch.tensor(numbers, dtype=torch.float32, device=device))
+    made = Tables(starts[0], taps[0], starts[1], taps[1], torch.tensor(numbers, dtype=torch.float32, device=device))
+    if device.type == "cuda":  # other threads' streams will read them, too
+        torch.cuda.current_stream(device).synchronize()
+    return made

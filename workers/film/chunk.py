@@ -267,10 +267,11 @@ class NetworkStages:
         self._enhancer = enhancer
         self._faces = faces
         self._clock = clock
-        from workers.film.card_colour import conversions
+        from workers.film.conversion import Conversion
         from workers.film.transparency import AlphaKeeper
 
-        self._colour, self._alpha = conversions(enhancer.proofs), AlphaKeeper(header.encoding.pix_fmt)
+        self._conversion = Conversion(header, enhancer, rgb=faces is not None)
+        self._alpha = AlphaKeeper(header.encoding.pix_fmt)
         self._fields = FieldFlags(header.encoding.field_order)
 
     def inputs(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Sent]]:
@@ -279,11 +280,10 @@ class NetworkStages:
 
         from workers.film.cuda_streams import own_stream, send
 
-        device = self._enhancer.device
-        with own_stream(device):
+        with own_stream(self._enhancer.device):
             for batch in batches:
                 now = time.perf_counter()
-                rgb = torch.cat([self._colour.to_rgb(frame, self._header.colour, device) for _, frame in batch])
+                rgb = torch.cat([self._conversion.to_rgb(frame) for _, frame in batch])
                 self._clock.spend("to_rgb", now)
                 for ordinal, frame in batch:
                     self._alpha.take(ordinal, frame)
@@ -296,7 +296,7 @@ class NetworkStages:
 
         now = time.perf_counter()
         rgb = receive(inputs)
-        larger = self._enhancer.frames(rgb, (self._header.encoding.height, self._header.encoding.width))
+        larger = self._conversion.enhance(rgb)
         now = self._clock.spend("network", now)
         if self._faces is not None:
             larger = self._faces.apply(rgb, larger)
@@ -307,8 +307,7 @@ class NetworkStages:
         """Return the function that encodes batches of results."""
         from workers.film.cuda_streams import own_stream, receive
 
-        encoding = self._header.encoding
-        stream, convert = own_stream(self._enhancer.device), self._colour.from_rgb
+        stream = own_stream(self._enhancer.device)
 
         def encode(batch: tuple[list[int], Sent]) -> None:
             ordinals, results = batch
@@ -316,7 +315,7 @@ class NetworkStages:
                 larger = receive(results)
                 for i, ordinal in enumerate(ordinals):
                     now = time.perf_counter()
-                    frame = convert(larger[i : i + 1], opaque_name(encoding.pix_fmt), encoding.colour)
+                    frame = self._conversion.to_frame(larger[i : i + 1])
                     frame = _put_back(self._filters, self._header.first + ordinal, frame)
                     frame = self._fields.put(ordinal, self._alpha.put(ordinal, frame))
                     now = self._clock.spend("from_rgb", now)

@@ -10,6 +10,7 @@ import torch
 
 from contract.errors import EnhanceError
 from workers.card.proof import Proofs
+from workers.generators.faults import faults_of
 from workers.generators.frame_diff import changed_boxes
 from workers.generators.lanczos import resize
 from workers.generators.memory import free_memory, memory_errors
@@ -17,9 +18,6 @@ from workers.generators.network import Architecture, Network
 from workers.generators.tiling import SMALLEST, Box, Tile, largest_tile, tiles
 
 _log = logging.getLogger(__name__)
-
-_BLACK, _NOT_BLACK = 1 / 255, 8 / 255
-"""A largest value below the first is black in eight bits; a mean above the second is visibly not black."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,7 @@ class Enhancer:
         """
         height, width = inputs.shape[-2:]
         s = self.scale
-        size = min(t for t in (self._wanted or self._largest_tile(inputs), self._limit) if t)
+        size = self._tile_size(inputs)
         while True:
             parts = list(tiles(box, size, height, width, self.architecture))
             whole = native is None and len(parts) == 1 and self.architecture.clips
@@ -258,6 +256,10 @@ class Enhancer:
                 return native
             except MemoryError as error:
                 size = self._halved(min(size, max(height, width)), error)
+
+    def _tile_size(self, inputs: torch.Tensor) -> int:
+        """Return the side in input pixels of the largest part to process at once."""
+        return min(t for t in (self._wanted or self._largest_tile(inputs), self._limit) if t)
 
     def _largest_tile(self, inputs: torch.Tensor) -> int:
         free = self._free(inputs.device) // inputs.shape[0]
@@ -284,14 +286,14 @@ class Enhancer:
         in_fp32 = self._exact_mode and self.precision != "fp32" and self._make_exact is not None
         result = self._run(self._fp32_network() if in_fp32 else self._network, part)
         self._count("network_calls")
-        faults = _faults(part, result)
+        faults = faults_of(part, result)
         wrong = [n for n, fault in enumerate(faults) if fault]
         if wrong and self._make_exact is not None and not in_fp32:
             named = ", ".join(sorted({faults[n] for n in wrong}))
             _log.warning("generator %s returns %s in %s; trying again in fp32", self.name, named, self.precision)
             self._count("retried_in_fp32", len(wrong))
             result[wrong] = again = self._run(self._fp32_network(), part[wrong])
-            faults = _faults(part[wrong], again)
+            faults = faults_of(part[wrong], again)
         if fault := next((fault for fault in faults if fault), ""):
             raise EnhanceError(
                 f"generator {self.name} returns {fault} for a part of {r - le}x{b - t} pixels, in fp32 too; "
@@ -302,15 +304,14 @@ class Enhancer:
         return result[..., (top - t) * s : (bottom - t) * s, (left - le) * s : (right - le) * s]
 
     def _run(self, network: Network, part: torch.Tensor) -> torch.Tensor:
-        """Return the network's result for `part`.
+        """Return the network's result for `part`."""
+        return network(self._filled(part))[: part.shape[0]]
 
-        On a card its frames are repeated up to the next power of two, so that a batch of which some frames are reused is of few sizes.
-        """
+    def _filled(self, part: torch.Tensor) -> torch.Tensor:
+        """Repeat, on a card, the last frame up to the next power of two, so that a batch of which some frames are reused is of few sizes."""
         count = part.shape[0]
         missing = (1 << (count - 1).bit_length()) - count if self._on_card else 0
-        if not missing:
-            return network(part)
-        return network(torch.cat([part, part[-1:].expand(missing, -1, -1, -1)]))[:count]
+        return torch.cat([part, part[-1:].expand(missing, -1, -1, -1)]) if missing else part
 
     def _fp32_network(self) -> Network:
         """Return the same network in fp32, built at the first call and kept."""
@@ -326,19 +327,3 @@ def _pad(rgb: torch.Tensor, bottom: int, right: int) -> torch.Tensor:
         return rgb
     mirrored = rgb.shape[-2] > bottom and rgb.shape[-1] > right
     return torch.nn.functional.pad(rgb, (0, right, 0, bottom), "reflect" if mirrored else "replicate")
-
-
-def _faults(rgb: torch.Tensor, result: torch.Tensor) -> list[str]:
-    """Name the fault of each frame of `result`: NaN, infinity, or black from a frame that is not black; empty if it has none."""
-    lows, highs = (found.tolist() for found in torch.aminmax(result.flatten(1), dim=1))
-    dark = [n for n, high in enumerate(highs) if high < _BLACK]
-    means = {n: float(rgb[n].mean()) for n in dark}
-    return [_fault(low, high, means.get(n, 0.0)) for n, (low, high) in enumerate(zip(lows, highs, strict=True))]
-
-
-def _fault(low: float, high: float, mean: float) -> str:
-    if low != low or high != high:
-        return "NaN"
-    if low == float("-inf") or high == float("inf"):
-        return "infinity"
-    return "black" if high < _BLACK and mean > _NOT_BLACK else ""

@@ -8,7 +8,9 @@ import torch
 
 from workers.card.convolution import Kind, Layer, Operands, Tile, bordered, filled
 from workers.card.layer_trial import encoded, ways_of
+from workers.card.pictures import Picture
 from workers.card.proof import Proofs
+from workers.generators.memory import memory_errors
 from workers.generators.native.program import Convolution, Program, Slice
 from workers.generators.torch_backend import TorchNetwork
 
@@ -54,8 +56,8 @@ def proved_ways(program: Program, proofs: Proofs) -> Ways | None:
 class FusedModule(torch.nn.Module):
     """A program of convolutions on `device`.
 
-    It takes N x 3 x H x W, channels last, in half floats (fp32 in tests) and returns N x 3 x H*scale x W*scale in fp32. Buffers live for one call: a CUDA graph keeps
-    those of its recording.
+    It takes N x 3 x H x W, channels last, in half floats (fp32 in tests) and returns N x h x w x C in the same type, whose channels are still to
+    be shuffled into pixels, without the base. Buffers live for one call: a CUDA graph keeps those of its recording.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class FusedModule(torch.nn.Module):
         self._layers = {c: _layer(c, device, ways, precision) for c in (*program.body, *program.tail)}
 
     def forward(self, rgb: torch.Tensor) -> torch.Tensor:
-        """Enlarge `rgb`; raise MemoryError where an image is too large for one buffer."""
+        """Enlarge `rgb` but for the last steps; raise MemoryError where an image is too large for one buffer."""
         program = self._program
         inputs = torch.nn.functional.pixel_unshuffle(rgb, program.unshuffle) if program.unshuffle > 1 else rgb
         count, channels, height, width = inputs.shape
@@ -77,7 +79,7 @@ class FusedModule(torch.nn.Module):
         kept = {s.buffer for c in program.tail[:1] for s in c.inputs} | {"out"}
         buffers = {name: buffer for name, buffer in buffers.items() if name in kept}
         self._run(program.tail, buffers)
-        return _finished(buffers["out"], rgb, program)
+        return buffers["out"][:, 1:-1, 1:-1]
 
     def _run(self, convolutions: Iterable[Convolution], buffers: dict[str, torch.Tensor]) -> None:
         for convolution in convolutions:
@@ -102,6 +104,31 @@ class FusedNetwork(TorchNetwork):
 
     def __init__(self, program: Program, device: torch.device, ways: Ways) -> None:
         super().__init__(FusedModule(program, device, ways), device, "fp16")
+        self._program = program
+
+    @torch.no_grad()
+    def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Enlarge `rgb`; raise MemoryError when the card's memory is short."""
+        with memory_errors(self._recorded.clear):
+            return finished(*self._unfinished(rgb), self._program)
+
+    @torch.no_grad()
+    def pictures(self, rgb: torch.Tensor) -> list[Picture]:
+        """Enlarge `rgb` but for shuffling pixels and adding the base, for a kernel that does so; raise MemoryError like a call.
+
+        The next call overwrites the pictures.
+        """
+        with memory_errors(self._recorded.clear):
+            out, inputs = self._unfinished(rgb)
+        base = self._program.base
+        return [
+            Picture(image.permute(2, 0, 1), self._program.shuffle, one if base else None)
+            for image, one in zip(out, inputs, strict=True)
+        ]
+
+    def _unfinished(self, rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs = rgb.half().contiguous(memory_format=torch.channels_last)
+        return self._runner(inputs)(inputs), inputs
 
 
 def _layer(convolution: Convolution, device: torch.device, ways: Ways, precision: torch.dtype) -> Layer:
@@ -116,13 +143,12 @@ def _view(buffers: Mapping[str, torch.Tensor], part: Slice, padded: bool = False
     return buffers[part.buffer][..., part.first : part.first + (filled(part.channels) if padded else part.channels)]
 
 
-def _finished(out: torch.Tensor, rgb: torch.Tensor, program: Program) -> torch.Tensor:
-    """Pixel-shuffle the last buffer, and add the frame if the program has a base, in one pass."""
+def finished(pixels: torch.Tensor, rgb: torch.Tensor, program: Program) -> torch.Tensor:
+    """Shuffle N x h x w x C into pixels, and add the frame `rgb` if the program has a base: N x 3 x H x W in fp32."""
     s = program.shuffle
-    pixels = out[:, 1:-1, 1:-1]
     count, height, width, _ = pixels.shape
     parts = pixels.reshape(count, height, width, 3, s, s).permute(0, 3, 1, 4, 2, 5)
-    result = torch.empty((count, 3, height, s, width, s), device=out.device)
+    result = torch.empty((count, 3, height, s, width, s), device=pixels.device)
     if program.base:
         torch.add(parts.float(), rgb[:, :, :, None, :, None], out=result)
     else:

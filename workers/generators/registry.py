@@ -89,6 +89,10 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
     architecture, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
     chosen = f"{network.backend} {network.precision}"
     exact = _exact(network, lambda: _fp32_network(family, spec, entry, state, device, settings, chosen))
+    if network.backend == "fused":
+        from workers.generators.finishing import FinishingEnhancer
+
+        return FinishingEnhancer(architecture, network, reason, spec.tile, exact=exact, proofs=proofs)
     return Enhancer(architecture, network, reason, spec.tile, exact=exact, proofs=proofs)
 
 

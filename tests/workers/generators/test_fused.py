@@ -15,7 +15,7 @@ from workers.card.convolution import TILES, Kind
 from workers.card.proof import Outcome, Proofs
 from workers.generators import registry, rrdbnet, srvgg
 from workers.generators.basicsr_archs import architecture
-from workers.generators.fused import FusedModule, fits, kinds_of, proved_ways
+from workers.generators.fused import FusedModule, finished, fits, kinds_of, proved_ways
 from workers.generators.native.program import Program
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def test_the_program_is_the_network(family: Any, name: str, parameters: dict[str
     module, program = built(family, name, parameters)
     rgb = torch.rand((2, 3, 10, 14), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        made = FusedModule(program, CPU, {}, torch.float32)(rgb)
+        made = finished(FusedModule(program, CPU, {}, torch.float32)(rgb), rgb, program)
         assert torch.allclose(made, module(rgb), atol=1e-5)
     assert fits(program)
 
@@ -56,7 +56,8 @@ def test_interpreted_kernels_are_the_network(
     with torch.no_grad():
         exact = module(rgb)
     fused = FusedModule(program, CPU, dict.fromkeys(kinds_of(program), TILES[0]))
-    made = interpreted(fused.forward, rgb.half().contiguous(memory_format=torch.channels_last))
+    half = rgb.half().contiguous(memory_format=torch.channels_last)
+    made = finished(interpreted(fused.forward, half), half, program)
     assert made.shape == exact.shape
     assert -10 * math.log10(float((made - exact).square().mean())) >= 50
 

@@ -1,0 +1,152 @@
+"""Frames that leave the network finished: the same as by way of R'G'B', with the same care for faults, memory and reuse."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from contract.errors import EnhanceError
+from contract.film import Colour
+from contract.job import Spec
+from testkit.materials.in_process import restore
+from testkit.natural_clips import make_moving
+from testkit.triton_targets import in_turn
+from workers.card.convolution import TILES
+from workers.card.pictures import Picture
+from workers.card.proof import Proofs
+from workers.film.card_colour import to_words
+from workers.film.pixel_layout import layout
+from workers.generators import srvgg
+from workers.generators.basicsr_archs import architecture
+from workers.generators.finishing import FinishingEnhancer
+from workers.generators.fused import FusedNetwork, kinds_of
+from workers.generators.torch_backend import TorchNetwork
+
+CPU = torch.device("cpu")
+PARAMETERS: dict[str, Any] = {"num_feat": 16, "num_conv": 1, "upscale": 2, "act_type": "prelu"}
+SIZE = (12, 16)
+
+
+def made(bias: float = 0.0, tile: int = 0, kernels: bool = False, multiple: int = 1) -> FinishingEnhancer:
+    """Make an enhancer with random weights whose last layer adds `bias`; by PyTorch's layers unless `kernels`."""
+    torch.manual_seed(1)
+    state = {
+        k: v.numpy()
+        for k, v in architecture("srvgg_arch", "SRVGGNetCompact")(num_in_ch=3, num_out_ch=3, **PARAMETERS)
+        .state_dict()
+        .items()
+    }
+    state["body.4.bias"] = state["body.4.bias"] + bias
+    program = srvgg.program("made", PARAMETERS, state)
+    network = FusedNetwork(program, CPU, dict.fromkeys(kinds_of(program), TILES[0]) if kernels else {})
+    # basicsr's classes do not travel to the process that interprets kernels.
+    exact = None if kernels else partial(TorchNetwork, srvgg.module("made", PARAMETERS, state), CPU, "fp32")
+    kind = dataclasses.replace(srvgg.describe("made", PARAMETERS), multiple=multiple)
+    return FinishingEnhancer(kind, network, "", tile, exact=exact)
+
+
+def frames(*seeds: int) -> torch.Tensor:
+    return torch.cat([torch.rand((1, 3, 6, 8), generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+
+def finish(picture: Picture) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do in PyTorch what the kernel does, but leave R'G'B'."""
+    whole = picture.image.float()[None]
+    if picture.base is not None:
+        whole = torch.nn.functional.pixel_shuffle(whole, picture.shuffle)
+        whole = whole + picture.base.float()[None].repeat_interleave(2, -1).repeat_interleave(2, -2)
+    finite = whole.isfinite()
+    largest = whole[finite].amax().clamp(min=0) if finite.any() else torch.zeros(())
+    flags = torch.stack([largest.view(torch.int32), (~finite.all()).int()])
+    return whole.clamp(0, 1).flatten(), flags
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+def test_words_are_those_of_the_long_way(pix_fmt: str, interpreted: Any) -> None:
+    """Code values straight from the network equal those by way of R'G'B', bit for bit, so that chunks may mix both ways."""
+    colour = Colour(matrix="bt709", full=False)
+    convert = partial(to_words, form=layout(pix_fmt), colour=colour, limit=True)
+    shown = frames(1, 2)
+    straight, rgb = interpreted(
+        in_turn, made(kernels=True), ("finished", (shown, SIZE, convert)), ("frames", (shown, SIZE))
+    )
+    for row, whole in zip(straight, rgb, strict=True):
+        words, flags = interpreted(convert, Picture(whole))
+        assert torch.equal(row, words)
+        assert flags.tolist()[1] == 0
+
+
+def test_equal_frames_are_computed_once() -> None:
+    """A frame that equals the one before it, also in the batch before, shares its result, until another chunk begins."""
+    enhancer = made()
+    first = enhancer.finished(frames(1, 1, 2), SIZE, finish)
+    second = enhancer.finished(frames(2, 3), SIZE, finish)
+    assert first is not None
+    assert second is not None
+    assert torch.equal(first[0], first[1])
+    assert torch.equal(first[2], second[0])
+    expected = made().frames(frames(1, 1, 2), SIZE)
+    assert torch.equal(first, expected.flatten(1))
+    record = enhancer.record()
+    assert (record["frames"], record["frames_reused"], record["network_calls"], record["reused"]) == (5, 2, 2, 0.4)
+    enhancer.forget()
+    enhancer.finished(frames(3), SIZE, finish)
+    assert "frames_reused" not in enhancer.record()
+
+
+def test_a_broken_frame_is_computed_in_fp32() -> None:
+    """Values beyond half floats are found by the flags, and the frame alone goes the long way; black in fp32, too, is an error."""
+    enhancer = made(bias=1e6)
+    found = enhancer.finished(frames(1, 2), SIZE, finish)
+    assert found is not None
+    assert torch.equal(found, torch.ones(2, 3 * 12 * 16))
+    assert enhancer.record()["retried_in_fp32"] == 2
+    with pytest.raises(EnhanceError, match="returns black for a part of 8x6 pixels, in fp32 too"):
+        made(bias=-100).finished(frames(1), SIZE, finish)
+    dark = made(bias=-100).finished(frames(1) / 255, SIZE, finish)
+    assert dark is not None, "a black frame may stay black"
+
+
+def test_what_cannot_be_finished_goes_the_long_way() -> None:
+    """Another size, padding and tiles are left to `frames`, and so is memory that is short, without counting anything."""
+    assert made().finished(frames(1), (24, 32), finish) is None
+    assert made(multiple=4).finished(frames(1), SIZE, finish) is None
+    assert made(tile=4).finished(frames(1), SIZE, finish) is None
+
+    def short(picture: Picture) -> tuple[torch.Tensor, torch.Tensor]:
+        raise torch.cuda.OutOfMemoryError("injected")
+
+    enhancer = made()
+    assert enhancer.finished(frames(1), SIZE, short) is None
+    assert "network_calls" not in enhancer.record()
+    assert enhancer.frames(frames(1), SIZE).shape == (1, 3, 12, 16)
+    assert enhancer.record()["frames"] == 1
+
+
+@pytest.mark.slow
+def test_a_film_in_code_values(interpreted: Any, tmp_path: Path) -> None:
+    """A film whose frames never are R'G'B' after the network is that of the long way, but for roundings of half floats."""
+    film = make_moving(tmp_path / "film.mp4", 3, (32, 16))
+    spec = Spec(model="realesr-animevideov3", scale=2.0, codec="ffv1", witness="off")
+    straight = made(kernels=True)
+    straight.proofs = Proofs(CPU, tmp_path)
+    straight.proofs._known[("workers.film.card_trial",)] = {"right": True}
+    straight.frames = None  # type: ignore[assignment,method-assign]  # the long way would fail
+    pictures = []
+    for restored in (
+        interpreted(restore, film, "a.mkv", spec, tmp_path, straight),
+        restore(film, "b.mkv", spec, tmp_path, made()),
+    ):
+        path = tmp_path / "made.mkv"
+        path.write_bytes(restored.data)
+        with av.open(str(path)) as container:
+            pictures.append(np.stack([f.to_ndarray().astype(int) for f in container.decode(video=0)]))
+    assert pictures[0].shape == (3, 48, 64), "three frames of 64x32 in 4:2:0"
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
