@@ -19,12 +19,21 @@ from contract.job import Spec, Weights
 from contract.settings import Settings
 from workers.card.proof import Proofs, has_triton
 from workers.generators import community, identity, lanczos, rrdbnet, srvgg
-from workers.generators.backend_race import Candidate, cache_key, choose, installed, processor_name, unavailable
+from workers.generators.backend_race import (
+    CARD_WORK,
+    PROBE_WORK,
+    Candidate,
+    cache_key,
+    choose,
+    installed,
+    processor_name,
+    unavailable,
+)
 from workers.generators.cuda_graphs import fuser
 from workers.generators.enhancer import Enhancer
 from workers.generators.network import Architecture, Network, Parameters, State
 from workers.generators.openvino_precisions import kept_precisions
-from workers.generators.torch_backend import TorchNetwork, pick_device
+from workers.generators.torch_backend import OFTEN, TorchNetwork, pick_device
 
 if TYPE_CHECKING:
     import openvino
@@ -117,8 +126,9 @@ def _candidates(
     """List the ways to run the network that device, settings and spec allow, fastest expected first; raise UsageError if none."""
     plain = family.describe(entry.name, entry.parameters)
 
-    def in_torch(precision: str) -> Candidate:
-        return Candidate("torch", precision, plain, lambda: _torch(family, entry, state, device, precision, settings))
+    def in_torch(precision: str, work: float = PROBE_WORK, before: int = 0) -> Candidate:
+        make = partial(_torch, family, entry, state, device, precision, settings)
+        return Candidate("torch", precision, plain, make, work, before)
 
     if device.type == "cpu":
         options = _cpu_candidates(family, spec, entry, state, settings, plain)
@@ -131,7 +141,10 @@ def _candidates(
     else:
         # fp32 is slower on every card, and there to hold fp16's result against.
         options = _fused_candidates(family, spec, entry, state, proofs, settings, plain)
-        options += [in_torch(p) for p in (("fp16", "fp32") if spec.precision == "auto" else ("fp16", "bf16", "fp32"))]
+        # Beside another backend fp16 is timed as a film's worker comes to run it, compiled; alone it need not be.
+        often = OFTEN + 1 if options else 0
+        options.append(in_torch("fp16", CARD_WORK, often))
+        options += [in_torch(p, CARD_WORK) for p in (("fp32",) if spec.precision == "auto" else ("bf16", "fp32"))]
     chosen = [w for w in options if settings.backend in ("auto", w.backend) and spec.precision in ("auto", w.precision)]
     if not chosen:
         raise unavailable(settings.backend, spec.precision, device)
@@ -191,7 +204,7 @@ def _fused_candidates(
     ways = proved_ways(program, proofs)
     if ways is None:
         return []
-    return [Candidate("fused", "fp16", plain, lambda: FusedNetwork(program, proofs.device, ways))]
+    return [Candidate("fused", "fp16", plain, partial(FusedNetwork, program, proofs.device, ways), CARD_WORK)]
 
 
 def _program(family: Family, entry: Weights, state: State) -> Program:

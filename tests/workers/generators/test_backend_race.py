@@ -86,3 +86,23 @@ def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tm
     (kept,) = (tmp_path / "probes").glob("*.json")
     kept.write_text("{")
     assert race(monkeypatch, tmp_path, {"bf16": 0.030, "fp32": 0.025})[0] == "fp32"
+
+
+def test_a_network_that_gets_faster_is_timed_late(tmp_path: Path) -> None:
+    """A candidate runs as often as it says before it is timed, and those of a card get more work."""
+    sizes: list[int] = []
+
+    class Counted(Fake):
+        def __call__(self, rgb: torch.Tensor) -> torch.Tensor:
+            sizes.append(rgb.shape[-1])
+            return super().__call__(rgb)
+
+    network = Counted("torch", "fp16", 0.0)
+    described = replace(plain(2), flops=1e8)
+    pair = [
+        Candidate("torch", "fp16", described, lambda: network, backend_race.CARD_WORK, 7),
+        Candidate("torch", "fp32", described, lambda: Fake("torch", "fp32", 0.0), backend_race.CARD_WORK),
+    ]
+    backend_race.choose(pair, "key", Settings(cache=tmp_path))
+    assert len(sizes) >= 9, "once for the comparison, seven times before the first lap"
+    assert set(sizes) == {192}, "4e12 operations at 1e8 a pixel are 200 by 200 pixels"

@@ -17,6 +17,7 @@ from workers.generators import registry, rrdbnet, srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.fused import FusedModule, finished, fits, kinds_of, proved_ways
 from workers.generators.native.program import Program
+from workers.generators.torch_backend import OFTEN
 
 CPU = torch.device("cpu")
 SRVGG = {"num_feat": 16, "num_conv": 2, "upscale": 4, "act_type": "prelu"}
@@ -111,6 +112,10 @@ def test_the_registry_offers_it_on_cards_alone(pinned: Any, monkeypatch: pytest.
         return [str(c) for c in registry._candidates(family, asked, weights, state, card, settings, proofs)]
 
     assert offered(proofs) == ["fused fp16", "torch fp16", "torch fp32"]
+    fused, half, full = registry._candidates(
+        family, spec, weights, state, torch.device("cuda"), Settings(cache=tmp_path), proofs
+    )
+    assert (fused.before, half.before, full.before) == (0, OFTEN + 1, 0), "torch's is compiled before it is timed"
     assert offered(proofs, "fused", "fp16") == ["fused fp16"]
     assert offered(proofs, precision="bf16") == ["torch bf16"]
     assert offered(proofs, "torch") == offered(None) == ["torch fp16", "torch fp32"]
