@@ -60,6 +60,8 @@ class Settings:
     """Attempts of a chunk before it is set aside."""
     chunk_soft_limit_s: float = 1800.0
     chunk_hard_limit_s: float = 2100.0
+    chunks_in_flight: int = 2
+    """Chunks of films that a worker has in hand: one in the network, the others being encoded to their end, stored and committed."""
     poll_s: float = 0.25
     """Interval at which the orchestrator looks at every open job."""
     resend_s: float = 60.0
@@ -109,6 +111,8 @@ class Settings:
                 f"lease_renew_s is {self.lease_renew_s} and lease_ttl_s {self.lease_ttl_s}: "
                 "renew at least twice within a lease."
             )
+        if not 1 <= self.chunks_in_flight <= 4:
+            raise UsageError(f"chunks_in_flight is {self.chunks_in_flight}; give a number from 1 to 4.")
         if self.submitter:
             check_submitter(self.submitter)
         for name in ("submitter_chunks", "submitter_bytes"):

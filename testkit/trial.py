@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -84,10 +84,10 @@ class Trial:
         worker.fitness.rest = lambda: None  # type: ignore[method-assign]  # no clock runs here
         enhance = worker._enhance
 
-        def maybe(lease: Any, file: Any, chunk: Any) -> Done:
+        def maybe(held: Any, file: Any, chunk: Any) -> Generator[None, None, Done]:
             if chunk.n in self.poison:
                 raise ValueError("poison")
-            return enhance(lease, file, chunk)
+            return enhance(held, file, chunk)
 
         worker._enhance = maybe  # type: ignore[method-assign]
         return worker

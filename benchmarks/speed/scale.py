@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -36,11 +36,12 @@ from contract.job_ids import job_id
 from contract.settings import Settings, load
 from orchestrator.job_store import Records
 from orchestrator.local import Cluster, start
-from stores.ledger import Lease, Ledger
+from stores.ledger import Ledger
 from stores.storage import Storage
 from testkit.processes import until
 from testkit.programs import command_of
 from workers.runtime import worker as worker_module
+from workers.runtime.heartbeat import HeldLease
 from workers.runtime.job_cache import JobFile
 from workers.runtime.worker import Worker
 
@@ -62,12 +63,13 @@ class Simulated(Worker):
         self._seconds, self._churn, self._rng = seconds, churn, random.Random(seed)
         self._clock = threading.Event()
 
-    def _enhance(self, lease: Lease, file: JobFile, chunk: Chunk) -> Done:
+    def _enhance(self, held: HeldLease, file: JobFile, chunk: Chunk) -> Generator[None, None, Done]:
         del file
         self._clock.wait(self._rng.uniform(*self._seconds))
         if self._rng.random() < self._churn:
             raise Vanished
-        return Done(chunk.n, lease.attempt, self.name, chunk.count, ())
+        yield
+        return Done(chunk.n, held.lease.attempt, self.name, chunk.count, ())
 
 
 def work(settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:

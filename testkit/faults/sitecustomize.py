@@ -19,6 +19,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from importlib import import_module
 from importlib.abc import MetaPathFinder
@@ -96,7 +97,7 @@ def _observe_messages(worker: Any) -> None:
 def _arm(module: ModuleType) -> None:
     """Read <folder>/arm in every phase of a chunk; the worker it names removes the file and is injured."""
     folder = Path(os.environ["RESPOOL_FAULT"].partition(":")[2])
-    held = [-1]
+    held = threading.local()  # a thread that finishes a chunk holds another one than the task
 
     def look(phase: str) -> None:
         try:
@@ -106,24 +107,28 @@ def _arm(module: ModuleType) -> None:
             (folder / "arm").rename(folder / f"taken-{os.getpid()}")
         except FileNotFoundError:
             return
-        (folder / "firing").write_text(f"{os.getpid()} {held[0]}")
+        (folder / "firing").write_text(f"{os.getpid()} {held.chunk}")
         (folder / "firing").rename(folder / "fired")
         if how == "kill":
             os.kill(random.choice((os.getpid(), os.getppid())), signal.SIGKILL)
         os.kill(os.getppid(), signal.SIGTERM)
         time.sleep(0.5)  # the phase lasts while the word goes round
 
-    def claimed(_self: Any, lease: Any) -> None:
-        held[0] = lease.chunk
+    def claimed(_self: Any, attempt: Any) -> None:
+        held.chunk = attempt.held.lease.chunk
         look("claimed")
+
+    def passed_on(_self: Any, attempt: Any, *_: Any) -> None:
+        held.chunk = attempt.held.lease.chunk
 
     def fetched(_self: Any, key: str, *_: Any) -> None:
         if "/runs/" in key:
             look("fetched")
 
     _wrap(module.Worker, "_attempt", before=claimed)
+    _wrap(module.Worker, "_finish", before=passed_on)
     _wrap(module.Storage, "get_file", after=fetched)
-    _wrap(module.Heartbeat, "checkpoint", before=lambda *_: look("enhancing"))
+    _wrap(module.HeldLease, "checkpoint", before=lambda *_: look("enhancing"))
     _wrap(module.Storage, "put_file", before=lambda *_: look("storing"))
     _wrap(module.Storage, "verify", before=lambda *_: look("verifying"))
     _wrap(module.Worker, "_commit", before=lambda *_: look("committing"))
@@ -158,7 +163,7 @@ def _patch_worker(module: ModuleType, name: str) -> None:
         _wrap(worker, "_settle", before=last)
     elif name.startswith("poison-"):
 
-        def poison(_self: Any, _lease: Any, _file: Any, chunk: Any, *_: Any) -> None:
+        def poison(_self: Any, _held: Any, _file: Any, chunk: Any, *_: Any) -> None:
             if chunk.n == int(name.split("-")[1]):
                 raise ValueError("poison")
 
@@ -172,7 +177,7 @@ def _patch_worker(module: ModuleType, name: str) -> None:
 def _patch_film(module: ModuleType, name: str) -> None:
     """Faults while a chunk of a film is computed, each of which is noted."""
     attempt = module.FilmAttempt
-    _wrap(attempt, "make", before=lambda _self, lease, *_: _note("starts", lease.chunk, time.time()))
+    _wrap(attempt, "make", before=lambda _self, held, *_: _note("starts", held.lease.chunk, time.time()))
     if name == "hang":
 
         def hang(*_: Any, **__: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,9 @@ from workers.film.deinterlace import deinterlaced
 from workers.film.encode import ChunkEncoder
 from workers.film.field_flags import FieldFlags
 from workers.film.frame_marks import Clock, FrameMarks
+from workers.film.network_stages import NetworkStages, put_back
 from workers.film.pipeline import BackgroundConsumer, prefetched
+from workers.stages import finished
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from contract.packets import RunHeader
     from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
-    from workers.film.cuda_streams import Sent
     from workers.film.masks import MaskFilm
     from workers.film.time_filters import FrameFilter
     from workers.generators.enhancer import Enhancer
@@ -70,13 +71,27 @@ def enhance_film(
     faces: FaceRestorer | None = None,
     masks: Path | None = None,
 ) -> FilmResult:
+    """Do all of `film_stages` and return its result."""
+    return finished(film_stages(run, spec, enhancer, out, checkpoint, faces, masks))
+
+
+def film_stages(
+    run: Path,
+    spec: Spec,
+    enhancer: Enhancer | None,
+    out: Path,
+    checkpoint: Checkpoint,
+    faces: FaceRestorer | None = None,
+    masks: Path | None = None,
+) -> Generator[None, None, FilmResult]:
     """Decode the owned frames of `run`, enhance them and encode them into `out`; without an `enhancer` they stay unchanged.
 
     With `faces`, which needs an enhancer, the faces of the enhanced frames are restored.
     `checkpoint` is called between batches and raises to stop. A frame that the source does not have is omitted and
     reported; with `spec.strict` any damage raises EnhanceError. `out` is empty if there is no frame at all.
     With `masks`, the mask film of `contract.masks` is written there.
-    Decoding, enhancing and encoding run at the same time, a few batches apart.
+    Decoding, enhancing and encoding run at the same time, a few batches apart. Yields once, where the networks have done
+    their part and may have other frames: what is left to do is the encoder's.
     """
     decoder = RunDecoder(run)
     header = decoder.header
@@ -94,15 +109,13 @@ def enhance_film(
             for batch in _batches(frames, header, clock, None, BATCH):
                 checkpoint(encoder.frames)
                 for ordinal, frame in batch:
-                    encoder.write(ordinal, _put_back(filters, header.first + ordinal, _conformed(frame, header)))
+                    encoder.write(ordinal, put_back(filters, header.first + ordinal, _conformed(frame, header)))
         else:
-            network = NetworkStages(header, enhancer, faces, clock, filters)
             size, depth = (1, 1) if enhancer.device == "cpu" else (BATCH, DEPTH)
-            batches = network.inputs(_batches(frames, header, clock, faces, size))
-            with prefetched(batches, depth) as inputs, BackgroundConsumer(network.encoded(encoder), depth) as outputs:
-                for ordinals, rgb in inputs:
-                    checkpoint(encoder.frames)
-                    outputs.put((ordinals, network.enhanced(rgb)))
+            network = NetworkStages(header, enhancer, faces, clock, filters)
+            _through(network, _batches(frames, header, clock, faces, size), depth, encoder, checkpoint)
+        made = _made(enhancer, faces)
+        yield
         now = time.perf_counter()
     ended = clock.spend("encode", now)
     if shown is not None:
@@ -116,11 +129,28 @@ def enhance_film(
         width=header.encoding.width,
         height=header.encoding.height,
         damage=[(s.first, s.count, s.reason) for s in damage],
-        notes=turns.notes + [n for one in filters for n in one.notes(header)] + (faces.notes() if faces else []),
-        record=_record(clock, ended - began, enhancer, faces) | _work(filters, header),
+        notes=turns.notes + [n for one in filters for n in one.notes(header)] + made.notes,
+        record=_seconds(clock, ended - began) | made.record | _work(filters, header),
         prints=marks.prints if marks else None,
         looks=marks.looks if marks else None,
     )
+
+
+def _through(
+    network: NetworkStages,
+    batches: Iterator[list[tuple[int, VideoFrame]]],
+    depth: int,
+    encoder: ChunkEncoder,
+    checkpoint: Checkpoint,
+) -> None:
+    """Enhance and encode all batches; `depth` batches wait between two stages."""
+    with (
+        prefetched(network.inputs(batches), depth) as inputs,
+        BackgroundConsumer(network.encoded(encoder), depth) as outputs,
+    ):
+        for ordinals, rgb in inputs:
+            checkpoint(encoder.frames)
+            outputs.put((ordinals, network.enhanced(rgb)))
 
 
 def _changes(header: RunHeader) -> FrameChanges:
@@ -144,14 +174,25 @@ def _work(filters: list[FrameFilter], header: RunHeader) -> dict[str, object]:
     return {name: value for one in filters for name, value in one.record(header).items()}
 
 
-def _record(clock: Clock, wall: float, enhancer: Enhancer | None, faces: FaceRestorer | None) -> dict[str, object]:
-    """Return the seconds of each stage, and the records of the networks."""
+@dataclass(frozen=True)
+class _Made:
+    """Record and notes of the networks about the frames of a chunk, taken before they get those of another."""
+
+    record: dict[str, object]
+    notes: list[str]
+
+
+def _made(enhancer: Enhancer | None, faces: FaceRestorer | None) -> _Made:
+    record = enhancer.record() if enhancer else {}
+    return _Made(record | ({"faces": faces.record()} if faces else {}), faces.notes() if faces else [])
+
+
+def _seconds(clock: Clock, wall: float) -> dict[str, object]:
+    """Return the seconds of each stage."""
     return {
         "seconds": {k: round(v, 4) for k, v in clock.seconds.items()},
         "wall": round(wall, 4),
         "network_busy": round(clock.seconds.get("network", 0.0) / max(wall, 1e-9), 4),
-        **(enhancer.record() if enhancer else {}),
-        **({"faces": faces.record()} if faces else {}),
     }
 
 
@@ -198,13 +239,6 @@ def _mask_film(out: Path | None, header: RunHeader, clock: Clock) -> MaskFilm | 
     return MaskFilm(out, header, clock)
 
 
-def _put_back(filters: list[FrameFilter], position: int, frame: VideoFrame) -> VideoFrame:
-    """Return an enhanced frame with what the filters took off it before."""
-    for one in reversed(filters):
-        frame = one.put_back(position, frame)
-    return frame
-
-
 def _seen(
     frames: Iterator[tuple[int, VideoFrame]], header: RunHeader, turns: FrameChanges
 ) -> Iterator[tuple[int, VideoFrame]]:
@@ -249,80 +283,6 @@ def _batches(
         batch.append((ordinal, frame))
     if batch:
         yield batch
-
-
-class NetworkStages:
-    """The stages of a batch around the network; each runs in a thread of its own."""
-
-    def __init__(
-        self,
-        header: RunHeader,
-        enhancer: Enhancer,
-        faces: FaceRestorer | None,
-        clock: Clock,
-        filters: list[FrameFilter],
-    ) -> None:
-        self._header = header
-        self._filters = filters
-        self._enhancer = enhancer
-        self._faces = faces
-        self._clock = clock
-        from workers.film.conversion import Conversion
-        from workers.film.transparency import AlphaKeeper
-
-        self._conversion = Conversion(header, enhancer, rgb=faces is not None)
-        self._alpha = AlphaKeeper(header.encoding.pix_fmt)
-        self._fields = FieldFlags(header.encoding.field_order)
-
-    def inputs(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Sent]]:
-        """Convert frames to the network's inputs: ordinals, and N x 3 x H x W on the device."""
-        import torch
-
-        from workers.film.cuda_streams import own_stream, send
-
-        with own_stream(self._enhancer.device):
-            for batch in batches:
-                now = time.perf_counter()
-                rgb = torch.cat([self._conversion.to_rgb(frame) for _, frame in batch])
-                self._clock.spend("to_rgb", now)
-                for ordinal, frame in batch:
-                    self._alpha.take(ordinal, frame)
-                    self._fields.take(ordinal, frame)
-                yield [ordinal for ordinal, _ in batch], send(rgb)
-
-    def enhanced(self, inputs: Sent) -> Sent:
-        """Enlarge a batch to the size of the encoding, and restore its faces."""
-        from workers.film.cuda_streams import receive, send
-
-        now = time.perf_counter()
-        rgb = receive(inputs)
-        larger = self._conversion.enhance(rgb)
-        now = self._clock.spend("network", now)
-        if self._faces is not None:
-            larger = self._faces.apply(rgb, larger)
-            self._clock.spend("faces", now)
-        return send(larger)
-
-    def encoded(self, encoder: ChunkEncoder) -> Callable[[tuple[list[int], Sent]], None]:
-        """Return the function that encodes batches of results."""
-        from workers.film.cuda_streams import own_stream, receive
-
-        stream = own_stream(self._enhancer.device)
-
-        def encode(batch: tuple[list[int], Sent]) -> None:
-            ordinals, results = batch
-            with stream:
-                larger = receive(results)
-                for i, ordinal in enumerate(ordinals):
-                    now = time.perf_counter()
-                    frame = self._conversion.to_frame(larger[i : i + 1])
-                    frame = _put_back(self._filters, self._header.first + ordinal, frame)
-                    frame = self._fields.put(ordinal, self._alpha.put(ordinal, frame))
-                    now = self._clock.spend("from_rgb", now)
-                    encoder.write(ordinal, frame)
-                    self._clock.spend("encode", now)
-
-        return encode
 
 
 def _rgb(frame: VideoFrame, header: RunHeader, device: str) -> torch.Tensor:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 from contract.job import Chunk, Done
-from stores.ledger import Lease, Ledger
+from stores.ledger import Ledger
 from stores.storage import Storage
-from workers.checkpoint import Checkpoint
 from workers.runtime.attempt_record import AttemptRecord
 from workers.runtime.film_attempt import FilmAttempt
+from workers.runtime.heartbeat import HeldLease
 from workers.runtime.image_attempt import ImageAttempt
 from workers.runtime.job_cache import JobCache, JobFile
 from workers.runtime.metrics import Meter
@@ -19,27 +20,31 @@ from workers.runtime.metrics import Meter
 class Enhancement:
     """The part of a worker process that handles frames and images."""
 
-    def __init__(self, storage: Storage, ledger: Ledger, cache: JobCache, meter: Meter, checkpoint: Checkpoint) -> None:
-        self._ledger, self._cache, self._meter, self._checkpoint = ledger, cache, meter, checkpoint
-        self._film = FilmAttempt(storage, checkpoint)
-        self._images = ImageAttempt(storage, ledger, cache, checkpoint)
+    def __init__(self, storage: Storage, ledger: Ledger, cache: JobCache, meter: Meter) -> None:
+        self._ledger, self._cache, self._meter = ledger, cache, meter
+        self._film = FilmAttempt(storage)
+        self._images = ImageAttempt(storage, ledger, cache)
 
-    def make(self, lease: Lease, file: JobFile, chunk: Chunk) -> Done:
-        """Enhance `chunk`, store its results as an attempt, and return the document to commit."""
+    def make(self, held: HeldLease, file: JobFile, chunk: Chunk) -> Generator[None, None, Done]:
+        """Enhance `chunk`, store its results as an attempt, and return the document to commit.
+
+        Yields where the networks have done their part: the rest may run in another thread, beside the next chunk.
+        """
+        lease = held.lease
         record = AttemptRecord()
         spec = file.job.spec
         self._meter.start_attempt(spec.model)
         unchanged = chunk.kind == "video" and spec.model == "identity" and spec.faces is None
         enhancer = None if unchanged else self._cache.enhancer(lease.job, spec)  # copying frames needs no generator
         if enhancer is not None:
-            enhancer.stop_by(self._checkpoint)
+            enhancer.stop_by(held.checkpoint)
         faces = self._cache.faces(spec)
         record.loaded()
         with tempfile.TemporaryDirectory(prefix="attempt-", dir=self._cache.own) as folder:
             if enhancer is None or chunk.kind == "video":
-                stored = self._film.make(lease, chunk, spec, (enhancer, faces), Path(folder))
+                stored = yield from self._film.make(held, chunk, spec, (enhancer, faces), Path(folder))
             else:
-                stored = self._images.make(lease, chunk, file.job, (enhancer, faces), Path(folder))
+                stored = self._images.make(held, chunk, file.job, (enhancer, faces), Path(folder))
         done, seconds = record.complete(stored, enhancer, self._ledger.reasons(lease.job, lease.chunk))
         self._meter.attempt_stored(spec.model, done, seconds)
         return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,11 @@ from contract.errors import EnhanceError, IntegrityError
 from contract.job import Chunk, Damage, Done, Output, Spec
 from contract.packets import RunReader
 from contract.severity import losses, plain
-from stores.ledger import Lease
 from stores.storage import Storage
 from workers.runtime.attempt_record import StoredAttempt
+from workers.runtime.heartbeat import HeldLease
 
 if TYPE_CHECKING:
-    from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
     from workers.film.chunk import FilmResult
     from workers.generators.enhancer import Enhancer
@@ -25,27 +25,30 @@ if TYPE_CHECKING:
 class FilmAttempt:
     """The part of a worker process that handles chunks of films."""
 
-    def __init__(self, storage: Storage, checkpoint: Checkpoint) -> None:
-        self._storage, self._checkpoint = storage, checkpoint
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def make(
         self,
-        lease: Lease,
+        held: HeldLease,
         chunk: Chunk,
         spec: Spec,
         networks: tuple[Enhancer | None, FaceRestorer | None],
         folder: Path,
-    ) -> StoredAttempt:
-        """Enhance and store the chunk's frames; `folder` is scratch space. Errors of all stages are passed on."""
-        from workers.film.chunk import enhance_film
+    ) -> Generator[None, None, StoredAttempt]:
+        """Enhance and store the chunk's frames; `folder` is scratch space. Errors of all stages are passed on.
 
-        enhancer, faces = networks
+        Yields as `film_stages` does.
+        """
+        from workers.film.chunk import film_stages
+
+        lease, (enhancer, faces) = held.lease, networks
         run, out = folder / "run", folder / "out"
         masks = folder / "masks" if spec.masks else None
         began = time.monotonic()
         self._fetch(lease.job, chunk, run)
         fetched = time.monotonic()
-        result = enhance_film(run, spec, enhancer, out, self._checkpoint, faces, masks)
+        result = yield from film_stages(run, spec, enhancer, out, held.checkpoint, faces, masks)
         enhanced = time.monotonic()
         outputs = [self._stored(keys.attempt(lease.job, chunk.n, lease.attempt), out, chunk, result)]
         if masks is not None:

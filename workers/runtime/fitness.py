@@ -26,6 +26,8 @@ class Fitness:
         self._health, self._meter, self._stop, self._longest = health, meter, stop, longest_s
         self._in_a_row = 0
         self._outages = 0
+        self._lock = threading.Lock()
+        """Held while a test runs or a failure is counted; several attempts may end at a time."""
         self.problem = ""
         """Why the worker takes no work; empty while it does."""
 
@@ -42,12 +44,13 @@ class Fitness:
         if found == "services":
             self._outages += 1
             return found, self._pause(self._outages)
-        self._in_a_row += 1
-        self._health.note(error)
-        if found == "worker" or self._in_a_row >= FAILURES:
-            self.problem = self._health.problem()
-            self._in_a_row = 0
-        return ("worker" if self.problem else "chunk"), 0.0
+        with self._lock:
+            self._in_a_row += 1
+            self._health.note(error)
+            if found == "worker" or self._in_a_row >= FAILURES:
+                self.problem = self._health.problem()
+                self._in_a_row = 0
+            return ("worker" if self.problem else "chunk"), 0.0
 
     def rest(self) -> None:
         """Wait after an outage of Redis or S3, so that no attempt is wasted while it lasts."""
@@ -67,7 +70,8 @@ class Fitness:
         until, tests = time.monotonic() + self._longest, 0
         while self.problem and time.monotonic() < until and not self._stop.wait(self._pause(tests)):
             tests += 1
-            self.problem = self._health.problem()
+            with self._lock:
+                self.problem = self._health.problem()
         if not self.problem:
             logger.warning("in service again after %d tests", tests)
             self._meter.out_of_service(False)

@@ -14,6 +14,7 @@ from contract.severity import about, losses, plain
 from stores.ledger import Lease, Ledger
 from stores.storage import Storage
 from workers.runtime.attempt_record import StoredAttempt
+from workers.runtime.heartbeat import HeldLease
 from workers.runtime.image_transfer import ImageTransfer
 
 if TYPE_CHECKING:
@@ -29,16 +30,17 @@ logger = logging.getLogger(__name__)
 class ImageAttempt:
     """The part of a worker process that handles chunks of images."""
 
-    def __init__(self, storage: Storage, ledger: Ledger, cache: JobCache, checkpoint: Checkpoint) -> None:
-        self._storage, self._ledger, self._cache, self._checkpoint = storage, ledger, cache, checkpoint
+    def __init__(self, storage: Storage, ledger: Ledger, cache: JobCache) -> None:
+        self._storage, self._ledger, self._cache = storage, ledger, cache
 
     def make(
-        self, lease: Lease, chunk: Chunk, job: Job, networks: tuple[Enhancer, FaceRestorer | None], folder: Path
+        self, held: HeldLease, chunk: Chunk, job: Job, networks: tuple[Enhancer, FaceRestorer | None], folder: Path
     ) -> StoredAttempt:
         """Enhance and store the chunk's images; `folder` is scratch space.
 
         An image that cannot be enhanced is reported in the commit; faults of the worker or its services are raised.
         """
+        lease = held.lease
         failures: list[ItemFailure] = []
         damage: list[Damage] = []
         notes: list[str] = []
@@ -49,11 +51,11 @@ class ImageAttempt:
             banded = chunk.bands > 1  # its source is kept between bands
             wanted = ((item, None) for item in items) if banded else transfer.sources(items)
             for ready, (item, source) in enumerate(wanted):
-                self._checkpoint(ready)
+                held.checkpoint(ready)
                 try:
                     path = self._cache.banded_source(lease.job, item) if source is None else source.result()
                     began = time.monotonic()
-                    result = self._enhance(job, item, chunk, networks, path, transfer.out(item))
+                    result = self._enhance(job, item, chunk, networks, (path, transfer.out(item)), held.checkpoint)
                 except Exception as error:
                     reason = self._item_failure(lease, error)
                     if reason is None:
@@ -89,17 +91,17 @@ class ImageAttempt:
         item: Item,
         chunk: Chunk,
         networks: tuple[Enhancer, FaceRestorer | None],
-        source: Path,
-        out: Path,
+        paths: tuple[Path, Path],
+        checkpoint: Checkpoint,
     ) -> ImageResult:
         from workers.images.image import enhance_band, enhance_image
 
-        enhancer, faces = networks
+        (enhancer, faces), (source, out) = networks, paths
         if chunk.bands > 1:
             band = chunk.band, chunk.bands
-            return enhance_band(source, item.result, job.spec, enhancer, out, self._checkpoint, band)
+            return enhance_band(source, item.result, job.spec, enhancer, out, checkpoint, band)
         provenance = making(job, item, enhancer.device, enhancer.precision, enhancer.backend)
-        return enhance_image(source, item.result, job.spec, enhancer, out, self._checkpoint, provenance, faces)
+        return enhance_image(source, item.result, job.spec, enhancer, out, checkpoint, provenance, faces)
 
     def _item_failure(self, lease: Lease, error: Exception) -> str | None:
         """Return the reason to give up one image while the others continue; None if `error` does not concern the image."""

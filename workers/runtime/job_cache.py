@@ -71,7 +71,7 @@ def _import_generators() -> None:
 
 
 class JobCache:
-    """The cache of one worker process; not thread-safe apart from `preload`."""
+    """The cache of one worker process; not thread-safe apart from `preload`, `own` and `held`."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._settings, self._storage = settings, storage
@@ -86,16 +86,18 @@ class JobCache:
         self.scratch.mkdir(parents=True, exist_ok=True)
         sweep(self.scratch)
         self._own: OwnFolder | None = None
+        self._making = threading.Lock()
         self._kept_key = ""
 
     @property
     def own(self) -> Path:
         """The folder in scratch space that this process uses alone, made again if it was removed."""
-        if self._own is None or not self._own.path.is_dir():
-            self._own = OwnFolder(self.scratch)
-            weakref.finalize(self, self._own.remove)
-            self._kept_key = ""
-        return self._own.path
+        with self._making:
+            if self._own is None or not self._own.path.is_dir():
+                self._own = OwnFolder(self.scratch)
+                weakref.finalize(self, self._own.remove)
+                self._kept_key = ""
+            return self._own.path
 
     def preload(self) -> None:
         """Import torch in parallel with the first fetch, if the settings ask for it."""

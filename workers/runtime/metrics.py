@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -46,11 +47,13 @@ STAGES = ("load", "fetch", "enhance", "store", "whole")
 
 
 class Meter:
-    """The metrics of one worker process. `scratch` is the folder of its current chunk."""
+    """The metrics of one worker process. `scratch` is the folder of its chunks."""
 
     def __init__(self, scratch: Path) -> None:
         self.registry = CollectorRegistry()
         self._models: set[str] = set()
+        self._at_hand = 0
+        self._lock = threading.Lock()
         r = self.registry
         self._frames = Counter("respool_frames", "Frames delivered, context frames not counted.", ["model"], registry=r)
         self._pixels = Counter("respool_pixels", "Pixels delivered.", ["model"], registry=r)
@@ -74,7 +77,7 @@ class Meter:
 
     def begin(self) -> None:
         """Count a claimed chunk."""
-        self._busy.set(1)
+        self._count(1)
 
     def start_attempt(self, model: str) -> None:
         """Note the start of an attempt with `model`: its series exist from then on, at first with 0."""
@@ -83,8 +86,8 @@ class Meter:
         self._pixels.labels(name)
 
     def end(self, outcome: str) -> None:
-        """Count the end of the current chunk with its `outcome`, see `Worker.work`."""
-        self._busy.set(0)
+        """Count the end of a chunk with its `outcome`, see `Worker.work`."""
+        self._count(-1)
         self._chunks.labels(outcome.replace(" ", "_")).inc()
 
     def attempt_stored(self, model: str, done: Done, seconds: Mapping[str, float]) -> None:
@@ -99,6 +102,11 @@ class Meter:
     def failure(self, error: BaseException) -> None:
         """Count a failed attempt."""
         self._failures.labels(cause_of(error)).inc()
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._at_hand += change
+            self._busy.set(int(self._at_hand > 0))
 
     def _name(self, model: str) -> str:
         self._models |= {model} if len(self._models) < _MODELS else set()

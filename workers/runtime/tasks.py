@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HAND_BACK = signal.SIGUSR2
-"""The signal with which the parent asks its pool process to hand its chunk back, when the worker shuts down."""
+"""The signal with which the parent asks its pool process to hand its chunks back, when the worker shuts down."""
 
 _END = {HAND_BACK, signal.SIGTERM}
 """Slurm and systemd send SIGTERM to every process at once, not only to the parent; it has the same meaning here."""
 
 _GRACE_S = 1.0
-"""Seconds that an attempt has to notice a shutdown. Its chunk is handed back by then; what it stored, assembly sweeps."""
+"""Seconds that attempts have to notice a shutdown. Their chunks are handed back by then; what they stored, assembly sweeps."""
 _PARENT_S = 15.0
 """Seconds that the parent has to end this process, before it ends itself."""
 _worker: Worker | None = None
@@ -45,7 +45,7 @@ def _listen(worker: Worker) -> None:
     worker.hand_back()
     worker.idle.wait(_GRACE_S)
     if not worker.idle.is_set():
-        os._exit(0)  # the batch outlasts the grace period; its chunk has been handed back already
+        os._exit(0)  # a batch or an upload outlasts the grace period; the chunks have been handed back already
     if heard == signal.SIGTERM and not _ended.wait(_PARENT_S):
         worker.end()  # only this process received the signal, so it must end itself
         os._exit(0)
@@ -61,7 +61,7 @@ def _set_up(**_: Any) -> None:
     log.configure(settings)
     from workers.runtime.worker import Worker
 
-    _worker = Worker(settings)
+    _worker = Worker(settings, settings.chunks_in_flight - 1)
     threading.Thread(target=_listen, args=(_worker,), name="hand-back", daemon=True).start()
     _worker.start()
     _measure(settings, _worker)
@@ -85,7 +85,10 @@ def _shut_down(**_: Any) -> None:
 
 @shared_task(name=tasks.ENHANCE, throws=(RespoolError,))
 def enhance(message: object) -> str:
-    """Work on the chunk that the message names, if it still needs work; return the outcome, which Flower shows as the result."""
+    """Work on the chunk that the message names, if it still needs work; return the outcome, which Flower shows as the result.
+
+    It may be that a thread finishes the chunk. The message is acknowledged then, and the chunk's lease alone answers for it.
+    """
     if _worker is None:
         raise RuntimeError("the pool process was not set up; worker_process_init did not run")
     try:

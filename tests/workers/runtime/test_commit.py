@@ -90,7 +90,6 @@ def test_a_sweep_that_comes_late_removes_nothing_that_a_commit_names(
         lease = cluster.ledger.claim(job, chunk, "somebody")[1]
         assert lease is not None
         cluster.ledger.release(lease, "it failed", counted=True)
-    cluster.worker._committing = False
     from stores.commits import set_aside, sweep
 
     set_aside(cluster.storage, cluster.ledger, job, chunk, 5)
@@ -118,7 +117,7 @@ def test_a_commit_that_the_store_refuses_costs_no_try(
     away = [StorageError("S3 answered 503.")] * 3
 
     def find(key: str, *args: Any) -> bytes | None:
-        if away and key.endswith("/done.json") and worker._committing:
+        if away and key.endswith("/done.json") and any(a.committing for a in worker.in_flight.attempts()):
             raise away.pop()
         return found(key, *args)
 
