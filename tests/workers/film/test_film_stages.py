@@ -1,0 +1,74 @@
+"""A film's chunk in two parts: what the first leaves is another thread's, whatever the networks do meanwhile."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from contract.errors import Interrupted
+from contract.job import Spec
+from contract.settings import Settings
+from testkit.clips import fingerprint, make_film
+from testkit.materials.in_process import restore
+from workers.film.chunk import enhance_film, film_stages
+from workers.generators.enhancer import Enhancer
+from workers.generators.registry import load
+from workers.stages import finished
+
+SPEC = Spec(model="lanczos", scale=2, codec="ffv1", container="mkv", chunk_frames=12)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The packet run of a film's first chunk."""
+    path = tmp_path / "first"
+
+    def keep(n: int, data: bytes) -> None:
+        if n == 0:
+            path.write_bytes(data)
+
+    restore(make_film(tmp_path / "film.mp4", 24), "out.mkv", SPEC, tmp_path, network(), keep)
+    return path
+
+
+def network() -> Enhancer:
+    return load(SPEC, {}, Settings(device="cpu"))
+
+
+def test_the_second_part_in_another_thread_gives_the_same_chunk(run: Path, tmp_path: Path) -> None:
+    """The network has other frames by then; frames and record are those of the chunk done in one."""
+    whole = enhance_film(run, SPEC, network(), tmp_path / "whole", lambda *_: None)
+    shared = network()
+    stages = film_stages(run, SPEC, shared, tmp_path / "parts", lambda *_: None)
+    next(stages)
+    shared.frames(torch.rand(1, 3, 32, 48), (64, 96))
+    with ThreadPoolExecutor(1) as other:
+        parts = other.submit(finished, stages).result()
+    times = ("seconds", "wall", "network_busy")
+    assert {k: v for k, v in parts.record.items() if k not in times} == {
+        k: v for k, v in whole.record.items() if k not in times
+    }
+    assert (parts.frames, parts.reorder, parts.prints) == (whole.frames, whole.reorder, whole.prints)
+    assert fingerprint(tmp_path / "parts") == fingerprint(tmp_path / "whole")
+
+
+def test_stages_that_are_given_up_end_what_they_began(run: Path, tmp_path: Path) -> None:
+    """Closing them between the two parts ends the encoder, and nothing is returned."""
+    stages = film_stages(run, SPEC, network(), tmp_path / "out", lambda *_: None)
+    next(stages)
+    stages.close()
+    with pytest.raises(StopIteration):
+        next(stages)
+
+
+def test_an_error_of_the_first_part_is_passed_on(run: Path, tmp_path: Path) -> None:
+    """A checkpoint that stops the work does so before the second part."""
+
+    def stop(*_: int) -> None:
+        raise Interrupted("the worker was shut down")
+
+    with pytest.raises(Interrupted):
+        next(film_stages(run, SPEC, network(), tmp_path / "out", stop))
