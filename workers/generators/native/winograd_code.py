@@ -57,6 +57,7 @@ class StepWriter(Emitter):
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         self._fma = ir.Function(self.module, kind, f"llvm.fma.v{width}f32")
         self._functions: dict[str, ir.Function] = {}
+        self._constants: dict[float, ir.Constant] = {}
 
     def rows_at_once(self, vectors: int) -> int:
         """Return how many rows of a matrix product fit the registers, beside the weights and one input value."""
@@ -83,7 +84,9 @@ class StepWriter(Emitter):
         return b.load(address, typ=self.vector, align=4)
 
     def _constant(self, value: float) -> ir.Constant:
-        return ir.Constant(self.vector, [value] * self.width)
+        if value not in self._constants:
+            self._constants[value] = ir.Constant(self.vector, [value] * self.width)
+        return self._constants[value]
 
     def _mad(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
         return b.call(self._fma, [x, y, z])
