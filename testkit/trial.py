@@ -53,6 +53,9 @@ class Messages:
         """Count the messages."""
         return self._calls.through("queue", "waiting", False, lambda: len(self.waiting_ones))
 
+    def close(self) -> None:
+        """End with an orchestrator; messages wait on."""
+
 
 class Trial:
     """A cluster of `orchestrators` and as many workers, on an empty store and Redis, and one job's life in it."""
