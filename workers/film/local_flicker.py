@@ -17,7 +17,7 @@ CELL = 10
 """Pixels of the small luma on a side of a cell of the grid: the median of a hundred tells a level from grain."""
 MOST_OF_IT = 0.8
 """Share of a cell's pixels that must be neither black nor white."""
-FOLLOWING, FOLLOWING_SHARE = 3.0, 0.04
+FOLLOWING, FOLLOWING_SHARE = 2.0, 0.025
 """Code values, and share of the cell's mean, up to whose larger a cell's pixels follow one gain (median error); where something moves they do not."""
 LARGEST_STEP = 24.0
 """Code values beyond which a step of a cell is meant, as where something large and even moves through it."""
@@ -25,7 +25,7 @@ SMALLEST = 0.5
 """Code values of deviation, root mean square, that are no local flicker."""
 LEAST_WEIGHT = 0.25
 """Share of judged cells around one, weighted by nearness, below which it gets a part of their correction only."""
-BRIDGED = 4
+BRIDGED = 2
 """Cells beyond those that follow to which their steps reach, where a path would end otherwise."""
 DARKEST = 8.0
 """Code values above black below which a gain cannot be told."""
