@@ -95,6 +95,19 @@ def test_a_loss_of_depth_or_transparency_is_refused(codec: Codec, source: str) -
         choose_pix_fmt(codec, source, None)
 
 
+def test_large_frames_have_a_faster_preset_unless_one_is_asked_for() -> None:
+    """From three megapixels on x264 has `faster` and a short lookahead; what the user asks for is kept whole, and other encoders' presets stay."""
+    large = 2560 * 1920
+    plain = encoder_options("x264", Spec(model="identity"), "yuv420p", pixels=large)
+    assert (plain["preset"], plain["x264-params"]) == ("faster", "open-gop=0:rc-lookahead=10")
+    small = encoder_options("x264", Spec(model="identity"), "yuv420p", pixels=1920 * 1080)
+    assert (small["preset"], small["x264-params"]) == ("medium", "open-gop=0")
+    asked = encoder_options("x264", Spec(model="identity", preset="medium"), "yuv420p", pixels=large)
+    assert asked == encoder_options("x264", Spec(model="identity", preset="medium"), "yuv420p")
+    spec = Spec(model="identity", codec="x265")
+    assert encoder_options("x265", spec, "yuv420p", pixels=large) == encoder_options("x265", spec, "yuv420p")
+
+
 def test_options_that_mean_nothing_are_refused() -> None:
     """A CRF for a lossless codec, unknown presets and impossible pixel formats are refused before any work."""
     with pytest.raises(UsageError, match="--crf 20 means nothing to ffv1"):
