@@ -9,6 +9,7 @@ from pathlib import Path
 from contract.job import Chunk, Done
 from stores.ledger import Ledger
 from stores.storage import Storage
+from workers.runtime import imports
 from workers.runtime.attempt_record import AttemptRecord
 from workers.runtime.film_attempt import FilmAttempt
 from workers.runtime.heartbeat import HeldLease
@@ -35,6 +36,7 @@ class Enhancement:
         spec = file.job.spec
         self._meter.start_attempt(spec.model)
         unchanged = chunk.kind == "video" and spec.model == "identity" and spec.faces is None
+        _import(chunk.kind, generators=not unchanged)
         enhancer = None if unchanged else self._cache.enhancer(lease.job, spec)  # copying frames needs no generator
         if enhancer is not None:
             enhancer.stop_by(held.checkpoint)
@@ -48,3 +50,13 @@ class Enhancement:
         done, seconds = record.complete(stored, enhancer, self._ledger.reasons(lease.job, lease.chunk))
         self._meter.attempt_stored(spec.model, done, seconds)
         return done
+
+
+def _import(kind: str, generators: bool) -> None:
+    with imports.whole():
+        if generators:
+            import workers.generators.registry
+        if kind == "video":
+            import workers.film.chunk
+        else:
+            import workers.images.image  # noqa: F401
