@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.speed import stages
 from benchmarks.speed.stages import _GPU_SIZE, peaks
 from contract.errors import UsageError
 from contract.film import Colour
@@ -193,7 +194,7 @@ def films() -> None:
     size = f"{_GPU_SIZE[1]}x{_GPU_SIZE[0]}"
     said = []
     for preset in _PRESETS:
-        command = [sys.executable, "-m", "benchmarks.speed.stages", "--film", _MODELS[0], "--frames", "120"]
+        command = command_of(stages.__spec__, "--film", _MODELS[0], "--frames", 120)
         command += ["--rounds", "2", "--size", size, "--preset", preset]
         done = subprocess.run(command, capture_output=True, text=True)
         print(done.stdout, done.stderr)
