@@ -60,7 +60,7 @@ class Settings:
     """Attempts of a chunk before it is set aside."""
     chunk_soft_limit_s: float = 1800.0
     chunk_hard_limit_s: float = 2100.0
-    chunks_in_flight: int = 2
+    chunks_in_flight: int = 1
     """Chunks of films that a worker has in hand: one in the network, the others being encoded to their end, stored and committed."""
     poll_s: float = 0.25
     """Interval at which the orchestrator looks at every open job."""

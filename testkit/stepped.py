@@ -37,6 +37,7 @@ from stores.storage import Storage
 from workers.runtime.worker import Worker
 
 SPEC = Spec(model="identity", codec="ffv1", chunk_frames=5, container="mkv")
+_PATIENCE_S = 60.0
 
 
 class InThisProcess(Confined):
@@ -120,6 +121,8 @@ class Stepped:
                 except TransientError:
                     continue
             self.work(job)
+            if not self.worker.idle.wait(_PATIENCE_S):
+                raise AssertionError("a chunk that the worker finishes beside others has no end")
             manifest = self.records.manifest(job)
             if manifest is not None and self.ledger.counts(job) is None:
                 return manifest

@@ -196,7 +196,7 @@ def test_a_shutdown_hands_both_back(cluster: Stepped, job: str) -> None:
     thread.join(_PATIENCE_S)
     stage.go("finish 0")
     idle(worker)
-    assert outcome == ["lost"]  # the other thread gave it back before
+    assert outcome in (["lost"], ["handed back"])  # two threads give it back, and either may be first
     assert [key for key, _ in cluster.storage.list(f"jobs/{job}/chunks/") if "/attempt-" in key] == []
     cluster.worker = Worker(cluster.settings)
     assert cluster.finish(job).state == "done"
@@ -235,7 +235,7 @@ def test_an_end_that_hangs_ends_the_process_and_costs_only_its_chunk(
     worker.in_flight.attempts()[1].taken = first.taken + 1e6
     assert ended.wait(_PATIENCE_S)
     thread.join(_PATIENCE_S)
-    assert outcome == ["lost"]  # the other thread gave it back before
+    assert outcome in (["lost"], ["handed back"])  # two threads give it back, and either may be first
     assert [cluster.ledger.tries(job, n) for n in (0, 1)] == [1, 0]
     assert "time limit" in cluster.ledger.reasons(job, 0)[0]
     stage.go("finish 0")
