@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
-from orchestrator.local import Cluster
+if TYPE_CHECKING:
+    from orchestrator.local import Cluster
 
 _PAUSE_S = 0.5
 """Seconds between looks. The kernel keeps the peaks; ten looks a second took an eighth of a core from the command."""

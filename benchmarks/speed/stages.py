@@ -182,6 +182,13 @@ def _ways(model: str, height: int, width: int, backends: list[str], precisions: 
     return ways, flops
 
 
+def alone(network: Any, size: tuple[int, int], before: int = 1) -> list[float]:
+    """Return the seconds a frame of runs of an enhancer's network on a film's batch of `size` (width, height), after `before` others."""
+    together, rgb = _frame(size[1], size[0])
+    run = partial(network._network, rgb.repeat(together, 1, 1, 1))
+    return [seconds / together for seconds in _seconds(run, _ALONE, before)]
+
+
 def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any], rounds: int) -> None:
     """Time a film's chunk by stage in the last of `rounds`, and print the network's busy share.
 
@@ -194,28 +201,26 @@ def film(model: str, frames: int, size: tuple[int, int], fields: dict[str, Any],
     spec, loaded = enhancer(model, Settings(), scale=4.0, **fields)
     network: Any = loaded
     width, height = size
-    together, rgb = _frame(height, width)
-    run = partial(network._network, rgb.repeat(together, 1, 1, 1))
     wholes, alones, shares = [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = make_moving(folder / "film.mp4", frames, size)
-        before = _seconds(run, _ALONE, 2)
+        before = alone(network, size, 2)
         for _ in range(rounds):
             network.forget()
             made = restore(source, "out.mp4", spec, folder, loaded)
-            after = _seconds(run, _ALONE)
+            after = alone(network, size)
             record: Any = made.results[0].record
             wholes.append(record["wall"] / made.results[0].frames)
-            alones.append(statistics.median(before + after) / together)
+            alones.append(statistics.median(before + after))
             shares.append(alones[-1] / wholes[-1])
             before = after
     seconds = record["seconds"]
     stages = " | ".join(f"{seconds[s]:.2f}" for s in ("decode", "to_rgb", "network", "from_rgb", "encode"))
-    whole, alone = (f"{statistics.median(v):.3f} ({min(v):.3f}-{max(v):.3f})" for v in (wholes, alones))
+    whole, network_alone = (f"{statistics.median(v):.3f} ({min(v):.3f}-{max(v):.3f})" for v in (wholes, alones))
     print(
         f"| {made.results[0].frames} frames {width}x{height}, {model} x4{', ' + fields['preset'] if fields else ''} | {stages} "
-        f"| {record['wall']:.2f} | {record['network_busy']:.0%} | {whole} | {alone} "
+        f"| {record['wall']:.2f} | {record['network_busy']:.0%} | {whole} | {network_alone} "
         f"| {statistics.median(shares):.0%} ({min(shares):.0%}-{max(shares):.0%}) | {peak() / 2**20:.0f} |"
     )
 

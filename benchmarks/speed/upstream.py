@@ -64,6 +64,7 @@ def run_upstream(model: str, film: Path, out: Path, scale: float, began: float) 
         rate, width, height = stream.average_rate, stream.width, stream.height
         video = target.add_stream("libx264", rate=rate)
         video.width, video.height, video.pix_fmt = int(width * scale), int(height * scale), "yuv420p"
+        video.codec_context.thread_type = "FRAME"  # as ffmpeg's program has it; PyAV's default cuts frames into slices
         count, ready, start = 0, 0.0, time.perf_counter()
 
         def encode(result: np.ndarray) -> None:
