@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from av.codec.context import ThreadType
 
 from contract.errors import Unsupported, UsageError
 from contract.job import Codec, Spec
@@ -254,6 +255,9 @@ def open_encoder(context: av.VideoCodecContext) -> None:
     SVT-AV1 run by root makes its own threads and the calling one real-time (SCHED_FIFO, measured on 4.1); all later
     threads and child processes would inherit that and starve other processes on the machine.
     """
+    if context.name == "libx264":
+        # By PyAV's default frames would be cut into a slice for each core: more bytes, and cores that wait for each other.
+        context.thread_type = ThreadType.FRAME
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to stderr otherwise
     if sys.platform != "linux":
         context.open()

@@ -32,6 +32,25 @@ def test_no_encoder_makes_its_process_real_time(rate: int, opens: bool) -> None:
     assert os.sched_getscheduler(0) == before
 
 
+def test_x264_has_a_thread_for_each_frame() -> None:
+    """x264 writes its settings into the film. Slices, which are PyAV's default, leave most of many cores idle."""
+    context = av.CodecContext.create("libx264", "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width = context.height = 256
+    context.pix_fmt, context.framerate, context.time_base, context.thread_count = (
+        "yuv420p",
+        Fraction(25),
+        Fraction(1, 25),
+        4,
+    )
+    open_encoder(context)
+    frame = av.VideoFrame(256, 256, "yuv420p")
+    frame.pts = 0
+    stream = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+    assert b" threads=4 " in stream
+    assert b" sliced_threads=0 " in stream
+
+
 def test_advice_names_no_codec_that_was_asked_for() -> None:
     """Grey of 16 bits with transparency fits no format of FFV1: only the loss is left, where x264 has FFV1 to name."""
     with pytest.raises(Unsupported, match=r"ffv1 cannot hold .*; accept the loss with --pix-fmt"):
