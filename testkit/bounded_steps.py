@@ -51,7 +51,12 @@ def _run(step: Step, path: Path, limit: float) -> str:
     with path.open("wb") as out:
         # A session of its own, so that what the step started ends with it.
         process = subprocess.Popen(
-            step.command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            step.command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},  # so that a step that is stopped leaves what it printed
         )
         try:
             process.wait(limit)

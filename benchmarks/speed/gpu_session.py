@@ -7,7 +7,7 @@ import importlib.util
 import math
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed import stages
+from benchmarks.speed.models import timed_enhancer
 from benchmarks.speed.stages import _GPU_SIZE, peaks
 from contract.errors import UsageError
 from contract.film import Colour
@@ -29,7 +30,8 @@ from workers.card.proof import Proofs, has_triton
 from workers.generators.torch_backend import OFTEN
 
 _CHARACTERS = 2000
-_BATCHES = (1, 2, 4, 8)
+_BATCHES = (1, 4)
+"""A film's last frames, and a film worker's batch."""
 _HALF = torch.float16
 _KINDS = {
     "first 3-64": Kind((3,), 64, True, 0, False),
@@ -157,34 +159,49 @@ def _attempt(measure: Callable[[], float]) -> float:
 
 
 def networks() -> None:
-    """Print for each model and backend the milliseconds of a frame in a batch of 4, its share of the peak, and dB against fp32."""
-    from benchmarks.speed.models import enhancer
+    """Print for each model and backend the milliseconds of a frame in a batch of 4, its share of the peak, and dB against fp32.
+
+    PyTorch's own in fp16 come last, as it compiles a network of many layers for minutes. Weights that are not here are random.
+    """
     from testkit.natural_clips import photograph
 
     height, width = _GPU_SIZE
     rgb = torch.from_numpy(photograph(height, width)[:height, :width].copy()).permute(2, 0, 1)[None].float().div(255)
     batch = rgb.to(_card()).repeat(4, 1, 1, 1)
     top = peaks(3)["fp16"] * 1e9
-    said = []
-    for model in _MODELS:
-        exact: torch.Tensor | None = None
-        for backend, precision in (("torch", "fp32"), ("torch", "fp16"), ("fused", "fp16")):
-            try:
-                _, loaded = enhancer(model, replace(Settings(), backend=backend), precision=precision)
-            except UsageError as error:
-                print(f"{model} {backend}: {error}")
-                continue
-            made: Any = loaded
-            result = made._network(batch)
-            exact = result if exact is None else exact
-            off = float((result.clamp(0, 1) - exact.clamp(0, 1)).square().mean())
-            for _ in range(OFTEN + 2 if precision == "fp16" else 2):
-                made._network(batch)
-            once = seconds(partial(made._network, batch), _card(), 3) / 4
-            share = made.architecture.flops * height * width / once / top
-            near = -10 * math.log10(off) if off else math.inf
-            said.append(f"{model[-12:]} {backend} {precision} {1000 * once:.2f} ms, {share:.0%}, {near:.0f} dB")
-            print(f"{SUMMARY}{'; '.join(s for s in said if 'fp32' not in s)}", flush=True)
+    exact: dict[str, torch.Tensor] = {}
+    said: list[str] = []
+    ways = [(model, *way) for model in _MODELS for way in (("torch", "fp32"), ("fused", "fp16"))]
+    for model, backend, precision in [*ways, *((model, "torch", "fp16") for model in _MODELS)]:
+        try:
+            row = _network_row(model, backend, precision, batch, exact, top)
+        except (
+            UsageError,
+            RuntimeError,
+            MemoryError,
+        ) as error:  # a network that fails is no reason to measure no other
+            row = f"failed: {(str(error).splitlines() or [repr(error)])[0][:40]}"
+        print(f"{model} {backend} {precision} {row}", flush=True)
+        if precision != "fp32" or row.startswith("failed"):
+            said.append(f"{model[-12:]} {backend} {row}")
+            print(f"{SUMMARY}{'; '.join(said)}", flush=True)
+
+
+def _network_row(
+    model: str, backend: str, precision: str, batch: torch.Tensor, exact: dict[str, torch.Tensor], top: float
+) -> str:
+    """Return a network's milliseconds a frame, its share of `top` FLOP/s, and dB against `exact`, where the first result goes."""
+    which, loaded = timed_enhancer(model, replace(Settings(), backend=backend), precision=precision)
+    made: Any = loaded
+    result = made._network(batch).clamp(0, 1)
+    off = float((result - exact.setdefault(model, result)).square().mean())
+    compiled = backend == "torch" and precision == "fp16"
+    for _ in range(OFTEN + 2 if compiled else 3):
+        made._network(batch)
+    once = seconds(partial(made._network, batch), _card(), 3) / len(batch)
+    share = made.architecture.flops * batch.shape[2] * batch.shape[3] / once / top
+    near = -10 * math.log10(off) if off else math.inf
+    return f"{1000 * once:.2f} ms, {share:.0%}, {near:.0f} dB{', random weights' if which != 'its weights' else ''}"
 
 
 def films() -> None:
@@ -203,30 +220,46 @@ def films() -> None:
         print(f"{SUMMARY}{'; '.join(said)}", flush=True)
 
 
+class _Counter:
+    """A plugin of pytest that says after each test how many have passed and which have not."""
+
+    def __init__(self) -> None:
+        self._passed, self._others = 0, dict[str, str]()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.outcome != "passed":
+            self._others[report.nodeid.rpartition("::")[2]] = report.outcome
+        elif report.when == "call":
+            self._passed += 1
+        if report.when == "teardown":
+            others = "".join(f"; {outcome}: {name}" for name, outcome in self._others.items())
+            print(f"\n{SUMMARY}{self._passed} passed{others}", flush=True)
+
+
 def tests() -> None:
     """Run the tests that need a card."""
     import pytest
 
-    code = pytest.main(["-q", "-p", "no:cacheprovider", "tests/workers/generators/test_cuda.py"])
-    print(f"{SUMMARY}tests/workers/generators/test_cuda.py {code.name if isinstance(code, pytest.ExitCode) else code}")
-    sys.exit(int(code))
+    sys.exit(pytest.main(["-v", "-p", "no:cacheprovider", "tests/workers/generators/test_cuda.py"], [_Counter()]))
 
 
 STEPS: dict[str, tuple[Callable[[], None], float, bool]] = {
     "machine": (machine, 60, False),
     "peaks": (measured_peaks, 60, True),
     "pictures": (pictures, 90, True),
-    "tests": (tests, 150, True),
+    "networks": (networks, 240, True),
     "layers": (layers, 180, True),
-    "networks": (networks, 180, True),
     "film": (films, 120, True),
+    "tests": (tests, 150, True),
 }
 """Each step's function, the seconds that it may take, and whether it needs a card."""
 
 
-def _steps() -> Iterator[Step]:
+def _steps(names: Container[str]) -> Iterator[Step]:
     without = "" if torch.cuda.is_available() else "no CUDA device here"
     for name, (_, limit, needs_card) in STEPS.items():
+        if name not in names:
+            continue
         command = tuple(command_of(__spec__, "--step", name))
         yield Step(name, command, limit, without if needs_card else "")
 
@@ -236,7 +269,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=570.0, help="that everything may take")
-    parser.add_argument("--step", choices=list(STEPS))
+    parser.add_argument(
+        "--only", nargs="+", choices=list(STEPS), default=list(STEPS), help="steps that are run, in their order"
+    )
+    parser.add_argument("--step", choices=list(STEPS), help="run this one here, for as long as it takes")
     arguments = parser.parse_args()
     if arguments.step:
         with torch.no_grad():
@@ -244,7 +280,7 @@ def main() -> None:
         return
     if arguments.folder is None:
         parser.error("name a folder for the tables")
-    said = run_steps(list(_steps()), arguments.folder, arguments.seconds, _CHARACTERS)
+    said = run_steps(list(_steps(arguments.only)), arguments.folder, arguments.seconds, _CHARACTERS)
     (arguments.folder / "summary.txt").write_text(said + "\n")
     print(said)
 
