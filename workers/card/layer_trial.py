@@ -22,9 +22,9 @@ from workers.card.convolution import TILES, Kind, Layer, Operands, Tile, bordere
 
 _log = logging.getLogger(__name__)
 
-_SAFE_DB = 60.0
+SAFE_DB = 60.0
 """Power of the result over that of the error, in dB. Rounding to half floats alone gives about 73; a network has up to 350 layers."""
-_SIZES = ((2, 37, 53), (1, 720, 960))
+SIZES = ((2, 37, 53), (1, 720, 960))
 """Frames, height and width: an odd size, and one that fills a card, whose time counts."""
 _RUNS = 10
 """Runs in each of the laps of which the fastest counts."""
@@ -61,7 +61,7 @@ def measured(
     try:
         for size in sizes:
             found = accuracy(kind, tile, device, size)
-            if tile is not None and not found >= _SAFE_DB:
+            if tile is not None and not found >= SAFE_DB:
                 _log.warning("%s with %s is not used: its error is %.0f dB below the result", kind, tile, found)
                 return math.inf
         layer, operands = example(kind, tile, device, size, torch.float16)
@@ -139,7 +139,7 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True
     kinds = msgspec.json.decode(sys.argv[2], type=list[Kind])
     with torch.no_grad():
-        print(json.dumps(race(kinds, torch.device(sys.argv[1]), _SIZES)))  # noqa: T201
+        print(json.dumps(race(kinds, torch.device(sys.argv[1]), SIZES)))  # noqa: T201
 
 
 if __name__ == "__main__":

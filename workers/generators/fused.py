@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import torch
 
+from workers.card import plane_trial
 from workers.card.convolution import Kind, Layer, Operands, Tile, bordered, filled
 from workers.card.layer_trial import encoded, ways_of
 from workers.card.pictures import Picture
 from workers.card.proof import Proofs
 from workers.generators.memory import memory_errors
 from workers.generators.native.program import Convolution, Program, Slice
+from workers.generators.plane_module import PlaneModule
 from workers.generators.torch_backend import TorchNetwork
 
 _TRIAL = "workers.card.layer_trial"
+_PLANE_TRIAL = "workers.card.plane_trial"
 
 Ways = Mapping[Kind, Tile | None]
 """The tile of each kind's Triton kernel; None runs PyTorch's kernels."""
@@ -43,14 +47,23 @@ def fits(program: Program) -> bool:
     return all(s.channels == filled(s.channels) and s.first == filled(s.first) for s in every)
 
 
-def proved_ways(program: Program, proofs: Proofs) -> Ways | None:
-    """Return how each kind of layer runs on the card at hand; None where no Triton kernel is both right and the fastest."""
+def proved_module(program: Program, proofs: Proofs) -> Callable[[], torch.nn.Module] | None:
+    """Return what makes the program's module on the card at hand; None where no kernel of ours is both right and the fastest.
+
+    On Hopper all layers run between planes, if every kind of layer is right there. Elsewhere each kind runs by the fastest way.
+    """
     if not fits(program):
         return None
     kinds = kinds_of(program)
+    if plane_trial.fits(proofs.device):
+        outcome = proofs.outcome(_PLANE_TRIAL, encoded(kinds))
+        shapes = plane_trial.shapes_of(outcome, kinds) if outcome is not None else None
+        if shapes is not None:
+            layers = {c: kind_of(c) for c in (*program.body, *program.tail)}
+            return partial(PlaneModule, program, proofs.device, layers, shapes)
     outcome = proofs.outcome(_TRIAL, encoded(kinds))
     ways = ways_of(outcome, kinds) if outcome is not None else {}
-    return ways if any(ways.values()) else None
+    return partial(FusedModule, program, proofs.device, ways) if any(ways.values()) else None
 
 
 class FusedModule(torch.nn.Module):
@@ -102,8 +115,8 @@ class FusedNetwork(TorchNetwork):
 
     backend = "fused"
 
-    def __init__(self, program: Program, device: torch.device, ways: Ways) -> None:
-        super().__init__(FusedModule(program, device, ways), device, "fp16")
+    def __init__(self, program: Program, module: torch.nn.Module, device: torch.device) -> None:
+        super().__init__(module, device, "fp16")
         self._program = program
 
     @torch.no_grad()

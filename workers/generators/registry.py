@@ -198,13 +198,21 @@ def _fused_candidates(
     """List the network of fused kernels where they are wanted, and proved on the card at hand."""
     if proofs is None or settings.backend not in ("auto", "fused") or spec.precision not in ("auto", "fp16"):
         return []
-    from workers.generators.fused import FusedNetwork, proved_ways
+    from workers.generators.fused import proved_module
 
     program = _program(family, entry, state)
-    ways = proved_ways(program, proofs)
-    if ways is None:
+    module = proved_module(program, proofs)
+    if module is None:
         return []
-    return [Candidate("fused", "fp16", plain, partial(FusedNetwork, program, proofs.device, ways), CARD_WORK)]
+    make = partial(_fused_network, program, module, proofs.device)
+    return [Candidate("fused", "fp16", plain, make, CARD_WORK)]
+
+
+def _fused_network(program: Program, module: Callable[[], torch.nn.Module], device: torch.device) -> Network:
+    """Make the module only when it is raced or used."""
+    from workers.generators.fused import FusedNetwork
+
+    return FusedNetwork(program, module(), device)
 
 
 def _program(family: Family, entry: Weights, state: State) -> Program:

@@ -18,15 +18,18 @@ from contract.job import Spec, Weights
 from contract.settings import Settings
 from testkit.materials.in_process import restore
 from testkit.natural_clips import make_moving
+from workers.card import plane_trial
 from workers.card.convolution import TILES, Kind
 from workers.card.layer_trial import accuracy
+from workers.card.planes import shapes
 from workers.card.proof import Proofs
 from workers.film.colour import from_rgb, to_rgb
 from workers.film.pixel_layout import layout
 from workers.film.planes import read
 from workers.generators import registry
 from workers.generators.enhancer import Enhancer
-from workers.generators.fused import FusedNetwork, kinds_of
+from workers.generators.fused import FusedModule, FusedNetwork, kind_of
+from workers.generators.plane_module import PlaneModule
 from workers.generators.torch_backend import OFTEN
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -107,15 +110,27 @@ def test_trials_prove_the_kernels(tmp_path: Path) -> None:
         assert accuracy(KINDS[name], tile, torch.device("cuda"), (2, 37, 53)) >= 60, (name, tile)
 
 
+@pytest.mark.parametrize("planes", [False, True], ids=["Triton", "planes"])
 @pytest.mark.parametrize("name", ["realesr-animevideov3", "RealESRGAN_x4plus_anime_6B"])
-def test_fused_networks(name: str, pinned: Callable[[str], Pinned], tmp_path: Path, photo: torch.Tensor) -> None:
-    """With every layer in Triton a network reaches 50 dB, eager and recorded, and earlier results stay unchanged."""
+def test_fused_networks(
+    name: str, planes: bool, pinned: Callable[[str], Pinned], tmp_path: Path, photo: torch.Tensor
+) -> None:
+    """With every layer in a kernel of ours a network reaches 50 dB, eager and recorded, and earlier results stay unchanged."""
     weights, path = pinned(name)
     spec = Spec(model=weights.name, weights=(weights,))
     program = registry._program(
         registry.FAMILIES[weights.architecture], weights, registry._state(spec, weights, {weights.sha256: path})
     )
-    network = FusedNetwork(program, torch.device("cuda"), dict.fromkeys(kinds_of(program), TILES[0]))
+    card = torch.device("cuda", 0)
+    if planes and not plane_trial.fits(card):
+        pytest.skip("the card is not a Hopper")
+    kinds = {c: kind_of(c) for c in (*program.body, *program.tail)}
+    module = (
+        PlaneModule(program, card, kinds, {kind: shapes(plane_trial.plain(kind))[0] for kind in kinds.values()})
+        if planes
+        else FusedModule(program, card, dict.fromkeys(kinds.values(), TILES[0]))
+    )
+    network = FusedNetwork(program, module, card)
     exact = on("cuda", pinned(name), tmp_path, "fp32")
     shown = [photo[..., n : n + 64, 190:286].contiguous().cuda() for n in range(4)]
     made = [network(one) for one in shown]

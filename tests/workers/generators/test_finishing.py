@@ -26,7 +26,7 @@ from workers.film.pixel_layout import layout
 from workers.generators import srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.finishing import FinishingEnhancer
-from workers.generators.fused import FusedNetwork, kinds_of
+from workers.generators.fused import FusedModule, FusedNetwork, kinds_of
 from workers.generators.torch_backend import TorchNetwork
 
 CPU = torch.device("cpu")
@@ -45,7 +45,8 @@ def made(bias: float = 0.0, tile: int = 0, kernels: bool = False, multiple: int 
     }
     state["body.4.bias"] = state["body.4.bias"] + bias
     program = srvgg.program("made", PARAMETERS, state)
-    network = FusedNetwork(program, CPU, dict.fromkeys(kinds_of(program), TILES[0]) if kernels else {})
+    ways = dict.fromkeys(kinds_of(program), TILES[0]) if kernels else {}
+    network = FusedNetwork(program, FusedModule(program, CPU, ways), CPU)
     # basicsr's classes do not travel to the process that interprets kernels.
     exact = None if kernels else partial(TorchNetwork, srvgg.module("made", PARAMETERS, state), CPU, "fp32")
     kind = dataclasses.replace(srvgg.describe("made", PARAMETERS), multiple=multiple)

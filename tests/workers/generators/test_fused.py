@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from workers.card.convolution import TILES, Kind
 from workers.card.proof import Outcome, Proofs
 from workers.generators import registry, rrdbnet, srvgg
 from workers.generators.basicsr_archs import architecture
-from workers.generators.fused import FusedModule, finished, fits, kinds_of, proved_ways
+from workers.generators.fused import FusedModule, finished, fits, kinds_of, proved_module
 from workers.generators.native.program import Program
 from workers.generators.torch_backend import OFTEN
 
@@ -81,16 +82,18 @@ def test_only_what_a_trial_proved_is_used() -> None:
     first, *others = kinds_of(program)
     none = {str(kind): None for kind in kinds_of(program)}
     for outcome in (None, {"ways": none}):
-        assert proved_ways(program, Tried(outcome)) is None
+        assert proved_module(program, Tried(outcome)) is None
     won = {"rows": 8, "columns": 16, "warps": 4, "stages": 3}
-    assert proved_ways(program, Tried({"ways": none | {str(first): won}})) == {first: TILES[0]} | dict.fromkeys(others)
+    made = proved_module(program, Tried({"ways": none | {str(first): won}}))
+    assert isinstance(made, partial)
+    assert made.args[-1] == {first: TILES[0]} | dict.fromkeys(others)
 
 
 def test_buffers_that_do_not_fill_steps_are_not_tried() -> None:
     """A network of 24 features has slices that the kernel would read beyond."""
     _, program = built(srvgg, "SRVGGNetCompact", SRVGG | {"num_feat": 24})
     proofs = Tried({"ways": {}})
-    assert proved_ways(program, proofs) is None
+    assert proved_module(program, proofs) is None
     assert not proofs.asked
 
 
