@@ -249,15 +249,16 @@ def _options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
     return {"profile": profile, "vendor": "apl0"}
 
 
-def open_encoder(context: av.VideoCodecContext) -> None:
+def open_encoder(context: av.VideoCodecContext, threads: int = 0) -> None:
     """Open a configured encoder, or fail, and leave every thread of this process in the scheduling class that it had.
 
+    `threads` bounds those of x264, 0 does not; of other encoders the film's headers or its frames could depend on them.
     SVT-AV1 run by root makes its own threads and the calling one real-time (SCHED_FIFO, measured on 4.1); all later
     threads and child processes would inherit that and starve other processes on the machine.
     """
     if context.name == "libx264":
         # By PyAV's default frames would be cut into a slice for each core: more bytes, and cores that wait for each other.
-        context.thread_type = ThreadType.FRAME
+        context.thread_type, context.thread_count = ThreadType.FRAME, threads
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to stderr otherwise
     if sys.platform != "linux":
         context.open()

@@ -87,10 +87,10 @@ class Trial:
         worker.fitness.rest = lambda: None  # type: ignore[method-assign]  # no clock runs here
         enhance = worker._enhance
 
-        def maybe(held: Any, file: Any, chunk: Any) -> Generator[None, None, Done]:
+        def maybe(held: Any, file: Any, chunk: Any, share: Any) -> Generator[None, None, Done]:
             if chunk.n in self.poison:
                 raise ValueError("poison")
-            return enhance(held, file, chunk)
+            return enhance(held, file, chunk, share)
 
         worker._enhance = maybe  # type: ignore[method-assign]
         return worker

@@ -48,9 +48,11 @@ class _Worker:
 
     def __init__(self, spec: Spec, enhancer: Enhancer, folder: Path, chunks: int) -> None:
         from stores.ledger import Ledger
+        from workers.film.share import share_of
         from workers.runtime.in_flight import InFlight
 
         self._spec, self._enhancer, self._folder = spec, enhancer, folder
+        self._share = share_of(chunks - 1, len(os.sched_getaffinity(0)))
         self._in_flight = InFlight(chunks - 1, 600.0, lambda _: os._exit(1))
         self._ledger = Ledger(
             Settings(redis_url="redis://127.0.0.1:6379/0")
@@ -80,7 +82,7 @@ class _Worker:
         self._in_flight.add(attempt)
         self._in_flight.make_way(attempt)
         paths = self._folder / f"run-{n}", self._folder / f"chunk-{n}"
-        stages = film_stages(paths[0], self._spec, self._enhancer, paths[1], held.checkpoint)
+        stages = film_stages(paths[0], self._spec, self._enhancer, paths[1], held.checkpoint, share=self._share)
         end = partial(self._end, n, attempt, stages)
         if self._in_flight.alone(attempt):
             end()
@@ -177,11 +179,10 @@ def compare(arguments: argparse.Namespace) -> None:
         print(
             f"{cores} cores; upstream {base:.4f} s a frame, {theirs['frames']} frames, {theirs['start']:.0f} s to the first"
         )
-        columns = (*_COLUMNS, *_STAGES, "assemble")
-        print(f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}", flush=True)
         command = command_of(
             __spec__, "--child", "--film", folder, "--model", arguments.model, "--size", arguments.size
         )
+        command += ["--chunk-frames", str(arguments.chunk_frames)]
         command += ["--rounds", str(arguments.rounds), "--seconds", str(arguments.seconds), "--ways", *arguments.ways]
         runs: dict[str, list[dict[str, Any]]] = {}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -193,6 +194,8 @@ def compare(arguments: argparse.Namespace) -> None:
                 print(f"{SUMMARY}upstream {base:.3f} s a frame, ratios {said}", flush=True)
         if process.returncode:
             raise SystemExit(f"the films failed, status {process.returncode}")
+    columns = (*_COLUMNS, *_STAGES, "assemble")
+    print(f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     for way, done in runs.items():
         print(_row(way, done, base))
     print(f"\n{done[-1]['reason']}; load at the end {os.getloadavg()[0]:.1f}")

@@ -40,6 +40,7 @@ from stores.ledger import Ledger
 from stores.storage import Storage
 from testkit.processes import until
 from testkit.programs import command_of
+from workers.film.share import Share
 from workers.runtime import worker as worker_module
 from workers.runtime.heartbeat import HeldLease
 from workers.runtime.job_cache import JobFile
@@ -63,8 +64,8 @@ class Simulated(Worker):
         self._seconds, self._churn, self._rng = seconds, churn, random.Random(seed)
         self._clock = threading.Event()
 
-    def _enhance(self, held: HeldLease, file: JobFile, chunk: Chunk) -> Generator[None, None, Done]:
-        del file
+    def _enhance(self, held: HeldLease, file: JobFile, chunk: Chunk, share: Share) -> Generator[None, None, Done]:
+        del file, share
         self._clock.wait(self._rng.uniform(*self._seconds))
         if self._rng.random() < self._churn:
             raise Vanished

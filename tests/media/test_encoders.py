@@ -33,17 +33,12 @@ def test_no_encoder_makes_its_process_real_time(rate: int, opens: bool) -> None:
 
 
 def test_x264_has_a_thread_for_each_frame() -> None:
-    """x264 writes its settings into the film. Slices, which are PyAV's default, leave most of many cores idle."""
+    """x264 writes its settings into the film: as many threads as asked for, and no slices, which PyAV has by default."""
     context = av.CodecContext.create("libx264", "w")
     assert isinstance(context, av.VideoCodecContext)
     context.width = context.height = 256
-    context.pix_fmt, context.framerate, context.time_base, context.thread_count = (
-        "yuv420p",
-        Fraction(25),
-        Fraction(1, 25),
-        4,
-    )
-    open_encoder(context)
+    context.pix_fmt, context.framerate, context.time_base = "yuv420p", Fraction(25), Fraction(1, 25)
+    open_encoder(context, threads=4)
     frame = av.VideoFrame(256, 256, "yuv420p")
     frame.pts = 0
     stream = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])

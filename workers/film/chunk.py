@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from av.video.format import VideoFormat
 
 from contract.errors import EnhanceError
 from contract.film import FACE_CONTEXT
@@ -22,6 +24,7 @@ from workers.film.field_flags import FieldFlags
 from workers.film.frame_marks import Clock, FrameMarks
 from workers.film.network_stages import NetworkStages, put_back
 from workers.film.pipeline import BackgroundConsumer, prefetched
+from workers.film.share import ALONE, Share
 from workers.stages import finished
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ def enhance_film(
     faces: FaceRestorer | None = None,
     masks: Path | None = None,
 ) -> FilmResult:
-    """Do all of `film_stages` and return its result."""
+    """Do all of `film_stages`, with all of the machine, and return its result."""
     return finished(film_stages(run, spec, enhancer, out, checkpoint, faces, masks))
 
 
@@ -83,6 +86,7 @@ def film_stages(
     checkpoint: Checkpoint,
     faces: FaceRestorer | None = None,
     masks: Path | None = None,
+    share: Share = ALONE,
 ) -> Generator[None, None, FilmResult]:
     """Decode the owned frames of `run`, enhance them and encode them into `out`; without an `enhancer` they stay unchanged.
 
@@ -90,8 +94,8 @@ def film_stages(
     `checkpoint` is called between batches and raises to stop. A frame that the source does not have is omitted and
     reported; with `spec.strict` any damage raises EnhanceError. `out` is empty if there is no frame at all.
     With `masks`, the mask film of `contract.masks` is written there.
-    Decoding, enhancing and encoding run at the same time, a few batches apart. Yields once, where the networks have done
-    their part and may have other frames: what is left to do is the encoder's.
+    Decoding, enhancing and encoding run at the same time, a few batches apart, or further as `share` says. Yields once, where the
+    networks have done their part and may have other frames: what is left to do is the encoder's.
     """
     decoder = RunDecoder(run)
     header = decoder.header
@@ -104,31 +108,31 @@ def film_stages(
     shown = _mask_film(masks, header, clock)
     frames = _filtered(decoder, (marks, turns, shown), filters, FACE_CONTEXT * bool(spec.faces))
     began = time.perf_counter()
-    with ChunkEncoder(out, header.encoding) as encoder, shown or nullcontext():
+    with ChunkEncoder(out, header.encoding, share.threads) as encoder, shown or nullcontext():
         if enhancer is None or (enhancer.identity and faces is None):
             for batch in _batches(frames, header, clock, None, BATCH):
                 checkpoint(encoder.frames)
                 for ordinal, frame in batch:
                     encoder.write(ordinal, put_back(filters, header.first + ordinal, _conformed(frame, header)))
+            made = _made(enhancer, faces)
+            yield
         else:
-            size, depth = (1, 1) if enhancer.device == "cpu" else (BATCH, DEPTH)
+            size, *depths = _sizes(enhancer, header, share)
             network = NetworkStages(header, enhancer, faces, clock, filters)
-            _through(network, _batches(frames, header, clock, faces, size), depth, encoder, checkpoint)
-        made = _made(enhancer, faces)
-        yield
+            made = yield from _through(
+                network, _batches(frames, header, clock, faces, size), depths, encoder, checkpoint
+            )
         now = time.perf_counter()
     ended = clock.spend("encode", now)
     if shown is not None:
         shown.check(encoder.frames)
-    damage = decoder.damage
-    if spec.strict:
-        _refuse(damage)
+    _refuse(decoder.damage if spec.strict else [])
     return FilmResult(
         frames=encoder.frames,
         reorder=encoder.reorder,
         width=header.encoding.width,
         height=header.encoding.height,
-        damage=[(s.first, s.count, s.reason) for s in damage],
+        damage=[(s.first, s.count, s.reason) for s in decoder.damage],
         notes=turns.notes + [n for one in filters for n in one.notes(header)] + made.notes,
         record=_seconds(clock, ended - began) | made.record | _work(filters, header),
         prints=marks.prints if marks else None,
@@ -139,18 +143,34 @@ def film_stages(
 def _through(
     network: NetworkStages,
     batches: Iterator[list[tuple[int, VideoFrame]]],
-    depth: int,
+    depths: Sequence[int],
     encoder: ChunkEncoder,
     checkpoint: Checkpoint,
-) -> None:
-    """Enhance and encode all batches; `depth` batches wait between two stages."""
+) -> Generator[None, None, _Made]:
+    """Enhance and encode all batches; `depths` are those of `_sizes`.
+
+    Yields when the last batch has left the networks; returns what they made of all.
+    """
+    depth, waiting = depths
     with (
-        prefetched(network.inputs(batches), depth) as inputs,
-        BackgroundConsumer(network.encoded(encoder), depth) as outputs,
+        BackgroundConsumer(network.encoded(encoder, checkpoint), waiting) as frames,
+        BackgroundConsumer(network.converted(frames.put), depth) as results,
     ):
-        for ordinals, rgb in inputs:
-            checkpoint(encoder.frames)
-            outputs.put((ordinals, network.enhanced(rgb)))
+        with prefetched(network.inputs(batches), depth) as inputs:
+            for ordinals, rgb in inputs:
+                checkpoint(encoder.frames)
+                results.put((ordinals, network.enhanced(rgb)))
+        made = _made(network.enhancer, network.faces)
+        yield
+    return made
+
+
+def _sizes(enhancer: Enhancer, header: RunHeader, share: Share) -> tuple[int, int, int]:
+    """Return the frames of a batch, the batches that wait between two stages, and the frames that wait for the encoder."""
+    size, depth = (1, 1) if enhancer.device == "cpu" else (BATCH, DEPTH)
+    encoding = header.encoding
+    bits = VideoFormat(encoding.pix_fmt, encoding.width, encoding.height).padded_bits_per_pixel
+    return size, depth, max(size * depth, share.ahead // (encoding.width * encoding.height * bits // 8))
 
 
 def _changes(header: RunHeader) -> FrameChanges:

@@ -35,8 +35,10 @@ class ChunkEncoder:
     `reorder` is the largest distance by which a frame is decoded before it is displayed (i - ordinal of the i-th packet).
     """
 
-    def __init__(self, out: Path, encoding: Encoding) -> None:
+    def __init__(self, out: Path, encoding: Encoding, threads: int = 0) -> None:
+        """Encode into `out`; x264 with that many `threads`, 0 for as many as it takes by itself."""
         self._out = out
+        self._threads = threads
         self._encoding = encoding
         self._ordinals: list[int] = []
         self._given: list[int] = []
@@ -47,7 +49,7 @@ class ChunkEncoder:
         self._container: OutputContainer = av.open(
             str(self._out), "w", format=CHUNK_FORMAT, container_options={"avoid_negative_ts": "disabled"}
         )
-        self._stream = open_encoder(self._container, self._encoding)
+        self._stream = open_encoder(self._container, self._encoding, self._threads)
         return self
 
     def write(self, ordinal: int, frame: VideoFrame) -> None:
@@ -105,8 +107,8 @@ class ChunkEncoder:
         return len(self._given)
 
 
-def open_encoder(container: OutputContainer, encoding: Encoding) -> VideoStream:
-    """Add a stream to `container` with the encoder, options and colour tags of `encoding`."""
+def open_encoder(container: OutputContainer, encoding: Encoding, threads: int = 0) -> VideoStream:
+    """Add a stream to `container` with the encoder, options and colour tags of `encoding`; `threads` are as of `media.codecs`."""
     rate = Fraction(*encoding.rate)
     options = dict(encoding.options)
     if encoding.colour.chroma_location:
@@ -123,5 +125,5 @@ def open_encoder(container: OutputContainer, encoding: Encoding) -> VideoStream:
     context.color_primaries = colour.primaries
     context.color_trc = colour.transfer
     context.colorspace = colour.space
-    codecs.open_encoder(context)
+    codecs.open_encoder(context, threads)
     return stream

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
     from contract.packets import RunHeader
+    from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
     from workers.film.cuda_streams import Sent
     from workers.film.encode import ChunkEncoder
@@ -33,8 +34,8 @@ class NetworkStages:
     ) -> None:
         self._header = header
         self._filters = filters
-        self._enhancer = enhancer
-        self._faces = faces
+        self.enhancer = enhancer
+        self.faces = faces
         self._clock = clock
         from workers.film.conversion import Conversion
         from workers.film.transparency import AlphaKeeper
@@ -49,7 +50,7 @@ class NetworkStages:
 
         from workers.film.cuda_streams import own_stream, send
 
-        with own_stream(self._enhancer.device):
+        with own_stream(self.enhancer.device):
             for batch in batches:
                 now = time.perf_counter()
                 rgb = torch.cat([self._conversion.to_rgb(frame) for _, frame in batch])
@@ -67,18 +68,18 @@ class NetworkStages:
         rgb = receive(inputs)
         larger = self._conversion.enhance(rgb)
         now = self._clock.spend("network", now)
-        if self._faces is not None:
-            larger = self._faces.apply(rgb, larger)
+        if self.faces is not None:
+            larger = self.faces.apply(rgb, larger)
             self._clock.spend("faces", now)
         return send(larger)
 
-    def encoded(self, encoder: ChunkEncoder) -> Callable[[tuple[list[int], Sent]], None]:
-        """Return the function that encodes batches of results."""
+    def converted(self, put: Callable[[tuple[int, VideoFrame]], None]) -> Callable[[tuple[list[int], Sent]], None]:
+        """Return the function that converts batches of results to frames, and gives these to `put` with their ordinals."""
         from workers.film.cuda_streams import own_stream, receive
 
-        stream = own_stream(self._enhancer.device)
+        stream = own_stream(self.enhancer.device)
 
-        def encode(batch: tuple[list[int], Sent]) -> None:
+        def convert(batch: tuple[list[int], Sent]) -> None:
             ordinals, results = batch
             with stream:
                 larger = receive(results)
@@ -87,9 +88,19 @@ class NetworkStages:
                     frame = self._conversion.to_frame(larger[i : i + 1])
                     frame = put_back(self._filters, self._header.first + ordinal, frame)
                     frame = self._fields.put(ordinal, self._alpha.put(ordinal, frame))
-                    now = self._clock.spend("from_rgb", now)
-                    encoder.write(ordinal, frame)
-                    self._clock.spend("encode", now)
+                    self._clock.spend("from_rgb", now)
+                    put((ordinal, frame))
+
+        return convert
+
+    def encoded(self, encoder: ChunkEncoder, checkpoint: Checkpoint) -> Callable[[tuple[int, VideoFrame]], None]:
+        """Return the function that encodes frames; it may be behind the networks, and calls `checkpoint` itself."""
+
+        def encode(made: tuple[int, VideoFrame]) -> None:
+            checkpoint(encoder.frames)
+            now = time.perf_counter()
+            encoder.write(*made)
+            self._clock.spend("encode", now)
 
         return encode
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from contract.job import Chunk, Done
 from stores.ledger import Ledger
 from stores.storage import Storage
+from workers.film.share import Share
 from workers.runtime import imports
 from workers.runtime.attempt_record import AttemptRecord
 from workers.runtime.film_attempt import FilmAttempt
@@ -26,8 +27,8 @@ class Enhancement:
         self._film = FilmAttempt(storage)
         self._images = ImageAttempt(storage, ledger, cache)
 
-    def make(self, held: HeldLease, file: JobFile, chunk: Chunk) -> Generator[None, None, Done]:
-        """Enhance `chunk`, store its results as an attempt, and return the document to commit.
+    def make(self, held: HeldLease, file: JobFile, chunk: Chunk, share: Share) -> Generator[None, None, Done]:
+        """Enhance `chunk` with its `share` of the worker, store its results as an attempt, and return the document to commit.
 
         Yields where the networks have done their part: the rest may run in another thread, beside the next chunk.
         """
@@ -44,7 +45,7 @@ class Enhancement:
         record.loaded()
         with tempfile.TemporaryDirectory(prefix="attempt-", dir=self._cache.own) as folder:
             if enhancer is None or chunk.kind == "video":
-                stored = yield from self._film.make(held, chunk, spec, (enhancer, faces), Path(folder))
+                stored = yield from self._film.make(held, chunk, spec, (enhancer, faces), Path(folder), share)
             else:
                 stored = self._images.make(held, chunk, file.job, (enhancer, faces), Path(folder))
         done, seconds = record.complete(stored, enhancer, self._ledger.reasons(lease.job, lease.chunk))

@@ -19,6 +19,7 @@ from workers.runtime.heartbeat import HeldLease
 if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer
     from workers.film.chunk import FilmResult
+    from workers.film.share import Share
     from workers.generators.enhancer import Enhancer
 
 
@@ -35,6 +36,7 @@ class FilmAttempt:
         spec: Spec,
         networks: tuple[Enhancer | None, FaceRestorer | None],
         folder: Path,
+        share: Share,
     ) -> Generator[None, None, StoredAttempt]:
         """Enhance and store the chunk's frames; `folder` is scratch space. Errors of all stages are passed on.
 
@@ -48,7 +50,7 @@ class FilmAttempt:
         began = time.monotonic()
         self._fetch(lease.job, chunk, run)
         fetched = time.monotonic()
-        result = yield from film_stages(run, spec, enhancer, out, held.checkpoint, faces, masks)
+        result = yield from film_stages(run, spec, enhancer, out, held.checkpoint, faces, masks, share)
         enhanced = time.monotonic()
         outputs = [self._stored(keys.attempt(lease.job, chunk.n, lease.attempt), out, chunk, result)]
         if masks is not None:

@@ -33,6 +33,7 @@ from contract.settings import Settings
 from stores import commits
 from stores.ledger import Claim, Lease, Ledger
 from stores.storage import Storage
+from workers.film.share import ALONE, Share, share_of
 from workers.runtime.attempt_record import peak_memory
 from workers.runtime.enhancement import Enhancement
 from workers.runtime.fitness import Fitness
@@ -76,6 +77,7 @@ class Worker:
         self.in_flight = InFlight(
             beside if settings.max_attempts > 1 else 0, settings.chunk_soft_limit_s, self._overdue
         )
+        self._share = share_of(self.in_flight.beside, settings.threads or len(os.sched_getaffinity(0)))
         self.idle = self.in_flight.idle
         self._declined: dict[str, tuple[float, str]] = {}
         """Jobs that this worker cannot compute as they were begun, since when, and why."""
@@ -201,10 +203,11 @@ class Worker:
             return self._settle(lease, found.frames)
         self.in_flight.make_way(attempt)
         began = time.monotonic()
-        stages = self._enhance(attempt.held, file, chunk)
+        alone = self.in_flight.alone(attempt)
+        stages = self._enhance(attempt.held, file, chunk, ALONE if alone else self._share)
         with ExitStack() as stack:
             stack.enter_context(closing(stages))
-            if self.in_flight.alone(attempt):
+            if alone:
                 return self._complete(attempt, chunk, began, finished(stages))
             try:
                 next(stages)
@@ -261,8 +264,8 @@ class Worker:
                 reason = f"not counted, the worker is out of service: {reason}"
             return self._give_back(attempt, reason, counted=fault == "chunk")
 
-    def _enhance(self, held: HeldLease, file: JobFile, chunk: Chunk) -> Generator[None, None, Done]:
-        return self._enhancement.make(held, file, chunk)
+    def _enhance(self, held: HeldLease, file: JobFile, chunk: Chunk, share: Share) -> Generator[None, None, Done]:
+        return self._enhancement.make(held, file, chunk, share)
 
     # Ending
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from av.video.frame import VideoFrame
 
-from contract.errors import Interrupted
+from contract.errors import Interrupted, LeaseLost
 from contract.job import Spec
 from contract.settings import Settings
 from testkit.clips import fingerprint, make_film
 from testkit.materials.in_process import restore
 from workers.film.chunk import enhance_film, film_stages
+from workers.film.encode import ChunkEncoder
+from workers.film.share import AHEAD_BYTES, ALONE, Share, share_of
 from workers.generators.enhancer import Enhancer
 from workers.generators.registry import load
 from workers.stages import finished
@@ -72,3 +76,58 @@ def test_an_error_of_the_first_part_is_passed_on(run: Path, tmp_path: Path) -> N
 
     with pytest.raises(Interrupted):
         next(film_stages(run, SPEC, network(), tmp_path / "out", stop))
+
+
+class Encoding:
+    """A gate before each frame's encoding."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go = threading.Event()
+        whole = ChunkEncoder.write
+
+        def write(encoder: ChunkEncoder, ordinal: int, frame: VideoFrame) -> None:
+            assert self.go.wait(60)
+            whole(encoder, ordinal, frame)
+
+        monkeypatch.setattr(ChunkEncoder, "write", write)
+
+
+def test_the_networks_may_be_a_chunk_ahead_of_its_encoder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have done their part before the first frame is encoded, and the chunk is that of one share."""
+    whole = enhance_film(run, SPEC, network(), tmp_path / "whole", lambda *_: None)
+    encoding, beside = Encoding(monkeypatch), share_of(2, 16)
+    stages = film_stages(run, SPEC, network(), tmp_path / "parts", lambda *_: None, share=beside)
+    next(stages)
+    encoding.go.set()
+    parts = finished(stages)
+    assert (parts.frames, parts.reorder, parts.prints) == (whole.frames, whole.reorder, whole.prints)
+    assert fingerprint(tmp_path / "parts") == fingerprint(tmp_path / "whole")
+
+
+def test_a_lost_lease_ends_an_encoder_that_is_behind(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that wait are not encoded: the checkpoint is asked before each."""
+    encoding, lost, asked = Encoding(monkeypatch), threading.Event(), list[int]()
+
+    def checkpoint(frames: int = 0) -> None:
+        asked.append(frames)
+        if lost.is_set():
+            raise LeaseLost("Another attempt owns the chunk now; this one was dropped.")
+
+    stages = film_stages(run, SPEC, network(), tmp_path / "out", checkpoint, share=share_of(2, 16))
+    next(stages)
+    lost.set()
+    encoding.go.set()
+    with pytest.raises(LeaseLost):
+        finished(stages)
+    assert max(asked) <= 1
+
+
+def test_chunks_share_the_cores_of_their_worker() -> None:
+    """Alone a chunk has all; three have a third each of x264's threads for the cores, which is never none."""
+    assert share_of(0, 16) == ALONE == Share(threads=0, ahead=0)
+    assert share_of(2, 16) == Share(threads=8, ahead=AHEAD_BYTES)
+    assert share_of(3, 1).threads == 1

@@ -20,6 +20,7 @@ from contract.settings import Settings
 from testkit.clips import make_film
 from testkit.processes import until
 from testkit.stepped import Stepped, stepped
+from workers.film.share import ALONE, Share
 from workers.runtime.in_flight import Attempt
 from workers.runtime.worker import FINISHING, Worker
 
@@ -35,13 +36,15 @@ class Stage:
         self.begun: dict[str, threading.Event] = {}
         self.let: dict[str, threading.Event] = {}
         self.faults: dict[str, BaseException] = {}
+        self.shares: dict[int, Share] = {}
         self._lock = threading.Lock()
         self._whole = worker._enhance
         worker._enhance = self._enhance  # type: ignore[method-assign]
 
-    def _enhance(self, held: Any, file: Any, chunk: Any) -> Generator[None, None, Done]:
+    def _enhance(self, held: Any, file: Any, chunk: Any, share: Share) -> Generator[None, None, Done]:
+        self.shares[chunk.n] = share
         self._pass(f"network {chunk.n}", held.checkpoint)
-        done = yield from self._whole(held, file, chunk)
+        done = yield from self._whole(held, file, chunk, share)
         self._pass(f"finish {chunk.n}", lambda: None)
         return done
 
@@ -216,6 +219,7 @@ def test_a_chunk_that_failed_before_works_alone(cluster: Stepped, job: str) -> N
     stage.go("finish 0")
     thread.join(_PATIENCE_S)
     assert (outcome, worker.idle.is_set()) == (["done"], True)
+    assert (stage.shares[0].threads > 0, stage.shares[1]) == (True, ALONE)  # half of the cores, and all of them
     assert stage.events == ["network 0", "finish 0", "go finish 0", "network 1", "finish 1"]
     assert cluster.finish(job).state == "done"
 

@@ -1,0 +1,31 @@
+"""The share of a worker that a chunk of a film has while others are encoded beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+AHEAD_BYTES = 1 << 30
+"""Memory of the frames of a chunk that wait for its encoder: two thirds of the chunk that a card has in half a second at 640x480 x4, enough
+for three encoders to be busy all the time."""
+_THREADS_PER_CORE = 1.5
+"""As many as x264 takes by itself."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A chunk's share: `threads` of x264, 0 for as many as it takes by itself, and the bytes that the networks may be `ahead` of it."""
+
+    threads: int = 0
+    ahead: int = 0
+
+
+ALONE = Share()
+"""The share of a chunk that is alone: all of the machine."""
+
+
+def share_of(beside: int, cores: int) -> Share:
+    """Return the share of each chunk where up to `beside` others are encoded at the same time; alone, a chunk has all `cores`."""
+    if beside == 0:
+        return ALONE
+    return Share(math.ceil(_THREADS_PER_CORE * cores / (beside + 1)), AHEAD_BYTES)
