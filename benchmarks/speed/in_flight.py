@@ -2,7 +2,7 @@
 
 A way is the chunks that a worker has in hand, and the encoder's preset after a colon where one is asked for. Every way is the whole film:
 plan, cut, the stages of a worker by its own queue of attempts, assemble; without the upload. All ways run in one process, warmed up,
-in turn until `--seconds` are over; upstream's loop (`benchmarks.speed.upstream`) runs once before, in a process of its own.
+in turn until `--seconds` after that are over; upstream's loop (`benchmarks.speed.upstream`) runs once before, in a process of its own.
 The last columns are milliseconds a frame in which a stage's thread was in it, waiting included; of chunks in flight at once, added up.
 """
 
@@ -13,6 +13,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from workers.film.chunk import FilmResult
     from workers.generators.enhancer import Enhancer
 
-_WAYS = ("1", "2", "3", "1:veryfast", "3:veryfast", "3:ultrafast")
+_WAYS = ("3", "1", "2", "3:veryfast", "1:veryfast", "3:ultrafast")
 _WHOLE, _SHORT = "film.mp4", "short.mp4"
 _COLUMNS = (
     *("in flight", "preset", "frames, chunks", "s a frame, median (lowest-highest)", "to upstream", "CPU s a frame"),
@@ -142,14 +143,15 @@ def child(arguments: argparse.Namespace) -> None:
     from benchmarks.speed.stages import alone
     from workers.generators.torch_backend import OFTEN
 
-    ends = time.monotonic() + arguments.seconds
+    began = time.monotonic()
     spec, loaded = enhancer(arguments.model, Settings(), scale=4.0, chunk_frames=arguments.chunk_frames)
     network: Any = loaded
     size = _size(arguments)
     with torch.no_grad():
         alone(network, size, OFTEN + 2 if torch.cuda.is_available() else 1)
     restore(arguments.film / _SHORT, spec, network, 1)  # what is made for a film's own shapes
-    longest = 0.0
+    ends, longest = time.monotonic() + arguments.seconds, 0.0
+    print(f"loaded and warm after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     for number in range(arguments.rounds * len(arguments.ways)):
         way = arguments.ways[number % len(arguments.ways)]
         if time.monotonic() + longest > ends:
@@ -174,11 +176,11 @@ def compare(arguments: argparse.Namespace) -> None:
         make_moving(folder / _WHOLE, arguments.frames, size)
         short = make_moving(folder / _SHORT, arguments.upstream_frames, size)
         options = argparse.Namespace(model=arguments.model, scale=4.0, no_reuse=False)
-        theirs = upstream.measure("upstream", options, short, folder / "theirs.mp4")
-        base = theirs["seconds"] / theirs["frames"]
-        print(
-            f"{cores} cores; upstream {base:.4f} s a frame, {theirs['frames']} frames, {theirs['start']:.0f} s to the first"
-        )
+        base = arguments.upstream
+        if base is None:
+            theirs = upstream.measure("upstream", options, short, folder / "theirs.mp4")
+            base = theirs["seconds"] / theirs["frames"]
+        print(f"{cores} cores; upstream {base:.4f} s a frame", flush=True)
         command = command_of(
             __spec__, "--child", "--film", folder, "--model", arguments.model, "--size", arguments.size
         )
@@ -240,9 +242,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=480)
     parser.add_argument("--chunk-frames", type=int, default=0, help="frames of a chunk; as a job has them unless said")
     parser.add_argument("--upstream-frames", type=int, default=96)
+    parser.add_argument("--upstream", type=float, help="its seconds a frame, measured before, instead of running it")
     parser.add_argument("--ways", nargs="*", default=list(_WAYS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=60.0, help="after which no further way begins")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the ways: none begins that would end later")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--film", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
