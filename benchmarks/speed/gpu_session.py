@@ -149,6 +149,27 @@ def _layer_row(kind: Kind, batch: int) -> tuple[str, float]:
     return f"{' | '.join(rates)} | {best} | {near:.0f}", plain / took
 
 
+def planes() -> None:
+    """Print the TFLOP/s of each kind of layer in each shape of Hopper's kernel, four frames at a time, and dB."""
+    from workers.card import plane_trial
+    from workers.card.planes import shapes
+
+    device, best = _card(), []
+    for name, kind in _KINDS.items():
+        plain = plane_trial.plain(kind)
+        _, operands = plane_trial.example(plain, shapes(plain)[0], device, (4, *_GPU_SIZE))
+        rates = {}
+        for shape in shapes(plain):
+            layer, small = plane_trial.example(plain, shape, device, (2, 37, 53))
+            layer.run(*small)
+            near = plane_trial.accuracy(plain, small, device, (2, 37, 53))
+            took = _attempt(partial(seconds, partial(layer.run, *operands), device))
+            rates[shape] = 2 * 9 * sum(kind.inputs) * kind.outputs * 4 * math.prod(_GPU_SIZE) / 1e12 / took
+            print(f"| {name} | {shape} | {rates[shape]:.0f} | {near:.0f} dB |", flush=True)
+        best.append(f"{name} {max(rates.values()):.0f}")
+        print(f"{SUMMARY}TFLOP/s {', '.join(best)}", flush=True)
+
+
 def _attempt(measure: Callable[[], float]) -> float:
     """Return the seconds of a way, and infinity where it cannot be compiled or run; the table has a dash there."""
     try:
@@ -248,6 +269,7 @@ STEPS: dict[str, tuple[Callable[[], None], float, bool]] = {
     "peaks": (measured_peaks, 60, True),
     "pictures": (pictures, 90, True),
     "networks": (networks, 240, True),
+    "planes": (planes, 120, True),
     "layers": (layers, 180, True),
     "film": (films, 120, True),
     "tests": (tests, 150, True),

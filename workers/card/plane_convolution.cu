@@ -7,7 +7,7 @@
 //
 // Constants of the compiler's command line: OUTPUTS (64, 32 or 16), GROUPS (products in hand in a warpgroup), STEPS and STEPS_ONE (of 16 channels,
 // in all and of the first input), STAGES (steps in shared memory), RESIDENT (weights stay in shared memory, and each of the two
-// warpgroups that multiply has tiles of its own), ACTIVATED, RESIDUALS.
+// warpgroups that multiply has tiles of its own), TURNS (they take turns), ACTIVATED, RESIDUALS.
 #include <hopper.cuh>
 
 constexpr int WIDTH = 128;                // output pixels of a tile in a row
@@ -170,8 +170,9 @@ DEVICE void finish(float (&sums)[64], const Place& place, const Rest& rest, int 
 
 // Multiply tile after tile; warpgroup `own`, 0 or 1, does so. `mine` is its first tile.
 //
-// One finishes a tile while the other multiplies. With tiles of their own they take turns; with one tile, of which each has its rows, the
-// second begins some steps later than the first, and stays behind. All four warps say so, as the others wait for no later turn meanwhile.
+// With TURNS one finishes a tile while the other multiplies. With tiles of their own they alternate; with one tile, of which each has its
+// rows, the second begins some steps after the first, and stays behind. A turn ends only when all four warps have had it, so that none
+// waits for one that is long over.
 DEVICE void consume(
     u32 resident, u32 ring, u32 full, u32 empty, u32 turns, const float* rows, const Rest& rest, int own, int mine, int stride,
     const Tiles& tiles) {
@@ -187,7 +188,7 @@ DEVICE void consume(
     float sums[GROUPS][64];
     for (int tile = mine; tile < tiles.count; tile += stride) {
         const auto begin = [&](int step, int keep) {
-            if (!RESIDENT && own == 0 && tile == mine && step == LAG && lane == 0) arrive(other_turn);
+            if (TURNS && !RESIDENT && own == 0 && tile == mine && step == LAG && lane == 0) arrive(other_turn);
             wait(full + 8 * stage, phase);
             const u32 pixels = ring + stage * STAGE_BYTES;
             const u32 taps = RESIDENT ? resident + step * WEIGHT_STEP : pixels + 2 * CHUNK_BYTES;
@@ -198,7 +199,7 @@ DEVICE void consume(
             if (++stage == STAGES) stage = 0, phase ^= 1;
             return used;
         };
-        if (RESIDENT || (own == 1 && tile == mine)) wait(my_turn, turn);
+        if (TURNS && (RESIDENT || (own == 1 && tile == mine))) wait(my_turn, turn);
         turn ^= 1;
         begin(0, 0);
         u32 used = next();
@@ -209,7 +210,7 @@ DEVICE void consume(
             if (lane == 0) arrive(used);
             used = next();
         }
-        if (RESIDENT && lane == 0) arrive(other_turn);
+        if (TURNS && RESIDENT && lane == 0) arrive(other_turn);
         wait_for_products<0>();
         if (lane == 0) arrive(used);
         const Place place = place_of(tiles, tile);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,9 +29,11 @@ class Shape:
     groups: int
     stages: int
     resident: bool
+    turns: bool
 
     def __str__(self) -> str:
-        return f"{self.groups} products, {self.stages} stages" + (", weights kept" if self.resident else "")
+        parts = f"{self.groups} products", f"{self.stages} stages", "weights kept" * self.resident, "turns" * self.turns
+        return ", ".join(filter(None, parts))
 
 
 class Source(ctypes.Structure):
@@ -86,10 +89,10 @@ def shapes(kind: Kind) -> list[Shape]:
     found: list[Shape] = []
     if kind.outputs > 64:
         return found
-    for resident in (True, False):
-        for groups in (2, 1):
-            fits = [s for n in range(2, 7) if shared_bytes(kind, s := Shape(groups, n, resident)) <= _SHARED_BYTES]
-            found += fits[-1:]
+    # One product at a time loads too much for weights to be loaded with it.
+    for (groups, resident), turns in itertools.product(((2, True), (2, False), (1, True)), (True, False)):
+        fit = [s for n in range(2, 7) if shared_bytes(kind, s := Shape(groups, n, resident, turns)) <= _SHARED_BYTES]
+        found += fit[-1:]
     return found
 
 
@@ -182,7 +185,7 @@ class PlaneLayer:
         kind, shape = self.kind, self.shape
         return {
             "OUTPUTS": filled_outputs(kind.outputs), "GROUPS": shape.groups, "STEPS": sum(map(steps, kind.inputs)),
-            "STEPS_ONE": steps(kind.inputs[0]), "STAGES": shape.stages, "RESIDENT": int(shape.resident),
+            "STEPS_ONE": steps(kind.inputs[0]), "STAGES": shape.stages, "RESIDENT": int(shape.resident), "TURNS": int(shape.turns),
             "ACTIVATED": int(kind.activated), "RESIDUALS": kind.residuals,
         }  # fmt: skip
 

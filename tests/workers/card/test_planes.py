@@ -37,12 +37,12 @@ def hopper(tmp_path_factory: pytest.TempPathFactory) -> HopperOnCpu:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_and_shape(name: str, hopper: HopperOnCpu) -> None:
-    """Each is right to 60 dB in a picture whose last tiles reach beyond, and writes nothing else; memory starts as NaN."""
+def test_every_kind_of_layer_and_every_shape(name: str, hopper: HopperOnCpu) -> None:
+    """Each kind is right to 60 dB in a picture whose last tiles reach beyond, one in every shape; no more is written; memory starts as NaN."""
     kind, size = KINDS[name], (1, 5, 131)
     found = shapes(kind)
-    assert found
-    for shape in found:
+    assert len(found) >= 4
+    for shape in found if name == "two residuals" else found[:1]:
         layer, operands = example(kind, shape, CPU, size)
         hopper.run(layer, *operands)
         assert accuracy(kind, operands, CPU, size) >= SAFE_DB, shape
@@ -102,7 +102,7 @@ def test_no_wrong_or_failed_kernel_is_used(monkeypatch: pytest.MonkeyPatch, capl
 def test_every_shape_compiles(name: str) -> None:
     """NVRTC makes machine code of each without a card, by the products of a warpgroup, and serialises none."""
     kind = KINDS[name]
-    for shape in shapes(kind):
+    for shape in (s for s in shapes(kind) if s.turns):
         layer = PlaneLayer(
             kind, torch.zeros((kind.outputs, sum(kind.inputs), 3, 3)), torch.zeros(kind.outputs), None, shape, CPU
         )
@@ -119,7 +119,7 @@ def test_the_compilers_words_are_told() -> None:
 def test_the_outcome_of_a_trial_is_read() -> None:
     """A layer that doubles runs by its plain kind's shape."""
     kind = Kind((64,), 64, True, 0, True)
-    shape = Shape(2, 4, True)
-    ways = {str(plane_trial.plain(kind)): {"groups": 2, "stages": 4, "resident": True}}
+    shape = Shape(2, 4, True, True)
+    ways = {str(plane_trial.plain(kind)): {"groups": 2, "stages": 4, "resident": True, "turns": True}}
     assert shapes_of({"ways": ways}, [kind]) == {kind: shape}
     assert shapes_of({"ways": {}}, [kind]) is None
