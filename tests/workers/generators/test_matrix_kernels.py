@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from contract.job import Weights
-from workers.generators import rrdbnet, srvgg
+from testkit.small_networks import small_rrdbnet
+from workers.generators import srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
 from workers.generators.native.network import NativeNetwork
@@ -147,12 +148,7 @@ def decibels(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 @pytest.mark.parametrize(("height", "width"), [(20, 12), (72, 36)])
 def test_rrdbnet_equals_basicsrs(scale: int, height: int, width: int, cache: Path) -> None:
     """RRDBNet with doubling, residuals and unshuffle equals basicsr's, also at the seams of its tail's strips."""
-    parameters = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 64, "num_block": 2, "num_grow_ch": 32, "scale": scale}
-    torch.manual_seed(5)
-    theirs = architecture("rrdbnet_arch", "RRDBNet")(**parameters).eval()
-    state = {k: v.numpy() * 3 for k, v in theirs.state_dict().items()}
-    theirs.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
-    program = rrdbnet.program("made", parameters, state)
+    theirs, program = small_rrdbnet(scale, 64, 32)
     picture = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(picture)

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from contract.job import Weights
-from workers.generators import rrdbnet, srvgg
+from testkit.small_networks import small_rrdbnet
+from workers.generators import srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
 from workers.generators.native import winograd
@@ -148,19 +149,12 @@ def test_old_buffer_contents_do_not_affect_results(cache: Path) -> None:
     assert torch.equal(made(small), alone)
 
 
-RRDB = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 32, "num_block": 2, "num_grow_ch": 16}
-
-
 @pytest.mark.parametrize("scale", [4, 2, 1])
 @pytest.mark.parametrize(("height", "width"), [(20, 12), (72, 36), (44, 40)])
 def test_rrdbnet_equals_basicsrs(scale: int, height: int, width: int, cache: Path) -> None:
     """RRDBNet with doubling, residuals and unshuffle equals basicsr's, also at the seams of its tail's strips."""
-    parameters = {**RRDB, "scale": scale}
-    torch.manual_seed(5)
-    theirs = architecture("rrdbnet_arch", "RRDBNet")(**parameters).eval()
-    state = {k: v.numpy() * 3 for k, v in theirs.state_dict().items()}
-    theirs.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
-    ours = NativeNetwork(rrdbnet.program("made", parameters, state), ("native", "fp32"), 2, cache)
+    theirs, program = small_rrdbnet(scale, 32, 16)
+    ours = NativeNetwork(program, ("native", "fp32"), 2, cache)
     picture = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(picture)

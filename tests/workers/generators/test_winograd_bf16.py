@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from contract.job import Weights
-from workers.generators import rrdbnet, srvgg
+from testkit.small_networks import small_rrdbnet
+from workers.generators import srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
 from workers.generators.native.network import NativeNetwork, ways
@@ -86,12 +87,7 @@ def test_the_frame_is_not_rounded(cache: Path) -> None:
 @pytest.mark.parametrize(("height", "width"), [(20, 12), (72, 36)])
 def test_rrdbnet_is_near_basicsrs(scale: int, height: int, width: int, cache: Path) -> None:
     """RRDBNet with doubling, residuals and unshuffle is within bf16's rounding, and one result for all numbers of threads."""
-    parameters = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 32, "num_block": 2, "num_grow_ch": 16, "scale": scale}
-    torch.manual_seed(5)
-    theirs = architecture("rrdbnet_arch", "RRDBNet")(**parameters).eval()
-    state = {k: v.numpy() * 3 for k, v in theirs.state_dict().items()}
-    theirs.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
-    program = rrdbnet.program("made", parameters, state)
+    theirs, program = small_rrdbnet(scale, 32, 16)
     picture = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(picture)
