@@ -98,6 +98,13 @@ class Stepped:
         """Submit `sources`; return the job's id."""
         return submit(list(sources), spec, self.settings).job.id
 
+    def published(self, film: Path, chunks: int) -> str:
+        """Submit a film of `chunks` chunks, and look until the messages of all wait; return the job's id."""
+        job = self.submit([film])
+        while len(self.announced(job)) < chunks:
+            self.look()
+        return job
+
     def look(self, n: int = 0) -> None:
         """One look of orchestrator `n`, and the end of the acts that it began."""
         service = self.services[n]

@@ -87,10 +87,7 @@ def cluster(settings: Settings) -> Iterator[Stepped]:
 @pytest.fixture
 def job(cluster: Stepped, tmp_path: Path) -> str:
     """A job of two chunks, both published."""
-    job = cluster.submit([make_film(tmp_path / "film.mp4", 10, seed=next(_SEEDS))])
-    while len(cluster.announced(job)) < 2:
-        cluster.look()
-    return job
+    return cluster.published(make_film(tmp_path / "film.mp4", 10, seed=next(_SEEDS)), 2)
 
 
 def working(worker: Worker, job: str, chunk: int) -> tuple[threading.Thread, list[str]]:
