@@ -36,7 +36,8 @@ from orchestrator.sandbox.environment import HEAP
 from testkit.materials.recipe import x264
 from testkit.materials.write import Film, Sound, write
 from testkit.programs import command_of
-from workers.film.chunk import enhance_film
+from workers.film.chunk import film_stages
+from workers.stages import finished
 
 SECONDS, RATE, GOP = 10, 25, 50
 FORMATS = {"mp4": "mp4", "mkv": "matroska", "ts": "mpegts"}
@@ -115,7 +116,7 @@ def main() -> int:
                 long_film(film, minutes, suffix, (640, 480))
                 found = [_step("ingest", film, folder)]
                 spec = Spec(model="identity", codec="x264")
-                enhance_film(folder / "run", spec, None, folder / "chunk", lambda *_: None)
+                finished(film_stages(folder / "run", spec, None, folder / "chunk", lambda *_: None))
                 found.append(_step("assemble", film, folder))
                 ingest = found[0]["plan"] + found[0]["cut"]
                 print(

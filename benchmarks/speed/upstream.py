@@ -92,7 +92,8 @@ def run_ours(
     from orchestrator.assemble.film import assemble_film
     from orchestrator.ingest.film import plan_film
     from orchestrator.ingest.packet_runs import cut
-    from workers.film.chunk import enhance_film
+    from workers.film.chunk import film_stages
+    from workers.stages import finished
 
     spec, loaded = enhancer(model, Settings(), scale=scale, **fields)
     generator: Any = loaded
@@ -117,7 +118,7 @@ def run_ours(
         for n, run in enumerate(cut(source, index)):
             (folder / "run").write_bytes(run)
             chunk = folder / f"chunk-{n}"
-            made = enhance_film(folder / "run", spec, generator, chunk, lambda *_: None)
+            made = finished(film_stages(folder / "run", spec, generator, chunk, lambda *_: None))
             chunks.append(chunk.open("rb"))
             records.append(made.record)
             reorder, count = max(reorder, made.reorder), count + made.frames

@@ -21,7 +21,8 @@ from orchestrator.ingest.packet_runs import cut
 from orchestrator.witness.decoding_check import check_decoding
 from orchestrator.witness.delivery_check import Delivery, check_delivery
 from orchestrator.witness.source_reading import read_source
-from workers.film.chunk import FilmResult, enhance_film
+from workers.film.chunk import FilmResult, film_stages
+from workers.stages import finished
 
 
 @dataclass
@@ -99,7 +100,9 @@ def restore(
             (folder / "run").write_bytes(run)
             outs.append(folder / f"chunk-{n}")
             masks = _masks(outs[-1], spec)
-            results.append(enhance_film(folder / "run", spec, enhancer, outs[-1], lambda *_: None, masks=masks))  # type: ignore[arg-type]
+            results.append(
+                finished(film_stages(folder / "run", spec, enhancer, outs[-1], lambda *_: None, masks=masks))  # type: ignore[arg-type]
+            )
         assert next(runs, None) is None
         worked = clock()
         out = folder / result

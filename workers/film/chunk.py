@@ -25,7 +25,6 @@ from workers.film.frame_marks import Clock, FrameMarks
 from workers.film.network_stages import NetworkStages, put_back
 from workers.film.pipeline import BackgroundConsumer, prefetched
 from workers.film.share import ALONE, Share
-from workers.stages import finished
 
 if TYPE_CHECKING:
     import torch
@@ -63,19 +62,6 @@ class FilmResult:
     record: dict[str, object] = field(default_factory=dict)
     prints: bytes | None = None
     looks: bytes | None = None
-
-
-def enhance_film(
-    run: Path,
-    spec: Spec,
-    enhancer: Enhancer | None,
-    out: Path,
-    checkpoint: Checkpoint,
-    faces: FaceRestorer | None = None,
-    masks: Path | None = None,
-) -> FilmResult:
-    """Do all of `film_stages`, with all of the machine, and return its result."""
-    return finished(film_stages(run, spec, enhancer, out, checkpoint, faces, masks))
 
 
 def film_stages(

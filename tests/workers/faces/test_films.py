@@ -27,8 +27,9 @@ from weights import catalog, fetch
 from workers.faces.centerface import CenterFace
 from workers.faces.enhance import FaceRestorer
 from workers.faces.restore import Restorer
-from workers.film.chunk import FilmResult, enhance_film
+from workers.film.chunk import FilmResult, film_stages
 from workers.generators.registry import load
+from workers.stages import finished
 
 FRAMES = 14
 SPEC = Spec("identity", codec="ffv1", face=Face())
@@ -80,7 +81,7 @@ def restored(film: Path, spec: Spec, faces: FaceRestorer | None, folder: Path) -
     for n, run in enumerate(cut(io.BytesIO(data), index)):
         (folder / f"run{n}").write_bytes(run)
         out = folder / f"out{n}"
-        results.append(enhance_film(folder / f"run{n}", spec, enhancer, out, nothing, faces))
+        results.append(finished(film_stages(folder / f"run{n}", spec, enhancer, out, nothing, faces)))
         chunks.append(io.BytesIO(out.read_bytes()))
     assemble_film(index, spec, io.BytesIO(data), chunks, folder / "film.mkv")
     with av.open(str(folder / "film.mkv")) as result:

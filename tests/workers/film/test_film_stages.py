@@ -15,7 +15,7 @@ from contract.job import Spec
 from contract.settings import Settings
 from testkit.clips import fingerprint, make_film
 from testkit.materials.in_process import restore
-from workers.film.chunk import enhance_film, film_stages
+from workers.film.chunk import film_stages
 from workers.film.encode import ChunkEncoder
 from workers.film.share import AHEAD_BYTES, ALONE, Share, share_of
 from workers.generators.enhancer import Enhancer
@@ -44,7 +44,7 @@ def network() -> Enhancer:
 
 def test_the_second_part_in_another_thread_gives_the_same_chunk(run: Path, tmp_path: Path) -> None:
     """The network has other frames by then; frames and record are those of the chunk done in one."""
-    whole = enhance_film(run, SPEC, network(), tmp_path / "whole", lambda *_: None)
+    whole = finished(film_stages(run, SPEC, network(), tmp_path / "whole", lambda *_: None))
     shared = network()
     stages = film_stages(run, SPEC, shared, tmp_path / "parts", lambda *_: None)
     next(stages)
@@ -96,7 +96,7 @@ def test_the_networks_may_be_a_chunk_ahead_of_its_encoder(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They have done their part before the first frame is encoded, and the chunk is that of one share."""
-    whole = enhance_film(run, SPEC, network(), tmp_path / "whole", lambda *_: None)
+    whole = finished(film_stages(run, SPEC, network(), tmp_path / "whole", lambda *_: None))
     encoding, beside = Encoding(monkeypatch), share_of(2, 16)
     stages = film_stages(run, SPEC, network(), tmp_path / "parts", lambda *_: None, share=beside)
     next(stages)
