@@ -100,8 +100,9 @@ def _read(path: Path) -> Outcome | None:
 
 
 def _code(module: str) -> str:
-    """Return the SHA-256 of the kernels' code and of the trial's, so that a changed kernel is tried anew."""
+    """Return the SHA-256 of all code beside the kernels and beside the trial, so that they are tried anew when any of it changes."""
     spec = importlib.util.find_spec(module)
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    files += [Path(spec.origin)] if spec is not None and spec.origin is not None else []
+    folders = {Path(__file__).parent}
+    folders |= {Path(spec.origin).parent} if spec is not None and spec.origin is not None else set()
+    files = sorted(path for folder in folders for path in folder.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

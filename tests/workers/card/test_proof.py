@@ -26,7 +26,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_trial_runs_once_on_a_machine(trial: Path, tmp_path: Path) -> None:
-    """An outcome is kept for later workers, and a changed trial runs anew."""
+    """An outcome is kept for later workers. The trial runs anew when it changes, or code beside it, which it may import."""
     trial.write_text("import sys\nopen(sys.argv[2], 'a').write('x')\nprint('noise')\nprint('{\"right\": true}')\n")
     runs = tmp_path / "runs"
     for _ in range(2):
@@ -35,6 +35,10 @@ def test_a_trial_runs_once_on_a_machine(trial: Path, tmp_path: Path) -> None:
     trial.write_text(trial.read_text() + "# changed\n")
     Proofs(CPU, tmp_path).outcome("made_trial", str(runs))
     assert runs.read_text() == "xx"
+    trial.with_name("filters.py").write_text("TAPS = 4\n")
+    for _ in range(2):
+        Proofs(CPU, tmp_path).outcome("made_trial", str(runs))
+    assert runs.read_text() == "xxx"
 
 
 @pytest.mark.parametrize(
