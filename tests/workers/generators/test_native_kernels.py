@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from workers.generators import srvgg
 from workers.generators.basicsr_archs import architecture
 from workers.generators.enhancer import Enhancer
 from workers.generators.native import winograd
-from workers.generators.native.memory import ThreadTeam
+from workers.generators.native.memory import ThreadTeam, View
 from workers.generators.native.network import NativeNetwork
 from workers.generators.native.program import Convolution, Program, Slice, fills_vectors
+from workers.generators.native.winograd_layers import few_layers
 from workers.llvm import machine
 
 Pinned = tuple[Weights, Path]
@@ -189,6 +191,38 @@ def test_tiled_equals_untiled_exactly(
     whole = enhancer(pinned("realesr-animevideov3"), **chosen).frames(picture, size)
     tiled = enhancer(pinned("realesr-animevideov3"), tile=tile, **chosen).frames(picture, size)
     assert torch.equal(whole, tiled)
+
+
+@pytest.mark.parametrize(("size", "most"), [((192, 256), 5), ((480, 640), 5), ((1080, 1920), 1)])
+def test_a_dense_block_is_one_run_unless_it_is_long(size: tuple[int, int], most: int) -> None:
+    """Its layers read one input. A job can be stopped only between two runs, so that long layers are runs of their own."""
+    body = small_rrdbnet(4, 64, 32)[1].body
+    runs = list(few_layers(body, dict.fromkeys((s.output.buffer for s in body), sized(*size))))
+    assert [layer for run in runs for layer in run] == list(body)
+    assert [len(run) for run in runs] == [1, *[most] * (30 // most), 1], "the first layer, six blocks, the last layer"
+
+
+def test_the_layers_of_a_chain_are_runs_of_their_own() -> None:
+    """They share no input, so that nothing would be in the cache for longer."""
+    parameters = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_conv": 3, "upscale": 2, "act_type": "prelu"}
+    state = {k: v.numpy() for k, v in architecture("srvgg_arch", "SRVGGNetCompact")(**parameters).state_dict().items()}
+    body = srvgg.program("made", parameters, state).body
+    assert list(few_layers(body, dict.fromkeys(("a", "b", "out"), sized(9, 9)))) == [(layer,) for layer in body]
+
+
+def test_a_layer_that_doubles_its_input_is_in_no_run_with_one_that_does_not() -> None:
+    """All layers of a run have as many rows of tiles as the first, so that their outputs must have one size."""
+    plain = Convolution(
+        (Slice("x", 0, 16),), Slice("y", 0, 16), np.zeros((16, 16, 3, 3), np.float32), np.zeros(16, np.float32)
+    )
+    doubled = replace(plain, output=Slice("z", 0, 16), double=True)
+    views = {"y": sized(9, 9), "z": sized(18, 18)}
+    assert list(few_layers((plain, plain, doubled), views)) == [(plain, plain), (doubled,)]
+
+
+def sized(height: int, width: int) -> View:
+    """Return a view of that size; who splits layers into runs reads nothing else of it."""
+    return View(np.zeros((1, 1, 1, 1), np.float32), height, width)
 
 
 def test_networks_of_odd_widths_are_not_offered() -> None:

@@ -1,4 +1,4 @@
-"""Layers by Winograd's algorithm, in fp32 or with products in bf16: a few layers are one call of machine code.
+"""Layers by Winograd's algorithm, in fp32 or with products in bf16: layers that share an input are one call of machine code.
 
 Every thread has its own buffers for transformed inputs and products.
 """
@@ -24,13 +24,11 @@ _BLOCK = 24
 """Tiles processed at once: with 64 channels their inputs and products take 900 KB, near the second-level cache's size."""
 _SLACK = 32
 """Tiles of memory after the last: matrix products read several rows at once, also past the last."""
-_TOGETHER = 5
-"""Layers in one run, at most: of 1 to 18, 3 to 5 were best on a Zen 4 (decision 0022)."""
-_NEAR = 12 << 20
-"""Bytes of the rows that a run works on, at most, unless it is one layer: they are to stay in the last cache, of which others have
-a share. That makes runs of wide frames short, too, and a job can be stopped only between two runs."""
-_KEPT = 128
-"""Runs kept prepared, each for one set of buffers: a film has one frame size and few strip sizes."""
+_WORK = 150e9
+"""Operations of a run of more than one layer, counted as direct convolutions, at most: a job can be stopped only between two runs.
+A layer of 64 channels takes as many at 1920x1080, and a dense block at 640x480."""
+_KEPT = 512
+"""Runs kept prepared, each for one set of buffers, some 15 KB: a frame of 1920x1080 takes 390 of them with x4plus."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class WinogradLayers:
         self, convolutions: tuple[Convolution, ...], views: dict[str, View], checkpoint: Callable[[], None]
     ) -> None:
         """Run `convolutions` in order, a few at a time, with a `checkpoint` before each few."""
-        for few in _few(convolutions, views):
+        for few in few_layers(convolutions, views):
             checkpoint()
             names = {s.buffer for c in few for s in (*c.inputs, c.output, *(r for r, _ in c.residuals))}
             key = (few, *(views[name].identity for name in sorted(names)))
@@ -161,7 +159,7 @@ class WinogradLayers:
         rows = -(-views[steps[0].source.output.buffer].height // OUTPUT)
         fields = np.array([self._fields(s, views) for s in steps], np.int64)
         listed = []
-        for layer, row in in_order(len(steps), rows, 2 + self._team.size // _TOGETHER):
+        for layer, row in in_order(len(steps), rows, 2 + self._team.size // len(steps)):
             before = needed(row, rows) if layer else range(0)
             first = (layer - 1) * rows
             listed.append(
@@ -201,19 +199,23 @@ class WinogradLayers:
         return [values[name] for name in FIELDS]
 
 
-def _few(convolutions: tuple[Convolution, ...], views: dict[str, View]) -> Iterator[tuple[Convolution, ...]]:
-    """Split `convolutions` into runs: a few that follow each other and whose outputs have one size, see `_TOGETHER` and `_NEAR`."""
+def few_layers(convolutions: tuple[Convolution, ...], views: dict[str, View]) -> Iterator[tuple[Convolution, ...]]:
+    """Split `convolutions` into runs: layers that follow each other and read one input, as in a dense block, unless they are long.
+
+    The first of them brings that input into the cache for the others. Layers of a chain share nothing and are runs of their own:
+    together they are faster while the whole cache is free, and slower while the host's other tenants use it (decision 0022).
+    """
     few: list[Convolution] = []
-    near = 0
+    work = 0.0
     for convolution in convolutions:
         out = views[convolution.output.buffer]
-        rows = 3 * 4 * OUTPUT * out.width * convolution.output.channels  # bytes: a row is read with its neighbours
-        full = len(few) == _TOGETHER or near + rows > _NEAR
-        if few and (full or out.height != views[few[0].output.buffer].height):
+        own = 2.0 * convolution.weight.size * out.height * out.width
+        alike = bool(few) and (few[0].inputs[0], few[0].double) == (convolution.inputs[0], convolution.double)
+        if few and (not alike or work + own > _WORK):
             yield tuple(few)
-            few, near = [], 0
+            few, work = [], 0.0
         few.append(convolution)
-        near += rows
+        work += own
     yield tuple(few)
 
 
