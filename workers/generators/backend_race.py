@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -150,8 +151,8 @@ def unavailable(backend: str, precision: str, device: torch.device) -> UsageErro
 
 
 def cache_key(*parts: object) -> str:
-    """Join everything that the outcome of a race depends on into one key."""
-    return "|".join(map(str, parts))
+    """Join everything that the outcome of a race depends on into one key: `parts`, and Respool's version, whose kernels they are."""
+    return "|".join(map(str, (version("respool"), *parts)))
 
 
 def processor_name() -> str:

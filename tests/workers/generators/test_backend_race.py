@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def race(
         Candidate("openvino", p, plain(2), lambda p=p: Fake("openvino", p, error if p == "bf16" else 0.0))
         for p in seconds
     ]
-    _, network, reason = backend_race.choose(candidates, "key", Settings(cache=tmp_path))
+    key = backend_race.cache_key(*candidates)
+    _, network, reason = backend_race.choose(candidates, key, Settings(cache=tmp_path))
     return network.precision, reason
 
 
@@ -50,6 +52,17 @@ def test_the_fastest_wins_and_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp
     precision, reason = race(monkeypatch, tmp_path, {"bf16": 9.0, "fp32": 0.025})
     assert precision == "bf16"
     assert reason.endswith("(measured before)")
+
+
+def test_another_version_of_respool_runs_its_own_race(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An upgrade may bring other kernels, so what an older version measured says nothing; its outcome stays its own."""
+    race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr(backend_race, "version", lambda package: f"{version(package)}.1")
+        precision, reason = race(monkeypatch, tmp_path, {"bf16": 0.030, "fp32": 0.025})
+        assert precision == "fp32"
+        assert "measured before" not in reason
+    assert race(monkeypatch, tmp_path, {"bf16": 0.030, "fp32": 0.025})[0] == "bf16"
 
 
 @pytest.mark.parametrize("error", [0.01, float("nan"), float("inf")])
