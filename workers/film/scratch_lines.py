@@ -1,9 +1,9 @@
 """Lines of scratches: narrow and vertical, found in the profiles of a shot's frames.
 
 Rows are averaged in bands, so that grain and detail vanish and a scratch stays (profiles as in Kokaram, 1996, "Detection and removal of line
-scratches in degraded motion picture sequences"). A line of the scene stays at its column too while the camera stands: it is told from
-a scratch, which lets the picture through, by its own brightness, and otherwise left. Where the picture travels far, nothing of the scene
-stays at its column: the median over the frames of a shot has the scratch alone.
+scratches in degraded motion picture sequences"). While the camera stands, lines of the scene stay at their columns as scratches do. A
+scratch lets the picture through; a line of the scene has its own brightness. What cannot be decided is left. Where the picture travels far,
+only scratches stay at their columns, and the median over the frames of a shot shows them alone.
 """
 
 from __future__ import annotations

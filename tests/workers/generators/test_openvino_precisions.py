@@ -26,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 
 
 def test_the_answer_is_kept(asked: list[int], tmp_path: Path) -> None:
-    """A second process is told what the first one was, whatever the clock of the processor is then."""
+    """A second process gets the first one's answer, also when the processor's clock has changed."""
     first = kept_precisions(tmp_path)
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(cpuinfo.read_text().replace("MHz: 1", "MHz: 2"))
