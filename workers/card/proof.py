@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 TRIAL_S = 600.0
 """Seconds that a trial may take: some tens of kernels are compiled, each in 1 to 5 s on a busy core."""
 
+_CODE = {".py", ".cu", ".cuh"}
+"""Endings of the files that a trial's result depends on: Python, and CUDA's code with its headers."""
+
 Outcome = Mapping[str, Any]
 """The JSON object that a trial prints as its last line."""
 
@@ -104,5 +107,5 @@ def _code(module: str) -> str:
     spec = importlib.util.find_spec(module)
     folders = {Path(__file__).parent}
     folders |= {Path(spec.origin).parent} if spec is not None and spec.origin is not None else set()
-    files = sorted(path for folder in folders for path in folder.glob("*.py"))
+    files = sorted(path for folder in folders for path in folder.iterdir() if path.suffix in _CODE)
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -35,10 +35,11 @@ def test_a_trial_runs_once_on_a_machine(trial: Path, tmp_path: Path) -> None:
     trial.write_text(trial.read_text() + "# changed\n")
     Proofs(CPU, tmp_path).outcome("made_trial", str(runs))
     assert runs.read_text() == "xx"
-    trial.with_name("filters.py").write_text("TAPS = 4\n")
-    for _ in range(2):
-        Proofs(CPU, tmp_path).outcome("made_trial", str(runs))
-    assert runs.read_text() == "xxx"
+    for n, name in enumerate(("filters.py", "kernel.cu", "kernel.cuh"), 3):
+        trial.with_name(name).write_text("// code\n")
+        for _ in range(2):
+            Proofs(CPU, tmp_path).outcome("made_trial", str(runs))
+        assert runs.read_text() == "x" * n, name
 
 
 @pytest.mark.parametrize(
