@@ -46,13 +46,12 @@ class CudaKernel:
 
 @functools.cache
 def compiled(file: str, name: str, constants: tuple[tuple[str, int], ...], device: int) -> CudaKernel:
-    """Return the kernel `name` of `file` with preprocessor `constants` on card `device`; raise RuntimeError with the compiler's words."""
+    """Return the kernel `name` of `file` with preprocessor `constants` on card `device`, the current one; raise RuntimeError with the compiler's words."""
     from cuda.bindings import driver
 
-    with torch.cuda.device(device):
-        torch.cuda.current_stream().synchronize()  # PyTorch's context is the current one from here on
-        module = _checked(driver.cuModuleLoadData(machine_code(file, constants)))
-        return CudaKernel(_checked(driver.cuModuleGetFunction(module, name.encode())), device, {})
+    torch.cuda.current_stream(device).synchronize()  # so that the card has PyTorch's context
+    module = _checked(driver.cuModuleLoadData(machine_code(file, constants)))
+    return CudaKernel(_checked(driver.cuModuleGetFunction(module, name.encode())), device, {})
 
 
 def machine_code(file: str, constants: Sequence[tuple[str, int]]) -> bytes:

@@ -1,4 +1,4 @@
-"""The card that a Triton kernel is launched on: the current one of the thread, which need not be that of the arguments."""
+"""The card that a kernel is launched on: the current one of the thread, which need not be that of the arguments."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ _INTERPRETER = threading.Lock()
 def launching_on(tensor: torch.Tensor) -> contextlib.AbstractContextManager[object]:
     """Return a context in which the card that holds `tensor` is the current one.
 
-    Elsewhere Triton interprets, and does so for one kernel at a time: it replaces its own functions meanwhile.
+    On a processor Triton interprets, and does so for one kernel at a time: it replaces its own functions meanwhile.
     """
     return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else _INTERPRETER

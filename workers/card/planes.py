@@ -11,6 +11,7 @@ import torch
 
 from workers.card.convolution import Kind
 from workers.card.cuda_code import Argument, compiled
+from workers.card.launch import launching_on
 
 DEEP = 16
 """Channels of one step; inputs with fewer are filled up with zeros."""
@@ -208,9 +209,10 @@ class PlaneLayer:
         self, inputs: Sequence[torch.Tensor], out: torch.Tensor, residuals: Sequence[tuple[torch.Tensor, float]] = ()
     ) -> None:
         """Fill `out` within its border."""
-        kernel = compiled("plane_convolution.cu", "convolve", tuple(self.constants().items()), out.device.index)
-        blocks = torch.cuda.get_device_properties(out.device).multi_processor_count
-        kernel.launch(blocks, _THREADS, shared_bytes(self.kind, self.shape), self.arguments(inputs, out, residuals))
+        with launching_on(out):
+            kernel = compiled("plane_convolution.cu", "convolve", tuple(self.constants().items()), out.device.index)
+            blocks = torch.cuda.get_device_properties(out.device).multi_processor_count
+            kernel.launch(blocks, _THREADS, shared_bytes(self.kind, self.shape), self.arguments(inputs, out, residuals))
 
 
 def _source(buffer: torch.Tensor) -> Source:
