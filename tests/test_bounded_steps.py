@@ -76,5 +76,5 @@ def test_a_session_without_a_card(tmp_path: Path) -> None:
     assert lines[0].startswith("machine: (")
     assert "no card; torch" in lines[0]
     skipped = [line.partition(":")[0] for line in lines if line.endswith("skipped, no CUDA device here")]
-    assert skipped == ["peaks", "pictures", "networks", "layers", "film", "tests"]
+    assert skipped == ["peaks", "pictures", "networks", "planes", "layers", "film", "tests"]
     assert (tmp_path / "summary.txt").read_text() == done.stdout

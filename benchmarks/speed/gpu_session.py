@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Container, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.speed import stages
+from benchmarks.speed import in_flight
 from benchmarks.speed.models import timed_enhancer
 from benchmarks.speed.stages import _GPU_SIZE, peaks
 from contract.errors import UsageError
@@ -48,7 +49,6 @@ _KINDS = {
 }
 """Every kind of layer of animevideov3, anime_6B and x4plus."""
 _MODELS = ("realesr-animevideov3", "RealESRGAN_x4plus_anime_6B", "RealESRGAN_x4plus")
-_PRESETS = ("ultrafast", "veryfast", "medium")
 
 
 def _card() -> torch.device:
@@ -226,19 +226,9 @@ def _network_row(
 
 
 def films() -> None:
-    """Print a film's stages by three presets of its encoder, each in a process of its own, as `benchmarks.speed.stages` does."""
-    import subprocess
-
-    size = f"{_GPU_SIZE[1]}x{_GPU_SIZE[0]}"
-    said = []
-    for preset in _PRESETS:
-        command = command_of(stages.__spec__, "--film", _MODELS[0], "--frames", 120)
-        command += ["--rounds", "2", "--size", size, "--preset", preset]
-        done = subprocess.run(command, capture_output=True, text=True)
-        print(done.stdout, done.stderr)
-        cells = [cell.strip() for cell in done.stdout.strip().rpartition("\n")[2].split("|")]
-        said.append(f"{preset} {cells[9]} s a frame, {cells[11]} of the network's speed" if len(cells) > 11 else preset)
-        print(f"{SUMMARY}{'; '.join(said)}", flush=True)
+    """Print a whole film with 1, 2 and 3 chunks in flight, by three presets of its encoder, beside upstream."""
+    command = command_of(in_flight.__spec__, "--frames", 480, "--upstream-frames", 48, "--rounds", 2, "--seconds", 60)
+    subprocess.run(command, check=True)
 
 
 class _Counter:
@@ -271,7 +261,7 @@ STEPS: dict[str, tuple[Callable[[], None], float, bool]] = {
     "networks": (networks, 240, True),
     "planes": (planes, 120, True),
     "layers": (layers, 180, True),
-    "film": (films, 120, True),
+    "film": (films, 150, True),
     "tests": (tests, 150, True),
 }
 """Each step's function, the seconds that it may take, and whether it needs a card."""
