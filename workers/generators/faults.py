@@ -10,7 +10,9 @@ _BLACK, _NOT_BLACK = 1 / 255, 8 / 255
 
 def faults_of(rgb: torch.Tensor, result: torch.Tensor) -> list[str]:
     """Name the fault of each frame of `result`: NaN, infinity, or black from a frame that is not black; empty if it has none."""
-    lows, highs = (found.tolist() for found in torch.aminmax(result.flatten(1), dim=1))
+    values = result.flatten(1)
+    # Both keep NaN. torch.aminmax along a dimension takes fifteen times as long on a CPU, on one core.
+    lows, highs = torch.amin(values, 1).tolist(), torch.amax(values, 1).tolist()
     dark = [n for n, high in enumerate(highs) if is_dark(high)]
     means = {n: float(rgb[n].mean()) for n in dark}
     return [_fault(low, high, means.get(n, 0.0)) for n, (low, high) in enumerate(zip(lows, highs, strict=True))]
