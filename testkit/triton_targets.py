@@ -1,4 +1,4 @@
-"""Triton without a card: compilation for cards that are not there, and calls in the process that interprets kernels."""
+"""Triton without a card: compilation for cards that are not there."""
 
 from __future__ import annotations
 
@@ -56,8 +56,3 @@ def compiled_layer(kind: Kind, tile: Tile, capability: int) -> str:
     types |= dict.fromkeys(("one", "two", "weights", "near", "far", "out"), half) | {"bias": full, "slopes": full}
     types |= {"near_factor": "fp32", "far_factor": "fp32"}
     return compiled(convolve, types, capability, num_warps=tile.warps, num_stages=tile.stages)
-
-
-def in_turn(of: Any, *calls: tuple[str, tuple[Any, ...]]) -> list[Any]:
-    """Call methods of an object one after the other, and return their results; a process that gets it for each call gets a new copy."""
-    return [getattr(of, name)(*arguments) for name, arguments in calls]

@@ -143,9 +143,8 @@ def _through(
         BackgroundConsumer(network.converted(frames.put), depth) as results,
     ):
         with prefetched(network.inputs(batches), depth) as inputs:
-            for ordinals, rgb in inputs:
-                checkpoint(encoder.frames)
-                results.put((ordinals, network.enhanced(rgb)))
+            for batch in network.enhanced(inputs, lambda: checkpoint(encoder.frames)):
+                results.put(batch)
         made = _made(network.enhancer, network.faces)
         yield
     return made

@@ -10,13 +10,15 @@ import torch
 from media.codecs import opaque_name
 from workers.film import card_colour
 from workers.film.pixel_layout import layout
+from workers.film.repeats import Repeats
 from workers.generators.enhancer import Enhancer
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
     from contract.packets import RunHeader
-    from workers.generators.finishing import FinishingEnhancer
+    from workers.card.streams import Sent
+    from workers.generators.finishing import Begun, FinishingEnhancer
 
 
 class Conversion:
@@ -33,6 +35,12 @@ class Conversion:
         self._format = opaque_name(header.encoding.pix_fmt)
         self._size = (header.encoding.height, header.encoding.width)
         self._finishing = None if rgb or self._by is not card_colour else self._finisher()
+        self._repeats = Repeats()
+
+    @property
+    def late(self) -> int:
+        """The batches that should be begun before one is ended, so that the device has work while the host looks at its result."""
+        return 0 if self._finishing is None else 1
 
     def _finisher(self) -> FinishingEnhancer | None:
         from workers.generators.finishing import FinishingEnhancer
@@ -47,14 +55,25 @@ class Conversion:
         """Convert a frame to 1 x 3 x H x W float32 on the device."""
         return self._by.to_rgb(frame, self._header.colour, self._enhancer.device)  # type: ignore[no-any-return]
 
-    def enhance(self, rgb: torch.Tensor) -> torch.Tensor:
-        """Enlarge N x 3 x H x W to the size of the encoding: float32 of the same axes, or N rows of words of `card_colour.to_words`."""
-        made = self._finishing.finished(rgb, self._size, self._finish) if self._finishing is not None else None
-        return self._enhancer.frames(rgb, self._size) if made is None else made
+    def repeats(self, rgb: torch.Tensor) -> list[bool]:
+        """Return what `begin` must know of the next batch of inputs. Batches come in the order of frames."""
+        return [] if self._finishing is None else self._repeats.of(rgb)
+
+    def begin(self, rgb: torch.Tensor, repeats: list[bool]) -> Begun | None:
+        """Begin to enlarge N x 3 x H x W, where that does not wait for the device."""
+        return None if self._finishing is None else self._finishing.begin(rgb, repeats, self._size, self._finish)
+
+    def end(self, begun: Begun | None) -> list[Sent] | None:
+        """Return the words of `card_colour.to_words` for each frame that was `begun`; None where `enlarge` must be asked."""
+        return None if self._finishing is None or begun is None else self._finishing.end(begun)
+
+    def enlarge(self, rgb: torch.Tensor) -> torch.Tensor:
+        """Enlarge N x 3 x H x W to the size of the encoding."""
+        return self._enhancer.frames(rgb, self._size)
 
     def to_frame(self, result: torch.Tensor) -> VideoFrame:
-        """Convert one result of `enhance`, of the first axis' length 1, to a frame without alpha."""
+        """Convert the words of a frame, or one frame of `enlarge`, to a frame without alpha."""
         colour = self._header.encoding.colour
-        if result.dim() == 2:
-            return card_colour.to_frame(result[0], self._size, self._format, colour)
+        if result.dim() == 1:
+            return card_colour.to_frame(result, self._size, self._format, colour)
         return self._by.from_rgb(result, self._format, colour)  # type: ignore[no-any-return]

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workers.film.field_flags import FieldFlags
 
 if TYPE_CHECKING:
+    import torch
     from av.video.frame import VideoFrame
 
     from contract.packets import RunHeader
+    from workers.card.streams import Sent
     from workers.checkpoint import Checkpoint
     from workers.faces.enhance import FaceRestorer
-    from workers.film.cuda_streams import Sent
     from workers.film.encode import ChunkEncoder
     from workers.film.frame_marks import Clock
     from workers.film.time_filters import FrameFilter
     from workers.generators.enhancer import Enhancer
+    from workers.generators.finishing import Begun
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A batch of the network's inputs, N x 3 x H x W on the device, and which of them repeat the frame before them."""
+
+    rgb: Sent
+    repeats: list[bool]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A batch that the device may still work on."""
+
+    ordinals: list[int]
+    rgb: torch.Tensor
+    work: Begun | None
 
 
 class NetworkStages:
@@ -44,48 +65,74 @@ class NetworkStages:
         self._alpha = AlphaKeeper(header.encoding.pix_fmt)
         self._fields = FieldFlags(header.encoding.field_order)
 
-    def inputs(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Sent]]:
-        """Convert frames to the network's inputs: ordinals, and N x 3 x H x W on the device."""
+    def inputs(self, batches: Iterator[list[tuple[int, VideoFrame]]]) -> Iterator[tuple[list[int], Inputs]]:
+        """Convert frames to the network's inputs, with their ordinals."""
         import torch
 
-        from workers.film.cuda_streams import own_stream, send
+        from workers.card.streams import own_stream, send
 
         with own_stream(self.enhancer.device):
             for batch in batches:
                 now = time.perf_counter()
                 rgb = torch.cat([self._conversion.to_rgb(frame) for _, frame in batch])
+                inputs = Inputs(send(rgb), self._conversion.repeats(rgb))
                 self._clock.spend("to_rgb", now)
                 for ordinal, frame in batch:
                     self._alpha.take(ordinal, frame)
                     self._fields.take(ordinal, frame)
-                yield [ordinal for ordinal, _ in batch], send(rgb)
+                yield [ordinal for ordinal, _ in batch], inputs
 
-    def enhanced(self, inputs: Sent) -> Sent:
-        """Enlarge a batch to the size of the encoding, and restore its faces."""
-        from workers.film.cuda_streams import receive, send
+    def enhanced(
+        self, batches: Iterator[tuple[list[int], Inputs]], checkpoint: Callable[[], None]
+    ) -> Iterator[tuple[list[int], list[Sent]]]:
+        """Enlarge batches to the size of the encoding, and restore their faces; yield each with a result for each of its frames.
+
+        `checkpoint` is called before each batch. On a card a batch may be yielded after the next one has begun.
+        """
+        from workers.card.streams import receive
+
+        waiting = deque[_Begun]()
+        for ordinals, inputs in batches:
+            checkpoint()
+            now = time.perf_counter()
+            rgb = receive(inputs.rgb)
+            waiting.append(_Begun(ordinals, rgb, self._conversion.begin(rgb, inputs.repeats)))
+            self._clock.spend("network", now)
+            if len(waiting) > self._conversion.late:
+                yield self._ended(waiting.popleft())
+        for begun in waiting:
+            yield self._ended(begun)
+
+    def _ended(self, begun: _Begun) -> tuple[list[int], list[Sent]]:
+        from workers.card.streams import Sent, send
 
         now = time.perf_counter()
-        rgb = receive(inputs)
-        larger = self._conversion.enhance(rgb)
-        now = self._clock.spend("network", now)
-        if self.faces is not None:
-            larger = self.faces.apply(rgb, larger)
-            self._clock.spend("faces", now)
-        return send(larger)
+        made = self._conversion.end(begun.work)
+        if made is None:
+            larger = self._conversion.enlarge(begun.rgb)
+            now = self._clock.spend("network", now)
+            if self.faces is not None:
+                larger = self.faces.apply(begun.rgb, larger)
+                self._clock.spend("faces", now)
+            ready = send(larger).ready
+            made = [Sent(one[None], ready) for one in larger]
+        else:
+            self._clock.spend("network", now)
+        return begun.ordinals, made
 
-    def converted(self, put: Callable[[tuple[int, VideoFrame]], None]) -> Callable[[tuple[list[int], Sent]], None]:
+    def converted(
+        self, put: Callable[[tuple[int, VideoFrame]], None]
+    ) -> Callable[[tuple[list[int], list[Sent]]], None]:
         """Return the function that converts batches of results to frames, and gives these to `put` with their ordinals."""
-        from workers.film.cuda_streams import own_stream, receive
+        from workers.card.streams import own_stream, receive
 
         stream = own_stream(self.enhancer.device)
 
-        def convert(batch: tuple[list[int], Sent]) -> None:
-            ordinals, results = batch
+        def convert(batch: tuple[list[int], list[Sent]]) -> None:
             with stream:
-                larger = receive(results)
-                for i, ordinal in enumerate(ordinals):
+                for ordinal, result in zip(*batch, strict=True):
                     now = time.perf_counter()
-                    frame = self._conversion.to_frame(larger[i : i + 1])
+                    frame = self._conversion.to_frame(receive(result))
                     frame = put_back(self._filters, self._header.first + ordinal, frame)
                     frame = self._fields.put(ordinal, self._alpha.put(ordinal, frame))
                     self._clock.spend("from_rgb", now)

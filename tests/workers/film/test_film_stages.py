@@ -15,8 +15,12 @@ from contract.job import Spec
 from contract.settings import Settings
 from testkit.clips import fingerprint, make_film
 from testkit.materials.in_process import restore
+from workers.card.streams import Sent
 from workers.film.chunk import film_stages
+from workers.film.decode import RunDecoder
 from workers.film.encode import ChunkEncoder
+from workers.film.frame_marks import Clock
+from workers.film.network_stages import Inputs, NetworkStages
 from workers.film.share import AHEAD_BYTES, ALONE, Share, share_of
 from workers.generators.enhancer import Enhancer
 from workers.generators.registry import load
@@ -124,6 +128,40 @@ def test_a_lost_lease_ends_an_encoder_that_is_behind(
     with pytest.raises(LeaseLost):
         finished(stages)
     assert max(asked) <= 1
+
+
+class LateConversion:
+    """A conversion whose results are looked at a batch late; it lists what it is asked for."""
+
+    late = 1
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def begin(self, rgb: torch.Tensor, repeats: list[bool]) -> int:
+        self.asked.append(f"begin {int(rgb)}")
+        return int(rgb)
+
+    def end(self, begun: int) -> list[Sent] | None:
+        self.asked.append(f"end {begun}")
+        return None if begun == 1 else [Sent(torch.tensor([begun]), None)]
+
+    def enlarge(self, rgb: torch.Tensor) -> torch.Tensor:
+        return rgb[None]
+
+
+def test_a_batch_is_begun_before_the_one_before_is_looked_at(run: Path) -> None:
+    """So a card has work meanwhile; batches leave in order, also those that go the long way, and a stop is heard before each."""
+    stages = NetworkStages(RunDecoder(run).header, network(), None, Clock(), [])
+    stages._conversion = made = LateConversion()  # type: ignore[assignment]
+    batches = [([n], Inputs(Sent(torch.tensor([n]), None), [False])) for n in range(3)]
+    found = [
+        (ordinals, [int(sent.tensor) for sent in results])
+        for ordinals, results in stages.enhanced(iter(batches), lambda: made.asked.append("checkpoint"))
+    ]
+    assert found == [([n], [n]) for n in range(3)]
+    begun = ["checkpoint", "begin 0", "checkpoint", "begin 1", "end 0", "checkpoint", "begin 2", "end 1", "end 2"]
+    assert made.asked == begun
 
 
 def test_chunks_share_the_cores_of_their_worker() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from workers.film.cuda_streams import own_stream, receive, send
+from workers.card.streams import own_stream, receive, send
 from workers.film.pipeline import BackgroundConsumer, prefetched
 
 
