@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -76,6 +77,7 @@ class Making(Struct, frozen=True, forbid_unknown_fields=True):
         return said + piece
 
 
+@cache
 def software() -> str:
     """Return the program's name and version."""
     return f"Respool {version('respool')}"

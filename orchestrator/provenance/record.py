@@ -46,6 +46,8 @@ def records(
         beside.setdefault(extra.item, []).append(extra.name)
         if job.spec.masks and extra.name == mask_name(job.items[extra.item].result):
             masks[extra.item] = FileFacts(extra.name, extra.sha256, extra.size)
+    parameters = {k: v for k, v in msgspec.to_builtins(job.spec).items() if k != "weights"}
+    weights = ingredients(job.spec)
     for file in manifest.files:
         item = job.items[file.item]
         piece = pieces.get(first.get(item.n, item.n))
@@ -60,8 +62,8 @@ def records(
             statement=made.statement,
             generated=made.generated,
             software=software(),
-            parameters={k: v for k, v in msgspec.to_builtins(job.spec).items() if k != "weights"},
-            ingredients=ingredients(job.spec),
+            parameters=parameters,
+            ingredients=weights,
             chunks=tuple(_facts(dones[n]) for n in by_item.get(item.n, []) if n in dones),
             damage=tuple(damage.get(item.n, ())),
             notes=plain(notes.get(item.n, ())),
