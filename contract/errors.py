@@ -17,6 +17,7 @@ RespoolError                      the root; str() is one sentence: what, which v
     ├── StorageError              one object could not be read or written
     ├── Newer                     a message or document that a newer version of Respool wrote
     ├── CannotServe               this worker cannot compute a job as it was begun; another may
+    ├── Unsettled                 a job's ledger counts chunks whose end S3 does not have
     ├── LeaseLost                 another attempt owns the chunk now
     └── Interrupted               the process was told to stop and hands its chunk back
 
@@ -92,6 +93,10 @@ class Newer(TransientError):
 
 class CannotServe(TransientError):
     """Raised when this worker cannot compute a job as it was begun."""
+
+
+class Unsettled(TransientError):
+    """Raised when a job's ledger counts chunks as ended of which S3 has neither a commit nor a reason."""
 
 
 class LeaseLost(TransientError):

@@ -14,6 +14,7 @@ jobs/<job>/chunks/<n>/attempt-<a>.masks  the mask film of that result, of a film
 jobs/<job>/chunks/<n>/done.json        THE commit
 jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
 jobs/<job>/chunks/method.json          backend and precision of the job's network, written once by its first worker
+jobs/<job>/commit-log/<sha256>         copies of commits of a large job, one a line; done.json is what counts
 jobs/<job>/results/manifest.json       the job's single commit: what the user gets, with hashes
 jobs/<job>/results/records.jsonl       how each result was made, one record a line
 jobs/<job>/results/notified.json       the end that was last posted to the webhook
@@ -40,6 +41,7 @@ from contract.errors import UsageError
 _JOB = re.compile(r"[0-9a-f]{16}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ATTEMPT = re.compile(r"[0-9]{1,6}-[0-9a-f]{8}")
+_ATTEMPT_OBJECT = re.compile(rf"attempt-({_ATTEMPT.pattern})(?=[/.]|\Z)")
 
 SUBMITTERS = "submitters/"
 """Prefix of the marks of all submitters' jobs."""
@@ -175,6 +177,12 @@ def attempt(job: str, chunk: int, attempt_id: str) -> str:
     return f"{chunk_prefix(job, chunk)}attempt-{attempt_id}"
 
 
+def attempt_of(name: str) -> str:
+    """Return the id of the attempt that stored the object `name`, as it is called below its chunk's prefix; "" for others."""
+    found = _ATTEMPT_OBJECT.match(name)
+    return found[1] if found else ""
+
+
 def attempt_masks(job: str, chunk: int, attempt_id: str) -> str:
     """Return the key of the mask film of an attempt at a film's chunk."""
     return attempt(job, chunk, attempt_id) + ".masks"
@@ -188,6 +196,16 @@ def attempt_image(job: str, chunk: int, attempt_id: str, item: int) -> str:
 def done(job: str, chunk: int) -> str:
     """Return the key of a chunk's commit."""
     return chunk_prefix(job, chunk) + "done.json"
+
+
+def commit_log_prefix(job: str) -> str:
+    """Return the prefix of the copies of a job's commits."""
+    return f"{job_prefix(job)}commit-log/"
+
+
+def commit_log(job: str, sha256: str) -> str:
+    """Return the key of a part of the copies of a job's commits, by its content."""
+    return commit_log_prefix(job) + check_sha256(sha256)
 
 
 def failed(job: str, chunk: int) -> str:

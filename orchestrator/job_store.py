@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TypeVar
+from hashlib import blake2b
+from typing import NamedTuple, TypeVar
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,7 +17,7 @@ from contract.documents import decode, encode
 from contract.errors import IntegrityError, Missing, StorageError, UsageError
 from contract.job import Chunk, Control, Done, Failed, ItemFailure, Job, Manifest, Plan
 from contract.parallel import in_order
-from stores.object_store import ObjectStore
+from stores.object_store import Entry, ObjectStore
 
 AT_ONCE = 16
 """Objects read or written at a time; boto3's pool holds as many connections."""
@@ -33,6 +35,24 @@ T = TypeVar("T", bound=Struct)
 
 def _integer(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 12 else None
+
+
+class ChunkObjects(NamedTuple):
+    """One listing of a job's chunks: ETags of commits by chunk, chunks that are set aside, ids of attempts by chunk, digests of attempts' objects."""
+
+    done: dict[int, str]
+    failed: set[int]
+    attempts: dict[int, tuple[str, ...]]
+    stored: set[bytes]
+
+    def has(self, key: str, like: Entry) -> bool:
+        """Return True if the object `key` of an attempt is listed with the size and the ETag that `like` has."""
+        return _digest(like._replace(key=key)) in self.stored
+
+
+def _digest(entry: Entry) -> bytes:
+    """Return 16 bytes that stand for a listed object: a million names and ETags would take 300 MB."""
+    return blake2b(msgspec.json.encode(entry), digest_size=16).digest()
 
 
 class Records:
@@ -133,19 +153,30 @@ class Records:
 
     def settled(self, job: str, plan: Plan | None = None) -> tuple[set[int], set[int]]:
         """(chunks with a done.json, chunks with a failed.json), from one listing; with `plan` only its live ones."""
+        found = self.chunk_objects(job, plan)
+        return set(found.done), found.failed
+
+    def chunk_objects(self, job: str, plan: Plan | None = None) -> ChunkObjects:
+        """List the objects of all chunks; with `plan` only of its live ones."""
         live = None if plan is None else {chunk.n for chunk in plan.live}
-        done: set[int] = set()
-        failed: set[int] = set()
+        found = ChunkObjects({}, set(), {}, set())
         prefix = keys.job_prefix(job) + "chunks/"
-        for key, _ in self.storage.list(prefix):
-            number, _, name = key[len(prefix) :].partition("/")
-            if number != str(_integer(number)) or (live is not None and int(number) not in live):
+        for entry in self.storage.entries(prefix):
+            text, _, name = entry.key[len(prefix) :].partition("/")
+            number = _integer(text)
+            if number is None or text != str(number) or (live is not None and number not in live):
                 continue  # not a chunk's name
             if name == "done.json":
-                done.add(int(number))
+                found.done[number] = entry.etag
             elif name == "failed.json":
-                failed.add(int(number))
-        return done, failed - done
+                found.failed.add(number)
+            elif attempt := keys.attempt_of(name):
+                if attempt not in (known := found.attempts.get(number, ())):
+                    found.attempts[number] = (*known, attempt)
+                if entry.etag:
+                    found.stored.add(_digest(entry))
+        found.failed.difference_update(found.done)
+        return found
 
     def dones(self, plan: Plan, chunks: Iterable[int]) -> Iterator[Done]:
         """Yield the commits of `chunks` of `plan`, in their order; raise as `done` does."""
@@ -156,10 +187,20 @@ class Records:
 
         A commit names only what its own chunk's attempts stored, and the frames that the plan has the chunk own.
         """
-        key = keys.done(job, chunk.n)
-        done = self._read(key, Done)
-        if done is None:
+        return self.checked(job, chunk, self.done_text(job, chunk.n))
+
+    def done_text(self, job: str, chunk: int) -> bytes:
+        """Return the bytes of the commit of one chunk, unread; raise Missing where there is none."""
+        key = keys.done(job, chunk)
+        data = self.storage.find(key, MAX_DOCUMENT)
+        if data is None:
             raise Missing(f"object {key} is not in bucket {self.storage.bucket}; `respool retry {job}` does it again.")
+        return data
+
+    def checked(self, job: str, chunk: Chunk, data: bytes) -> Done:
+        """Return the commit that `data`, the bytes of a chunk's done.json, hold; raise IntegrityError as `done` does."""
+        key = keys.done(job, chunk.n)
+        done = decode(data, Done, key)
         own = keys.chunk_prefix(job, chunk.n) + "attempt-"
         wrong = done.mismatch(job, chunk)
         if any(not output.key.startswith(own) for output in done.outputs):

@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 from contract.errors import IntegrityError, UsageError
 from contract.settings import Settings
 from stores.file_digest import file_sha256
-from stores.object_store import Condition, ObjectStore, missing
+from stores.object_store import Condition, Entry, ObjectStore, missing
 from stores.s3_errors import ABSENT, BUSY, TRIES, breaks_while_streaming, code_of, translate
 
 if TYPE_CHECKING:
@@ -214,15 +214,15 @@ class BotoStorage(ObjectStore):
 
         return self._again(key, head)
 
-    def list(self, prefix: str, after: str = "") -> Iterator[tuple[str, int]]:
-        """Yield (key, bytes) of every object below `prefix` whose key is greater than `after`, in key order."""
+    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield every object below `prefix` whose key is greater than `after`, in key order."""
         token: dict[str, Any] = {"StartAfter": after} if after else {}
         while True:
             page = self._again(
                 prefix, partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=prefix, **token)
             )
             for entry in page.get("Contents", ()):
-                yield entry["Key"], entry["Size"]
+                yield Entry(entry["Key"], entry["Size"], entry.get("ETag", ""))
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

@@ -7,7 +7,8 @@ done.json names another attempt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+import logging
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -17,6 +18,8 @@ from contract.errors import IntegrityError
 from contract.job import Chunk, Done, Failed, MaybeSha256, Natural
 from stores.ledger import Lease, Ledger
 from stores.object_store import ObjectStore
+
+logger = logging.getLogger(__name__)
 
 
 class Winner(msgspec.Struct, frozen=True):
@@ -70,25 +73,25 @@ def clean(storage: ObjectStore, lease: Lease, attempted: bool) -> None:
         storage.delete(key)
 
 
-def sweep(storage: ObjectStore, job: str, named: Set[str], checkpoint: Callable[[], None]) -> None:
-    """Remove objects of attempts that lost to another one; those in `named` are known to stay. A late attempt removes its own.
+def sweep(
+    storage: ObjectStore, job: str, attempts: Mapping[int, Iterable[str]], checkpoint: Callable[[], None]
+) -> None:
+    """Remove objects of those of `attempts`, ids by chunk, that lost to another one. A late attempt removes its own.
 
-    This happens before the manifest, while the job cannot be reopened, and by done.json as it is at that moment: an
-    object that may still be committed, or that a commit names, stays.
+    This happens before the manifest, while the job cannot be reopened, and by done.json as it is at that moment: what may
+    still be committed, or is, stays; so does what belongs to a chunk whose done.json is no commit.
     """
-    prefix = keys.job_prefix(job) + "chunks/"
-    left: dict[int, list[str]] = {}
-    for key, _ in storage.list(prefix):
-        number, _, name = key[len(prefix) :].partition("/")
-        if name.startswith("attempt-") and number.isdecimal() and key not in named:
-            left.setdefault(int(number), []).append(key)
-    for chunk, found in left.items():
+    for chunk, ids in attempts.items():
         checkpoint()
-        stands = winner(storage, job, chunk)
-        own = None if stands is None else keys.attempt(job, chunk, stands.attempt)
-        for key in found:
-            if own is not None and key != own and not key.startswith((f"{own}/", f"{own}.")):
-                storage.delete(key)
+        try:
+            stands = winner(storage, job, chunk)
+        except IntegrityError as error:
+            logger.warning("attempts are kept: %s", error, extra={"job": job, "chunk": chunk})
+            continue
+        for attempt in ids:
+            if stands is not None and attempt != stands.attempt:
+                for key, _ in list(storage.list(keys.attempt(job, chunk, attempt))):
+                    storage.delete(key)
 
 
 def set_aside(storage: ObjectStore, ledger: Ledger, job: str, chunk: int, frames: int) -> Failed | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any, Literal, TypeVar, cast
 
@@ -16,8 +17,9 @@ from redis.client import NEVER_DECODE
 from contract import keys
 from contract.job import Control, Plan
 from contract.settings import Settings
+from stores.commit_copies import CommitCopies
 from stores.live_workers import FIT
-from stores.open_jobs import JOBS, OpenJobs
+from stores.open_jobs import JOBS
 from stores.open_jobs import job_key as _job
 
 SUBMITTED = "respool:submitted"
@@ -25,6 +27,7 @@ OPENINGS = "respool:openings"
 EPOCH = "respool:epoch"
 HANDED_BACK = "handed back by "
 """Beginning of the reasons of attempts that do not count as failed (lua/release.lua)."""
+_SCRIPTS = ("claim", "renew", "release", "settle", "dispatch", "reconcile", "revive", "create", "ask", "close")
 _COUNTING = ("release", "reconcile")
 """Scripts that count failed tries, see lua/tries.lua."""
 
@@ -105,28 +108,18 @@ def _bits(numbers: Iterable[int], total: int) -> bytes:
     return bytes(data)
 
 
-class Ledger(OpenJobs):
+@cache
+def _script(name: str) -> str:
+    folder = resources.files("stores") / "lua"
+    return (folder / "tries.lua").read_text() * (name in _COUNTING) + (folder / f"{name}.lua").read_text()
+
+
+class Ledger(CommitCopies):
     """The ledger in one Redis. Safe to share between threads; raises Unreachable when Redis does not answer."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        folder = resources.files("stores") / "lua"
-        tries = (folder / "tries.lua").read_text()
-        self._scripts = {
-            name: self._redis.register_script(tries * (name in _COUNTING) + (folder / f"{name}.lua").read_text())
-            for name in (
-                "claim",
-                "renew",
-                "release",
-                "settle",
-                "dispatch",
-                "reconcile",
-                "revive",
-                "create",
-                "ask",
-                "close",
-            )
-        }
+        self._scripts = {name: self._redis.register_script(_script(name)) for name in _SCRIPTS}
 
     def _run(self, script: str, names: list[str], *args: object) -> Any:
         return self._call(lambda: self._scripts[script](keys=names, args=[cast(Any, a) for a in args]))
@@ -320,9 +313,14 @@ class Ledger(OpenJobs):
 
         self._call(write)
 
-    def settle(self, job: str, chunk: int, what: Literal["done", "failed"], frames: int = 0) -> bool:
-        """Record that a chunk's done.json or failed.json exists. Return True the first time."""
-        return bool(self._run("settle", [_job(job)], chunk, what, frames) == 1)
+    def settle(
+        self, job: str, chunk: int, what: Literal["done", "failed"], frames: int = 0, commit: bytes = b""
+    ) -> bool:
+        """Record that a chunk's done.json or failed.json exists. Return True the first time.
+
+        `commit` are the bytes of done.json, of which large jobs keep a copy.
+        """
+        return bool(self._run("settle", [_job(job)], chunk, what, frames, *self.copy_arguments(commit)) == 1)
 
     # Chunks, as orchestrators see them
 

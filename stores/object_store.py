@@ -10,7 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from contract.errors import IntegrityError, Missing
 from stores.object_reader import Reader
@@ -19,6 +19,14 @@ Condition = tuple[Literal["IfNoneMatch", "IfMatch"], str]
 """A header of a conditional PUT, and its value."""
 
 ABSENT_ONLY: Condition = ("IfNoneMatch", "*")
+
+
+class Entry(NamedTuple):
+    """An object in a listing. `etag` changes with its bytes; for whole objects most servers give their MD5, in quotes."""
+
+    key: str
+    size: int
+    etag: str
 
 
 class ObjectStore(ABC):
@@ -96,9 +104,13 @@ class ObjectStore(ABC):
     def stat(self, key: str) -> tuple[int, str] | tuple[()]:
         """Return (bytes, recorded SHA-256) of an object, or () when it is absent."""
 
-    @abstractmethod
     def list(self, prefix: str, after: str = "") -> Iterator[tuple[str, int]]:
         """Yield (key, bytes) of every object below `prefix` whose key is greater than `after`, in key order."""
+        return ((entry.key, entry.size) for entry in self.entries(prefix, after))
+
+    @abstractmethod
+    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield every object below `prefix` as `list` does, with its ETag; "" where the server gives none."""
 
     @abstractmethod
     def folders(self, prefix: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stores.object_store import Condition
+from stores.object_store import Condition, Entry
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -123,15 +123,15 @@ class QuickS3:
         except self._errors as error:
             raise self._failed() from error
 
-    def list(self, prefix: str, after: str = "") -> Iterator[tuple[str, int]]:
-        """Yield (key, bytes) as `Storage.list` does; Unsure may come after some of them."""
+    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield objects as `Storage.entries` does; Unsure may come after some of them."""
         if not prefix.endswith("/"):
             raise Unsure  # the library's prefixes end at a slash
         store = self._ready(after or prefix + "x")
         try:
             for page in self._library.list(store, prefix, offset=after or None, chunk_size=1000):
                 for entry in page:
-                    yield entry["path"], entry["size"]
+                    yield Entry(entry["path"], entry["size"], entry["e_tag"] or "")
         except self._errors as error:
             raise self._failed() from error
 

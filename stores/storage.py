@@ -10,7 +10,7 @@ from typing import TypeVar
 from contract.settings import Settings
 from stores.boto_storage import BotoStorage, write_all
 from stores.file_digest import file_sha256
-from stores.object_store import Condition
+from stores.object_store import Condition, Entry
 from stores.quick_s3 import LARGEST, Found, QuickS3, Unsure
 
 R = TypeVar("R")
@@ -115,17 +115,17 @@ class Storage(BotoStorage):
 
         return self._either(quick, lambda: super(Storage, self).stat(key))
 
-    def list(self, prefix: str, after: str = "") -> Iterator[tuple[str, int]]:
-        """Yield (key, bytes) of every object below `prefix` whose key is greater than `after`, in key order."""
+    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield every object below `prefix` whose key is greater than `after`, in key order."""
         if self._quick:
             try:
-                for key, size in self._quick.list(prefix, after):
-                    yield key, size
-                    after = key
+                for entry in self._quick.entries(prefix, after):
+                    yield entry
+                    after = entry.key
                 return
             except Unsure:
                 pass  # boto3 goes on after the last one
-        yield from super().list(prefix, after)
+        yield from super().entries(prefix, after)
 
     def delete(self, key: str) -> None:
         """Remove an object; an absent one is no error."""

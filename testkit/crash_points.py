@@ -16,6 +16,7 @@ from orchestrator.jobs import retention
 from orchestrator.jobs.client import Jobs
 from orchestrator.sandbox import parent
 from orchestrator.submission.submit import Draft, draft
+from stores import commit_copies
 from stores.storage import Storage
 from testkit.call_faults import Calls, Mode, Point, disturbed
 from testkit.clips import make_film
@@ -41,6 +42,12 @@ def life(trial: Trial, material: Material) -> None:
     trial.from_here = True
     trial.submit(material.draft)
     trial.rest()
+
+
+def copied(trial: Trial, material: Material) -> None:
+    """Live as a job so large that its commits are copied to the commit log."""
+    with patch.object(commit_copies, "LEAST_CHUNKS", 1):
+        life(trial, material)
 
 
 def refused(trial: Trial, material: Material) -> None:
@@ -148,6 +155,7 @@ def lost(trial: Trial, material: Material) -> None:
 
 SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "life": (life, 1),
+    "copied": (copied, 1),
     "refused": (refused, 2),
     "set aside": (set_aside, 1),
     "cancelled": (cancelled, 1),

@@ -105,7 +105,7 @@ class MemoryS3:
         names = [key for key in names if key > after]
         page = [(key, self.objects.get(key)) for key in names[:_PAGE]]
         contents = [
-            {"Key": key, "Size": len(found.data), "LastModified": found.written}
+            {"Key": key, "Size": len(found.data), "LastModified": found.written, "ETag": found.etag}
             for key, found in page
             if found is not None
         ]

@@ -14,22 +14,23 @@ import msgspec
 
 from contract import keys
 from contract.documents import decode, raw
-from contract.errors import IntegrityError, LeaseLost, Missing, PermanentError
+from contract.errors import IntegrityError, LeaseLost, PermanentError, Unsettled, UsageError
 from contract.film import FilmIndex, ImageSequence
 from contract.job import Damage, Done, Item, ItemFailure, Job, Manifest, Output, Plan, ResultFile
-from contract.parallel import AHEAD, in_order
 from contract.piece import Piece
 from contract.provenance import Making, making
 from contract.severity import about, losses, marked, plain, refusal
 from media.frame_changes import merged
 from orchestrator.assemble.captions import read_captions
+from orchestrator.assemble.commits import Commits
 from orchestrator.assemble.film import assemble_film
 from orchestrator.assemble.image import assemble_image
 from orchestrator.assemble.masks import MaskAssembly
+from orchestrator.assemble.result_copies import Copy, ResultCopies
 from orchestrator.assemble.sidecars import sidecars, twin_name
 from orchestrator.assemble.verify import check_frames, verify_film
 from orchestrator.ingest.job import open_source
-from orchestrator.job_store import AT_ONCE, Records
+from orchestrator.job_store import ChunkObjects, Records
 from orchestrator.mask_names import mask_name
 from orchestrator.past_pace import RECORD, work_done
 from orchestrator.provenance.record import records
@@ -44,9 +45,6 @@ from stores.verified import fetch_output
 logger = logging.getLogger(__name__)
 
 _MADE_ON = ("device", "precision", "backend")
-
-_Copy = tuple[Item, str, str, str, int]
-"""An item, the name of a file of it, the object that is that file, that object's SHA-256 and its bytes."""
 
 
 class Assembly:
@@ -64,22 +62,36 @@ class Assembly:
         self._damage: list[Damage] = []
         self._refused: dict[int, str] = {}  # items that --strict does not deliver, and why
         self._notes = marked(job.notes, job.losses)
-        self._named: set[str] = set()
         self._opening = 0
         self._witness: dict[int, dict[str, object]] = {}
         self._pieces: dict[int, Piece] = {}
-        self._commits: dict[int, Done] = {}
+        self._objects: ChunkObjects
+        self._commits: Commits
         """All that were read, by chunk: the records at the end tell of them."""
-        self._stands: dict[str, int] = {}
-        """Results that an assembly before this one stored, with their sizes."""
+        self._copies: ResultCopies
 
     def run(self, checkpoint: Callable[[], None]) -> Manifest:
-        """Put every item together and write the manifest, unless another process has; return the one that counts."""
-        done, _ = self._records.settled(self._job.id, self._plan)
+        """Put every item together and write the manifest, unless another process has; return the one that counts.
+
+        Raises Unsettled when S3 lacks the end of a chunk.
+        """
+        self._objects = objects = self._records.chunk_objects(self._job.id, self._plan)
+        if (there := len(objects.done) + len(objects.failed)) < (whole := len(self._plan.live)):
+            raise Unsettled(
+                f"S3 has the end of {there} of {whole} chunks of job {self._job.id}; its ledger is made anew."
+            )
+        with (
+            own_folder(self._scratch) as folder,
+            Commits(self._records, self._plan, objects, folder) as self._commits,
+        ):
+            return self._assembled(checkpoint)
+
+    def _assembled(self, checkpoint: Callable[[], None]) -> Manifest:
+        done = self._objects.done
         self._opening = self._records.control(self._job.id).retries
-        self._stands = dict(self._storage.list(keys.results_prefix(self._job.id)))
+        self._copies = ResultCopies(self._storage, self._job.id, self._objects, self._opening > 0)
         images: list[int] = []
-        copies: list[_Copy] = []
+        copies: list[Copy] = []
         films: dict[int, list[int]] = {}  # and images so large that several chunks make one
         for chunk in self._plan.live:
             if chunk.kind == "video" or chunk.bands > 1:
@@ -90,6 +102,8 @@ class Assembly:
                 reason = self._reason(chunk.n)
                 members = self._job.items[chunk.first : chunk.first + chunk.count]
                 self._failures += [ItemFailure(item.n, item.name, reason) for item in members]
+        whole = [n for chunks in films.values() if done.keys() >= set(chunks) for n in chunks]
+        self._commits.read([*images, *whole], checkpoint)
         for commit in self._read_images(images):
             checkpoint()
             self._failures += commit.failures
@@ -117,67 +131,36 @@ class Assembly:
                 logger.exception("item cannot be put together", extra={"job": self._job.id})
                 self._failures.append(ItemFailure(item.n, item.name, str(error)))
         self._twins(checkpoint)
-        sweep(self._storage, self._job.id, self._named, checkpoint)
+        sweep(self._storage, self._job.id, self._lost(), checkpoint)
         return self._close()
+
+    def _lost(self) -> dict[int, set[str]]:
+        """Return the attempts that may have lost, by chunk: all but those whose commit was read."""
+        known, stored = self._commits, self._objects.attempts
+        left = {n: set(ids) - ({known[n].attempt} if n in known else set()) for n, ids in stored.items()}
+        return {n: ids for n, ids in left.items() if ids}
 
     def _read_images(self, chunks: Sequence[int]) -> Iterator[Done]:
         """Yield the commits of chunks of images; one that does not count is a failure of its own images."""
-
-        def read(n: int) -> Done | str:
+        for n in chunks:
             try:
-                return self._records.done(self._job.id, self._plan.chunks[n])
-            except IntegrityError as error:
-                return str(error)
-
-        for n, found in zip(chunks, in_order(read, chunks, AT_ONCE, "read"), strict=True):
-            if isinstance(found, Done):
-                yield self._noted(found)
-                continue
-            chunk = self._plan.chunks[n]
-            members = self._job.items[chunk.first : chunk.first + chunk.count]
-            self._failures += [ItemFailure(item.n, item.name, found) for item in members]
+                yield self._commits[n]
+            except (IntegrityError, UsageError) as error:
+                chunk = self._plan.chunks[n]
+                members = self._job.items[chunk.first : chunk.first + chunk.count]
+                self._failures += [ItemFailure(item.n, item.name, str(error)) for item in members]
 
     def _reason(self, chunk: int) -> str:
         return "; ".join(self._records.failed(self._job.id, chunk).attempts)
 
-    def _read(self, chunks: Iterable[int]) -> Iterator[Done]:
-        """Yield the commits of `chunks`; the sweep keeps the objects that they name."""
-        for commit in self._records.dones(self._plan, chunks):
-            yield self._noted(commit)
-
-    def _noted(self, commit: Done) -> Done:
-        self._commits[commit.chunk] = commit
-        self._named |= {output.key for output in commit.outputs}
-        return commit
-
-    def _copy(self, copies: list[_Copy], checkpoint: Callable[[], None]) -> None:
+    def _copy(self, wanted: list[Copy], checkpoint: Callable[[], None]) -> None:
         """Copy results of items, and files beside them, from the objects of a chunk or an earlier item."""
-
-        def copy(wanted: _Copy) -> ResultFile | ItemFailure:
-            item, name, source, sha256, size = wanted
-            key = keys.result_file(self._job.id, name)
-            try:
-                if self._stands.get(key) != size or not self._sound(key, sha256):
-                    self._storage.copy(source, key, size)
-            except Missing as error:
-                return ItemFailure(item.n, item.name, f"{error} `respool retry {self._job.id}` makes it again.")
-            return ResultFile(item.n, name, key, sha256, size)
-
-        for found in in_order(copy, copies, AT_ONCE, "copy", AHEAD):
-            checkpoint()
+        for found in self._copies.make(wanted, checkpoint):
             if isinstance(found, ItemFailure):
                 self._failures.append(found)
             else:
                 own = found.name == self._job.items[found.item].result
                 (self._files if own else self._sidecars).append(found)
-
-    def _sound(self, key: str, sha256: str) -> bool:
-        """Return True if the store still holds these bytes: a job reopened for its failures has most results already."""
-        try:
-            self._storage.verify(key, sha256)
-        except IntegrityError:
-            return False  # rotten, or gone since it was listed: copied anew
-        return True
 
     def _twins(self, checkpoint: Callable[[], None]) -> None:
         """Give duplicates the result, damage or failure of the earlier item with the same bytes."""
@@ -188,7 +171,7 @@ class Assembly:
             damage.setdefault(hurt.item, []).append(hurt)
         for failure in self._failures:
             failures.setdefault(failure.item, []).append(failure)
-        copies: list[_Copy] = []
+        copies: list[Copy] = []
         said = list(self._notes)
         for twin, first in self._plan.duplicates:
             item, same = self._job.items[twin], self._job.items[first]
@@ -204,7 +187,7 @@ class Assembly:
         self._copy(copies, checkpoint)
 
     def _large_image(self, item: Item, chunks: list[int], checkpoint: Callable[[], None]) -> None:
-        commits = list(self._read(chunks))
+        commits = [self._commits[n] for n in chunks]
         failures = [failure for commit in commits for failure in commit.failures]
         if failures:
             self._failures.append(failures[0])
@@ -263,7 +246,7 @@ class Assembly:
         indexed = dict(self._plan.indexes).get(item.n, "")
         index_key = keys.index(self._job.id, item.n, indexed)
         index = decode(self._storage.get(index_key), FilmIndex, index_key)
-        commits = list(self._read(chunks))
+        commits = [self._commits[n] for n in chunks]
         check_frames(index, [self._plan.chunks[n] for n in chunks], commits)
         with own_folder(self._scratch) as folder:
             out = folder / f"result{Path(item.result).suffix}"

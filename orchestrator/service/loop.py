@@ -22,6 +22,7 @@ from contract.errors import (
     RespoolError,
     TransientError,
     Unreachable,
+    Unsettled,
 )
 from contract.job import Job
 from contract.settings import Settings
@@ -37,7 +38,7 @@ from orchestrator.service.metrics import registry
 from orchestrator.service.publisher import Publisher
 from orchestrator.service.webhook import Webhook
 from orchestrator.witness.source_reading import unread
-from stores import commits
+from stores import commit_log, commits
 from stores.item_kills import ItemKills
 from stores.ledger import Ledger
 from stores.metrics_server import Heartbeat, served
@@ -268,12 +269,13 @@ class Service:
         plan = self._records.plan(job)
         if plan is None or self._records.manifest(job) is not None:
             return
-        if sum(map(len, self._records.settled(job, plan))) < len(plan.live):
-            logger.warning("the ledger counts chunks that S3 does not have; it is rebuilt", extra={"job": job})
-            self._ledger.forget(job)
-            return
         self._witness(job, checkpoint)  # done before, unless the orchestrator that did died
-        self._confined.run("assemble", job, checkpoint)
+        commit_log.save(self._storage, self._ledger, job, least=1)
+        try:
+            self._confined.run("assemble", job, checkpoint)
+        except Unsettled as error:
+            logger.warning("%s", error, extra={"job": job})
+            self._ledger.forget(job)
 
     def _witness(self, job: str, checkpoint: Callable[[], None]) -> None:
         plan = self._records.plan(job)
@@ -302,6 +304,7 @@ class Service:
     def _reconcile(self, job: str) -> None:
         if job not in self._plans:
             return  # paused before it was planned
+        commit_log.save(self._storage, self._ledger, job)
         queued = self._publisher.waiting(self._plans[job].version)
         patience = self._settings.resend_s if queued else _LOST_MESSAGE_S
         exhausted, again = self._ledger.reconcile(job, patience)

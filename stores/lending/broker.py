@@ -150,7 +150,7 @@ class Broker:
                 found = store.stat(key)
                 return (Answer(size=found[0], sha256=found[1]) if found else Answer(found=False)), b""
             case "list":
-                entries = itertools.islice(store.list(key, question.other), PAGE)
+                entries = itertools.islice(store.entries(key, question.other), PAGE)
                 return Answer(entries=tuple(entries)), b""
             case "get_file":
                 sha256, recorded = store.fetch_file(key, _writable(file))

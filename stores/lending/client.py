@@ -11,7 +11,7 @@ from pathlib import Path
 from contract import errors
 from contract.errors import Interrupted, RespoolError, UsageError
 from stores.lending.wire import MAX_DATA, PAGE, Answer, Closed, Question, receive, receive_data, send
-from stores.object_store import Condition, ObjectStore
+from stores.object_store import Condition, Entry, ObjectStore
 
 _ALONE = "The process that holds the store's keys has ended; this one ends with it."
 
@@ -99,14 +99,14 @@ class BorrowedStore(ObjectStore):
         answer, _ = self._ask(Question("stat", key))
         return (answer.size, answer.sha256) if answer.found else ()
 
-    def list(self, prefix: str, after: str = "") -> Iterator[tuple[str, int]]:
-        """Yield (key, bytes) of every object below `prefix` whose key is greater than `after`, in key order."""
+    def entries(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield every object below `prefix` whose key is greater than `after`, in key order."""
         while True:
             entries = self._ask(Question("list", prefix, after))[0].entries
             yield from entries
             if len(entries) < PAGE:
                 return
-            after = entries[-1][0]
+            after = entries[-1].key
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Raise UsageError: this process knows one job only."""

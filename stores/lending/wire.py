@@ -14,13 +14,13 @@ import msgspec
 from msgspec import Struct
 
 from contract.job import Natural
-from stores.object_store import Condition
+from stores.object_store import Condition, Entry
 
 MAX_DATA = 256 << 20
 """Largest object in bytes that is passed in a frame; runs have 48 MiB at most, larger results are passed as open files."""
 
 PAGE = 10_000
-"""Keys of one answer to `list`: about 1 MB."""
+"""Keys of one answer to `list`: about 1.5 MB."""
 
 _MAX_HEAD = 8 << 20
 
@@ -49,7 +49,7 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     tag: str = ""
     sha256: str = ""
     size: Natural = 0
-    entries: tuple[tuple[str, int], ...] = ()
+    entries: tuple[Entry, ...] = ()
     data: Natural = 0
 
 

@@ -5,7 +5,7 @@ local job = KEYS[1]
 if (redis.call('HGET', KEYS[4], ARGV[1]) or '0') ~= ARGV[2] then return 0 end
 redis.call('SREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-for _, part in ipairs({'', ':leases', ':holders', ':attempts', ':tries', ':sent', ':again', ':later', ':spent', ':done', ':failed', ':recent', ':kills'}) do
+for _, part in ipairs({'', ':leases', ':holders', ':attempts', ':tries', ':sent', ':again', ':later', ':spent', ':done', ':failed', ':recent', ':kills', ':copies'}) do
   redis.call('DEL', job .. part)
 end
 return 1

@@ -1,5 +1,6 @@
 -- settle: record that a chunk is done (its done.json exists) or failed (its failed.json exists). Repeatable.
--- KEYS job  ARGV chunk what(done|failed) frames
+-- A copy of the commit, where one is given, waits in a job of at least `least` chunks while fewer than `most` wait.
+-- KEYS job  ARGV chunk what(done|failed) frames copy least most
 -- returns 1 the first time, 0 afterwards, -1 when the job is unknown here
 local job, chunk, what, frames = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('EXISTS', job) == 0 then return -1 end
@@ -21,4 +22,8 @@ redis.call('HINCRBY', job, 'frames_done', frames)
 local time = redis.call('TIME')
 redis.call('LPUSH', job .. ':recent', time[1] .. '.' .. string.format('%06d', time[2]) .. ' ' .. frames)
 redis.call('LTRIM', job .. ':recent', 0, 63)
+if ARGV[4] and ARGV[4] ~= '' and tonumber(redis.call('HGET', job, 'total')) >= tonumber(ARGV[5])
+    and redis.call('LLEN', job .. ':copies') < tonumber(ARGV[6]) then
+  redis.call('RPUSH', job .. ':copies', ARGV[4])
+end
 return 1

@@ -18,6 +18,7 @@ from functools import partial
 from importlib import metadata
 
 from contract.documents import VERSION as DOCUMENTS
+from contract.documents import encode
 from contract.errors import (
     Cancelled,
     CannotServe,
@@ -51,7 +52,6 @@ VERSION = metadata.version("respool")
 _DECLINES_S = 60.0
 _CLAIMS = 5
 """Times that a claim is made while Redis does not answer: about as long as a lease."""
-
 
 FINISHING = "finishing"
 """The outcome of a message whose chunk another thread finishes."""
@@ -275,13 +275,13 @@ class Worker:
         attempt.committing = True
         stands = commits.commit(self.storage, lease.job, chunk, done)
         if stands.attempt == lease.attempt:
-            return self._settle(lease, done.frames)
+            return self._settle(lease, done.frames, encode(done))
         self._clean(attempt)
         self._settle(lease, stands.frames)
         return "lost"
 
-    def _settle(self, lease: Lease, frames: int) -> str:
-        self.ledger.settle(lease.job, lease.chunk, "done", frames)
+    def _settle(self, lease: Lease, frames: int, commit: bytes = b"") -> str:
+        self.ledger.settle(lease.job, lease.chunk, "done", frames, commit)
         return "done"
 
     def _give_back(self, attempt: Attempt, reason: str, counted: bool, delay_s: float = 0.0) -> str:
