@@ -31,6 +31,7 @@ from orchestrator.job_store import Records
 from orchestrator.sandbox.parent import Confined
 from orchestrator.service import rebuild
 from orchestrator.service.dispatch import Dispatcher
+from orchestrator.service.early_results import EarlyResults
 from orchestrator.service.fair_share import MOST_ACTS, may_begin, turn
 from orchestrator.service.film_witness import FilmWitness
 from orchestrator.service.job_views import LOOK_AGAIN_S, JobViews
@@ -77,6 +78,7 @@ class Service:
         self._pool = ThreadPoolExecutor(MOST_ACTS, thread_name_prefix="act")
         self._acts: dict[str, Future[None]] = {}
         self._film_witness = FilmWitness(lambda job: self._locked(job, "witness", self._witness))
+        self._early = EarlyResults(self._records, self._ledger, lambda job, act: self._locked(job, "assemble", act))
         self._views = JobViews(self._records, self._ledger)
         self._plans = self._views.plans
         self._jobs: dict[str, Job] = {}
@@ -98,6 +100,7 @@ class Service:
         self._confined.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._film_witness.close()
+        self._early.close()
         self.webhook.close()
         self._publisher.close()
 
@@ -193,12 +196,14 @@ class Service:
         elif todo is Step.CREATE_LEDGER:
             self._create_ledger(job)
         elif todo is Step.ASSEMBLE:
-            if self._film_witness.rests(job):
+            if self._film_witness.rests(job) and self._early.rests(job):
                 self._act(job, "assemble", self._assemble)
         else:
             self._reconcile(job)
-            if job in self._plans and self._plans[job].indexes and todo is Step.RUN:
-                self._film_witness.start(job)
+            if job in self._plans and todo is Step.RUN:
+                self._early.start(self._jobs[job], self._plans[job])
+                if self._plans[job].indexes:
+                    self._film_witness.start(job)
             return todo is Step.RUN
         return False
 
@@ -300,6 +305,7 @@ class Service:
         self._views.forget(job)
         self._jobs.pop(job, None)
         self._film_witness.forget(job)
+        self._early.forget(job)
 
     def _reconcile(self, job: str) -> None:
         if job not in self._plans:
