@@ -10,6 +10,7 @@ for a commit, (sleep), conditional PUT, ledger. `--churn` is the share of chunks
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import subprocess
 import sys
@@ -74,13 +75,15 @@ class Simulated(Worker):
 
 
 def work(settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
-    """Take messages for ever; a worker that vanishes returns under another name, and its lease runs out."""
+    """Take messages for ever; a worker that vanishes returns under another name, and its lease runs out.
+
+    It keeps its connection to the broker: the start of another worker is not what is measured.
+    """
     app = Celery("simulated", broker=settings.broker)
-    life = 0
-    while True:
-        worker = Simulated(settings, f"{name}.{life}", seconds, churn, seed + life)
-        worker.heartbeat.start()
-        with app.connection_for_read() as connection, connection.SimpleQueue(tasks.queue(VERSION)) as queue:
+    with app.connection_for_read() as connection, connection.SimpleQueue(tasks.queue(VERSION)) as queue:
+        for life in itertools.count():
+            worker = Simulated(settings, f"{name}.{life}", seconds, churn, seed + life)
+            worker.heartbeat.start()
             try:
                 while True:
                     message = queue.get(block=True)
@@ -91,7 +94,6 @@ def work(settings: Settings, name: str, seconds: tuple[float, float], churn: flo
                 worker.heartbeat._ended = True
             except OperationalError:
                 return  # the cluster ended
-        life += 1
 
 
 def crowd(options: argparse.Namespace) -> None:
