@@ -242,13 +242,15 @@ def test_machine_code_is_kept_and_checked(tmp_path: Path) -> None:
     made = network(tmp_path, layer, {"a": 16, "b": 16})
     picture = torch.from_numpy(random(1, 3, 9, 11))
     first = made(picture)
-    (kept,) = (tmp_path / "compiled").glob("*.native")
-    data = bytearray(kept.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    kept.write_bytes(bytes(data))
+    kept = list((tmp_path / "compiled").glob("*.native"))
+    assert len(kept) == 2, "the layers' code and that of the end"
+    damaged = {path: bytearray(path.read_bytes()) for path in kept}
+    for path, data in damaged.items():
+        data[len(data) // 2] ^= 0xFF
+        path.write_bytes(bytes(data))
     again = NativeNetwork(made._program, ("native", "fp32"), 1, tmp_path)
     assert torch.equal(again(picture), first)
-    assert kept.read_bytes() != bytes(data)
+    assert all(path.read_bytes() != bytes(data) for path, data in damaged.items())
 
 
 def test_a_time_limit_during_a_run_leaves_no_thread_at_work() -> None:

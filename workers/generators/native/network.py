@@ -10,8 +10,9 @@ import torch
 
 from workers.generators.native.matrix import INPUTS
 from workers.generators.native.matrix_layers import MatrixLayers
-from workers.generators.native.memory import BufferPool, Memory, ThreadTeam, View
+from workers.generators.native.memory import BufferPool, ThreadTeam, View
 from workers.generators.native.program import Convolution, Program, fills_vectors
+from workers.generators.native.shuffle import Shuffle
 from workers.generators.native.winograd_layers import WinogradLayers
 from workers.generators.network import go_on
 from workers.llvm.machine import has_matrix_unit, multiplies_bf16, vectors
@@ -75,6 +76,8 @@ class NativeNetwork:
             if way == ("native", "bf16")
             else WinogradLayers(program, self._team, self._buffers, cache, self.precision)
         )
+        shuffles = not program.tail and not self._layers.spreads
+        self._shuffle = Shuffle(program.shuffle, program.base, cache) if shuffles else None
         own = {c.output.buffer for c in program.tail}
         self._body_buffers = [n for n in program.channels if n not in own]
 
@@ -100,8 +103,8 @@ class NativeNetwork:
         self._layers.run(program.body, views, self.checkpoint)
         if self._layers.spreads:
             return result
-        if not program.tail:
-            self._finish(views["out"].pixels[0], rgb, result)
+        if self._shuffle is not None:
+            self._shuffle.run(self._team, views["out"].pixels[0], rgb[0].numpy(), result[0].numpy())
             return result
         for first in range(0, height, _STRIP):
             self._strip(views, first, min(first + _STRIP, height), height, result)
@@ -120,17 +123,6 @@ class NativeNetwork:
         grown = views["out"].height // (high - low)
         strip = torch.from_numpy(views["out"].pixels[0, (first - low) * grown : (last - low) * grown, :, :3])
         result[0, :, first * grown : last * grown].copy_(strip.permute(2, 0, 1))
-
-    def _finish(self, pixels: Memory, rgb: torch.Tensor, result: torch.Tensor) -> None:
-        """Pixel-shuffle `pixels` into `result`, and add the frame if the program has a base."""
-        s = self._program.shuffle
-        height, width = pixels.shape[:2]
-        parts = torch.from_numpy(pixels)[..., : 3 * s * s].reshape(height, width, 3, s, s).permute(2, 0, 3, 1, 4)
-        target = result[0].view(3, height, s, width, s)
-        if self._program.base:
-            torch.add(parts, rgb[0][:, :, None, :, None], out=target)
-        else:
-            target.copy_(parts)
 
 
 def _picture(tensor: torch.Tensor) -> View:
