@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from contract import keys
@@ -13,6 +15,8 @@ from weights import catalog, licence
 from weights.catalog import Catalog, Entry
 from weights.fetch import Fetched, cached, fetch
 from weights.transport import Progress
+
+_UNKNOWN = "0" * 64
 
 
 def resolve(spec: Spec, settings: Settings) -> Spec:
@@ -54,6 +58,16 @@ def describe(entry: Entry, found: Fetched, role: str = "generator") -> Weights:
         origin=found.origin,
         suffix=entry.suffix,
     )
+
+
+def foreseen(spec: Spec, settings: Settings) -> Spec:
+    """Return `spec` with the weights that `pin` will find, as far as the catalog knows them; nothing is fetched.
+
+    Its chunks are as long as those of the job. The hashes are of a source, or zeros, and the origins are empty: no job is submitted with it.
+    """
+    parts = needed(spec, catalog.load(settings), settings)
+    found = ((role, entry, Fetched(Path(), entry.sources[0].sha256 or _UNKNOWN, "")) for role, entry in parts)
+    return msgspec.structs.replace(spec, weights=tuple(describe(entry, file, role) for role, entry, file in found))
 
 
 def upload(entry: Entry, found: Fetched, storage: Storage) -> None:

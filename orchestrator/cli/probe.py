@@ -60,10 +60,12 @@ def probe(
     from orchestrator.submission.film_options import check_film_options
     from orchestrator.submission.sequence import gathered
     from weights.catalog import network_scale
+    from weights.pin import foreseen
 
     spec = spec_of(options)
     with gathered(sources, sequence, settings) as found:
         spec, looked = with_model(spec, found, lambda words: echo(words, err=True))
+        spec = foreseen(spec, settings)
         notes = looked.notes + check_film_options(spec, kinds(looked.files))
         scale = network_scale(spec.model, settings)
         files = looked.files

