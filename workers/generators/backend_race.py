@@ -11,14 +11,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import msgspec
 import torch
 
 from contract.errors import UsageError
+from contract.job import Weights
 from contract.settings import Settings
+from contract.verdict import Subject, Verdict, verdicts
 from stores.atomic_files import write_atomically
+from stores.processor import processor_name, usable_cores
 from workers.generators.network import Architecture, Network
 
 _log = logging.getLogger(__name__)
@@ -54,44 +56,39 @@ class Candidate:
         return f"{self.backend} {self.precision}"
 
 
-class _Verdict(msgspec.Struct, frozen=True):
-    backend: str
-    precision: str
-    reason: str
-    lasting: bool = True
-    """False when a candidate was left out for want of memory, which may be there the next time."""
-
-
 def installed(package: str) -> bool:
     """Return whether Python can import `package`, without importing it."""
     return importlib.util.find_spec(package) is not None
 
 
-def choose(candidates: Sequence[Candidate], key: str, settings: Settings) -> tuple[Architecture, Network, str]:
+def choose(
+    candidates: Sequence[Candidate], subject: Subject, key: str, settings: Settings
+) -> tuple[Architecture, Network, str]:
     """Return the best candidate's architecture and network, and the reason.
 
-    `candidates` are in the order of expected speed. `key` contains everything that the outcome of a race depends on; outcomes are
-    kept in `settings.cache`, so that only the first worker on a machine runs the race.
+    `candidates` are in the order of expected speed, and ways to run `subject`. `key` contains everything that the outcome of a race
+    depends on; outcomes are kept in `settings.cache`, so that only the first worker on a machine runs the race.
     """
     if len(candidates) == 1:
         only = candidates[0]
         return only.architecture, only.make(), f"{only}: the only choice for this machine and the settings"
-    path = settings.cache / "probes" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
-        verdict = msgspec.json.decode(path.read_bytes(), type=_Verdict)
+    path = verdicts(settings) / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    with contextlib.suppress(OSError, msgspec.MsgspecError):  # of older versions, too, which kept no time
+        verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
         for candidate in candidates:
             if (candidate.backend, candidate.precision) == (verdict.backend, verdict.precision):
                 return candidate.architecture, candidate.make(), f"{verdict.reason} (measured before)"
-    winner, network, verdict = _race(candidates)
+    winner, network, verdict, lasting = _race(candidates, subject)
     _log.info("generator %s: %s", winner.architecture.name, verdict.reason)
-    if verdict.lasting:
+    if lasting:
         with contextlib.suppress(OSError):  # without a cache the next worker measures again
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, msgspec.json.encode(verdict))
     return winner.architecture, network, verdict.reason
 
 
-def _race(candidates: Sequence[Candidate]) -> tuple[Candidate, Network, _Verdict]:
+def _race(candidates: Sequence[Candidate], subject: Subject) -> tuple[Candidate, Network, Verdict, bool]:
+    """Return the winner, its network, and the verdict; False where a candidate lacked memory, which may be there the next time."""
     side = min(
         max(int(math.sqrt(candidates[0].work / max(candidates[0].architecture.flops, 1.0))) // 16 * 16, 16), _PROBE_SIDE
     )
@@ -125,7 +122,8 @@ def _race(candidates: Sequence[Candidate]) -> tuple[Candidate, Network, _Verdict
     if best is None:
         raise MemoryError(f"no way to run the network fits into the memory for {side}x{side} pixels")
     reason = f"{best[1]}: fastest on a {side}x{side} probe ({', '.join(timings)})"
-    return best[1], best[2], _Verdict(best[1].backend, best[1].precision, reason, lasting)
+    verdict = Verdict(best[1].backend, best[1].precision, reason, subject, side * side, best[0], version("respool"))
+    return best[1], best[2], verdict, lasting
 
 
 def _lap(network: Network, patch: torch.Tensor, budget: float) -> float:
@@ -155,12 +153,8 @@ def cache_key(*parts: object) -> str:
     return "|".join(map(str, (version("respool"), *parts)))
 
 
-def processor_name() -> str:
-    """Return the processor's model name, which differs between processors of different speed."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    import platform
-
-    return platform.processor() or platform.machine()
+def subject_of(weights: Weights, device: torch.device, settings: Settings) -> Subject:
+    """Return the subject of a race between ways to run the network of `weights` on `device`."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    cores = (settings.threads or usable_cores()) if device.type == "cpu" else 0
+    return Subject(weights.name, weights.architecture, weights.parameters, name, cores)

@@ -20,6 +20,7 @@ import openvino
 import torch
 
 from stores.atomic_files import write_atomically
+from stores.processor import usable_cores
 from workers.generators.network import go_on
 
 _KEPT = 4
@@ -74,7 +75,7 @@ class OpenvinoNetwork:
         self._options = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
+            "INFERENCE_NUM_THREADS": threads or usable_cores(),
         }
         self._runner = ThreadPoolExecutor(1, thread_name_prefix="openvino")
         self._requests: OrderedDict[tuple[int, int], openvino.InferRequest] = OrderedDict()

@@ -26,7 +26,7 @@ from workers.generators.backend_race import (
     cache_key,
     choose,
     installed,
-    processor_name,
+    subject_of,
     unavailable,
 )
 from workers.generators.cuda_graphs import fuser
@@ -88,14 +88,16 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
         )
     proofs = Proofs(device, settings.cache) if device.type == "cuda" and has_triton() else None
     candidates = _candidates(family, spec, entry, state, device, settings, proofs)
+    subject = subject_of(entry, device, settings)
     facts = (
         entry.architecture,
         sorted(entry.parameters.items()),
-        _device_name(device),
+        device.type,
+        subject.device,
         torch.__version__,
         settings.threads,
     )
-    architecture, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
+    architecture, network, reason = choose(candidates, subject, cache_key(*facts, *candidates), settings)
     chosen = f"{network.backend} {network.precision}"
     exact = _exact(network, lambda: _fp32_network(family, spec, entry, state, device, settings, chosen))
     if network.backend == "fused":
@@ -103,11 +105,6 @@ def load(spec: Spec, paths: Mapping[str, Path], settings: Settings) -> Enhancer:
 
         return FinishingEnhancer(architecture, network, reason, spec.tile, exact=exact, proofs=proofs)
     return Enhancer(architecture, network, reason, spec.tile, exact=exact, proofs=proofs)
-
-
-def _device_name(device: torch.device) -> str:
-    """Return the model's name of the card or processor that runs the network."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {processor_name()}"
 
 
 def _exact(network: Network, make: Callable[[], Network]) -> Callable[[], Network] | None:
@@ -280,8 +277,9 @@ def _community(spec: Spec, entry: Weights, state: State, device: torch.device, s
         return TorchNetwork(module, device, precision, fuser=fuser(settings.cache))
 
     candidates = [Candidate("torch", p, architecture, partial(in_torch, p)) for p in precisions]
-    facts = (entry.sha256, _device_name(device), torch.__version__, settings.threads)
-    _, network, reason = choose(candidates, cache_key(*facts, *candidates), settings)
+    subject = subject_of(entry, device, settings)
+    facts = (entry.sha256, device.type, subject.device, torch.__version__, settings.threads)
+    _, network, reason = choose(candidates, subject, cache_key(*facts, *candidates), settings)
     return Enhancer(architecture, network, reason, spec.tile, exact=_exact(network, lambda: in_torch("fp32")))
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import platform
-import re
 import resource
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from contract.documents import raw
 from contract.job import Done
+from stores.processor import processor_name
 
 if TYPE_CHECKING:
     from workers.generators.enhancer import Enhancer
@@ -76,11 +74,7 @@ def hardware(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
-    except OSError:  # there is none but on Linux
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    return processor_name()
 
 
 def peak_memory() -> int:

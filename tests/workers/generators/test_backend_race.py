@@ -6,13 +6,17 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
 from contract.settings import Settings
+from contract.verdict import Subject, Verdict
 from workers.generators import backend_race
 from workers.generators.backend_race import Candidate
 from workers.generators.lanczos import architecture as plain
+
+SUBJECT = Subject("m", "srvgg", {"num_conv": 16}, "a processor", 2)
 
 
 class Fake:
@@ -39,7 +43,7 @@ def race(
         for p in seconds
     ]
     key = backend_race.cache_key(*candidates)
-    _, network, reason = backend_race.choose(candidates, key, Settings(cache=tmp_path))
+    _, network, reason = backend_race.choose(candidates, SUBJECT, key, Settings(cache=tmp_path))
     return network.precision, reason
 
 
@@ -82,15 +86,15 @@ def test_a_candidate_without_memory_is_left_out(tmp_path: Path) -> None:
 
     small, large = (lambda: Fake("torch", "fp16", 0.0)), (lambda: Large("torch", "fp32", 0.0))
     candidates = [Candidate("torch", "fp16", plain(2), small), Candidate("torch", "fp32", plain(2), large)]
-    _, network, reason = backend_race.choose(candidates, "key", Settings(cache=tmp_path))
+    _, network, reason = backend_race.choose(candidates, SUBJECT, "key", Settings(cache=tmp_path))
     assert network.precision == "fp16"
     assert "torch fp32 left out, too little memory" in reason
     fits = [candidates[0], replace(candidates[1], make=lambda: Fake("torch", "fp32", 0.5))]
-    _, network, reason = backend_race.choose(fits, "key", Settings(cache=tmp_path))
+    _, network, reason = backend_race.choose(fits, SUBJECT, "key", Settings(cache=tmp_path))
     assert network.precision == "fp32", "the verdict of a moment without memory is not kept"
     assert "torch fp16 left out, PSNR" in reason
     with pytest.raises(MemoryError, match="fits into the memory"):
-        backend_race.choose([replace(c, make=large) for c in candidates], "other", Settings(cache=tmp_path))
+        backend_race.choose([replace(c, make=large) for c in candidates], SUBJECT, "other", Settings(cache=tmp_path))
 
 
 def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -99,6 +103,19 @@ def test_a_damaged_verdict_is_measured_again(monkeypatch: pytest.MonkeyPatch, tm
     (kept,) = (tmp_path / "probes").glob("*.json")
     kept.write_text("{")
     assert race(monkeypatch, tmp_path, {"bf16": 0.030, "fp32": 0.025})[0] == "fp32"
+
+
+def test_a_verdict_tells_the_time_of_the_winner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The subject of the race, the pixels of the probe and the winner's seconds are kept; a verdict without them is measured again."""
+    race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})
+    (kept,) = (tmp_path / "probes").glob("*.json")
+    verdict = msgspec.json.decode(kept.read_bytes(), type=Verdict)
+    assert (verdict.subject, verdict.precision, verdict.seconds) == (SUBJECT, "bf16", 0.010)
+    assert verdict.version == version("respool")
+    assert f"fastest on a {verdict.pixels**0.5:.0f}x{verdict.pixels**0.5:.0f} probe" in verdict.reason
+    kept.write_text('{"backend": "openvino", "precision": "fp32", "reason": "fastest", "lasting": true}')
+    assert race(monkeypatch, tmp_path, {"bf16": 0.010, "fp32": 0.025})[0] == "bf16"
+    assert msgspec.json.decode(kept.read_bytes(), type=Verdict) == verdict
 
 
 def test_a_network_that_gets_faster_is_timed_late(tmp_path: Path) -> None:
@@ -116,6 +133,6 @@ def test_a_network_that_gets_faster_is_timed_late(tmp_path: Path) -> None:
         Candidate("torch", "fp16", described, lambda: network, backend_race.CARD_WORK, 7),
         Candidate("torch", "fp32", described, lambda: Fake("torch", "fp32", 0.0), backend_race.CARD_WORK),
     ]
-    backend_race.choose(pair, "key", Settings(cache=tmp_path))
+    backend_race.choose(pair, SUBJECT, "key", Settings(cache=tmp_path))
     assert len(sizes) >= 9, "once for the comparison, seven times before the first lap"
     assert set(sizes) == {192}, "4e12 operations at 1e8 a pixel are 200 by 200 pixels"

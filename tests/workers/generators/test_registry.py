@@ -20,6 +20,7 @@ from contract.errors import UsageError, WeightsError
 from contract.job import Spec, Weights
 from contract.programs import Program, command_line
 from contract.settings import Settings
+from contract.verdict import Subject
 from workers.generators import registry
 from workers.generators.backend_race import Candidate
 from workers.generators.basicsr_archs import architecture
@@ -168,13 +169,14 @@ def test_a_card_races_half_floats_against_fp32(
     """On a card fp16 is held against fp32 as bf16 is on a processor, and a verdict holds for that card's model alone."""
     raced: list[tuple[list[str], str]] = []
 
-    def chosen(candidates: list[Candidate], key: str, _: Settings) -> Any:
+    def chosen(candidates: list[Candidate], subject: Subject, key: str, _: Settings) -> Any:
+        assert (subject.architecture, subject.cores) == (pinned.architecture, 0)
         raced.append(([c.precision for c in candidates], key))
         return plain(2), SimpleNamespace(device=torch.device("cuda"), precision="fp16", backend="torch"), ""
 
+    pinned, path = compact
     monkeypatch.setattr(registry, "choose", chosen)
     monkeypatch.setattr(registry, "pick_device", lambda _: torch.device("cuda"))
-    pinned, path = compact
     for card in ("A", "B"):
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, card=card: card)
         spec = Spec(model="m", weights=(pinned,))

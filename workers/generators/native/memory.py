@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stores.processor import usable_cores
 from workers.generators.native.winograd import OUTPUT
 
 Memory = npt.NDArray[Any]
@@ -106,7 +106,7 @@ class ThreadTeam:
     """The calling thread and its helpers: `size` threads in all. `threads` 0 means all cores."""
 
     def __init__(self, threads: int) -> None:
-        self.size = threads or len(os.sched_getaffinity(0))
+        self.size = threads or usable_cores()
         self._pool = ThreadPoolExecutor(max(1, self.size - 1), "native")
         self._change = threading.Condition()
         self._open: object = None
