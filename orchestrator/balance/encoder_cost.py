@@ -1,0 +1,82 @@
+"""The processor time of encoders, as measured and published, for estimates of what limits a film. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contract.job import Codec
+from media.codecs import ENCODERS
+
+SOURCE = "docs/performance.md, What encoders cost"
+_LARGE, _SMALL = 2560 * 1920 / 1e6, 1280 * 960 / 1e6
+"""Megapixels of a frame of those measurements."""
+
+
+@dataclass(frozen=True)
+class EncoderCost:
+    """Seconds of one core that an encoder takes for a frame, from clean films to grainy ones; `named` is the encoder in words."""
+
+    named: str
+    least: float
+    most: float
+    told: str = SOURCE
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Core seconds of a frame with one preset ("" where the encoder has none): of a clean film and one with grain, at two sizes."""
+
+    codec: Codec
+    preset: str
+    large: tuple[float, float]
+    small: tuple[float, float]
+
+    def of_frame(self, megapixels: float) -> tuple[float, float]:
+        """Return the least and the most core seconds of a frame: those of a megapixel hardly depend on the size."""
+        each = [seconds / size for size, pair in ((_LARGE, self.large), (_SMALL, self.small)) for seconds in pair]
+        return min(each) * megapixels, max(each) * megapixels
+
+
+MEASURED = (
+    Measured("x264", "ultrafast", (0.019, 0.036), (0.007, 0.01)),
+    Measured("x264", "superfast", (0.044, 0.104), (0.019, 0.025)),
+    Measured("x264", "veryfast", (0.082, 0.202), (0.02, 0.048)),
+    Measured("x264", "faster", (0.092, 0.296), (0.039, 0.071)),
+    Measured("x264", "fast", (0.133, 0.449), (0.035, 0.106)),
+    Measured("x264", "medium", (0.13, 0.611), (0.04, 0.146)),
+    Measured("x264", "slow", (0.186, 0.946), (0.055, 0.213)),
+    Measured("x264", "slower", (0.294, 1.971), (0.095, 0.483)),
+)
+"""Measured by `benchmarks.speed.presets` at the default CRF, with 8 bits in 4:2:0, and 10 bits in 4:2:2 for ProRes.
+
+Of x264 `faster` there are two: with the shorter lookahead that large frames have without a preset it takes as long.
+"""
+_PIX_FMT: dict[Codec, str] = {"prores": "yuv422p10le"}
+
+
+def encoder_cost(codec: Codec, options: Mapping[str, str], pix_fmt: str, pixels: int) -> EncoderCost | None:
+    """Return what a frame of `pixels` costs an encoder with FFmpeg's `options`; None for a preset or a format that was not measured."""
+    preset = preset_of(codec, options)
+    if pix_fmt != _PIX_FMT.get(codec, "yuv420p") or "ildct" in options.get("flags", ""):
+        return None
+    for row in MEASURED:
+        if (row.codec, row.preset) == (codec, preset):
+            least, most = row.of_frame(pixels / 1e6)
+            default = ENCODERS[codec].crf
+            told = SOURCE
+            if default is not None and options.get("crf", f"{default:g}") != f"{default:g}":
+                told += f", at CRF {default:g}"
+            return EncoderCost(named(codec, options), least, most, told)
+    return None
+
+
+def preset_of(codec: Codec, options: Mapping[str, str]) -> str:
+    """Return the preset in an encoder's options, "" where it has none."""
+    return options.get("cpu-used" if codec == "vp9" else "preset", "")
+
+
+def named(codec: Codec, options: Mapping[str, str]) -> str:
+    """Name an encoder with its preset."""
+    preset = preset_of(codec, options)
+    return f"{codec} (preset {preset})" if preset else codec
