@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -38,23 +38,31 @@ if TYPE_CHECKING:
     default=None,
     help="Look at a sample of a film's frames for flicker, dirt, scratches, weave and grain, and propose options (default: for a single film).",
 )
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    help="GPU, or a part of its name, whose balance with the encoder is shown (default: this machine's).",
+)
 @sequence_option
 @job_options
 def probe(
     settings: Settings,
     sources: tuple[Path, ...],
     as_json: bool,
-    sequence: Fraction | None,
     evidence: bool | None,
+    gpu: str | None,
+    sequence: Fraction | None,
     **options: Any,
 ) -> int:
     """Show a source as ingest sees it, and the plan for it.
 
-    Streams, frames, timing, interlacing, colour, faults over time with options against them, and the plan for these options;
-    nothing is stored.
+    Streams, frames, timing, interlacing, colour, faults over time with options against them, the plan for these options, and
+    whether the network or the encoder limits its speed; nothing is stored.
     """
     import msgspec
 
+    from orchestrator.balance.film_balance import film_balance, work_of
+    from orchestrator.balance.network_time import Device, device_here
     from orchestrator.sandbox.parent import Confined
     from orchestrator.submission.default_model import kinds
     from orchestrator.submission.film_options import check_film_options
@@ -69,9 +77,14 @@ def probe(
         notes = looked.notes + check_film_options(spec, kinds(looked.files))
         scale = network_scale(spec.model, settings)
         files = looked.files
+        device = device_here(settings) if gpu is None else Device(gpu, card=True, cores=None)
+
+        def weigh(index: FilmIndex) -> dict[str, Any]:
+            return film_balance(work_of(index), spec, device, settings).facts
+
         with closing(Confined(settings, ahead=False)) as confined:
             looks = len(files) == 1 if evidence is None else evidence
-            seen = [_look(file, spec, scale, confined, looked.checksums, looks) for file in files]
+            seen = [_look(file, spec, scale, confined, looked.checksums, looks, weigh) for file in files]
     if as_json:
         echo(msgspec.json.format(msgspec.json.encode(seen), indent=2))
     else:
@@ -116,9 +129,18 @@ def _short(name: str) -> str:
 
 
 def _look(
-    file: SourceFile, spec: Spec, scale: int, confined: Confined, checksums: Checksums, evidence: bool
+    file: SourceFile,
+    spec: Spec,
+    scale: int,
+    confined: Confined,
+    checksums: Checksums,
+    evidence: bool,
+    weigh: Callable[[FilmIndex], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Describe one source as a dictionary; `error` is the reason why it cannot be restored. `evidence` is looked for in films."""
+    """Describe one source as a dictionary; `error` is the reason why it cannot be restored. `evidence` is looked for in films.
+
+    `weigh` returns the balance of a film.
+    """
     import msgspec
 
     from contract.job import Item
@@ -144,6 +166,7 @@ def _look(
         described = _film(index)
         described["plan"]["masks"] = spec.masks
         described["plan"]["expected_bytes"] = list(expected_bytes(index, size))
+        described["balance"] = weigh(index)
         if evidence:
             described["faults"] = _faults(file, index, spec, confined)
         return _judged(facts | {"kind": "video", **described}, marked(index.notes, index.losses))
@@ -267,5 +290,8 @@ def _film_lines(facts: dict[str, Any]) -> list[str]:
         f"{', deinterlaced' if plan['deinterlace'] else ''}{''.join(f', {done}' for done in plan['filters'])}"
         f"{', with a mask film beside it' if plan['masks'] else ''}"
     )
-    lines.append(f"  expected size: {byte_range(*plan['expected_bytes'])}")
-    return lines
+    return [
+        *lines,
+        f"  expected size: {byte_range(*plan['expected_bytes'])}",
+        f"  balance: {facts['balance']['words']}",
+    ]

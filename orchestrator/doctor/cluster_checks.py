@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -34,12 +34,13 @@ _ROUNDS = 4
 _OLDEST_REDIS = (6, 2)
 
 
-class Finding(Struct, frozen=True):
-    """One check. `detail` states the finding and, unless the verdict is ok, what to do."""
+class Finding(Struct, frozen=True, omit_defaults=True):
+    """One check. `detail` states the finding and, unless the verdict is ok, what to do; `facts` are its figures where it has some."""
 
     what: str
     verdict: Literal["ok", "warn", "bad"]
     detail: str
+    facts: dict[str, Any] = {}
 
 
 def examine_cluster(settings: Settings) -> list[Finding]:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from contract.errors import RespoolError
 from contract.settings import Settings
+from orchestrator.balance.film_balance import USUAL, film_balance, usual_work
+from orchestrator.balance.network_time import device_here
 from orchestrator.doctor.cluster_checks import Finding, examine_cluster
 from orchestrator.local import attach
 from orchestrator.local.process_specs import gpus
@@ -28,7 +30,8 @@ _TORCH_S = 60
 
 def examine(settings: Settings) -> list[Finding]:
     """Run all checks; they change nothing but test objects, which they remove again."""
-    findings = [_python(), *_packages(), *_gpu(), *_disks(settings), *_weights(settings), _confinement(settings)]
+    findings = [_python(), *_packages(), *_gpu(), _balance(settings), *_disks(settings), *_weights(settings)]
+    findings.append(_confinement(settings))
     if not settings.embedded:
         return findings + examine_cluster(settings)
     findings += _programs()
@@ -105,6 +108,15 @@ def _cuda() -> Finding:
     return Finding(
         "cuda", "bad", f"torch cannot use the GPU ({last[:200]}); install a torch built for this driver's CUDA"
     )
+
+
+def _balance(settings: Settings) -> Finding:
+    """Say whether this machine's cores or its device limit a film of 640x480 without options."""
+    found = film_balance(usual_work(), USUAL, device_here(settings), settings)
+    said = f"{USUAL.model} at 640x480: {found.words}"
+    if found.known is None or found.known.limit != "encoder":
+        return Finding("balance", "ok", said, found.facts)
+    return Finding("balance", "warn", f"{said}; add cores, or restore with --preset veryfast", found.facts)
 
 
 def _disks(settings: Settings) -> Iterator[Finding]:

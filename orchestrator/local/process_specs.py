@@ -20,6 +20,12 @@ def gpus() -> list[str]:
     return [str(n) for n in range(len(list(_NVIDIA.iterdir())))] if _NVIDIA.exists() else []
 
 
+def card_names() -> list[str]:
+    """List the models of this machine's NVIDIA GPUs, as the driver tells them; empty where it does not."""
+    found = (path.read_text(encoding="utf-8") for path in sorted(_NVIDIA.glob("*/information")))
+    return [line.partition(":")[2].strip() for text in found for line in text.splitlines() if line.startswith("Model")]
+
+
 def default_workers() -> int:
     """Return one worker per GPU, or one without GPUs: a worker already computes with all cores."""
     return len(gpus()) or 1
