@@ -47,6 +47,17 @@ MEASURED = (
     Measured("x264", "medium", (0.13, 0.611), (0.04, 0.146)),
     Measured("x264", "slow", (0.186, 0.946), (0.055, 0.213)),
     Measured("x264", "slower", (0.294, 1.971), (0.095, 0.483)),
+    Measured("x265", "ultrafast", (0.089, 0.226), (0.023, 0.084)),
+    Measured("x265", "veryfast", (0.178, 0.571), (0.048, 0.266)),
+    Measured("x265", "fast", (0.242, 0.623), (0.066, 0.26)),
+    Measured("x265", "medium", (0.273, 1.699), (0.083, 0.423)),
+    Measured("svtav1", "10", (0.065, 0.104), (0.019, 0.027)),
+    Measured("svtav1", "8", (0.101, 0.165), (0.033, 0.05)),
+    Measured("svtav1", "6", (0.201, 0.308), (0.057, 0.08)),
+    Measured("vp9", "8", (0.255, 0.858), (0.065, 0.255)),
+    Measured("vp9", "4", (0.254, 0.748), (0.063, 0.222)),
+    Measured("ffv1", "", (0.096, 0.118), (0.028, 0.031)),
+    Measured("prores", "", (0.403, 0.454), (0.106, 0.108)),
 )
 """Measured by `benchmarks.speed.presets` at the default CRF, with 8 bits in 4:2:0, and 10 bits in 4:2:2 for ProRes.
 

@@ -109,7 +109,7 @@ def test_costs_are_scaled_by_pixels_and_known_for_what_was_measured() -> None:
     assert other.told.endswith(", at CRF 18")
 
 
-@pytest.mark.parametrize("codec", ["x264"])
+@pytest.mark.parametrize("codec", ["x264", "x265", "svtav1", "vp9", "ffv1", "prores"])
 def test_every_codec_has_its_usual_preset_measured(codec: str) -> None:
     """Jobs without a preset know their encoder's cost, at both sizes of x264's defaults."""
     pix_fmt = "yuv422p10le" if codec == "prores" else "yuv420p"
