@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from types import ModuleType
 
@@ -46,14 +47,16 @@ def to_rgb(frame: av.VideoFrame, colour: Colour, device: torch.device | str) -> 
     return rgb
 
 
-def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
+def from_rgb(
+    rgb: torch.Tensor, pix_fmt: str, colour: Colour, make: Callable[[int, int, str], av.VideoFrame] = av.VideoFrame
+) -> av.VideoFrame:
     """Convert as `colour.from_rgb` does; codes differ by one where a value lies between two to the last bits of a float32."""
     form = layout(pix_fmt)
     height, width = rgb.shape[-2:]
     if not fits(form, colour, height, width):
-        return every_pass.from_rgb(rgb, pix_fmt, colour)
+        return every_pass.from_rgb(rgb, pix_fmt, colour, make)
     words, _ = to_words(Picture(rgb[0]), form, colour, limit=False)
-    return to_frame(words, (height, width), pix_fmt, colour)
+    return to_frame(words, (height, width), pix_fmt, colour, make)
 
 
 def to_words(picture: Picture, form: Layout, colour: Colour, limit: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,10 +74,16 @@ def to_words(picture: Picture, form: Layout, colour: Colour, limit: bool) -> tup
     return words, codes_from_rgb(picture, luma, cb, cr, tables, 1 << form.shift, limit)
 
 
-def to_frame(words: torch.Tensor, size: tuple[int, int], pix_fmt: str, colour: Colour) -> av.VideoFrame:
-    """Copy the words of `to_words` from the card into a frame of `size` (height, width) with the tags of `colour`."""
+def to_frame(
+    words: torch.Tensor,
+    size: tuple[int, int],
+    pix_fmt: str,
+    colour: Colour,
+    make: Callable[[int, int, str], av.VideoFrame] = av.VideoFrame,
+) -> av.VideoFrame:
+    """Copy the words of `to_words` from the card into a frame of `size` (height, width), from `make`, with the tags of `colour`."""
     form = layout(pix_fmt)
-    frame = av.VideoFrame(size[1], size[0], form.plain)
+    frame = make(size[1], size[0], form.plain)
     write_words(frame, form, _planes(words, *size, form))
     if form.plain != pix_fmt:
         frame = frame.reformat(format=pix_fmt)

@@ -104,7 +104,7 @@ def film_stages(
             yield
         else:
             size, *depths = _sizes(enhancer, header, share)
-            network = NetworkStages(header, enhancer, faces, clock, filters)
+            network = NetworkStages(header, enhancer, faces, clock, filters, share.frames)
             made = yield from _through(
                 network, _batches(frames, header, clock, faces, size), depths, encoder, checkpoint
             )

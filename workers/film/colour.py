@@ -8,6 +8,8 @@ biorthogonal 5/3 and 3/1 wavelets of Cohen, Daubechies and Feauveau, 1992), so t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import av
 import numpy as np
 import torch
@@ -81,14 +83,16 @@ def to_rgb(frame: av.VideoFrame, colour: Colour, device: torch.device | str = "c
     return rgb
 
 
-def from_rgb(rgb: torch.Tensor, pix_fmt: str, colour: Colour) -> av.VideoFrame:
+def from_rgb(
+    rgb: torch.Tensor, pix_fmt: str, colour: Colour, make: Callable[[int, int, str], av.VideoFrame] = av.VideoFrame
+) -> av.VideoFrame:
     """Convert 1 x 3 x H x W float32 R'G'B', black 0 and white 1, to a frame of `pix_fmt` with the tags of `colour`.
 
-    Values are rounded to the nearest code value. Raises Unsupported for the pixel formats that `to_rgb` does not support either.
+    Values are rounded to the nearest code value. `make` returns the frame to fill, given width, height and format. Raises Unsupported for the pixel formats that `to_rgb` does not support either.
     """
     form = layout(pix_fmt)
     height, width = rgb.shape[-2:]
-    frame = av.VideoFrame(width, height, form.plain)
+    frame = make(width, height, form.plain)
     if _common(rgb, form, colour):
         yuv.convert(rgb[0].numpy(), views(frame, form), *filters(height, width, form, colour), numbers(form, colour))
     else:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from contract.packets import RunHeader
     from workers.card.streams import Sent
+    from workers.film.frame_pool import FramePool
     from workers.generators.finishing import Begun, FinishingEnhancer
 
 
@@ -25,10 +26,10 @@ class Conversion:
     """The conversions of one chunk: by PyTorch's passes, or by kernels where they are proved on the card at hand.
 
     `rgb` means that somebody needs the results as R'G'B', as the restoring of faces does. Else a network whose last steps the kernels know
-    leaves its frames in code values.
+    leaves its frames in code values. Frames are of the memory of those that are given back to `frames`.
     """
 
-    def __init__(self, header: RunHeader, enhancer: Enhancer, rgb: bool) -> None:
+    def __init__(self, header: RunHeader, enhancer: Enhancer, rgb: bool, frames: FramePool) -> None:
         self._header = header
         self._enhancer = enhancer
         self._by = card_colour.conversions(enhancer.proofs)
@@ -36,6 +37,10 @@ class Conversion:
         self._size = (header.encoding.height, header.encoding.width)
         self._finishing = None if rgb or self._by is not card_colour else self._finisher()
         self._repeats = Repeats()
+        self._frames = frames
+        self._pooled = (
+            layout(self._format).plain == self._format
+        )  # else FFmpeg makes another frame of the one that is filled
 
     @property
     def late(self) -> int:
@@ -71,9 +76,19 @@ class Conversion:
         """Enlarge N x 3 x H x W to the size of the encoding."""
         return self._enhancer.frames(rgb, self._size)
 
+    def _take(self, width: int, height: int, pix_fmt: str) -> VideoFrame:
+        from av.video.frame import VideoFrame
+
+        return self._frames.take(width, height, pix_fmt) if self._pooled else VideoFrame(width, height, pix_fmt)
+
+    def give_back(self, frame: VideoFrame) -> None:
+        """Let the memory of a frame of `to_frame`, which is encoded, be used again."""
+        if self._pooled:
+            self._frames.give_back(frame)
+
     def to_frame(self, result: torch.Tensor) -> VideoFrame:
         """Convert the words of a frame, or one frame of `enlarge`, to a frame without alpha."""
         colour = self._header.encoding.colour
         if result.dim() == 1:
-            return card_colour.to_frame(result, self._size, self._format, colour)
-        return self._by.from_rgb(result, self._format, colour)  # type: ignore[no-any-return]
+            return card_colour.to_frame(result, self._size, self._format, colour, self._take)
+        return self._by.from_rgb(result, self._format, colour, self._take)  # type: ignore[no-any-return]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer
     from workers.film.encode import ChunkEncoder
     from workers.film.frame_marks import Clock
+    from workers.film.frame_pool import FramePool
     from workers.film.time_filters import FrameFilter
     from workers.generators.enhancer import Enhancer
     from workers.generators.finishing import Begun
@@ -31,6 +32,15 @@ class Inputs:
 
     rgb: Sent
     repeats: list[bool]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The `frame` to encode as `ordinal`, and the one `made` from the network's result, which it may be."""
+
+    ordinal: int
+    frame: VideoFrame
+    made: VideoFrame
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class NetworkStages:
         faces: FaceRestorer | None,
         clock: Clock,
         filters: list[FrameFilter],
+        frames: FramePool,
     ) -> None:
         self._header = header
         self._filters = filters
@@ -61,7 +72,7 @@ class NetworkStages:
         from workers.film.conversion import Conversion
         from workers.film.transparency import AlphaKeeper
 
-        self._conversion = Conversion(header, enhancer, rgb=faces is not None)
+        self._conversion = Conversion(header, enhancer, faces is not None, frames)
         self._alpha = AlphaKeeper(header.encoding.pix_fmt)
         self._fields = FieldFlags(header.encoding.field_order)
 
@@ -120,10 +131,8 @@ class NetworkStages:
             self._clock.spend("network", now)
         return begun.ordinals, made
 
-    def converted(
-        self, put: Callable[[tuple[int, VideoFrame]], None]
-    ) -> Callable[[tuple[list[int], list[Sent]]], None]:
-        """Return the function that converts batches of results to frames, and gives these to `put` with their ordinals."""
+    def converted(self, put: Callable[[Result], None]) -> Callable[[tuple[list[int], list[Sent]]], None]:
+        """Return the function that converts batches of results to frames, and gives these to `put`."""
         from workers.card.streams import own_stream, receive
 
         stream = own_stream(self.enhancer.device)
@@ -132,21 +141,22 @@ class NetworkStages:
             with stream:
                 for ordinal, result in zip(*batch, strict=True):
                     now = time.perf_counter()
-                    frame = self._conversion.to_frame(receive(result))
-                    frame = put_back(self._filters, self._header.first + ordinal, frame)
+                    made = self._conversion.to_frame(receive(result))
+                    frame = put_back(self._filters, self._header.first + ordinal, made)
                     frame = self._fields.put(ordinal, self._alpha.put(ordinal, frame))
                     self._clock.spend("from_rgb", now)
-                    put((ordinal, frame))
+                    put(Result(ordinal, frame, made))
 
         return convert
 
-    def encoded(self, encoder: ChunkEncoder, checkpoint: Checkpoint) -> Callable[[tuple[int, VideoFrame]], None]:
+    def encoded(self, encoder: ChunkEncoder, checkpoint: Checkpoint) -> Callable[[Result], None]:
         """Return the function that encodes frames; it may be behind the networks, and calls `checkpoint` itself."""
 
-        def encode(made: tuple[int, VideoFrame]) -> None:
+        def encode(result: Result) -> None:
             checkpoint(encoder.frames)
             now = time.perf_counter()
-            encoder.write(*made)
+            encoder.write(result.ordinal, result.frame)
+            self._conversion.give_back(result.made)
             self._clock.spend("encode", now)
 
         return encode

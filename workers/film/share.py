@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from workers.film.frame_pool import FramePool
 
 AHEAD_BYTES = 1 << 30
 """Memory of the frames of a chunk that wait for its encoder: two thirds of the chunk that a card has in half a second at 640x480 x4, enough
@@ -14,10 +16,14 @@ _THREADS_PER_CORE = 1.5
 
 @dataclass(frozen=True)
 class Share:
-    """A chunk's share: `threads` of x264, 0 for as many as it takes by itself, and the bytes that the networks may be `ahead` of it."""
+    """A chunk's share: `threads` of x264, 0 for as many as it takes by itself, and the bytes that the networks may be `ahead` of it.
+
+    All chunks of a share use the memory of each other's `frames` again.
+    """
 
     threads: int = 0
     ahead: int = 0
+    frames: FramePool = field(default_factory=lambda: FramePool(AHEAD_BYTES), compare=False, repr=False)
 
 
 ALONE = Share()

@@ -99,15 +99,22 @@ class Encoding:
 def test_the_networks_may_be_a_chunk_ahead_of_its_encoder(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They have done their part before the first frame is encoded, and the chunk is that of one share."""
+    """They have done their part before the first frame is encoded, and the chunk is that of one share.
+
+    A second chunk is, too, whose frames all have the memory of those of the first.
+    """
     whole = finished(film_stages(run, SPEC, network(), tmp_path / "whole", lambda *_: None))
-    encoding, beside = Encoding(monkeypatch), share_of(2, 16)
-    stages = film_stages(run, SPEC, network(), tmp_path / "parts", lambda *_: None, share=beside)
-    next(stages)
-    encoding.go.set()
-    parts = finished(stages)
-    assert (parts.frames, parts.reorder, parts.prints) == (whole.frames, whole.reorder, whole.prints)
-    assert fingerprint(tmp_path / "parts") == fingerprint(tmp_path / "whole")
+    encoding, beside, kept = Encoding(monkeypatch), share_of(2, 16), list[int]()
+    for name in ("one", "other"):
+        encoding.go.clear()
+        stages = film_stages(run, SPEC, network(), tmp_path / name, lambda *_: None, share=beside)
+        next(stages)
+        encoding.go.set()
+        parts = finished(stages)
+        assert (parts.frames, parts.reorder, parts.prints) == (whole.frames, whole.reorder, whole.prints)
+        assert fingerprint(tmp_path / name) == fingerprint(tmp_path / "whole")
+        kept.append(beside.frames.kept)
+    assert kept == [whole.frames * 192 * 128 * 3 // 2] * 2
 
 
 def test_a_lost_lease_ends_an_encoder_that_is_behind(
@@ -152,7 +159,7 @@ class LateConversion:
 
 def test_a_batch_is_begun_before_the_one_before_is_looked_at(run: Path) -> None:
     """So a card has work meanwhile; batches leave in order, also those that go the long way, and a stop is heard before each."""
-    stages = NetworkStages(RunDecoder(run).header, network(), None, Clock(), [])
+    stages = NetworkStages(RunDecoder(run).header, network(), None, Clock(), [], ALONE.frames)
     stages._conversion = made = LateConversion()  # type: ignore[assignment]
     batches = [([n], Inputs(Sent(torch.tensor([n]), None), [False])) for n in range(3)]
     found = [
