@@ -43,14 +43,14 @@ def orchestrator(settings: Settings) -> Member:
 
 
 def worker(settings: Settings, n: int, count: int) -> Member:
-    """Describe worker `n` of `count`, with its own GPU where there are any, else with its share of the cores."""
+    """Describe worker `n` of `count`, with its GPU where there are any, and with its share of the cores, where frames are encoded."""
     env = settings.environment()
     if settings.metrics_port:
         env["RESPOOL_METRICS_PORT"] = str(settings.metrics_port + 1 + n)  # the orchestrator has the first
     cards = gpus()
     if cards and settings.device in ("auto", "cuda"):
         env["CUDA_VISIBLE_DEVICES"] = cards[n % len(cards)]
-    elif settings.threads == 0:
+    if settings.threads == 0 and (count > 1 or not cards):
         env["RESPOOL_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
     return Member(
         role="worker",

@@ -30,8 +30,12 @@ ALONE = Share()
 """The share of a chunk that is alone: all of the machine."""
 
 
-def share_of(beside: int, cores: int) -> Share:
-    """Return the share of each chunk where up to `beside` others are encoded at the same time; alone, a chunk has all `cores`."""
-    if beside == 0:
+def share_of(beside: int, cores: int, threads: int = 0) -> Share:
+    """Return the share of each chunk where up to `beside` others are encoded at the same time.
+
+    A worker has all `cores` of the machine, or `threads` of them where that is not 0. A chunk that is alone in a worker with all cores
+    leaves it to x264 how many threads it takes.
+    """
+    if beside == 0 and threads == 0:
         return ALONE
-    return Share(math.ceil(_THREADS_PER_CORE * cores / (beside + 1)), AHEAD_BYTES)
+    return Share(math.ceil(_THREADS_PER_CORE * (threads or cores) / (beside + 1)), AHEAD_BYTES if beside else 0)

@@ -77,7 +77,7 @@ class Worker:
         self.in_flight = InFlight(
             beside if settings.max_attempts > 1 else 0, settings.chunk_soft_limit_s, self._overdue
         )
-        self._share = share_of(self.in_flight.beside, settings.threads or len(os.sched_getaffinity(0)))
+        self._share = share_of(self.in_flight.beside, len(os.sched_getaffinity(0)), settings.threads)
         self.idle = self.in_flight.idle
         self._declined: dict[str, tuple[float, str]] = {}
         """Jobs that this worker cannot compute as they were begun, since when, and why."""

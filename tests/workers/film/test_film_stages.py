@@ -172,7 +172,9 @@ def test_a_batch_is_begun_before_the_one_before_is_looked_at(run: Path) -> None:
 
 
 def test_chunks_share_the_cores_of_their_worker() -> None:
-    """Alone a chunk has all; three have a third each of x264's threads for the cores, which is never none."""
+    """Alone a chunk has all; three have a third each of x264's threads for the cores, which is never none; a worker's own bound holds."""
     assert share_of(0, 16) == ALONE == Share(threads=0, ahead=0)
     assert share_of(2, 16) == Share(threads=8, ahead=AHEAD_BYTES)
     assert share_of(3, 1).threads == 1
+    assert share_of(0, 16, threads=4) == Share(threads=6, ahead=0)
+    assert share_of(2, 16, threads=4) == Share(threads=2, ahead=AHEAD_BYTES)
