@@ -161,6 +161,15 @@ def test_what_cannot_be_finished_goes_the_long_way() -> None:
     assert enhancer.record()["frames"] == 1
 
 
+def test_a_tile_that_shrinks_meanwhile_counts_at_once() -> None:
+    """A batch that was begun whole goes the long way where the one before it has found that only smaller tiles fit, as it would have later."""
+    enhancer = made()
+    begun = enhancer.begin(frames(1), [False], SIZE, finish)
+    enhancer._limit = 6
+    assert enhancer.end(begun) is None
+    assert "network_calls" not in enhancer.record()
+
+
 class Spoilt:
     """A kernel that spoils some frames as the network leaves them, and says so; their second results are whole.
 
