@@ -29,7 +29,7 @@ disk, and documents come from a store that others can write to. `contract.keys.c
 
 Kind = Literal["video", "image"]
 State = Literal["ingesting", "running", "paused", "assembling", "done", "failed", "cancelled"]
-Codec = Literal["x264", "x265", "svtav1", "vp9", "ffv1", "prores"]
+Codec = Literal["x264", "x265", "svtav1", "vp9", "ffv1", "prores", "h264_nvenc", "hevc_nvenc", "av1_nvenc"]
 ImageFormat = Literal["auto", "png", "tiff", "jpg", "webp"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Witness = Literal["full", "sample", "off"]

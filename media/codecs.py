@@ -19,6 +19,7 @@ from av.codec.context import ThreadType
 
 from contract.errors import Unsupported, UsageError
 from contract.job import Codec, Spec
+from media import nvenc
 
 _X26X_PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
@@ -53,6 +54,10 @@ ENCODERS: dict[Codec, Encoder] = {
     "vp9": Encoder("libvpx-vp9", 24, "4", tuple(str(n) for n in range(9)), odd_sizes=True),
     "ffv1": Encoder("ffv1", None, None, (), odd_sizes=True, smallest=1, largest=65535),
     "prores": Encoder("prores_ks", None, None, (), odd_sizes=False),
+    **{
+        name: Encoder(name, card.quality, nvenc.PRESET, nvenc.PRESETS, False, card.smallest, card.largest)
+        for name, card in nvenc.ENCODERS.items()
+    },
 }
 
 
@@ -129,7 +134,9 @@ def readable(pix_fmt: str) -> bool:
 
 
 def encodable(codec: Codec) -> list[str]:
-    """List the pixel formats that the codec's encoder accepts."""
+    """List the pixel formats that the codec's encoder accepts; `coded_format` tells the layout in which it takes them."""
+    if codec in nvenc.ENCODERS:
+        return list(nvenc.ENCODERS[codec].formats)
     formats = av.Codec(ENCODERS[codec].name, "w").video_formats or []
     names = [f.name for f in formats if "yuvj" not in f.name and not f.name.startswith(("yaf", "grayf", "gbrpf", "nv"))]
     # x265 and VP9 keep transparency in a second layer that containers and players lose.
@@ -170,13 +177,24 @@ def choose_pix_fmt(codec: Codec, source: str, wanted: str | None) -> tuple[str, 
 
     best = min(able, key=cost)
     new = pixel_class(best)
-    ways = "accept the loss with" if codec == "ffv1" else "choose --codec ffv1, or accept the loss with"
     if new.depth < have.depth:
+        ways = _way_out(codec, have.depth)
         raise Unsupported(f"{codec} cannot hold the {have.depth} bits of {source}; {ways} --pix-fmt {best}.")
     notes = [f"pixels are converted from {source} to {best}, the nearest that {codec} can encode"]
     if have.alpha and not new.alpha:
-        raise Unsupported(f"{codec} cannot hold the transparency of {source}; {ways} --pix-fmt {best}.")
+        raise Unsupported(f"{codec} cannot hold the transparency of {source}; {_way_out(codec)} --pix-fmt {best}.")
     return best, notes
+
+
+def _way_out(codec: Codec, depth: int = 0) -> str:
+    """Begin the advice where a codec loses something: others that hold it, and the option that accepts the loss."""
+    others = "hevc_nvenc or ffv1" if codec == "h264_nvenc" and 8 < depth <= 10 else "ffv1"
+    return "accept the loss with" if codec == "ffv1" else f"choose --codec {others}, or accept the loss with"
+
+
+def coded_format(codec: Codec, pix_fmt: str) -> str:
+    """Return the layout in which the codec's encoder takes the samples of `pix_fmt`."""
+    return nvenc.LAYOUTS.get(pix_fmt, pix_fmt) if codec in nvenc.ENCODERS else pix_fmt
 
 
 PROGRESSIVE = 1
@@ -222,11 +240,13 @@ def _options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
     if spec.preset is not None and spec.preset not in encoder.presets:
         known = ", ".join(encoder.presets) or "none"
         raise UsageError(f"--preset {spec.preset!r} is unknown to {codec}; it knows {known}.")
-    limit = 51 if codec in ("x264", "x265") else 63
+    limit = 51 if codec in ("x264", "x265", "h264_nvenc", "hevc_nvenc") else 63
     if spec.crf is not None and spec.crf > limit:
         raise UsageError(f"--crf {spec.crf:g} is beyond {limit}, the worst that {codec} knows.")
     crf = f"{encoder.crf if spec.crf is None else spec.crf:g}" if encoder.crf is not None else ""
     preset = (spec.preset or encoder.preset) or ""
+    if codec in nvenc.ENCODERS:
+        return nvenc.options(codec, crf, preset)
     if codec == "x264":
         # a53cc=0: captions are put into the joined film, from the source's packets.
         return {"crf": crf, "preset": preset, "a53cc": "0", "x264-params": "open-gop=0"}
@@ -287,5 +307,5 @@ def same_samples(frame: av.VideoFrame, pix_fmt: str) -> av.VideoFrame:
     if name == pix_fmt:
         return frame
     spread = 2 if name.startswith("yuvj") else frame.color_range
-    same = spread if plain_name(name) == pix_fmt else None
+    same = spread if plain_name(name) == plain_name(pix_fmt) else None
     return frame.reformat(format=pix_fmt, src_color_range=spread, dst_color_range=same)

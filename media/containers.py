@@ -15,6 +15,7 @@ import msgspec
 from contract.errors import Unsupported, UsageError
 from contract.job import OnUnheld
 from contract.severity import Loss
+from media import nvenc
 from media.codecs import CONTAINERS, SUFFIXES
 from media.copied_streams import add_copied, codec_name, name_layout, speakers, write_on_trial
 from media.opening import reason
@@ -57,11 +58,11 @@ _MPEGTS = frozenset(
 """Codecs that a transport stream can name; FFmpeg would mux others as private data that no player reads."""
 _WEBM = frozenset(["vp8", "vp9", "av1", "libdav1d", "opus", "libopus", "vorbis", "libvorbis", "webvtt"])
 _FILM: dict[str, tuple[Codec, ...]] = {
-    "mp4": ("x264", "x265", "svtav1", "vp9"),
-    "mov": ("x264", "x265", "prores"),
-    "matroska": ("x264", "x265", "svtav1", "vp9", "ffv1", "prores"),
-    "webm": ("svtav1", "vp9"),
-    "mpegts": ("x264", "x265"),
+    "mp4": ("x264", "x265", "svtav1", "vp9", *nvenc.ENCODERS),
+    "mov": ("x264", "x265", "prores", "h264_nvenc", "hevc_nvenc"),
+    "matroska": ("x264", "x265", "svtav1", "vp9", "ffv1", "prores", *nvenc.ENCODERS),
+    "webm": ("svtav1", "vp9", "av1_nvenc"),
+    "mpegts": ("x264", "x265", "h264_nvenc", "hevc_nvenc"),
 }
 _CHOICES = ("matroska", "mov", "mp4", "mpegts")
 """Containers that are proposed, in this order."""

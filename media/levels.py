@@ -29,6 +29,7 @@ HIGHEST: dict[Codec, Level] = {
     "svtav1": Level("AV1 level 6.3", 35_651_584, 4_706_009_088, 16_384),
     "vp9": Level("VP9 level 6.2", 35_651_584, 4_706_009_088, 16_384),
 }
+HIGHEST |= {"h264_nvenc": HIGHEST["x264"], "hevc_nvenc": HIGHEST["x265"], "av1_nvenc": HIGHEST["svtav1"]}
 
 
 def beyond_levels(codec: Codec, size: tuple[int, int], source: tuple[int, int], rate: Fraction) -> str:

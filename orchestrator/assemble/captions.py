@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
-CARRYING = {"x264": False, "x265": True}
+CARRYING = {"x264": False, "x265": True, "h264_nvenc": False, "hevc_nvenc": True}
 """Codecs whose pictures are given captions, and whether they are HEVC."""
 SCC_RATE = Fraction(30000, 1001)
 NOTHING = b"\x80\x80"

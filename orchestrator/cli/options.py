@@ -6,12 +6,12 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from contract.errors import UsageError
-from contract.job import SALVAGE, Face, Spec
+from contract.job import SALVAGE, Codec, Face, Spec
 from orchestrator.cli.terminal import echo
 from orchestrator.submission.piece_bounds import bounds
 from orchestrator.submission.presets import AUTO, FILM, PACED, PHOTOGRAPH, PRESETS
@@ -53,6 +53,7 @@ _ENCODERS = {
     "h264": "x264", "h.264": "x264", "avc": "x264", "x264": "x264", "h265": "x265", "h.265": "x265", "hevc": "x265", "x265": "x265",
     "av1": "svtav1", "svt-av1": "svtav1", "aom-av1": "svtav1", "vpx-vp9": "vp9", "ffv1": "ffv1", "prores_ks": "prores",
     "prores_aw": "prores", "apple prores": "prores", "vp9": "vp9", "svtav1": "svtav1", "prores": "prores",
+    "nvenc": "h264_nvenc", "nvenc_h264": "h264_nvenc", "nvenc_hevc": "hevc_nvenc", "nvenc_av1": "av1_nvenc",
 }  # fmt: skip
 """Names that users give to codecs, without FFmpeg's prefix ``lib`` and in lower case, and the encoder that makes each."""
 
@@ -108,7 +109,7 @@ _OPTIONS = (
     click.option("--face-exclude", multiple=True, callback=_exclude, metavar="X,Y,W,H", help="Leave faces in this rectangle of the source alone; may be repeated."),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True, help="Arithmetic of the network."),
     click.option("--tile", default="auto", show_default=True, callback=_tile, metavar="auto|N", help="Side of the tiles that large pictures are cut into."),
-    click.option("--codec", type=_Codec(["x264", "x265", "svtav1", "vp9", "ffv1", "prores"]), default="x264", show_default=True, help="Encoder of films."),
+    click.option("--codec", type=_Codec(get_args(Codec)), default="x264", show_default=True, help="Encoder of films; those named nvenc are of an NVIDIA card."),
     click.option("--crf", type=click.FloatRange(0, 63), help="Quality of the encoder: lower is better and larger."),
     click.option("--preset", help="Speed of the encoder, in its own words."),
     click.option("--pix-fmt", help="Pixel format of films (default: the source's)."),

@@ -1,6 +1,6 @@
 """Expected bytes of a restored film, as a range: by encoder, size, frames, and the source's own bits. Pure.
 
-The figures are the 5% and 95% quantiles of what `python -m benchmarks.fidelity.expected_size` measures on 140 results of each
+But for the encoders of cards, the figures are the 5% and 95% quantiles of what `python -m benchmarks.fidelity.expected_size` measures on 140 results of each
 encoder: seven materials, four qualities of the source, enlarged once, twice and four times, by Lanczos and by a network.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import sqrt
 
 from contract.film import Encoding, FilmIndex
+from media import nvenc
 from media.codecs import ENCODERS, pixel_class
 
 _CONSTANT_QUALITY = {
@@ -19,6 +20,8 @@ _CONSTANT_QUALITY = {
 }
 """Least and most bits a source pixel, over the root of the source's own; the power of the scale with which they grow; and the steps
 of crf that halve them."""
+_CARD_MOST = 2.0
+"""Most bytes of a card's encoder, as a multiple of those of its counterpart on cores at the same number; a guess, as no card was at hand."""
 _TELLING = (0.1, 2.0)
 """Bits a pixel of a source: from the second on it is lossless or nearly so, and tells of its material no more than this span."""
 _FFV1 = (1.6, 6.5)
@@ -56,9 +59,11 @@ def picture_bytes(encoding: Encoding, size: tuple[int, int], frames: int, own: i
 
 def _constant_quality(encoding: Encoding, own: float, scale: float) -> tuple[float, float]:
     """Return the least and most bits a pixel of an encoder that holds a quality; `own` are those of the source."""
-    low, high, power, halving = _CONSTANT_QUALITY[encoding.codec]
+    card = nvenc.ENCODERS.get(encoding.codec)
+    low, high, power, halving = _CONSTANT_QUALITY[card.instead if card else encoding.codec]
+    high *= _CARD_MOST if card else 1.0
     least, most = (own, own) if own < _TELLING[1] else _TELLING
-    off = float(encoding.options["crf"]) - (ENCODERS[encoding.codec].crf or 0.0)
+    off = float(encoding.options["cq" if card else "crf"]) - (ENCODERS[encoding.codec].crf or 0.0)
     grown = scale ** (power - 2) * 2 ** (-off / halving)
     return (
         low * sqrt(least) * grown * 2 ** (-abs(off) / _CRF_LOW),

@@ -10,6 +10,7 @@ from pathlib import Path
 from contract.errors import UsageError
 from contract.film import FilmIndex
 from contract.severity import grouped, losses
+from media.nvenc import ENCODERS as CARDS
 from orchestrator.submission.expected_size import expected_bytes
 
 _SHOWN = 3
@@ -84,7 +85,8 @@ def size_line(films: Sequence[FilmOutlook], others: bool = False) -> str:
     """Say how large the restored films will be; `others` tells that there are images, whose sizes are not estimated."""
     low, high = (sum(sizes) for sizes in zip(*(film.expected for film in films), strict=True))
     which = ", films alone" if others else ""
-    return f"size: {byte_range(low, high)}{which}, by codec, scale and the source's own bits"
+    guess = "; sizes of cards' encoders are a guess" if any(f.index.encoding.codec in CARDS for f in films) else ""
+    return f"size: {byte_range(low, high)}{which}, by codec, scale and the source's own bits{guess}"
 
 
 def byte_range(low: int, high: int) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WRITTEN: dict[Codec, str] = {
     "x264": "h264", "x265": "hevc", "svtav1": "av1", "vp9": "vp9", "ffv1": "ffv1", "prores": "prores",
+    "h264_nvenc": "h264", "hevc_nvenc": "hevc", "av1_nvenc": "av1",
 }  # fmt: skip
 """FFmpeg's name of what each target codec writes."""
 TIME_CODE, CHAPTERS = "tmcd", "bin_data"

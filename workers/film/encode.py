@@ -64,6 +64,7 @@ class ChunkEncoder:
                 f"a frame of {have[0]}x{have[1]} {have[2]} does not fit the encoder for {encoding.width}x{encoding.height} "
                 f"{encoding.pix_fmt}; report this as a bug."
             )
+        frame = codecs.same_samples(frame, codecs.coded_format(encoding.codec, encoding.pix_fmt))
         frame.pts = ordinal
         frame.dts = None
         frame.time_base = 1 / Fraction(*encoding.rate)
@@ -115,7 +116,8 @@ def open_encoder(container: OutputContainer, encoding: Encoding, threads: int = 
         options["chroma_sample_location"] = str(encoding.colour.chroma_location)
     stream: VideoStream = container.add_stream(encoding.encoder, rate=rate, options=options)  # type: ignore[assignment]
     context = stream.codec_context
-    context.width, context.height, context.pix_fmt = encoding.width, encoding.height, encoding.pix_fmt
+    context.width, context.height = encoding.width, encoding.height
+    context.pix_fmt = codecs.coded_format(encoding.codec, encoding.pix_fmt)
     context.time_base = 1 / rate
     if encoding.sar[0] and encoding.sar[1]:
         context.sample_aspect_ratio = Fraction(*encoding.sar)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from contract.job import Codec
 from contract.settings import Settings
 from orchestrator.cli.options import _ENCODERS
 from testkit.every_command import SHELLS, Walked, mistyped, said, table, walk
@@ -34,7 +36,7 @@ def test_no_command_is_missing() -> None:
     assert len(words) > 38
 
 
-@pytest.mark.parametrize("codec", ["x264", "x265", "svtav1", "vp9", "ffv1", "prores"])
+@pytest.mark.parametrize("codec", get_args(Codec))
 def test_a_mistyped_encoder_is_answered_with_the_right_one(codec: str) -> None:
     """Two letters exchanged; names of codecs and of FFmpeg's encoders are in the same sentence's place."""
     code, answer = said("run", "a.mp4", "--codec", mistyped(codec))

@@ -60,7 +60,7 @@ def test_sizes_follow_the_scale(codec: Codec) -> None:
         assert high < more_high <= 4 * high
 
 
-@pytest.mark.parametrize("codec", ["x264", "x265", "svtav1", "vp9"])
+@pytest.mark.parametrize("codec", ["x264", "x265", "svtav1", "vp9", "h264_nvenc", "hevc_nvenc", "av1_nvenc"])
 def test_sizes_follow_quality_and_the_sources_bits(codec: Codec) -> None:
     """A lower crf and a source of more bits make a larger result; away from the default crf the range is wider."""
     usual = ENCODERS[codec].crf
