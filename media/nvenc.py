@@ -37,6 +37,12 @@ ENCODERS: dict[Codec, CardEncoder] = {
     "hevc_nvenc": CardEncoder(20, ("yuv420p", "yuv420p10le"), 129, 8192, "x265"),
     "av1_nvenc": CardEncoder(24, ("yuv420p", "yuv420p10le"), 128, 8192, "svtav1"),
 }
+_MEANT = {
+    "Cannot load libcuda": "no NVIDIA driver is here",
+    "Cannot load libnvidia-encode": "the driver's encoding library is not here, for which a container needs NVIDIA_DRIVER_CAPABILITIES to have video",
+    "No capable devices found": "no card here has this encoder or can do what is asked of it; A100, H100 and H200 have none",
+}
+"""FFmpeg's words for what goes wrong, and ours."""
 LAYOUTS = {"yuv420p10le": "p010le"}
 """The layout in which these encoders take the samples of a pixel format, where it is another."""
 
@@ -52,3 +58,8 @@ def options(codec: Codec, quality: str, preset: str) -> dict[str, str]:
             "--codec ffv1."
         )
     return {"rc": "vbr", "cq": quality, "b": "0", "preset": preset, "a53cc": "0"}
+
+
+def explained(said: str) -> str:
+    """Return FFmpeg's words about an encoder that cannot be used, with what they mean where that is known."""
+    return next((f"{meaning} ({said})" for words, meaning in _MEANT.items() if words in said), said)

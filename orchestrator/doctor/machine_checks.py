@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from contract.errors import RespoolError
 from contract.settings import Settings
+from media import nvenc
+from media.encoder_trial import small, try_encoder
 from orchestrator.balance.film_balance import USUAL, film_balance, usual_work
 from orchestrator.balance.network_time import device_here
 from orchestrator.doctor.cluster_checks import Finding, examine_cluster
@@ -30,8 +33,8 @@ _TORCH_S = 60
 
 def examine(settings: Settings) -> list[Finding]:
     """Run all checks; they change nothing but test objects, which they remove again."""
-    findings = [_python(), *_packages(), *_gpu(), _balance(settings), *_disks(settings), *_weights(settings)]
-    findings.append(_confinement(settings))
+    findings = [_python(), *_packages(), *_gpu(), _nvenc(), _balance(settings), *_disks(settings)]
+    findings += [*_weights(settings), _confinement(settings)]
     if not settings.embedded:
         return findings + examine_cluster(settings)
     findings += _programs()
@@ -91,6 +94,20 @@ def _gpu() -> Iterator[Finding]:
     yield Finding("gpu", "ok", "; ".join(lines) or f"{len(cards)} NVIDIA GPUs")
     if find_spec("torch") is not None:
         yield _cuda()
+
+
+def _nvenc() -> Finding:
+    """Check which encoders of cards can be used here, in processes of their own. No codec but these needs one, so none is no fault."""
+    codecs = list(nvenc.ENCODERS)
+    with ThreadPoolExecutor(len(codecs)) as pool:
+        problems = dict(zip(codecs, pool.map(lambda codec: try_encoder(small(codec)).problem, codecs), strict=True))
+    able = [codec for codec, problem in problems.items() if not problem]
+    if not able:
+        return Finding(
+            "nvenc", "ok", f"none: {problems[codecs[0]]}; --codec {', '.join(codecs)} cannot be used here, others can"
+        )
+    lacking = [f"{codec} cannot be used ({problem})" for codec, problem in problems.items() if problem]
+    return Finding("nvenc", "ok", "; ".join([f"{', '.join(able)} encode{'s' * (len(able) == 1)}", *lacking]))
 
 
 def _cuda() -> Finding:

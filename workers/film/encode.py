@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import av
 
-from contract.errors import EnhanceError
+from contract.errors import CannotServe, EnhanceError
 from contract.film import CHUNK_FORMAT, CHUNK_TICK
-from media import codecs
+from media import codecs, nvenc
+from media.film_encoder import add_encoder
+from media.opening import reason
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,6 +35,7 @@ class ChunkEncoder:
     """An encoder of frames into `out`, used as a context manager; afterwards `frames` and `reorder` describe the file.
 
     `reorder` is the largest distance by which a frame is decoded before it is displayed (i - ordinal of the i-th packet).
+    Raises CannotServe where a card does not open its encoder.
     """
 
     def __init__(self, out: Path, encoding: Encoding, threads: int = 0) -> None:
@@ -49,7 +52,14 @@ class ChunkEncoder:
         self._container: OutputContainer = av.open(
             str(self._out), "w", format=CHUNK_FORMAT, container_options={"avoid_negative_ts": "disabled"}
         )
-        self._stream = open_encoder(self._container, self._encoding, self._threads)
+        try:
+            self._stream = add_encoder(self._container, self._encoding, self._threads)
+        except av.FFmpegError as error:
+            if self._encoding.codec not in nvenc.ENCODERS:
+                raise
+            self._container.close()
+            # It was tried before: other programs have the card's memory now, or as many encoders as its driver allows.
+            raise CannotServe(f"{self._encoding.codec} could not be opened ({reason(error)}).") from error
         return self
 
     def write(self, ordinal: int, frame: VideoFrame) -> None:
@@ -106,26 +116,3 @@ class ChunkEncoder:
     def frames(self) -> int:
         """The number of frames written."""
         return len(self._given)
-
-
-def open_encoder(container: OutputContainer, encoding: Encoding, threads: int = 0) -> VideoStream:
-    """Add a stream to `container` with the encoder, options and colour tags of `encoding`; `threads` are as of `media.codecs`."""
-    rate = Fraction(*encoding.rate)
-    options = dict(encoding.options)
-    if encoding.colour.chroma_location:
-        options["chroma_sample_location"] = str(encoding.colour.chroma_location)
-    stream: VideoStream = container.add_stream(encoding.encoder, rate=rate, options=options)  # type: ignore[assignment]
-    context = stream.codec_context
-    context.width, context.height = encoding.width, encoding.height
-    context.pix_fmt = codecs.coded_format(encoding.codec, encoding.pix_fmt)
-    context.time_base = 1 / rate
-    if encoding.sar[0] and encoding.sar[1]:
-        context.sample_aspect_ratio = Fraction(*encoding.sar)
-    context.field_order = encoding.field_order
-    colour = encoding.colour
-    context.color_range = colour.range
-    context.color_primaries = colour.primaries
-    context.color_trc = colour.transfer
-    context.colorspace = colour.space
-    codecs.open_encoder(context, threads)
-    return stream
