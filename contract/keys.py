@@ -14,6 +14,7 @@ jobs/<job>/chunks/<n>/attempt-<a>.masks  the mask film of that result, of a film
 jobs/<job>/chunks/<n>/done.json        THE commit
 jobs/<job>/chunks/<n>/failed.json      set aside after its last attempt, with the reasons
 jobs/<job>/chunks/method.json          backend and precision of the job's network, written once by its first worker
+jobs/<job>/chunks/headers-<sha256>.json  headers of a card's encoder for the encoding with that SHA-256, written once by its first worker
 jobs/<job>/commit-log/<sha256>         copies of commits of a large job, one a line; done.json is what counts
 jobs/<job>/results/manifest.json       the job's single commit: what the user gets, with hashes
 jobs/<job>/results/records.jsonl       how each result was made, one record a line
@@ -108,6 +109,11 @@ def control(job: str) -> str:
 def method(job: str) -> str:
     """Return the key of the way in which the job's network is computed."""
     return job_prefix(job) + "chunks/method.json"
+
+
+def encoder_headers(job: str, encoding: str) -> str:
+    """Return the key of the headers that a card's encoder writes for an encoding; `encoding` is the SHA-256 of its JSON."""
+    return f"{job_prefix(job)}chunks/headers-{check_sha256(encoding)}.json"
 
 
 def source(job: str, item: int) -> str:

@@ -136,7 +136,7 @@ class ChunkJoiner:
             if self._opened is not None and _film_of(self._opened).codec_context.extradata != self._extradata:
                 raise VerifyError(
                     f"chunk {self._number} was encoded with other headers than the first; use the same version of PyAV "
-                    "on all workers and retry."
+                    "on all workers, and for encoders of cards also one kind of card with one driver, and retry."
                 )
         if self._number != len(self._index.chunks) - 1:
             raise VerifyError(f"{self._number + 1} chunks were given, the plan has {len(self._index.chunks)}.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 
 from contract.job import Damage, ItemFailure, Job, Plan, State
+from media.nvenc import ENCODERS as CARDS
 from stores.ledger import Counts
 
 _RATE_WINDOW_S = 120.0
@@ -94,9 +95,10 @@ def blocked(job: Job, plan: Plan | None, workers: Mapping[str, Mapping[str, obje
     unable = next(filter(None, refusals), "")
     if not unable:
         return f"no worker can go on with it: all are of an older version of Respool ({old[0]}); upgrade one, or start a newer one."
+    other = "--codec or --precision" if job.spec.codec in CARDS else "--precision"
     return (
         f"no worker can go on with it: {unable} Start a worker that can, or cancel the job and submit it with "
-        "another --precision."
+        f"another {other}."
     )
 
 

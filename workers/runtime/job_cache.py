@@ -26,6 +26,7 @@ from stores.file_digest import file_sha256
 from stores.scratch import OwnFolder, sweep
 from stores.storage import Storage
 from stores.verified import fetch_source, fetch_verified
+from workers.runtime.card_encoders import CardEncoders
 
 if TYPE_CHECKING:
     from workers.faces.enhance import FaceRestorer
@@ -88,6 +89,7 @@ class JobCache:
         self._own: OwnFolder | None = None
         self._making = threading.Lock()
         self._kept_key = ""
+        self.encoders = CardEncoders(storage)
 
     @property
     def own(self) -> Path:
@@ -101,9 +103,9 @@ class JobCache:
 
     def preload(self) -> None:
         """Import torch in parallel with the first fetch, if the settings ask for it."""
+        self.encoders.look()
         if not self._settings.preload:
             return
-
         threading.Thread(target=_import_generators, name="preload", daemon=True).start()
 
     def knows(self, job: str) -> bool:
@@ -235,8 +237,9 @@ class JobCache:
         return path
 
     def held(self) -> dict[str, object]:
-        """Return the loaded model, its device and precision, for the list of workers."""
+        """Return the loaded model, its device and precision, and the encoders of cards, for the list of workers."""
         held = self._enhancer
+        able = self.encoders.told()
         if held is None:
-            return {"model": "", "device": "", "precision": ""}
-        return {"model": held.name, "device": held.device, "precision": held.precision}
+            return {"model": "", "device": "", "precision": "", **able}
+        return {"model": held.name, "device": held.device, "precision": held.precision, **able}
