@@ -90,6 +90,7 @@ def run(
     After a stop or a kill, the same command resumes the work. OUT with the suffix of a film or image and one SRC is that file, else a folder that mirrors the sources.
     """
     from orchestrator.cli.display import display
+    from orchestrator.submission.card_encoders import check_machine, check_workers
     from orchestrator.submission.outlook import refuse_full_disk
     from orchestrator.submission.sequence import gathered
     from orchestrator.submission.submit import draft
@@ -107,6 +108,8 @@ def run(
     ):
         spec, looked = with_model(spec, found, show.say)
         checked = draft(looked, spec, settings)  # errors of a source are reported before any server starts
+        if settings.embedded:
+            check_machine(checked.films)
         doubt = refuse_full_disk(
             checked.films,
             sum(i.size for i in checked.items),
@@ -114,8 +117,9 @@ def run(
             output.path,
         )
         with running(settings) if dry_run else cluster_for(settings, workers) as cluster:
+            waits = "" if settings.embedded else check_workers(checked.films, settings)
             time_ = expected_time(checked.wanted, settings, cluster, dry_run)
-            for line in filter(None, (*checked.outlook(time_), doubt)):
+            for line in filter(None, (*checked.outlook(time_), doubt, waits)):
                 show.say(line)
             if dry_run:
                 return Exit.DONE

@@ -30,6 +30,7 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
     The id is derived from the sources and the options, so the same submission twice is one job.
     """
     from orchestrator.cli.display import display
+    from orchestrator.submission.card_encoders import check_workers
     from orchestrator.submission.sequence import gathered
     from orchestrator.submission.submit import Hooks, draft
     from orchestrator.submission.submit import submit as send
@@ -40,7 +41,8 @@ def submit(settings: Settings, sources: tuple[Path, ...], sequence: Fraction | N
         spec, looked = with_model(spec, found, show.say)
         checked = draft(looked, spec, settings)
         with connected(settings) as wired:
-            for line in checked.outlook(expected_time(checked.wanted, wired, None)):
+            waits = check_workers(checked.films, wired)
+            for line in filter(None, (*checked.outlook(expected_time(checked.wanted, wired, None)), waits)):
                 show.say(line)
             submission = send(checked, spec, wired, options["priority"], Hooks(show.transfer))
     for note in marked(submission.job.notes, submission.job.losses):
