@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,7 +25,9 @@ from skimage import data
 from contract.film import Colour, Encoding
 from contract.job import Codec, Spec
 from contract.settings import Settings
+from media import nvenc
 from media.codecs import ENCODERS, choose_pix_fmt, encoder_options, open_encoder
+from media.encoder_trial import small, try_encoder
 from orchestrator.submission.expected_size import picture_bytes
 from training.evaluate.methods import method
 
@@ -122,8 +124,8 @@ class Measurement:
     high: int
 
 
-def measured() -> Iterator[Measurement]:
-    """Yield a measurement for each material, source, enlargement and encoder."""
+def measured(codecs: Sequence[Codec]) -> Iterator[Measurement]:
+    """Yield a measurement for each material, source, enlargement and encoder of `codecs`."""
     generators = {name: method(name, Settings())[1] for name in dict.fromkeys(name for name, _ in WAYS)}
     for material, frames in materials().items():
         for source, (encoder, options) in SOURCES.items():
@@ -131,7 +133,7 @@ def measured() -> Iterator[Measurement]:
             shown = decoded(film)
             for model, scale in WAYS:
                 large = [generators[model](frame, (SIZE[1] * scale, SIZE[0] * scale)) for frame in shown]
-                for codec in ENCODERS:
+                for codec in codecs:
                     plan = _encoding(codec, scale)
                     _, after = encoded(large, plan.encoder, plan.pix_fmt, plan.options)
                     expected = picture_bytes(plan, SIZE, FRAMES, before)
@@ -151,10 +153,11 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help="also write each measurement to this file, one JSON object a line")
     asked = parser.parse_args()
     os.environ.setdefault("SVT_LOG", "1")
-    found = list(measured())
+    codecs = [codec for codec in ENCODERS if codec not in nvenc.ENCODERS or not try_encoder(small(codec)).problem]
+    found = list(measured(codecs))
     if asked.rows:
         asked.rows.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in found))
-    for codec in ENCODERS:
+    for codec in codecs:
         of = [one for one in found if one.codec == codec]
         within = sum(one.low <= one.after <= one.high for one in of)
         wide = median(one.high / one.low for one in of)

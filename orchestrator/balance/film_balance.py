@@ -11,6 +11,7 @@ from contract.job import Codec, Spec
 from contract.settings import Settings
 from contract.time_filters import asked
 from media.codecs import encoder_options
+from media.nvenc import ENCODERS as CARDS
 from orchestrator.balance.balance import Balance, span
 from orchestrator.balance.encoder_cost import EncoderCost, encoder_cost, named, preset_of
 from orchestrator.balance.network_time import Device, network_time
@@ -90,6 +91,8 @@ def _without_network(cost: EncoderCost | None, work: FilmWork, device: Device) -
 
 
 def _unmeasured(work: FilmWork) -> str:
+    if work.codec in CARDS:
+        return f"{named(work.codec, work.options)} encodes on the card instead of its cores, and was not timed"
     preset = preset_of(work.codec, work.options)
     chosen = f" --presets {preset}" if preset else ""
     return (

@@ -176,6 +176,10 @@ def test_what_is_not_known_is_said_with_how_to_measure_it(tmp_path: Path) -> Non
     odd = film_balance(replace(work, options={"preset": "placebo"}), USUAL, H200, settings)
     assert odd.words.startswith("unknown: x264 (preset placebo) in yuv420p was not timed: `python -m benchmarks.speed")
     assert "--presets placebo" in odd.words
+    card = replace(work, codec="h264_nvenc", options={"preset": "p5"})
+    assert film_balance(card, USUAL, H200, settings).words == (
+        "unknown: h264_nvenc (preset p5) encodes on the card instead of its cores, and was not timed"
+    )
     faces = film_balance(work, Spec(model=USUAL.model, face=Face("GFPGANv1.4"), dirt=True, tile=256), H200, settings)
     assert faces.words.endswith("; not counted: faces, filters over time, tiles")
     plain = film_balance(work, Spec(model="identity", scale=1), Device("Zen", card=False, cores=2), settings)
