@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 
@@ -33,8 +34,9 @@ from contract.job import Chunk, Done
 from contract.settings import Settings
 from stores import commits
 from stores.ledger import Claim, Lease, Ledger
+from stores.processor import usable_cores
 from stores.storage import Storage
-from workers.film.share import ALONE, Share, share_of
+from workers.film.share import Share, share_of
 from workers.runtime.attempt_record import peak_memory
 from workers.runtime.enhancement import Enhancement
 from workers.runtime.fitness import Fitness
@@ -77,7 +79,8 @@ class Worker:
         self.in_flight = InFlight(
             beside if settings.max_attempts > 1 else 0, settings.chunk_soft_limit_s, self._overdue
         )
-        self._share = share_of(self.in_flight.beside, len(os.sched_getaffinity(0)), settings.threads)
+        self._share = share_of(self.in_flight.beside, usable_cores(), settings.threads)
+        self._alone = replace(share_of(0, usable_cores(), settings.threads), frames=self._share.frames)
         self.idle = self.in_flight.idle
         self._declined: dict[str, tuple[float, str]] = {}
         """Jobs that this worker cannot compute as they were begun, since when, and why."""
@@ -197,14 +200,13 @@ class Worker:
         lease = attempt.held.lease
         file = self.cache.job(lease.job, lease.plan)
         attempt.chunk = chunk = file.chunk(lease.chunk)
-        if (
-            found := commits.own_winner(self.storage, lease.job, chunk)
-        ) is not None:  # committed before Redis lost its data
+        found = commits.own_winner(self.storage, lease.job, chunk)
+        if found is not None:  # committed before Redis lost its data
             return self._settle(lease, found.frames)
         self.in_flight.make_way(attempt)
         began = time.monotonic()
         alone = self.in_flight.alone(attempt)
-        stages = self._enhance(attempt.held, file, chunk, ALONE if alone else self._share)
+        stages = self._enhance(attempt.held, file, chunk, self._alone if alone else self._share)
         with ExitStack() as stack:
             stack.enter_context(closing(stages))
             if alone:
@@ -266,8 +268,6 @@ class Worker:
 
     def _enhance(self, held: HeldLease, file: JobFile, chunk: Chunk, share: Share) -> Generator[None, None, Done]:
         return self._enhancement.make(held, file, chunk, share)
-
-    # Ending
 
     def _commit(self, attempt: Attempt, chunk: Chunk, done: Done) -> str:
         lease = attempt.held.lease

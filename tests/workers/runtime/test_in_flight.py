@@ -20,7 +20,7 @@ from contract.settings import Settings
 from testkit.clips import make_film
 from testkit.processes import until
 from testkit.stepped import Stepped, stepped
-from workers.film.share import ALONE, Share
+from workers.film.share import Share
 from workers.runtime.in_flight import Attempt
 from workers.runtime.worker import FINISHING, Worker
 
@@ -216,8 +216,26 @@ def test_a_chunk_that_failed_before_works_alone(cluster: Stepped, job: str) -> N
     stage.go("finish 0")
     thread.join(_PATIENCE_S)
     assert (outcome, worker.idle.is_set()) == (["done"], True)
-    assert (stage.shares[0].threads > 0, stage.shares[1]) == (True, ALONE)  # half of the cores, and all of them
+    assert (stage.shares[0].threads > 0, stage.shares[1]) == (True, worker._alone)  # half of the cores, and all of them
+    assert stage.shares[0].frames is stage.shares[1].frames  # one bound for the memory that is kept
     assert stage.events == ["network 0", "finish 0", "go finish 0", "network 1", "finish 1"]
+    assert cluster.finish(job).state == "done"
+
+
+@pytest.mark.parametrize(("beside", "tried", "threads"), [(0, False, 6), (1, False, 3), (1, True, 6)])
+def test_encoders_keep_to_the_threads_of_their_worker(
+    beside: int, tried: bool, threads: int, settings: Settings, cluster: Stepped, job: str
+) -> None:
+    """A worker of four cores gives x264 one and a half threads for each, whether its chunk is alone by setting or as tried before."""
+    if tried:
+        lease = cluster.ledger.claim(job, 0, "somebody")[1]
+        assert lease is not None
+        cluster.ledger.release(lease, "the worker died", counted=False)
+    cluster.worker = worker = Worker(replace(settings, threads=4), beside)
+    stage = Stage(worker)
+    worker.work(job, 0)
+    idle(worker)
+    assert stage.shares[0].threads == threads
     assert cluster.finish(job).state == "done"
 
 
