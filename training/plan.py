@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from contract.errors import UsageError
 from contract.job import Weights
 from contract.settings import Settings
 from contract.training import LeftOut, Recipe, Run, run_id
+from stores.processor import usable_cores
 from stores.storage import Storage
 from training.data import sources
 from training.data.selection import Selection
@@ -104,4 +104,4 @@ def paired(low: list[Source], high: list[Source]) -> tuple[list[tuple[Source, So
 
 def threads_for(ranks: int) -> int:
     """Return the threads that each of `ranks` processes gets of this machine's cores."""
-    return max(1, len(os.sched_getaffinity(0)) // ranks)
+    return max(1, usable_cores() // ranks)

@@ -14,7 +14,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class NetworkTime:
-    """Seconds that the network takes for a frame on `device`, as a range, and who tells; `cores` of it are a processor's, 0 for a card."""
+    """Seconds that the network takes for a frame on `device`, as a range, and its source `told`; `cores` is the number of the processor's cores, 0 for a card."""
 
     device: str
     least: float
@@ -86,7 +86,7 @@ class Balance:
         encoder = f"{self.encoder.named} takes {span((self.encoder.least, self.encoder.most))} core seconds a frame"
         seconds = span((self.network.least, self.network.most))
         if self.share is not None:
-            on = f"{self.network.cores} core{'' if self.network.cores == 1 else 's'} of {self.network.device}"
+            on = cores_that(str(self.network.cores), f"of {self.network.device}")
             return (
                 f"{encoder}, the network {seconds} s on all of {on}: {_LIMITS[self.limit or 'either']}, "
                 f"the encoder takes {span(tuple(100 * part for part in self.share))}% of the cores' time, and more cores make both faster"
@@ -95,10 +95,11 @@ class Balance:
         rate = span((1 / self.network.most, 1 / self.network.least))
         said = f"{encoder}, the network {seconds} s on {self.network.device}"
         if self.cores is None or self.encoded is None:
-            return f"{said}, {rate} frames a second: {needed} cores keep it busy, with fewer the encoder is the limit"
-        cores = f"{self.cores} core{'' if self.cores == 1 else 's'} encode{'s' if self.cores == 1 else ''}"
-        enough = "are enough" if self.limit == "network" else "would keep it busy"
-        return f"{said}: {cores} at most {span(self.encoded)} frames a second of its {rate}; {_LIMITS[self.limit or 'either']}, {needed} cores {enough}"
+            return f"{said}, {rate} frames a second: {cores_that(needed, 'keeps it busy', 'keep it busy')}, with fewer the encoder is the limit"
+        cores = cores_that(str(self.cores), "encodes", "encode")
+        enough = ("is enough", "are enough") if self.limit == "network" else ("would keep it busy",)
+        limit = _LIMITS[self.limit or "either"]
+        return f"{said}: {cores} at most {span(self.encoded)} frames a second of its {rate}; {limit}, {cores_that(needed, *enough)}"
 
 
 _LIMITS = {
@@ -112,6 +113,11 @@ def span(values: tuple[float, ...]) -> str:
     """Write a range of two numbers, with two digits that count or all before the point."""
     low, high = (f"{value:.0f}" if value >= 100 else f"{float(f'{value:.2g}'):g}" for value in values)
     return low if low == high else f"{low} to {high}"
+
+
+def cores_that(number: str, one: str, more: str = "") -> str:
+    """Write `number` cores and what they do or are: `one` for a single core, and for others, too, unless there is `more`."""
+    return f"1 core {one}" if number == "1" else f"{number} cores {more or one}"
 
 
 def _up(cores: float) -> int:

@@ -33,7 +33,7 @@ class Measured:
     small: tuple[float, float]
 
     def of_frame(self, megapixels: float) -> tuple[float, float]:
-        """Return the least and the most core seconds of a frame: those of a megapixel hardly depend on the size."""
+        """Return the least and the most core seconds of a frame, by the four measured costs of a megapixel."""
         each = [seconds / size for size, pair in ((_LARGE, self.large), (_SMALL, self.small)) for seconds in pair]
         return min(each) * megapixels, max(each) * megapixels
 

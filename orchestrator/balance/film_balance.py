@@ -12,7 +12,7 @@ from contract.settings import Settings
 from contract.time_filters import asked
 from media.codecs import encoder_options
 from media.nvenc import ENCODERS as CARDS
-from orchestrator.balance.balance import Balance, span
+from orchestrator.balance.balance import Balance, cores_that, span
 from orchestrator.balance.encoder_cost import EncoderCost, encoder_cost, named, preset_of
 from orchestrator.balance.network_time import Device, network_time
 from orchestrator.submission.presets import FILM
@@ -86,7 +86,7 @@ def _without_network(cost: EncoderCost | None, work: FilmWork, device: Device) -
         each = span((cost.least, cost.most))
         words = f"{cost.named} takes {each} core seconds a frame, and there is no network"
         if device.cores is not None:
-            words += f": {device.cores} cores encode at most {span((device.cores / cost.most, device.cores / cost.least))} frames a second"
+            words += f": {cores_that(str(device.cores), 'encodes', 'encode')} at most {span((device.cores / cost.most, device.cores / cost.least))} frames a second"
     return FilmBalance(words, {"limit": None, "words": words})
 
 

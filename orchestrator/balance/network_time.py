@@ -13,7 +13,7 @@ from contract.job import Precision
 from contract.settings import Settings
 from contract.verdict import Verdict, verdicts
 from orchestrator.balance.balance import NetworkTime
-from orchestrator.local.process_specs import card_names, gpus
+from orchestrator.local.process_specs import card_name, gpus
 from orchestrator.submission.published_pace import FRAME, NETWORKS
 from stores.processor import processor_name, usable_cores
 from weights.catalog import Entry
@@ -31,10 +31,12 @@ class Device:
 
 
 def device_here(settings: Settings) -> Device:
-    """Return the device of a worker that runs on this machine; cards share its cores evenly."""
-    cards = gpus() if settings.device in ("auto", "cuda") else []
+    """Return the device of a worker that runs on this machine, "" for a card that is not known; cards share its cores evenly."""
+    kind, _, number = settings.device.partition(":")
+    cards = gpus() if kind in ("auto", "cuda") else []
     if cards:
-        return Device((card_names() or [""])[0], True, max(1, usable_cores() // len(cards)))
+        chosen = cards[int(number or 0) :][:1]  # torch counts the cards that are visible
+        return Device(card_name(chosen[0]) if chosen else "", True, max(1, usable_cores() // len(cards)))
     return Device(processor_name(), False, settings.threads or usable_cores())
 
 

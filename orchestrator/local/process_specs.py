@@ -8,6 +8,7 @@ from pathlib import Path
 from contract.programs import Program, command_line
 from contract.settings import Settings
 from orchestrator.local.servers import HOST, Member, free_ports
+from stores.processor import usable_cores
 
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
@@ -20,10 +21,17 @@ def gpus() -> list[str]:
     return [str(n) for n in range(len(list(_NVIDIA.iterdir())))] if _NVIDIA.exists() else []
 
 
-def card_names() -> list[str]:
-    """List the models of this machine's NVIDIA GPUs, as the driver tells them; empty where it does not."""
-    found = (path.read_text(encoding="utf-8") for path in sorted(_NVIDIA.glob("*/information")))
-    return [line.partition(":")[2].strip() for text in found for line in text.splitlines() if line.startswith("Model")]
+def card_name(visible: str) -> str:
+    """Return the model of one of `gpus`, as the driver tells it; "" where it does not, or for a part of a card.
+
+    `visible` is a number in the order of the bus, or the UUID or its first digits.
+    """
+    for number, path in enumerate(sorted(_NVIDIA.glob("*/information"))):
+        lines = (line.partition(":") for line in path.read_text(encoding="utf-8").splitlines())
+        told = {name.strip(): value.strip() for name, _, value in lines}
+        if visible.strip() == str(number) or told.get("GPU UUID", "").startswith(visible.strip()):
+            return told.get("Model", "")
+    return ""
 
 
 def default_workers() -> int:
@@ -51,7 +59,7 @@ def worker(settings: Settings, n: int, count: int) -> Member:
     if cards and settings.device in ("auto", "cuda"):
         env["CUDA_VISIBLE_DEVICES"] = cards[n % len(cards)]
     if settings.threads == 0 and (count > 1 or not cards):
-        env["RESPOOL_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
+        env["RESPOOL_THREADS"] = str(max(1, usable_cores() // count))
     return Member(
         role="worker",
         name=f"worker-{n}",

@@ -82,6 +82,15 @@ def test_the_balance_is_one_sentence() -> None:
     )
 
 
+def test_one_core_is_singular() -> None:
+    """One core encodes, keeps the card busy, is enough; and so in a film without a network."""
+    light = EncoderCost("x264 (preset ultrafast)", 0.001, 0.001, "a table")
+    assert Balance(CARD, light, None).words().endswith(": 1 core keeps it busy, with fewer the encoder is the limit")
+    assert "1 core encodes at most 1000 frames" in Balance(CARD, light, 1).words()
+    assert Balance(CARD, light, 1).words().endswith("; the network is the limit, 1 core is enough")
+    assert "on all of 1 core of Zen:" in Balance(NetworkTime("Zen", 0.4, 0.4, 1, "a race"), light, None).words()
+
+
 def test_measured_costs_are_those_of_the_page() -> None:
     """The table in the code and the one in docs/performance.md are one."""
     text = (ROOT / "docs" / "performance.md").read_text()
@@ -153,15 +162,41 @@ def test_a_processor_is_told_by_the_race_with_its_cores(entry: Entry, tmp_path: 
     assert network_time(entry, "auto", 100, Device("Zen", card=True, cores=2), settings) is None
 
 
-def test_the_device_is_the_card_or_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver tells a card's model, and cards share the cores; a worker that is kept from cards has the processor."""
-    for name in ("0000:01:00.0", "0000:02:00.0"):
+@pytest.fixture
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cards, as NVIDIA's driver tells of them."""
+    for name, model in (("0000:01:00.0", "NVIDIA H200"), ("0000:02:00.0", "NVIDIA L4")):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "information").write_text("Model: \t\t NVIDIA H200\nIRQ:   \t\t 127\n")
+        uuid = f"GPU-{model[-2:]}-4d1e"
+        (tmp_path / name / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 127\nGPU UUID: \t {uuid}\n")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(process_specs, "_NVIDIA", tmp_path)
+
+
+def test_the_device_is_the_card_or_the_processor(cards: None) -> None:
+    """The driver tells a card's model, and cards share the cores; a worker that is kept from cards has the processor."""
     assert device_here(Settings()) == Device("NVIDIA H200", True, max(1, usable_cores() // 2))
+    assert device_here(Settings(device="cuda:1")) == Device("NVIDIA L4", True, max(1, usable_cores() // 2))
+    assert device_here(Settings(device="cuda:2")).name == ""
     assert device_here(Settings(device="cpu", threads=3)) == Device(processor_name(), False, 3)
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "name"),
+    [
+        ("1", "auto", "NVIDIA L4"),
+        ("1,0", "cuda:1", "NVIDIA H200"),
+        ("GPU-L4", "cuda", "NVIDIA L4"),
+        ("MIG-7", "auto", ""),
+    ],
+)
+def test_cards_are_those_that_are_visible(
+    visible: str, device: str, name: str, cards: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA_VISIBLE_DEVICES hides cards and orders them; the part of a card has no known name."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = device_here(Settings(device=device))
+    assert (found.name, found.card) == (name, True)
 
 
 def test_what_is_not_known_is_said_with_how_to_measure_it(tmp_path: Path) -> None:
@@ -184,6 +219,8 @@ def test_what_is_not_known_is_said_with_how_to_measure_it(tmp_path: Path) -> Non
     assert faces.words.endswith("; not counted: faces, filters over time, tiles")
     plain = film_balance(work, Spec(model="identity", scale=1), Device("Zen", card=False, cores=2), settings)
     assert "core seconds a frame, and there is no network: 2 cores encode at most" in plain.words
+    alone = film_balance(work, Spec(model="identity", scale=1), Device("Zen", card=False, cores=1), settings)
+    assert "there is no network: 1 core encodes at most" in alone.words
 
 
 def test_probe_says_the_balance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

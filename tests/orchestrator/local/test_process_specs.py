@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from contract.settings import Settings
@@ -23,9 +21,9 @@ from orchestrator.local import process_specs
 def test_workers_share_the_cores(
     cards: str, count: int, threads: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sixteen cores are shared, beside cards too, where frames are encoded; a setting holds, and one worker on a card has all."""
+    """Sixteen usable cores are shared, beside cards too, where frames are encoded; a setting holds, and one worker on a card has all."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", cards)
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(process_specs, "usable_cores", lambda: 16)
     made = [process_specs.worker(Settings(threads=threads), n, count).env for n in range(count)]
     assert [env.get("RESPOOL_THREADS") for env in made] == [expected] * count
     names = cards.split(",")
