@@ -1,6 +1,6 @@
 """A trial of a film's encoder in a process of its own: `python -m media.encoder_trial`, with an Encoding as JSON on its standard input.
 
-The driver of a card may end the process that asks it, or never answer. The trial encodes one black frame, and prints the SHA-256 of the
+The driver of a card may end the process that asks it, or never answer. The trial encodes one frame of zeros, and prints the SHA-256 of the
 encoder's headers, or why it cannot encode.
 """
 
@@ -10,6 +10,7 @@ import hashlib
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 
 import av
 import av.logging
@@ -44,12 +45,21 @@ def small(codec: Codec) -> Encoding:
     return Encoding(codec, ENCODERS[codec].name, "yuv420p", _SIDE, _SIDE, (25, 1), options, colour)
 
 
-def try_encoder(encoding: Encoding) -> Trial:
-    """Return what a trial of `encoding` on this machine found."""
+def try_encoder(encoding: Encoding, die: Callable[[], None] | None = None) -> Trial:
+    """Return what a trial of `encoding` on this machine found.
+
+    `die` runs in the trial's process between fork and exec, so that it can ask to end with its parent. A trial that takes TRIAL_S is
+    killed; the call then waits until the kernel has ended it, however long the driver keeps it.
+    """
     command = [sys.executable, "-P", "-m", "media.encoder_trial"]
     try:
         done = subprocess.run(
-            command, input=msgspec.json.encode(encoding), capture_output=True, timeout=TRIAL_S, check=False
+            command,
+            input=msgspec.json.encode(encoding),
+            capture_output=True,
+            timeout=TRIAL_S,
+            check=False,
+            preexec_fn=die,
         )
     except subprocess.TimeoutExpired:
         return Trial(problem=f"a trial of it did not end within {TRIAL_S:g} s")
@@ -61,21 +71,21 @@ def try_encoder(encoding: Encoding) -> Trial:
 
 
 def tried(encoding: Encoding) -> Trial:
-    """Encode a black frame as `encoding` says, in this process."""
+    """Encode a frame of zeros as `encoding` says, in this process."""
     av.logging.set_level(av.logging.WARNING)
     with av.logging.Capture() as said:
         try:
             with av.open(io.BytesIO(), "w", format=CHUNK_FORMAT) as container:
                 stream = add_encoder(container, encoding)
                 headers = hashlib.sha256(stream.codec_context.extradata or b"").hexdigest()
-                container.mux([*stream.encode(_black(stream.codec_context)), *stream.encode(None)])
+                container.mux([*stream.encode(_empty(stream.codec_context)), *stream.encode(None)])
         except av.FFmpegError as error:
             words = [message.strip().rstrip(".") for _, _, message in said]
             return Trial(problem=explained("; ".join(words[-_SAID:]) or reason(error)))
     return Trial(headers)
 
 
-def _black(context: av.VideoCodecContext) -> av.VideoFrame:
+def _empty(context: av.VideoCodecContext) -> av.VideoFrame:
     assert context.pix_fmt is not None
     frame = av.VideoFrame(context.width, context.height, context.pix_fmt)
     for plane in frame.planes:

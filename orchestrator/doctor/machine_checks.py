@@ -25,6 +25,8 @@ from orchestrator.local import attach
 from orchestrator.local.process_specs import gpus
 from orchestrator.local.servers import redis_program, weed_program
 from orchestrator.sandbox.parent import Confined
+from stores.processes import death_signal
+from stores.processor import usable_cores
 from weights.models import verify_models
 
 _LOW_DISK = 5 << 30
@@ -86,7 +88,7 @@ def _programs() -> Iterator[Finding]:
 def _gpu() -> Iterator[Finding]:
     cards = gpus()
     if not cards:
-        yield Finding("gpu", "warn", f"no NVIDIA GPU found; workers compute on {os.cpu_count()} cores, or on MPS")
+        yield Finding("gpu", "warn", f"no NVIDIA GPU found; workers compute on {usable_cores()} cores, or on MPS")
         return
     query = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     shown = subprocess.run(query, capture_output=True, text=True, check=False) if shutil.which(query[0]) else None
@@ -98,9 +100,11 @@ def _gpu() -> Iterator[Finding]:
 
 def _nvenc() -> Finding:
     """Check which encoders of cards can be used here, in processes of their own. No codec but these needs one, so none is no fault."""
-    codecs = list(nvenc.ENCODERS)
+    codecs, die = list(nvenc.ENCODERS), death_signal(os.getpid())
     with ThreadPoolExecutor(len(codecs)) as pool:
-        problems = dict(zip(codecs, pool.map(lambda codec: try_encoder(small(codec)).problem, codecs), strict=True))
+        problems = dict(
+            zip(codecs, pool.map(lambda codec: try_encoder(small(codec), die).problem, codecs), strict=True)
+        )
     able = [codec for codec, problem in problems.items() if not problem]
     if not able:
         return Finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from contract.encoder_headers import encoding_sha256
@@ -12,6 +13,7 @@ from media import nvenc
 from media.encoder_trial import try_encoder
 from orchestrator.submission.outlook import FilmOutlook
 from stores.ledger import Ledger
+from stores.processes import death_signal
 
 
 def check_machine(films: Sequence[FilmOutlook]) -> None:
@@ -20,7 +22,7 @@ def check_machine(films: Sequence[FilmOutlook]) -> None:
     Each different encoding is tried in a process of its own, so that sizes and depths count, too.
     """
     for encoding in _wanted(films):
-        problem = try_encoder(encoding).problem
+        problem = try_encoder(encoding, death_signal(os.getpid())).problem
         if problem:
             what = f"{encoding.width}x{encoding.height} {encoding.pix_fmt} with {encoding.codec}"
             raise UsageError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
 import sys
 from pathlib import Path
 
 import av
 import msgspec
+import psutil
 import pytest
 
 from contract.film import CHUNK_FORMAT
@@ -16,6 +18,7 @@ from contract.job import Codec
 from media import encoder_trial, nvenc
 from media.encoder_trial import small, tried, try_encoder
 from media.film_encoder import add_encoder
+from testkit.processes import until
 
 LACKING = [codec for codec in nvenc.ENCODERS if tried(small(codec)).problem]
 
@@ -42,18 +45,47 @@ def test_what_goes_wrong_is_said_in_the_encoders_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"), [("kill -SEGV $$", "ended with -11"), ("exec tail -f /dev/null", "did not end within 1 s")]
+    ("script", "limit", "said"),
+    [
+        ("kill -SEGV $$", encoder_trial.TRIAL_S, "ended with -11"),
+        ("exec tail -f /dev/null", 1.0, "did not end within 1 s"),
+    ],
 )
 def test_a_driver_that_crashes_or_hangs_is_a_problem(
-    script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: str, limit: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that asks goes on, and says what happened."""
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    monkeypatch.setattr(encoder_trial, "TRIAL_S", 1.0)
+    monkeypatch.setattr(encoder_trial, "TRIAL_S", limit)
     assert said in try_encoder(small("h264_nvenc")).problem
+
+
+def test_a_trial_ends_with_its_parent(tmp_path: Path) -> None:
+    """A driver that hangs in the trial of a process that is killed leaves no process behind."""
+    pid, program = tmp_path / "pid", tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho $$ > {pid}.new\nmv {pid}.new {pid}\nexec tail -f /dev/null\n")
+    program.chmod(0o755)
+    ask = (
+        "import os, sys; from media.encoder_trial import small, try_encoder; from stores.processes import death_signal; "
+        f"sys.executable = {str(program)!r}; try_encoder(small('x264'), death_signal(os.getpid()))"
+    )
+    with subprocess.Popen([sys.executable, "-c", ask]) as parent:
+        try:
+            until(pid.exists, "the trial", 60.0)
+        finally:
+            parent.kill()
+    trial = int(pid.read_text())
+    until(lambda: not alive(trial), "the end of the trial", 60.0)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("codec", LACKING or [pytest.param("", marks=pytest.mark.skip(reason="the card here has all"))])

@@ -15,6 +15,7 @@ from contract.film import Encoding
 from contract.job import Chunk, Job
 from contract.packets import RunReader
 from media import nvenc
+from stores.processes import death_signal
 from stores.storage import Storage
 from workers.runtime import imports
 
@@ -42,7 +43,8 @@ class CardEncoders:
             return
         from media.encoder_trial import small, try_encoder
 
-        self._able = [codec for codec in nvenc.ENCODERS if not try_encoder(small(codec)).problem]
+        die = death_signal(os.getpid())
+        self._able = [codec for codec in nvenc.ENCODERS if not try_encoder(small(codec), die).problem]
 
     def told(self) -> dict[str, object]:
         """Return what the list of workers shows: the encoders; nothing while that is not known."""
@@ -62,7 +64,7 @@ class CardEncoders:
         with imports.whole():
             from media.encoder_trial import try_encoder
         encoding = self._encoding(job.id, chunk)
-        trial = try_encoder(encoding)
+        trial = try_encoder(encoding, death_signal(os.getpid()))
         if trial.problem:
             raise CannotServe(f"{encoding.codec} cannot be used on {os.uname().nodename}: {trial.problem}.")
         self._compare(keys.encoder_headers(job.id, encoding_sha256(encoding)), trial.headers, encoding)
@@ -77,8 +79,8 @@ class CardEncoders:
         first = decode(self._storage.get(key), EncoderHeaders, key)
         if first.headers != headers:
             raise CannotServe(
-                f"the film was begun on {first.worker}, whose {encoding.codec} writes other headers than that on {own.worker}: "
-                "its chunks need one kind of card with one driver."
+                f"{encoding.codec} on {own.worker} writes other headers than on {first.worker}, where the film was begun; "
+                "use workers with one kind of card and one driver."
             )
 
     def _encoding(self, job: str, chunk: Chunk) -> Encoding:

@@ -24,7 +24,7 @@ def test_a_card_without_av1_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "hevc_nvenc": Trial("0" * 64),
         "av1_nvenc": Trial(problem="Codec not supported"),
     }
-    monkeypatch.setattr(machine_checks, "try_encoder", lambda encoding: answers[encoding.codec])
+    monkeypatch.setattr(machine_checks, "try_encoder", lambda encoding, die: answers[encoding.codec])
     found = machine_checks._nvenc()
     assert found.detail == "h264_nvenc, hevc_nvenc encode; av1_nvenc cannot be used (Codec not supported)"
     answers["hevc_nvenc"] = answers["av1_nvenc"]

@@ -115,7 +115,7 @@ def test_other_headers_are_declined_before_any_work(
     assert cluster.ledger.tries(job, chunk) == 0
     cluster.ledger.announce_worker(cluster.worker.name, cluster.worker._info())
     blocked = cluster.jobs.status(job).blocked
-    assert "the film was begun on elsewhere, whose h264_nvenc writes other headers" in blocked
+    assert "writes other headers than on elsewhere, where the film was begun; use workers with one kind" in blocked
     assert blocked.endswith("or cancel the job and submit it with another --codec or --precision.")
 
 
