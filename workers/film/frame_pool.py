@@ -20,6 +20,8 @@ class FramePool:
         self._most = most
         self._kind: tuple[int, int, str] | None = None
         self._idle: deque[VideoFrame] = deque()
+        self.kept = 0
+        """The bytes of the frames that are kept."""
         self._lock = threading.Lock()
 
     def take(self, width: int, height: int, pix_fmt: str) -> VideoFrame:
@@ -30,7 +32,10 @@ class FramePool:
             if self._kind != (width, height, pix_fmt):
                 self._kind = width, height, pix_fmt
                 self._idle.clear()
+                self.kept = 0
             frame = self._idle.popleft() if self._idle else None  # the one that encoders have had the longest
+            if frame is not None:
+                self.kept -= _size(frame)
         if frame is None:
             return VideoFrame(width, height, pix_fmt)
         # Encoders count their references to a frame's memory; while one has any, this gives the frame other memory.
@@ -39,12 +44,12 @@ class FramePool:
 
     def give_back(self, frame: VideoFrame) -> None:
         """Keep a frame of `take`, of which no array or plane is used any more; encoders and filters of FFmpeg may still have it."""
-        size = sum(plane.buffer_size for plane in frame.planes)
+        size = _size(frame)
         with self._lock:
             if self._kind == (frame.width, frame.height, frame.format.name) and self.kept + size <= self._most:
                 self._idle.append(frame)
+                self.kept += size
 
-    @property
-    def kept(self) -> int:
-        """The bytes of the frames that are kept."""
-        return sum(plane.buffer_size for frame in self._idle for plane in frame.planes)
+
+def _size(frame: VideoFrame) -> int:
+    return sum(plane.buffer_size for plane in frame.planes)

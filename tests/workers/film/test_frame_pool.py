@@ -39,6 +39,7 @@ def test_memory_is_used_again() -> None:
     del first, second
     again = [pool.take(*SIZE, "yuv420p") for _ in range(3)]
     assert [address(one) for one in again[:2]] == known
+    assert pool.kept == 0
     assert address(again[2]) not in known
 
 
