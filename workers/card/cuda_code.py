@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 Argument = ctypes.Structure | ctypes.c_void_p | ctypes.c_int
 
@@ -55,7 +58,10 @@ def compiled(file: str, name: str, constants: tuple[tuple[str, int], ...], devic
 
 
 def machine_code(file: str, constants: Sequence[tuple[str, int]]) -> bytes:
-    """Return the machine code of `file`, for which no card is needed; raise RuntimeError with the compiler's words."""
+    """Return the machine code of `file`, for which no card is needed; raise RuntimeError with the compiler's words.
+
+    What the compiler remarks on code that it made, such as products that it serialized, is logged as a warning.
+    """
     from cuda.bindings import nvrtc
 
     source, header = (_HERE / file).read_bytes(), (_HERE / _HEADER).read_bytes()
@@ -63,10 +69,13 @@ def machine_code(file: str, constants: Sequence[tuple[str, int]]) -> bytes:
     try:
         options = [f"--gpu-architecture={ARCHITECTURE}", "--std=c++17", *(f"-D{k}={v}" for k, v in constants)]
         (error,) = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
+        words = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
+        _checked(nvrtc.nvrtcGetProgramLog(program, words))
+        said = words.decode(errors="replace").strip("\0 \n")
         if error != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            words = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
-            _checked(nvrtc.nvrtcGetProgramLog(program, words))
-            raise RuntimeError(f"{file} cannot be compiled: {words.decode(errors='replace').strip()}")
+            raise RuntimeError(f"{file} cannot be compiled: {said}")
+        if said:
+            logger.warning("%s: %s", file, said)
         code: bytes = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
         _checked(nvrtc.nvrtcGetCUBIN(program, code))
         return code

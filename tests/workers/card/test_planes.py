@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from testkit.hopper_on_cpu import HopperOnCpu
-from workers.card import plane_trial
+from workers.card import cuda_code, plane_trial
 from workers.card.convolution import Kind
 from workers.card.cuda_code import machine_code
 from workers.card.layer_trial import SAFE_DB
@@ -99,15 +100,30 @@ def test_no_wrong_or_failed_kernel_is_used(monkeypatch: pytest.MonkeyPatch, capl
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_shape_compiles(name: str) -> None:
-    """NVRTC makes machine code of each without a card, by the products of a warpgroup, and serialises none."""
+def test_shapes_with_turns_compile(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """NVRTC makes machine code of each without a card, and remarks nothing: it serializes no products."""
     kind = KINDS[name]
     for shape in (s for s in shapes(kind) if s.turns):
-        layer = PlaneLayer(
-            kind, torch.zeros((kind.outputs, sum(kind.inputs), 3, 3)), torch.zeros(kind.outputs), None, shape, CPU
-        )
-        code = machine_code("plane_convolution.cu", tuple(layer.constants().items()))
-        assert code[:4] == b"\x7fELF"
+        assert machine_code("plane_convolution.cu", constants(kind, shape))[:4] == b"\x7fELF"
+    assert caplog.text == ""
+
+
+def constants(kind: Kind, shape: Shape) -> tuple[tuple[str, int], ...]:
+    weight = torch.zeros((kind.outputs, sum(kind.inputs), 3, 3))
+    return tuple(PlaneLayer(kind, weight, torch.zeros(kind.outputs), None, shape, CPU).constants().items())
+
+
+def test_serialized_products_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the fence before products the compiler serializes them, and says so."""
+    for name in ("plane_convolution.cu", "hopper.cuh"):
+        text = (cuda_code._HERE / name).read_text()
+        (tmp_path / name).write_text(text.replace('asm volatile("wgmma.fence.sync.aligned;" ::: "memory");', ""))
+    monkeypatch.setattr(cuda_code, "_HERE", tmp_path)
+    kind = KINDS["body"]
+    machine_code("plane_convolution.cu", constants(kind, next(s for s in shapes(kind) if s.turns)))
+    assert "serialized" in caplog.text
 
 
 def test_the_compilers_words_are_told() -> None:
