@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from contract import keys
-from contract.errors import PermanentError
+from contract.errors import Cancelled, Interrupted, LeaseLost, PermanentError
 from contract.job import Done, Job, Output, Plan
 from contract.parallel import AHEAD, in_order
 from orchestrator.job_store import Records
@@ -131,7 +131,8 @@ class EarlyResults:
         if running is not None and not running.done() and not running.cancel():
             return False
         if running is not None and not running.cancelled() and (error := running.exception()) is not None:
-            logger.warning("results are left to assembly: %s", error, extra={"job": job})
+            if not isinstance(error, (Cancelled, Interrupted, LeaseLost)):  # these are no fault of the copies
+                logger.warning("results are left to assembly: %s", error, extra={"job": job})
             self._rounds.pop(job, None)
         self._running.pop(job, None)
         return True

@@ -11,12 +11,12 @@ import pytest
 
 from contract import keys
 from contract.documents import encode
-from contract.errors import Interrupted
+from contract.errors import Cancelled, Interrupted, LeaseLost, Unreachable
 from contract.job import Control, Spec
 from contract.settings import Settings
 from orchestrator.ingest import job as ingest
 from orchestrator.service import early_results
-from orchestrator.service.early_results import Round
+from orchestrator.service.early_results import EarlyResults, Round
 from stores import commit_copies, commit_log
 from testkit.committed_job import COUNT, CommittedJob
 from testkit.images import write_noise
@@ -135,6 +135,30 @@ def test_commits_that_cannot_be_read_are_left_to_the_end(case: CommittedJob) -> 
     early.run(lambda: None)
     early.run(lambda: None)
     assert {failure.item for failure in case.end().failures} == {3, 4}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Cancelled("The job was cancelled."), False),
+        (LeaseLost("Another has the lock."), False),
+        (Unreachable("S3 does not answer."), True),
+    ],
+)
+def test_a_round_that_must_end_is_no_warning(
+    error: Exception, told: bool, case: CommittedJob, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cancelled job and a lost lock end a round as they should; any other error is told. Each leaves the place to the next round."""
+
+    def fail() -> None:
+        raise error
+
+    early = EarlyResults(case.records, case.ledger, lambda job, act: fail)
+    early.start(case.job, case.plan)
+    wait([*early._running.values()])
+    assert early.rests(case.job.id)
+    assert ("results are left to assembly" in caplog.text) == told
+    early.close()
 
 
 def copied_early(cluster: Stepped, job: str) -> set[str]:
