@@ -85,7 +85,7 @@ class Settings:
     backend: str = "auto"
     """auto, torch, openvino, or our own kernels: fused for cards, native for CPUs, and winograd for CPUs that work in bf16 on vectors."""
     threads: int = 0
-    """Threads a worker computes with; 0 means all cores."""
+    """Cores that a worker computes and encodes with; 0 means all."""
     preload: bool = True
     """Import torch when a worker starts, beside the first fetch, rather than with its first chunk."""
     licence_policy: str = ""

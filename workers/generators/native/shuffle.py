@@ -1,6 +1,6 @@
 """The end of a network, as LLVM code: a pixel's channels become the pixels of a square, and the frame is added to each of them.
 
-PyTorch does the same in twice the time: it walks the result in pieces of as many values as a square has columns.
+PyTorch is slower: it walks the result in pieces of as many values as a square has columns.
 """
 
 from __future__ import annotations
