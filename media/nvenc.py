@@ -39,7 +39,7 @@ ENCODERS: dict[Codec, CardEncoder] = {
 }
 _MEANT = {
     "Cannot load libcuda": "no NVIDIA driver is here",
-    "Cannot load libnvidia-encode": "the driver's encoding library is not here, for which a container needs NVIDIA_DRIVER_CAPABILITIES to have video",
+    "Cannot load libnvidia-encode": "the driver's encoding library is missing; in a container, add video to NVIDIA_DRIVER_CAPABILITIES",
     "No capable devices found": "no card here has this encoder or can do what is asked of it; A100, H100 and H200 have none",
 }
 """FFmpeg's words for what goes wrong, and ours."""

@@ -29,7 +29,7 @@ class CommitCopies(OpenJobs):
         return self._call(lambda: self._redis.llen(f"{job_key(job)}:copies"))
 
     def take_copies(self, job: str, most: int) -> list[bytes]:
-        """Take up to `most` copies, oldest first; nobody else gets them."""
+        """Take up to `most` copies, oldest first; no other caller gets them."""
 
         def take() -> list[str]:
             pipe = self._redis.pipeline(transaction=True)

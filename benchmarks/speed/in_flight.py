@@ -55,9 +55,8 @@ class _Worker:
         self._spec, self._enhancer, self._folder = spec, enhancer, folder
         self._share = share_of(chunks - 1, len(os.sched_getaffinity(0)))
         self._in_flight = InFlight(chunks - 1, 600.0, lambda _: os._exit(1))
-        self._ledger = Ledger(
-            Settings(redis_url="redis://127.0.0.1:6379/0")
-        )  # connects to nothing: no lease is renewed
+        # It connects to nothing: no lease is renewed.
+        self._ledger = Ledger(Settings(redis_url="redis://127.0.0.1:6379/0"))
         self._results: dict[int, FilmResult] = {}
         self._errors: list[BaseException] = []
 

@@ -78,7 +78,7 @@ class Assembly:
         self._objects = objects = self._records.chunk_objects(self._job.id, self._plan)
         if (there := len(objects.done) + len(objects.failed)) < (whole := len(self._plan.live)):
             raise Unsettled(
-                f"S3 has the end of {there} of {whole} chunks of job {self._job.id}; its ledger is made anew."
+                f"S3 has the end of {there} of {whole} chunks of job {self._job.id}; its ledger is rebuilt."
             )
         with (
             own_folder(self._scratch) as folder,

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 Argument = ctypes.Structure | ctypes.c_void_p | ctypes.c_int
 
 ARCHITECTURE = "sm_90a"
-"""Hopper, with the instructions that later cards have not."""
+"""Hopper, with instructions that later cards do not have."""
 _HERE = Path(__file__).parent
 _HEADER = "hopper.cuh"
 

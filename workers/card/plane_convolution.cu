@@ -3,7 +3,7 @@
 // 16 bytes are eight channels of a pixel, so that eight pixels of a chunk are a core matrix of an operand without swizzle, and so are the
 // eight that begin a pixel to the right or a row below. A tile is loaded once, and a tap is only another address. Output channels
 // are the rows of a product, 128 pixels of a picture's row its columns. Where a layer has 32 or 16 outputs, two or four rows of the
-// picture share the rows of a product, with zeros in place of the taps that a row has not.
+// picture share the rows of a product, with zeros in place of the taps that a row does not have.
 //
 // Constants of the compiler's command line: OUTPUTS (64, 32 or 16), GROUPS (products in hand in a warpgroup), STEPS and STEPS_ONE (of 16 channels,
 // in all and of the first input), STAGES (steps in shared memory), RESIDENT (weights stay in shared memory, and each of the two

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Conversion:
     """The conversions of one chunk: by PyTorch's passes, or by kernels where they are proved on the card at hand.
 
-    `rgb` means that somebody needs the results as R'G'B', as the restoring of faces does. Else a network whose last steps the kernels know
+    `rgb` means that a later stage, such as face restoration, needs R'G'B'. Else a network whose last steps the kernels know
     leaves its frames in code values. Frames are of the memory of those that are given back to `frames`.
     """
 
@@ -38,9 +38,8 @@ class Conversion:
         self._finishing = None if rgb or self._by is not card_colour else self._finisher()
         self._repeats = Repeats()
         self._frames = frames
-        self._pooled = (
-            layout(self._format).plain == self._format
-        )  # else FFmpeg makes another frame of the one that is filled
+        # In other formats FFmpeg makes another frame of the one that is filled.
+        self._pooled = layout(self._format).plain == self._format
 
     @property
     def late(self) -> int:

@@ -16,7 +16,7 @@ class Repeats:
     def of(self, rgb: torch.Tensor) -> list[bool]:
         """Return for each frame of the next batch, N x 3 x H x W, whether it equals the one before it, as networks see it: within [0, 1].
 
-        It waits for the device's stream, and so belongs where the network's work is not waited for. Where memory is short, no frame repeats another.
+        The host waits for the current stream, so call it on a stream without the network's work. Where memory is short, no frame repeats another.
         """
         last, self._last = self._last, None
         try:

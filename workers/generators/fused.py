@@ -50,7 +50,8 @@ def fits(program: Program) -> bool:
 def proved_module(program: Program, proofs: Proofs) -> Callable[[], torch.nn.Module] | None:
     """Return what makes the program's module on the card at hand.
 
-    None where no kernel of ours is right, or, elsewhere than on Hopper, where none is the fastest for its layer. On Hopper all layers run between planes, if every kind of layer is right there. Elsewhere each kind runs by the fastest way.
+    None where no kernel of ours is right, or, elsewhere than on Hopper, where none is the fastest for its layer. On Hopper all layers run
+    between planes, if every kind of layer is right there. Elsewhere each kind runs by the fastest way.
     """
     if not fits(program):
         return None

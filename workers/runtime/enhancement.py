@@ -36,9 +36,8 @@ class Enhancement:
         record = AttemptRecord()
         spec = file.job.spec
         self._meter.start_attempt(spec.model)
-        self._cache.encoders.agree(
-            file.job, file.fingerprint, chunk
-        )  # before this worker decides how the network is computed
+        # Before this worker decides how the network is computed.
+        self._cache.encoders.agree(file.job, file.fingerprint, chunk)
         unchanged = chunk.kind == "video" and spec.model == "identity" and spec.faces is None
         _import(chunk.kind, generators=not unchanged)
         enhancer = None if unchanged else self._cache.enhancer(lease.job, spec)  # copying frames needs no generator

@@ -81,7 +81,7 @@ def test_a_commit_that_changed_after_it_was_copied_is_read_again(case: Committed
 
 
 def test_a_commit_that_is_gone_after_it_was_copied_does_not_count(case: CommittedJob) -> None:
-    """The job is not ended: its ledger is made anew, and the chunk is done again."""
+    """The job is not ended: its ledger is rebuilt, and the chunk is done again."""
     for n in range(COUNT):
         case.commit(n)
     case.save()
