@@ -15,6 +15,7 @@ class Program(StrEnum):
     COMMAND_LINE = "orchestrator.cli.main"
     SUPERVISOR = "orchestrator.local.supervisor"
     SANDBOX = "orchestrator.sandbox.child"
+    ENCODER_TRIAL = "media.encoder_trial"
     FILM_EVIDENCE = "workers.film.evidence_process"
     WORKER = "workers.runtime.main"
     DEGRADE = "training.degrade"

@@ -18,6 +18,7 @@ import msgspec
 
 from contract.film import CHUNK_FORMAT, Colour, Encoding
 from contract.job import Codec, Spec
+from contract.programs import Program, command_line
 from media.codecs import ENCODERS, encoder_options
 from media.film_encoder import add_encoder
 from media.nvenc import explained
@@ -51,10 +52,9 @@ def try_encoder(encoding: Encoding, die: Callable[[], None] | None = None) -> Tr
     `die` runs in the trial's process between fork and exec, so that it can ask to end with its parent. A trial that takes TRIAL_S is
     killed; the call then waits until the kernel has ended it, however long the driver keeps it.
     """
-    command = [sys.executable, "-P", "-m", "media.encoder_trial"]
     try:
         done = subprocess.run(
-            command,
+            command_line(Program.ENCODER_TRIAL),
             input=msgspec.json.encode(encoding),
             capture_output=True,
             timeout=TRIAL_S,
@@ -96,7 +96,10 @@ def _empty(context: av.VideoCodecContext) -> av.VideoFrame:
 
 def main() -> None:
     """Try the encoding that standard input has, and print the outcome."""
-    outcome = tried(msgspec.json.decode(sys.stdin.buffer.read(), type=Encoding))
+    asked = sys.stdin.buffer.read()
+    if not asked:
+        sys.exit("usage: python -m media.encoder_trial, with an Encoding as JSON on its standard input")
+    outcome = tried(msgspec.json.decode(asked, type=Encoding))
     print(msgspec.json.encode(outcome).decode())  # noqa: T201
 
 

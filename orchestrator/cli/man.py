@@ -106,8 +106,8 @@ def _marked(text: str) -> str:
     return "".join(f"\\fB{_plain(part)}\\fR" if turn % 2 else _plain(part) for turn, part in enumerate(parts))
 
 
-_SPECIAL = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", '"': r"\(dq"}
-"""Characters that roff reads or typesets as something else, and the escape of each (groff_char(7))."""
+_SPECIAL = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", '"': r"\(dq", "|": r"|\:"}
+"""Characters that roff reads or typesets as something else, and the escape of each (groff_char(7)); after a bar a line may break."""
 
 
 def _plain(text: str) -> str:

@@ -17,7 +17,8 @@ OURS = ("contract", "stores", "media", "weights", "workers", "training", "orches
 WITHOUT_HELP = {
     Program.SANDBOX: (("1",), 0),  # its parent closes stdin: nothing is to do
     Program.FILM_EVIDENCE: (("1",), 0),  # as above
-    Program.INSPECT_CHECKPOINT: ((), 2),  # prints its usage
+    Program.ENCODER_TRIAL: ((), 1),  # prints its usage, as nothing is on its standard input
+    Program.INSPECT_CHECKPOINT: ((), 2),  # as above
 }
 
 

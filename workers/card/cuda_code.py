@@ -69,16 +69,17 @@ def machine_code(file: str, constants: Sequence[tuple[str, int]]) -> bytes:
     try:
         options = [f"--gpu-architecture={ARCHITECTURE}", "--std=c++17", *(f"-D{k}={v}" for k, v in constants)]
         (error,) = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
-        words = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
+        # Never bytes: NVRTC writes into them, and Python keeps one object for all of one value, such as every b" ".
+        words = bytearray(_checked(nvrtc.nvrtcGetProgramLogSize(program)))
         _checked(nvrtc.nvrtcGetProgramLog(program, words))
         said = words.decode(errors="replace").strip("\0 \n")
         if error != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             raise RuntimeError(f"{file} cannot be compiled: {said}")
         if said:
             logger.warning("%s: %s", file, said)
-        code: bytes = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
+        code = bytearray(_checked(nvrtc.nvrtcGetCUBINSize(program)))
         _checked(nvrtc.nvrtcGetCUBIN(program, code))
-        return code
+        return bytes(code)
     finally:
         nvrtc.nvrtcDestroyProgram(program)
 

@@ -5,6 +5,7 @@ Prints {"ways": {kind: shape or null}, "milliseconds": {kind: {shape: time}}}; n
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -76,7 +77,7 @@ Operands = tuple[list[torch.Tensor], torch.Tensor, list[tuple[torch.Tensor, floa
 
 def example(kind: Kind, shape: Shape, device: torch.device, size: tuple[int, int, int]) -> tuple[PlaneLayer, Operands]:
     """Return a layer with random weights, and its buffers for a result of `size`; the same numbers for every shape."""
-    drawn = _Drawn.of(kind, size)
+    drawn = _drawn(kind, size)
     layer = PlaneLayer(kind, drawn.weight, drawn.bias, drawn.slopes, shape, device)
     out = planes(drawn.bias.to(device), *size, kind.outputs).fill_(7.0)  # so that what is left unwritten shows
     residuals = [(chunked(one.to(device)), _FACTOR) for one in drawn.residuals]
@@ -85,7 +86,7 @@ def example(kind: Kind, shape: Shape, device: torch.device, size: tuple[int, int
 
 def accuracy(kind: Kind, operands: Operands, device: torch.device, size: tuple[int, int, int]) -> float:
     """Return by how many dB the error in a layer's output is below its result in fp32; -inf where it wrote outside or not everywhere."""
-    out, expected = operands[1], _Drawn.of(kind, size).result(device)
+    out, expected = operands[1], _expected(kind, size, device)
     frame = out.clone()
     frame[:, : -(-kind.outputs // 8), 1:-1, 1:-1] = 7.0
     made = unchunked(out, kind.outputs).float()
@@ -105,29 +106,35 @@ class _Drawn:
     inputs: list[torch.Tensor]
     residuals: list[torch.Tensor]
 
-    @classmethod
-    def of(cls, kind: Kind, size: tuple[int, int, int]) -> _Drawn:
-        generator = torch.Generator().manual_seed(1)
-        count, height, width = size
 
-        def drawn(*shape: int) -> torch.Tensor:
-            return torch.randn(shape, generator=generator).half().float()
+# All shapes of a kind get the same numbers, which take longer to draw than a kernel to compile.
+@functools.lru_cache(2)
+def _drawn(kind: Kind, size: tuple[int, int, int]) -> _Drawn:
+    generator = torch.Generator().manual_seed(1)
+    count, height, width = size
 
-        weight = (drawn(kind.outputs, sum(kind.inputs), 3, 3) / math.sqrt(9 * sum(kind.inputs))).half().float()
-        slopes = drawn(kind.outputs) if kind.activated else None
-        inputs = [drawn(count, n, height, width) for n in kind.inputs]
-        residuals = [drawn(count, kind.outputs, height, width) for _ in range(kind.residuals)]
-        return cls(weight, drawn(kind.outputs), slopes, inputs, residuals)
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).half().float()
 
-    def result(self, device: torch.device) -> torch.Tensor:
-        whole = torch.cat(self.inputs, 1).to(device)
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            made = torch.nn.functional.conv2d(whole, self.weight.to(device), self.bias.to(device), padding=1)
-        if self.slopes is not None:
-            made = torch.nn.functional.prelu(made, self.slopes.to(device))
-        for one in self.residuals:
-            made = made.add(one.to(device), alpha=_FACTOR)
-        return made
+    weight = (drawn(kind.outputs, sum(kind.inputs), 3, 3) / math.sqrt(9 * sum(kind.inputs))).half().float()
+    slopes = drawn(kind.outputs) if kind.activated else None
+    inputs = [drawn(count, n, height, width) for n in kind.inputs]
+    residuals = [drawn(count, kind.outputs, height, width) for _ in range(kind.residuals)]
+    return _Drawn(weight, drawn(kind.outputs), slopes, inputs, residuals)
+
+
+@functools.lru_cache(2)
+def _expected(kind: Kind, size: tuple[int, int, int], device: torch.device) -> torch.Tensor:
+    """Return the result in fp32."""
+    drawn = _drawn(kind, size)
+    whole = torch.cat(drawn.inputs, 1).to(device)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        made = torch.nn.functional.conv2d(whole, drawn.weight.to(device), drawn.bias.to(device), padding=1)
+    if drawn.slopes is not None:
+        made = torch.nn.functional.prelu(made, drawn.slopes.to(device))
+    for one in drawn.residuals:
+        made = made.add(one.to(device), alpha=_FACTOR)
+    return made
 
 
 def main() -> None:

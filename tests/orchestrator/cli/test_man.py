@@ -13,7 +13,17 @@ import pytest
 from orchestrator.cli.main import call, respool
 from orchestrator.cli.man import manual, page
 
-ESCAPES = {r"\e": "\\", r"\-": "-", r"\(aq": "'", r"\(ga": "`", r"\(ha": "^", r"\(ti": "~", r"\(dq": '"', r"\&": ""}
+ESCAPES = {
+    "\\:": "",
+    r"\e": "\\",
+    r"\-": "-",
+    r"\(aq": "'",
+    r"\(ga": "`",
+    r"\(ha": "^",
+    r"\(ti": "~",
+    r"\(dq": '"',
+    r"\&": "",
+}
 
 
 def contexts(context: click.Context) -> list[click.Context]:
