@@ -80,7 +80,7 @@ def test_values_that_it_does_not_know_are_refused(codec: Codec, most: int) -> No
 
 
 def test_depth_and_chroma() -> None:
-    """Ten bits are for HEVC and AV1; H.264 refuses them by name of one that has them. Chroma is never more than 4:2:0, which is told or refused."""
+    """HEVC and AV1 take ten bits; H.264 refuses them and names HEVC. Fuller chroma becomes 4:2:0 with a note, or is refused where it was asked for."""
     with pytest.raises(
         Unsupported, match="h264_nvenc cannot hold the 10 bits of yuv420p10le; choose --codec hevc_nvenc or"
     ):

@@ -148,7 +148,7 @@ def test_a_store_that_refuses_a_part_costs_its_copies_only(case: CommittedJob) -
 
 
 def test_two_orchestrators_never_take_one_copy(case: CommittedJob, settings: Settings) -> None:
-    """Each copy is in the log once, whoever moved it."""
+    """Two orchestrators move copies at the same time, and the log has each of them once."""
     for n in range(COUNT):
         case.commit(n)
     ready = Barrier(2)

@@ -102,7 +102,7 @@ def test_measured_costs_are_those_of_the_page() -> None:
 
 
 def test_costs_are_scaled_by_pixels_and_known_for_what_was_measured() -> None:
-    """Half the pixels cost half; a preset, format or field order that was not measured costs an unknown time; another CRF is told."""
+    """Half of the pixels cost half. The cost of a preset, format or field order that was not measured is unknown, and another CRF is noted."""
     large = 2560 * 1920
     options = encoder_options("x264", Spec(model="m"), "yuv420p", pixels=large)
     whole, half = (encoder_cost("x264", options, "yuv420p", pixels) for pixels in (large, large // 2))
@@ -229,7 +229,8 @@ def test_probe_says_the_balance(tmp_path: Path, capsys: pytest.CaptureFixture[st
     given = ["probe", film, "-m", "animevideov3", "--no-evidence", "--gpu", "h200"]
     assert call(given) == 0
     (line,) = re.findall(r"^  balance: (.*)$", capsys.readouterr().out, re.M)
-    assert "core seconds a frame, the network 3e-05 s on NVIDIA H200" in line
+    seconds = NETWORKS[0].seconds * (96 * 64) / (640 * 480)
+    assert f"core seconds a frame, the network {seconds:.2g} s on NVIDIA H200" in line
     assert call([*given, "--json"]) == 0
     (facts,) = json.loads(capsys.readouterr().out)
     assert facts["balance"]["words"] == line

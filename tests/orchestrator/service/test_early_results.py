@@ -148,7 +148,7 @@ def test_commits_that_cannot_be_read_are_left_to_the_end(case: CommittedJob) -> 
 def test_a_round_that_must_end_is_no_warning(
     error: Exception, told: bool, case: CommittedJob, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A cancelled job and a lost lock end a round as they should; any other error is told. Each leaves the place to the next round."""
+    """A round that ends with its job or its lock says nothing; any other error is logged. The next round can begin after each."""
 
     def fail() -> None:
         raise error

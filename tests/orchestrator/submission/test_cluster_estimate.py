@@ -17,7 +17,7 @@ from contract.settings import Settings
 from orchestrator.cli.main import call
 from orchestrator.past_pace import RECORD, Work
 from orchestrator.submission.cluster_estimate import Pace, estimate, known_pace, units_of
-from orchestrator.submission.published_pace import PUBLISHED
+from orchestrator.submission.published_pace import NETWORKS, PUBLISHED
 from stores.storage import Storage
 from testkit.clips import make_film
 
@@ -64,6 +64,8 @@ def test_published_figures_are_those_of_the_page() -> None:
         float(t) / 1000
         for t in re.findall(r"^\| \| \*\*fp16, compiled, CUDA graph\*\* \| \*\*([\d.]+)\*\*", text, re.M)
     ]
+    ours = [float(t) / 1000 for t in re.findall(r"^\| \*\*anim[^|]*\| \*\*([\d.]+)\*\* \|", text, re.M)]
+    assert [known.seconds for known in NETWORKS] == pytest.approx([*ours, alone[-1]])
     encoding = min(whole)
     for known, network in zip(PUBLISHED[1:], alone[1:], strict=True):
         assert known.least * frame == pytest.approx(max(network, encoding))

@@ -57,7 +57,7 @@ def test_other_encoders_are_not_asked_about(source: Path) -> None:
 
 
 def test_workers_tell_which_encoders_they_have(settings: Settings, source: Path) -> None:
-    """None with it: refused. None alive: the job waits, which is told. One with it, or one that has not told yet: nothing is said."""
+    """A job is refused if no worker has the encoder. Without workers it waits, and the user is told. With a worker that has it, or may have it, nothing is said."""
     ledger, wanted = Ledger(settings), films(source, "hevc_nvenc")
     assert "no worker is alive; the job waits for one" in check_workers(wanted, settings)
     ledger.announce_worker("a", {"encoders": []})
