@@ -65,10 +65,11 @@ release-dry-run:
 
 # An answer in under three minutes: everything but the tests marked slow.
 test-fast: install
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 -m "not slow"
 
+# A process of tests that crashes ends the run: where another takes its place, pytest-xdist may wait for ever for the last tests.
 test: install
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 
 SEED ?= 1
 chaos: install

@@ -7,6 +7,7 @@ between two requests.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import contextmanager
@@ -119,9 +120,13 @@ class Stepped:
         """Let the worker do all that is announced; what became of each."""
         return [self.worker.work(job, chunk) for chunk in self.announced(job)]
 
-    def finish(self, job: str, rounds: int = 60) -> Manifest:
-        """Step until the job ends and its ledger is closed; AssertionError when it does not."""
-        for _ in range(rounds):
+    def finish(self, job: str) -> Manifest:
+        """Step until the job ends and its ledger is closed; AssertionError when it does not.
+
+        Looks are not counted: a chunk that was handed back waits for a time, in which an idle machine looks hundreds of times.
+        """
+        patience = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < patience:
             for n in range(len(self.services)):
                 try:
                     self.look(n)
@@ -133,12 +138,14 @@ class Stepped:
             manifest = self.records.manifest(job)
             if manifest is not None and self.ledger.counts(job) is None:
                 return manifest
-        raise AssertionError(f"job {job} has not ended after {rounds} looks: {self.jobs.status(job)}")
+        raise AssertionError(f"job {job} has not ended after {_PATIENCE_S:g} s: {self.jobs.status(job)}")
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything. Workers that a test announced leave the list, or the next test's messages would wait for them."""
         for service in self.services:
             service.close()
+        for name in self.ledger.workers():
+            self.ledger.dismiss_worker(name)
         self._redis.close()
 
     def results(self, job: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -34,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         slow_folder = any(folder.is_relative_to(slow) for slow in _SLOW_FOLDERS)
         if slow_folder or _SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say how a process of tests ended that crashed: pytest-xdist only says that it did."""
+    if error:
+        code = node.gateway._io.popen.wait(30)
+        node.config.get_terminal_writer().line(f"\n[{node.gateway.id}] ended with {code} (a signal where negative)")
 
 
 @pytest.fixture(autouse=True)

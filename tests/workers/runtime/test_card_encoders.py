@@ -6,6 +6,7 @@ No card is needed: encoders on cores stand in for those of cards, under their na
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from workers.film.encode import ChunkEncoder
 from workers.runtime.worker import Worker
 
 without_card = pytest.mark.skipif(not tried(small("h264_nvenc")).problem, reason="the card here has an encoder")
+_NUMBERS = itertools.count(1)
 STAND_INS: dict[Codec, dict[str, str]] = {
     "h264_nvenc": {"crf": "30", "preset": "ultrafast", "x264-params": "open-gop=0"},
     "hevc_nvenc": {"crf": "30", "preset": "ultrafast", "x265-params": "open-gop=0:info=0:log-level=none"},
@@ -43,17 +45,25 @@ def cluster(settings: Settings) -> Iterator[Stepped]:
 
 
 @pytest.fixture
-def submitted(cluster: Stepped, tmp_path: Path) -> Callable[[Codec], str]:
-    """Submit a film of three chunks for the encoder of a card."""
+def submitted(cluster: Stepped, tmp_path: Path) -> Iterator[Callable[[Codec], str]]:
+    """Submit a film of three chunks for the encoder of a card; what a test leaves of its job would hold up the next one's."""
+    jobs = []
 
     def submit(codec: Codec) -> str:
         film = make_moving(tmp_path / "film.mp4", 6, (160, 146))
-        job = cluster.submit([film], Spec("identity", codec=codec, container="mkv", chunk_frames=2))
-        while not cluster.announced(job):
+        # A job of its own: the same film with the same options would be an earlier test's.
+        spec = Spec("identity", codec=codec, container="mkv", chunk_frames=2, salvage=next(_NUMBERS))
+        jobs.append(cluster.submit([film], spec))
+        while not cluster.announced(jobs[-1]):
             cluster.look()
-        return job
+        return jobs[-1]
 
-    return submit
+    yield submit
+    for job in jobs:
+        if cluster.records.manifest(job) is None:
+            cluster.jobs.control(job, cancelled=True)
+            while cluster.ledger.counts(job) is not None:
+                cluster.look()
 
 
 def stand_in(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def test_minutes_of_503_cost_no_try(cluster: Stepped, job: str, monkeypatch: pyt
         return whole(key, path)
 
     monkeypatch.setattr(cluster.worker.storage, "get_file", busy)
-    manifest = cluster.finish(job, rounds=400)
+    manifest = cluster.finish(job)
     assert (manifest.state, left) == ("done", [0])
     assert not [key for key, _ in cluster.storage.list(keys.job_prefix(job)) if key.endswith("failed.json")]
 
@@ -117,7 +117,7 @@ def test_a_chunk_goes_to_another_worker_before_it_is_given_up(
     for _ in range(3 * patient.max_attempts):
         assert bad.work(job, chunk) == "elsewhere"
     assert cluster.ledger.tries(job, chunk) == 1
-    assert cluster.finish(job, rounds=200).state == "done"
+    assert cluster.finish(job).state == "done"
 
 
 @pytest.mark.parametrize(
