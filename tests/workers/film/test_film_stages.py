@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from workers.film.chunk import film_stages
 from workers.film.decode import RunDecoder
 from workers.film.encode import ChunkEncoder
 from workers.film.frame_marks import Clock
+from workers.film.frame_pool import FramePool
 from workers.film.network_stages import Inputs, NetworkStages
 from workers.film.share import AHEAD_BYTES, ALONE, Share, share_of
 from workers.generators.enhancer import Enhancer
@@ -105,10 +107,19 @@ def test_the_networks_may_be_a_chunk_ahead_of_its_encoder(
     """
     whole = finished(film_stages(run, SPEC, network(), tmp_path / "whole", lambda *_: None))
     encoding, beside, kept = Encoding(monkeypatch), share_of(2, 16), list[int]()
+    take, taken = FramePool.take, threading.Semaphore(0)
+
+    def counted(pool: FramePool, *kind: Any) -> VideoFrame:
+        taken.release()
+        return take(pool, *kind)
+
+    monkeypatch.setattr(FramePool, "take", counted)
     for name in ("one", "other"):
         encoding.go.clear()
         stages = film_stages(run, SPEC, network(), tmp_path / name, lambda *_: None, share=beside)
         next(stages)
+        for _ in range(whole.frames):  # the last ones may still be on their way from the network
+            assert taken.acquire(timeout=60)
         encoding.go.set()
         parts = finished(stages)
         assert (parts.frames, parts.reorder, parts.prints) == (whole.frames, whole.reorder, whole.prints)
