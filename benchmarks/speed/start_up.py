@@ -26,7 +26,6 @@ _ROOT = Path(__file__).parents[2]
 def child(arguments: argparse.Namespace) -> None:
     """Start as a pool process does; print (wall clock, processor time), in seconds, at the end of each stage as JSON."""
     import msgspec
-    import psutil
 
     from contract.job import Spec
     from contract.settings import Settings
@@ -35,11 +34,11 @@ def child(arguments: argparse.Namespace) -> None:
     from workers.runtime.job_cache import JobCache
 
     del worker  # a pool process imports it
-    at = [(psutil.Process().create_time(), 0.0)]
+    at = [(arguments.begun, 0.0)]
 
     def mark() -> None:
         times = os.times()
-        at.append((time.time(), times.user + times.system))
+        at.append((time.monotonic(), times.user + times.system))
 
     process_env.configure()
     settings = Settings()
@@ -68,9 +67,9 @@ def child(arguments: argparse.Namespace) -> None:
 def measure(tree: Path, fixed: list[str]) -> list[tuple[float, float]]:
     """Run one round with the code of `tree`; return (wall clock, processor time) of each stage in seconds."""
     environment = {**os.environ, "PYTHONPATH": str(tree)}
-    done = subprocess.run(
-        [sys.executable, "-P", __file__, *fixed], env=environment, stdout=subprocess.PIPE, check=True, cwd=tree
-    )
+    # Not the kernel's time of the start: what that counts from is known to a whole second only. This clock is one for all processes.
+    command = [sys.executable, "-P", __file__, *fixed, "--begun", str(time.monotonic())]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, cwd=tree)
     at = json.loads(done.stdout.splitlines()[-1])
     return [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(at)]
 
@@ -84,6 +83,7 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, help="the root of another checkout")
     parser.add_argument("--spec", help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--begun", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.spec:
         child(arguments)

@@ -24,7 +24,6 @@ from typing import Any
 
 import av
 import numpy as np
-import psutil
 
 from benchmarks.speed.process_monitor import peak
 from contract.settings import Settings
@@ -41,7 +40,7 @@ SIDES = {
 
 
 def _ready(began: float) -> float:
-    return time.time() - began
+    return time.monotonic() - began
 
 
 def run_upstream(model: str, film: Path, out: Path, scale: float, began: float) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def run_ours(
 
 def child(arguments: argparse.Namespace) -> None:
     """Run one side in this process and print its measurements as JSON."""
-    began = psutil.Process().create_time()
+    began = arguments.begun
     if arguments.child == "upstream":
         made = run_upstream(arguments.model, arguments.film, arguments.out, arguments.scale, began)
     else:
@@ -150,6 +149,7 @@ def measure(side: str, arguments: argparse.Namespace, film: Path, out: Path) -> 
     command = command_of(__spec__, "--child", side, "--model", arguments.model)
     command += ["--film", str(film), "--out", str(out), "--scale", str(arguments.scale)]
     command += ["--no-reuse"] if arguments.no_reuse else []
+    command += ["--begun", str(time.monotonic())]  # one clock for all processes
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{side} failed:\n{done.stderr}")
@@ -225,6 +225,7 @@ def main() -> None:
     parser.add_argument("--held", action="store_true", help="every picture stays for two frames")
     parser.add_argument("--no-reuse", action="store_true", help="compute every frame, equal to the last or not")
     parser.add_argument("--child", choices=list(SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--begun", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--film", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
