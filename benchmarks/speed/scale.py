@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import ClassVar
 
 import psutil
@@ -74,43 +75,59 @@ class Simulated(Worker):
         return Done(chunk.n, held.lease.attempt, self.name, chunk.count, ())
 
 
-def work(settings: Settings, name: str, seconds: tuple[float, float], churn: float, seed: int) -> None:
-    """Take messages for ever; a worker that vanishes returns under another name, and its lease runs out.
+class Messages:
+    """The broker's messages for the simulated workers of a process.
 
-    It keeps its connection to the broker: the start of another worker is not what is measured.
+    They share a connection: an idle one asks the broker once a second, and a thousand of those would be most of what is measured.
     """
-    app = Celery("simulated", broker=settings.broker)
-    with app.connection_for_read() as connection, connection.SimpleQueue(tasks.queue(VERSION)) as queue:
-        for life in itertools.count():
-            worker = Simulated(settings, f"{name}.{life}", seconds, churn, seed + life)
-            worker.heartbeat.start()
-            try:
-                while True:
-                    message = queue.get(block=True)
-                    message.ack()
-                    chunk = tasks.from_message(message.payload[0][0])
-                    worker.work(chunk.job, chunk.chunk)
-            except Vanished:
-                worker.heartbeat._ended = True
-            except OperationalError:
-                return  # the cluster ended
+
+    def __init__(self) -> None:
+        self._idle, self._taken = threading.Semaphore(0), SimpleQueue[tasks.ChunkMessage]()
+
+    def take(self, settings: Settings) -> None:
+        """Take a message for each worker that is idle, until the cluster ends."""
+        app = Celery("simulated", broker=settings.broker)
+        with app.connection_for_read() as connection, connection.SimpleQueue(tasks.queue(VERSION)) as broker:
+            while True:
+                self._idle.acquire()
+                try:
+                    message = broker.get(block=True)
+                except OperationalError:
+                    return  # the cluster ended
+                message.ack()
+                self._taken.put(tasks.from_message(message.payload[0][0]))
+
+    def next(self) -> tasks.ChunkMessage:
+        """Wait for a message, as an idle worker."""
+        self._idle.release()
+        return self._taken.get()
+
+
+def work(
+    settings: Settings, messages: Messages, name: str, seconds: tuple[float, float], churn: float, seed: int
+) -> None:
+    """Do messages for ever; a worker that vanishes returns under another name, and its lease runs out."""
+    for life in itertools.count():
+        worker = Simulated(settings, f"{name}.{life}", seconds, churn, seed + life)
+        worker.heartbeat.start()
+        try:
+            while True:
+                chunk = messages.next()
+                worker.work(chunk.job, chunk.chunk)
+        except Vanished:
+            worker.heartbeat._ended = True
 
 
 def crowd(options: argparse.Namespace) -> None:
     """Run one process full of simulated workers."""
-    settings, own = load(), threading.local()
-
-    def kept(known: Settings) -> Storage:
-        """Return the thread's own connection to S3: boto3's start (0.13 s) belongs to a worker's start, not to orchestration."""
-        found: Storage | None = getattr(own, "storage", None)
-        if found is None:
-            found = own.storage = Storage(known)
-        return found
-
-    vars(worker_module)["Storage"] = kept
+    settings, messages = load(), Messages()
+    storage = Storage(settings)  # boto3's start (0.18 s) belongs to a worker's start, not to orchestration
+    vars(worker_module)["Storage"] = lambda _: storage
     for n in range(options.crowd):
-        args = (settings, f"sim{options.seed}-{n}", tuple(options.seconds), options.churn, options.seed * 1000 + n)
+        how = tuple(options.seconds), options.churn, options.seed * 1000 + n
+        args = (settings, messages, f"sim{options.seed}-{n}", *how)
         threading.Thread(target=work, args=args, daemon=True).start()
+    threading.Thread(target=messages.take, args=(settings,), daemon=True).start()
     sys.stdin.read()  # until the bench ends
 
 
@@ -183,9 +200,10 @@ def main() -> int:
         crowd(options)
         return 0
     with tempfile.TemporaryDirectory(prefix="rs-", ignore_cleanup_errors=True) as name:
-        base = replace(Settings(state=Path(name)), max_attempts=50)
-        with start(base, workers=0) as cluster:
-            cost = simulate(cluster, replace(cluster.settings, max_attempts=50), options)
+        # All simulated workers have this machine's cores together, so that many of them cannot each report every second.
+        fields = {"max_attempts": 50, "lease_renew_s": max(Settings.lease_renew_s, options.workers / 100)}
+        with start(replace(Settings(state=Path(name)), **fields), workers=0) as cluster:
+            cost = simulate(cluster, replace(cluster.settings, **fields), options)
     report(cost, options)
     return 0
 
@@ -218,7 +236,7 @@ def simulate(cluster: Cluster, settings: Settings, options: argparse.Namespace) 
     """Run one job on simulated workers, and a small one beside it."""
     ledger, records = Ledger(settings), Records(Storage(settings))
     with crowds(settings, options) as running:
-        until(lambda: len(ledger.workers()) >= options.workers, "simulated workers", 120)
+        until(lambda: len(ledger.workers()) >= options.workers, "simulated workers", 600)
         roles = {p.role: [psutil.Process(p.pid)] for p in cluster.processes}
         roles["task code"] = [psutil.Process(p.pid) for p in running]
         before = cpu(roles)
