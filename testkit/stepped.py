@@ -7,6 +7,7 @@ between two requests.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
@@ -120,19 +121,20 @@ class Stepped:
         """Let the worker do all that is announced; what became of each."""
         return [self.worker.work(job, chunk) for chunk in self.announced(job)]
 
-    def finish(self, job: str) -> Manifest:
-        """Step until the job ends and its ledger is closed; AssertionError when it does not.
+    def finish(self, job: str, workers: Sequence[Worker] = ()) -> Manifest:
+        """Step until the job ends and its ledger is closed, its chunks done by `workers` in turn; AssertionError when it does not.
 
         Looks are not counted: a chunk that was handed back waits for a time, in which an idle machine looks hundreds of times.
         """
-        patience = time.monotonic() + _PATIENCE_S
+        patience, turns = time.monotonic() + _PATIENCE_S, itertools.cycle(workers or [self.worker])
         while time.monotonic() < patience:
             for n in range(len(self.services)):
                 try:
                     self.look(n)
                 except TransientError:
                     continue
-            self.work(job)
+            for chunk in self.announced(job):
+                next(turns).work(job, chunk)
             if not self.worker.idle.wait(_PATIENCE_S):
                 raise AssertionError("a chunk that the worker finishes beside others has no end")
             manifest = self.records.manifest(job)

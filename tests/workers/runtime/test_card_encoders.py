@@ -27,7 +27,6 @@ from media.encoder_trial import small, tried
 from testkit.natural_clips import make_moving
 from testkit.stepped import Stepped, stepped
 from workers.film.encode import ChunkEncoder
-from workers.runtime.worker import Worker
 
 without_card = pytest.mark.skipif(not tried(small("h264_nvenc")).problem, reason="the card here has an encoder")
 _NUMBERS = itertools.count(1)
@@ -81,16 +80,6 @@ def pinned(cluster: Stepped, job: str) -> tuple[str, Encoding]:
     return keys.encoder_headers(job, encoding_sha256(encoding)), encoding
 
 
-def finish(cluster: Stepped, job: str, worker: Worker) -> None:
-    for _ in range(60):
-        cluster.look()
-        for chunk in cluster.announced(job):
-            assert worker.work(job, chunk) == "done"
-        if cluster.records.manifest(job) is not None:
-            return
-    raise AssertionError(cluster.jobs.status(job))
-
-
 @pytest.mark.parametrize("codec", list(nvenc.ENCODERS))
 def test_chunks_join_and_the_first_worker_decides(
     codec: Codec, cluster: Stepped, submitted: Callable[[Codec], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -98,7 +87,7 @@ def test_chunks_join_and_the_first_worker_decides(
     """The job's headers are those of its first worker; the film of all chunks plays whole, in the card's format."""
     stand_in(codec, monkeypatch)
     job = submitted(codec)
-    finish(cluster, job, cluster.worker)
+    cluster.finish(job)
     key, encoding = pinned(cluster, job)
     found = decode(cluster.storage.get(key), EncoderHeaders, key)
     assert found == EncoderHeaders(tried(encoding).headers, os.uname().nodename)

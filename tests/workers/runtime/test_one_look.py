@@ -56,18 +56,6 @@ def worker(cluster: Stepped, backend: str) -> Worker:
     return made
 
 
-def finish(cluster: Stepped, job: str, workers: list[Worker]) -> None:
-    """Let `workers` do the chunks in turn until the job ends."""
-    turns = itertools.cycle(workers)
-    for _ in range(60):
-        cluster.look()
-        for chunk in cluster.announced(job):
-            next(turns).work(job, chunk)
-        if cluster.records.manifest(job) is not None:
-            return
-    raise AssertionError(cluster.jobs.status(job))
-
-
 def delivered(cluster: Stepped, job: str, path: Path) -> Frames:
     manifest = cluster.records.manifest(job)
     assert manifest is not None
@@ -85,7 +73,7 @@ def decibels(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
 def test_backends_in_fp32_make_one_film(cluster: Stepped, submitted: Callable[..., str], tmp_path: Path) -> None:
     """Chunks of two backends in fp32 are within 50 dB of the film that one of them makes alone, and the film's tag names both."""
     mixed, alone = submitted("fp32"), ""
-    finish(cluster, mixed, [worker(cluster, "native"), worker(cluster, "torch")])
+    cluster.finish(mixed, [worker(cluster, "native"), worker(cluster, "torch")])
     frames = delivered(cluster, mixed, tmp_path / "mixed.mkv")
     with av.open(str(tmp_path / "mixed.mkv"), "r") as film:
         made = read(film.metadata["RESPOOL"])
@@ -93,7 +81,7 @@ def test_backends_in_fp32_make_one_film(cluster: Stepped, submitted: Callable[..
     assert set(made.backend.split(", ")) == {"native", "torch"}
     alone = submitted("fp32")
     assert alone != mixed
-    finish(cluster, alone, [worker(cluster, "native")])
+    cluster.finish(alone, [worker(cluster, "native")])
     same = delivered(cluster, alone, tmp_path / "alone.mkv")
     worst = min(decibels(a, b) for a, b in zip(frames, same, strict=True))
     assert worst >= 50, worst
@@ -114,14 +102,14 @@ def test_another_rounding_is_refused(cluster: Stepped, submitted: Callable[..., 
     assert "begun in torch bf16" in cluster.jobs.status(job).blocked
     first.ledger.announce_worker(first.name, first._info())
     assert cluster.jobs.status(job).blocked == ""
-    finish(cluster, job, [first])
+    cluster.finish(job, [first])
 
 
 def test_a_job_goes_on_as_it_was_begun(cluster: Stepped, submitted: Callable[..., str]) -> None:
     """A worker that would choose another precision takes the job's own."""
     job = submitted()
     cluster.storage.put(keys.method(job), encode(Method("torch", "bf16")), if_absent=True)
-    finish(cluster, job, [worker(cluster, "auto")])
+    cluster.finish(job, [worker(cluster, "auto")])
     plan = cluster.records.plan(job)
     assert plan is not None
     commits = list(cluster.records.dones(plan, range(len(plan.chunks))))
