@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed.scale --chunks 100000 --workers 64 --churn 0.1            no-op chunks: cost of orchestration
     python -m benchmarks.speed.scale --chunks 2000 --workers 64 --seconds 5 10            parallel efficiency
+    python -m benchmarks.speed.scale --chunks 20000 --workers 1000 --seconds 5 10 --processes 4
 
 A simulated worker is a thread that takes real messages and runs the real `workers.runtime.worker.Worker` on them: claim, look
 for a commit, (sleep), conditional PUT, ledger. `--churn` is the share of chunks whose worker vanishes without notice.
