@@ -143,7 +143,7 @@ class Stepped:
         raise AssertionError(f"job {job} has not ended after {_PATIENCE_S:g} s: {self.jobs.status(job)}")
 
     def close(self) -> None:
-        """Let go of everything. Workers that a test announced leave the list, or the next test's messages would wait for them."""
+        """Let go of everything, and take the workers that a test announced off the list, as no heartbeat of theirs goes on."""
         for service in self.services:
             service.close()
         for name in self.ledger.workers():

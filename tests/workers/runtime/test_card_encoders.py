@@ -94,6 +94,10 @@ def test_chunks_join_and_the_first_worker_decides(
     manifest = cluster.records.manifest(job)
     assert manifest is not None
     assert manifest.state == "done", manifest.failures
+    plan = cluster.records.plan(job)
+    assert plan is not None
+    attempts = [done.attempt for done in cluster.records.dones(plan, range(len(plan.chunks)))]
+    assert all(attempt.startswith("1-") for attempt in attempts), attempts  # no chunk was handed back
     cluster.storage.get_file(manifest.files[0].key, tmp_path / "result.mkv")
     with av.open(str(tmp_path / "result.mkv"), "r") as film:
         assert film.streams.video[0].codec_context.codec.canonical_name == codec.partition("_")[0]
