@@ -19,11 +19,8 @@ from av.codec.context import ThreadType
 
 from contract.errors import Unsupported, UsageError
 from contract.job import Codec, Spec
-from media import nvenc
+from media import nvenc, x264
 
-_X26X_PRESETS = (
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
-)  # fmt: skip
 CONTAINERS = {
     "mp4": "mp4", "m4v": "mp4", "mov": "mov", "qt": "mov", "mkv": "matroska", "webm": "webm", "ts": "mpegts",
     "m2ts": "mpegts", "mts": "mpegts",
@@ -48,8 +45,8 @@ class Encoder:
 
 
 ENCODERS: dict[Codec, Encoder] = {
-    "x264": Encoder("libx264", 18, "medium", _X26X_PRESETS, odd_sizes=False),
-    "x265": Encoder("libx265", 20, "medium", _X26X_PRESETS, odd_sizes=False),
+    "x264": Encoder("libx264", 18, "medium", x264.PRESETS, odd_sizes=False),
+    "x265": Encoder("libx265", 20, "medium", x264.SPEEDS, odd_sizes=False),
     "svtav1": Encoder("libsvtav1", 24, "8", tuple(str(n) for n in range(14)), odd_sizes=False, smallest=64),
     "vp9": Encoder("libvpx-vp9", 24, "4", tuple(str(n) for n in range(9)), odd_sizes=True),
     "ffv1": Encoder("ffv1", None, None, (), odd_sizes=True, smallest=1, largest=65535),
@@ -206,26 +203,15 @@ AV_FIELD_TB (4) and AV_FIELD_BT (5) are `fiel` 9 and 14 of QuickTime. avcodec.h 
 (rawdec.c, v210dec.c) and muxers (yuv4mpegenc.c) show the top field of 4 first."""
 
 
-LARGE = 3_000_000
-LARGE_PRESET, LARGE_LOOKAHEAD = "faster", 10
-"""Pixels of a frame from which on x264 has another preset where none is asked for, and its lookahead in frames.
-
-At an equal CRF and as many bytes this takes 88% of the processor time of `medium` for a clean film and 53% with grain, and loses 0.5 and 0.2 dB of 48.8
-and 43.5 (`benchmarks.speed.presets`). A frame takes 15 MB at 2560x1920, and `medium` holds 40 of them, which was most of a worker's memory."""
-
-
 def encoder_options(
     codec: Codec, spec: Spec, pix_fmt: str, field_order: int = PROGRESSIVE, pixels: int = 0
 ) -> dict[str, str]:
     """Return FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know.
 
     Films that stay interlaced (`field_order` above PROGRESSIVE) are encoded as such where the encoder can. `pixels` is the
-    size of a frame: without an explicit preset, x264 has a faster one and a shorter lookahead from LARGE on.
+    size of a frame, by which x264 has a preset where none is asked for.
     """
-    options = _options(codec, spec, pix_fmt)
-    if codec == "x264" and pixels >= LARGE and spec.preset is None:
-        options["preset"] = LARGE_PRESET
-        options["x264-params"] += f":rc-lookahead={LARGE_LOOKAHEAD}"
+    options = _options(codec, spec, pix_fmt, pixels)
     if field_order > PROGRESSIVE and codec in ("x264", "prores"):
         options["flags"] = "+ildct"
         if codec == "x264" and field_order in BOTTOM_SHOWN_FIRST:  # else its headers always signal top field first
@@ -233,7 +219,7 @@ def encoder_options(
     return options
 
 
-def _options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
+def _options(codec: Codec, spec: Spec, pix_fmt: str, pixels: int) -> dict[str, str]:
     encoder = ENCODERS[codec]
     if spec.crf is not None and encoder.crf is None:
         raise UsageError(f"--crf {spec.crf:g} means nothing to {codec}; leave it out.")
@@ -248,8 +234,7 @@ def _options(codec: Codec, spec: Spec, pix_fmt: str) -> dict[str, str]:
     if codec in nvenc.ENCODERS:
         return nvenc.options(codec, crf, preset)
     if codec == "x264":
-        # a53cc=0: captions are put into the joined film, from the source's packets.
-        return {"crf": crf, "preset": preset, "a53cc": "0", "x264-params": "open-gop=0"}
+        return x264.options(crf, spec.preset or x264.usual_preset(pixels))
     if codec == "x265":
         # info=0: the banner in the headers names the thread count; repeat-headers stays off for one global header.
         return {"crf": crf, "preset": preset, "x265-params": "open-gop=0:info=0:log-level=none"}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from workers.film.chunk import FilmResult
     from workers.generators.enhancer import Enhancer
 
-_WAYS = ("3", "1", "2", "3:veryfast", "1:veryfast", "3:ultrafast")
+_WAYS = ("3", "1", "2", "3:faster", "1:faster", "3:ultrafast")
 _WHOLE, _SHORT = "film.mp4", "short.mp4"
 _COLUMNS = (
     *("in flight", "preset", "frames, chunks", "s a frame, median (lowest-highest)", "to upstream", "CPU s a frame"),

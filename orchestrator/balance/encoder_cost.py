@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contract.job import Codec
+from media import x264
 from media.codecs import ENCODERS
 
 SOURCE = "docs/performance.md, What encoders cost"
@@ -39,14 +40,15 @@ class Measured:
 
 
 MEASURED = (
-    Measured("x264", "ultrafast", (0.019, 0.036), (0.007, 0.01)),
-    Measured("x264", "superfast", (0.044, 0.104), (0.019, 0.025)),
-    Measured("x264", "veryfast", (0.082, 0.202), (0.02, 0.048)),
-    Measured("x264", "faster", (0.092, 0.296), (0.039, 0.071)),
-    Measured("x264", "fast", (0.133, 0.449), (0.035, 0.106)),
-    Measured("x264", "medium", (0.13, 0.611), (0.04, 0.146)),
-    Measured("x264", "slow", (0.186, 0.946), (0.055, 0.213)),
-    Measured("x264", "slower", (0.294, 1.971), (0.095, 0.483)),
+    Measured("x264", "ultrafast", (0.018, 0.038), (0.007, 0.009)),
+    Measured("x264", "superfast", (0.05, 0.096), (0.011, 0.022)),
+    Measured("x264", "quick", (0.052, 0.124), (0.013, 0.031)),
+    Measured("x264", "veryfast", (0.074, 0.18), (0.015, 0.052)),
+    Measured("x264", "faster", (0.096, 0.271), (0.026, 0.062)),
+    Measured("x264", "fast", (0.098, 0.38), (0.039, 0.09)),
+    Measured("x264", "medium", (0.126, 0.519), (0.038, 0.122)),
+    Measured("x264", "slow", (0.165, 0.831), (0.05, 0.198)),
+    Measured("x264", "slower", (0.278, 1.752), (0.084, 0.441)),
     Measured("x265", "ultrafast", (0.089, 0.226), (0.023, 0.084)),
     Measured("x265", "veryfast", (0.178, 0.571), (0.048, 0.266)),
     Measured("x265", "fast", (0.242, 0.623), (0.066, 0.26)),
@@ -59,10 +61,7 @@ MEASURED = (
     Measured("ffv1", "", (0.096, 0.118), (0.028, 0.031)),
     Measured("prores", "", (0.403, 0.454), (0.106, 0.108)),
 )
-"""Measured by `benchmarks.speed.presets` at the default CRF, with 8 bits in 4:2:0, and 10 bits in 4:2:2 for ProRes.
-
-Of x264 `faster` there are two: with the shorter lookahead that large frames have without a preset it takes as long.
-"""
+"""Measured by `benchmarks.speed.presets` at the default CRF, with 8 bits in 4:2:0, and 10 bits in 4:2:2 for ProRes."""
 _PIX_FMT: dict[Codec, str] = {"prores": "yuv422p10le"}
 
 
@@ -84,7 +83,7 @@ def encoder_cost(codec: Codec, options: Mapping[str, str], pix_fmt: str, pixels:
 
 def preset_of(codec: Codec, options: Mapping[str, str]) -> str:
     """Return the preset in an encoder's options, "" where it has none."""
-    return options.get("cpu-used" if codec == "vp9" else "preset", "")
+    return x264.preset_of(options) if codec == "x264" else options.get("cpu-used" if codec == "vp9" else "preset", "")
 
 
 def named(codec: Codec, options: Mapping[str, str]) -> str:

@@ -111,7 +111,7 @@ _OPTIONS = (
     click.option("--tile", default="auto", show_default=True, callback=_tile, metavar="auto|N", help="Side of the tiles that large pictures are cut into."),
     click.option("--codec", type=_Codec(get_args(Codec)), default="x264", show_default=True, help="Encoder of films; those named nvenc are of an NVIDIA card."),
     click.option("--crf", type=click.FloatRange(0, 63), help="Quality of the encoder: lower is better and larger."),
-    click.option("--preset", help="Speed of the encoder, in its own words."),
+    click.option("--preset", help="Speed of the encoder, in its own words; x264 has one of ours too: quick, the default from 3 megapixels on."),
     click.option("--pix-fmt", help="Pixel format of films (default: the source's)."),
     click.option("--container", type=click.Choice(sorted(FILMS)), help="File format of films (default: the source's, or OUT's)."),
     click.option("--faststart", is_flag=True, help="Put the index of mp4 and mov first, for the web."),
@@ -227,14 +227,17 @@ def spec_of(options: dict[str, Any], out: Path | None = None) -> Spec:
 def _preset(material: str | None, values: dict[str, Any], by_hand: Callable[[str], bool]) -> dict[str, Any]:
     """Return the options that --for sets, and AUTO for a model that nothing names; tell where a given option goes before."""
     found: dict[str, Any] = {} if values["model"] else {"model": AUTO}
-    for name, value in PRESETS.get(material or "", {}).items():
+    sets = dict(PRESETS.get(material or "", {}))
+    if material == "fast" and values["codec"] in PACED:
+        sets["preset"] = PACED[values["codec"]]
+    elif material == "fast":
+        echo(f"note: --for fast sets --preset for {' and '.join(PACED)} alone.", err=True)
+    for name, value in sets.items():
         if by_hand(name):
             echo(
                 f"note: --for {material} sets --{name} {value}; --{name} {values[name]} is given, and is used.",
                 err=True,
             )
-        elif name == "preset" and values["codec"] not in PACED:
-            echo(f"note: --for {material} sets --preset {value} for {' and '.join(PACED)} alone.", err=True)
         else:
             found[name] = value
     return found

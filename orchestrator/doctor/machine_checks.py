@@ -137,7 +137,9 @@ def _balance(settings: Settings) -> Finding:
     said = f"{USUAL.model} at 640x480: {found.words}"
     if found.known is None or found.known.limit != "encoder":
         return Finding("balance", "ok", said, found.facts)
-    return Finding("balance", "warn", f"{said}; add cores, or restore with --preset veryfast", found.facts)
+    return Finding(
+        "balance", "warn", f"{said}; add cores, or restore with --preset ultrafast, whose films are larger", found.facts
+    )
 
 
 def _disks(settings: Settings) -> Iterator[Finding]:

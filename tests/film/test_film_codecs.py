@@ -8,11 +8,13 @@ from pathlib import Path
 
 import av
 import av.logging
+import numpy as np
 import pytest
 
 from contract.errors import Unsupported, UsageError
 from contract.job import Codec, Spec
-from media.codecs import choose_pix_fmt, encoder_options
+from media import x264
+from media.codecs import PROGRESSIVE, choose_pix_fmt, encoder_options, open_encoder
 from testkit.materials.check import compare, film_of
 from testkit.materials.in_process import restore
 from testkit.materials.write import Film, write
@@ -41,12 +43,21 @@ def _source(pix_fmt: str) -> bytes:
     )
 
 
-@pytest.mark.parametrize(("codec", "pix_fmt", "suffix"), CASES)
-def test_chunks_join_without_a_seam(codec: Codec, pix_fmt: str, suffix: str, tmp_path: Path) -> None:
-    """Chunks of every codec, the last of one frame, play as one stream: all frames, exact times, no decoder's complaint."""
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "suffix", "preset"),
+    [
+        *((*case, None) for case in CASES),
+        ("x264", "yuv420p", "mp4", "quick"),
+        ("x264", "yuv420p10le", "ts", "quick"),
+    ],
+)
+def test_chunks_join_without_a_seam(
+    codec: Codec, pix_fmt: str, suffix: str, preset: str | None, tmp_path: Path
+) -> None:
+    """Chunks of every codec, x264's with our preset too, the last of one frame, play as one stream: all frames, exact times, no decoder's complaint."""
     data = _source(pix_fmt)
     (tmp_path / "film.mkv").write_bytes(data)
-    spec = Spec(model="identity", codec=codec, chunk_frames=10)
+    spec = Spec(model="identity", codec=codec, preset=preset, chunk_frames=10)
     done = restore(tmp_path / "film.mkv", f"result.{suffix}", spec, tmp_path)
     assert [c.count for c in done.index.chunks] == [10, 10, 1]
     verdict = compare(data, done.data, codec == "ffv1", codec)
@@ -95,17 +106,59 @@ def test_a_loss_of_depth_or_transparency_is_refused(codec: Codec, source: str) -
         choose_pix_fmt(codec, source, None)
 
 
-def test_large_frames_have_a_faster_preset_unless_one_is_asked_for() -> None:
-    """From three megapixels on x264 has `faster` and a short lookahead; what the user asks for is kept whole, and other encoders' presets stay."""
-    large = 2560 * 1920
-    plain = encoder_options("x264", Spec(model="identity"), "yuv420p", pixels=large)
-    assert (plain["preset"], plain["x264-params"]) == ("faster", "open-gop=0:rc-lookahead=10")
-    small = encoder_options("x264", Spec(model="identity"), "yuv420p", pixels=1920 * 1080)
-    assert (small["preset"], small["x264-params"]) == ("medium", "open-gop=0")
-    asked = encoder_options("x264", Spec(model="identity", preset="medium"), "yuv420p", pixels=large)
-    assert asked == encoder_options("x264", Spec(model="identity", preset="medium"), "yuv420p")
+def test_large_frames_have_a_quick_preset_unless_one_is_asked_for() -> None:
+    """From three megapixels on x264 has `quick`; what the user asks for is kept, at any size, and other encoders' presets stay."""
+    large, small = 2560 * 1920, 1920 * 1080
+
+    def preset(preset: str | None, pixels: int) -> str:
+        return x264.preset_of(encoder_options("x264", Spec(model="identity", preset=preset), "yuv420p", pixels=pixels))
+
+    assert (preset(None, large), preset(None, small)) == ("quick", "medium")
+    for asked in x264.PRESETS:
+        assert (preset(asked, large), preset(asked, small)) == (asked, asked)
     spec = Spec(model="identity", codec="x265")
     assert encoder_options("x265", spec, "yuv420p", pixels=large) == encoder_options("x265", spec, "yuv420p")
+    with pytest.raises(UsageError, match=r"'quick' is unknown to x265; it knows ultrafast, .*, placebo"):
+        encoder_options("x265", Spec(model="identity", codec="x265", preset="quick"), "yuv420p")
+
+
+def _quick(pix_fmt: str, field_order: int, crf: float) -> tuple[list[av.VideoFrame], list[av.VideoFrame], bytes]:
+    """Encode 12 frames of noise that moves, of 128x96, and return them, what a decoder makes of them, and the first packet."""
+    context = av.codec.CodecContext.create("libx264", "w")
+    context.width, context.height, context.pix_fmt = 128, 96, pix_fmt
+    context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+    context.options = encoder_options(
+        "x264", Spec(model="identity", preset="quick", crf=crf), pix_fmt, field_order=field_order
+    )
+    open_encoder(context)
+    noise = np.random.default_rng(1).integers(0, 256, (96, 140, 3), dtype=np.uint8)
+    given = [
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(noise[:, n : n + 128]), format="rgb24").reformat(format=pix_fmt)
+        for n in range(12)
+    ]
+    for n, frame in enumerate(given):
+        frame.pts = n
+    packets = [packet for frame in (*given, None) for packet in context.encode(frame)]
+    decoder = av.codec.CodecContext.create("h264", "r")
+    decoder.extradata = context.extradata
+    seen = [frame for packet in (*packets, None) for frame in decoder.decode(packet)]
+    return given, seen, bytes(packets[0])
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "gray", "gray10le"])
+@pytest.mark.parametrize("field_order", [PROGRESSIVE, 2, 3])
+def test_quick_encodes_each_kind_of_frames_and_its_film_says_so(pix_fmt: str, field_order: int) -> None:
+    """x264 takes all of it in every format and field order, and its note in the film has it."""
+    given, seen, note = _quick(pix_fmt, field_order, 18)
+    assert len(seen) == len(given)
+    for part in (b"mbtree=1", b"rc_lookahead=10", b"subme=2", b"deadzone=14,7", b"open_gop=0"):
+        assert part in note
+
+
+def test_quick_loses_nothing_at_crf_0() -> None:
+    """It stays lossless where that is asked for."""
+    given, seen, _ = _quick("yuv420p", PROGRESSIVE, 0)
+    assert all((a.to_ndarray() == b.to_ndarray()).all() for a, b in zip(seen, given, strict=True))
 
 
 def test_options_that_mean_nothing_are_refused() -> None:

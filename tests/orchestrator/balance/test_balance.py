@@ -109,9 +109,10 @@ def test_costs_are_scaled_by_pixels_and_known_for_what_was_measured() -> None:
     assert whole is not None
     assert half is not None
     assert (whole.least, whole.most) == (pytest.approx(2 * half.least), pytest.approx(2 * half.most))
-    assert whole.named == "x264 (preset faster)"
+    assert whole.named == "x264 (preset quick)"
     assert encoder_cost("x264", options, "yuv420p10le", large) is None
-    assert encoder_cost("x264", {**options, "preset": "placebo"}, "yuv420p", large) is None
+    placebo = encoder_options("x264", Spec(model="m", preset="placebo"), "yuv420p", pixels=large)
+    assert encoder_cost("x264", placebo, "yuv420p", large) is None
     assert encoder_cost("x264", {**options, "flags": "+ildct"}, "yuv420p", large) is None
     other = encoder_cost("x264", {**options, "crf": "12"}, "yuv420p", large)
     assert other is not None
@@ -246,7 +247,7 @@ def test_doctor_warns_of_a_card_that_waits_for_the_encoder(tmp_path: Path, monke
     monkeypatch.setattr(machine_checks, "device_here", lambda _: Device("NVIDIA H200", card=True, cores=2))
     found = machine_checks._balance(settings)
     assert (found.verdict, found.facts["limit"], found.facts["cores"]) == ("warn", "encoder", 2)
-    assert found.detail.endswith("; add cores, or restore with --preset veryfast")
+    assert found.detail.endswith("; add cores, or restore with --preset ultrafast, whose films are larger")
     monkeypatch.setattr(machine_checks, "device_here", lambda _: Device("A100", card=True, cores=2))
     assert machine_checks._balance(settings).verdict == "ok"
     assert b"facts" not in msgspec.json.encode(machine_checks._python())

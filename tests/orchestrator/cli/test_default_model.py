@@ -103,7 +103,8 @@ def test_presets_set_model_and_options(capsys: pytest.CaptureFixture[str]) -> No
     """Each names a model; fast also encodes faster."""
     assert parse().model == AUTO
     assert parse("--for", "photo").model == PHOTOGRAPH
-    assert (parse("--for", "fast").model, parse("--for", "fast").preset) == (FILM, "veryfast")
+    assert (parse("--for", "fast").model, parse("--for", "fast").preset) == (FILM, "quick")
+    assert parse("--for", "fast", "--codec", "x265").preset == "veryfast"
     assert capsys.readouterr().err == ""
 
 
@@ -115,7 +116,7 @@ def test_a_given_option_goes_before_a_preset_and_that_is_told(capsys: pytest.Cap
     assert parse("--for", "fast", "--preset", "slow").preset == "slow"
     assert "--preset slow is given, and is used" in capsys.readouterr().err
     assert parse("--for", "fast", "--profile", "preservation").preset is None
-    assert "--preset veryfast for x264 and x265 alone" in capsys.readouterr().err
+    assert "--for fast sets --preset for x264 and x265 alone" in capsys.readouterr().err
 
 
 def test_commands_tell_the_default(sources: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
