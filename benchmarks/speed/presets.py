@@ -8,6 +8,7 @@ has the figures of a run.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import tempfile
@@ -30,7 +31,7 @@ from media.codecs import ENCODERS, encoder_options, open_encoder
 from testkit.natural_clips import make_moving
 
 PRESETS: dict[Codec, tuple[str | None, ...]] = {
-    "x264": (None, "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"),
+    "x264": ("ultrafast", "superfast", "quick", "veryfast", "faster", "fast", "medium", "slow", "slower"),
     "x265": (None, "ultrafast", "veryfast", "fast"),
     "svtav1": (None, "10", "6"),
     "vp9": (None, "8"),
@@ -53,22 +54,31 @@ class Cost:
     psnr: float
 
 
-def enhanced(count: int, size: tuple[int, int]) -> list[npt.NDArray[np.uint8]]:
-    """Return `count` frames of a moving photograph of `size` (width, height), enlarged four times by animevideov3: H x W x 3."""
+def enhanced(count: int, size: tuple[int, int], source: Path | None = None) -> list[npt.NDArray[np.uint8]]:
+    """Return `count` frames, at most `size` (width, height) of their middle, enlarged four times by animevideov3: H x W x 3.
+
+    They are those of the film `source`, or of a moving photograph.
+    """
     _, loaded = enhancer("realesr-animevideov3", Settings())
     network: Any = loaded
     frames = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        av.open(str(make_moving(Path(folder) / "film.mp4", count, size))) as film,
+        av.open(str(source or make_moving(Path(folder) / "film.mp4", count, size))) as film,
     ):
-        for frame in film.decode(video=0):
-            rgb = (
-                torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)[None].float().div(255).contiguous()
-            )
+        for frame in itertools.islice(film.decode(video=0), count):
+            pixels = middle(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), size)
+            rgb = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div(255).contiguous()
             larger = network._network(rgb)[0].clamp(0, 1).mul(255).round().byte()
             frames.append(np.ascontiguousarray(larger.permute(1, 2, 0).numpy()))
     return frames
+
+
+def middle(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return the middle of a picture, at most `size` (width, height) of it."""
+    (height, width), (wide, high) = pixels.shape[:2], size
+    top, left = max(0, height - high) // 2, max(0, width - wide) // 2
+    return np.ascontiguousarray(pixels[top : top + high, left : left + wide])
 
 
 def grainy(frames: list[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.uint8]]:
@@ -122,13 +132,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--size", default="640x480", metavar="WxH", help="of the source (default: 640x480)")
+    parser.add_argument("--film", type=Path, help="take its first frames instead of a moving photograph")
     parser.add_argument("--codecs", nargs="+", choices=list(ENCODERS), default=["x264"])
     parser.add_argument("--presets", nargs="+", help="of these codecs (default: a list for each)")
     parser.add_argument("--pix-fmt", help="of the result (default: 8 bits in 4:2:0, 10 in 4:2:2 for prores)")
     options = parser.parse_args()
     width, height = (int(side) for side in options.size.split("x"))
-    clean = enhanced(options.frames, (width, height))
-    print(f"{4 * width}x{4 * height}, {options.frames} frames, load {os.getloadavg()[0]:.1f}")
+    clean = enhanced(options.frames, (width, height), options.film)
+    height, width = clean[0].shape[:2]
+    print(f"{width}x{height}, {len(clean)} frames, load {os.getloadavg()[0]:.1f}")
     print("| codec | film | preset | CPU s a frame | kB a frame | PSNR, luma |\n| --- | --- | --- | --- | --- | --- |")
     films = (("clean", clean), ("with grain", grainy(clean)))
     for codec in options.codecs:
