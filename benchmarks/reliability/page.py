@@ -42,7 +42,8 @@ SCALE = """
 ## Scale, simulated
 
 `python -m benchmarks.speed.scale --page` writes this table. Orchestrator, Redis, S3, broker and task code are real; only
-enhancing is a sleep, and workers are threads of a few processes. Churn is the share of chunks whose worker vanishes with its lease; the
+enhancing is a sleep, and workers are threads of a few processes, each of which takes messages over one connection; beyond a hundred workers each reports
+less often, since all of them have two cores together. Churn is the share of chunks whose worker vanishes with its lease; the
 start of another is not counted (a real one takes 2 s of CPU for its imports, and 0.1 s to read a plan of 100,000 chunks). CPU is
 that of all processes together, including threads that simulate workers and processes for ingest and assembly; memory is each process' own at
 the end. "Small job" is how long a job of eight chunks, submitted in the middle of the large one, waited until a worker claimed its first
