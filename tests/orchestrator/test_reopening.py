@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from contract import keys
 from contract.documents import encode
 from contract.errors import UsageError
+from media import x264
 from orchestrator.jobs import retention
 from testkit.clips import fingerprint, make_film
-from testkit.stepped import Stepped
+from testkit.stepped import SPEC, Stepped
 
 _SEEDS = itertools.count(1)
 
@@ -198,3 +199,29 @@ def test_a_missing_committed_object_is_found_and_repaired(cluster: Stepped, film
     assert cluster.jobs.retry(job) == 1
     assert cluster.finish(job).state == "done"
     assert delivered(cluster, job, "a.mkv", tmp_path) == pictures(films[0])
+
+
+@pytest.mark.parametrize("lost", ["input", "index"])
+def test_a_film_planned_again_by_another_version_has_one_encoding(
+    cluster: Stepped, films: list[Path], monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """A chunk's input has the encoding in its header: where another version chooses another one, commits made before count no more."""
+    job = cluster.submit(films[:1], replace(SPEC, codec="x264"))
+    while len(cluster.announced(job)) < 2:
+        cluster.look()
+    before = cluster.records.plan(job)
+    assert before is not None
+    cluster.worker.work(job, 0)
+    ((_, index),) = before.indexes
+    gone = keys.index(job, 0, index) if lost == "index" else keys.run(job, 0, before.chunks[1].input)
+    cluster.storage.delete(gone)
+    assert cluster.finish(job).state == "failed"
+    monkeypatch.setattr(x264, "usual_preset", lambda _: x264.QUICK)
+    cluster.jobs.retry(job)
+    manifest = cluster.finish(job)
+    assert manifest.state == "done"
+    after = cluster.records.plan(job)
+    assert after is not None
+    assert after.retired == (0, 1)
+    film = cluster.storage.get(manifest.files[0].key)
+    assert (b"deadzone=21,11" in film, b"deadzone=14,7" in film) == (False, True)
