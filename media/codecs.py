@@ -204,14 +204,14 @@ AV_FIELD_TB (4) and AV_FIELD_BT (5) are `fiel` 9 and 14 of QuickTime. avcodec.h 
 
 
 def encoder_options(
-    codec: Codec, spec: Spec, pix_fmt: str, field_order: int = PROGRESSIVE, pixels: int = 0
+    codec: Codec, spec: Spec, pix_fmt: str, field_order: int = PROGRESSIVE, pixels: int = 0, before: int = 0
 ) -> dict[str, str]:
     """Return FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know.
 
-    Films that stay interlaced (`field_order` above PROGRESSIVE) are encoded as such where the encoder can. `pixels` is the
-    size of a frame, by which x264 has a preset where none is asked for.
+    Films that stay interlaced (`field_order` above PROGRESSIVE) are encoded as such where the encoder can. By the
+    size of a frame, its `pixels` and those that the source's had `before`, x264 has a preset where none is asked for.
     """
-    options = _options(codec, spec, pix_fmt, pixels)
+    options = _options(codec, spec, pix_fmt, pixels, before)
     if field_order > PROGRESSIVE and codec in ("x264", "prores"):
         options["flags"] = "+ildct"
         if codec == "x264" and field_order in BOTTOM_SHOWN_FIRST:  # else its headers always signal top field first
@@ -219,7 +219,7 @@ def encoder_options(
     return options
 
 
-def _options(codec: Codec, spec: Spec, pix_fmt: str, pixels: int) -> dict[str, str]:
+def _options(codec: Codec, spec: Spec, pix_fmt: str, pixels: int, before: int) -> dict[str, str]:
     encoder = ENCODERS[codec]
     if spec.crf is not None and encoder.crf is None:
         raise UsageError(f"--crf {spec.crf:g} means nothing to {codec}; leave it out.")
@@ -234,7 +234,7 @@ def _options(codec: Codec, spec: Spec, pix_fmt: str, pixels: int) -> dict[str, s
     if codec in nvenc.ENCODERS:
         return nvenc.options(codec, crf, preset)
     if codec == "x264":
-        return x264.options(crf, spec.preset or x264.usual_preset(pixels))
+        return x264.options(crf, spec.preset, pixels, before)
     if codec == "x265":
         # info=0: the banner in the headers names the thread count; repeat-headers stays off for one global header.
         return {"crf": crf, "preset": preset, "x265-params": "open-gop=0:info=0:log-level=none"}

@@ -111,7 +111,7 @@ _OPTIONS = (
     click.option("--tile", default="auto", show_default=True, callback=_tile, metavar="auto|N", help="Side of the tiles that large pictures are cut into."),
     click.option("--codec", type=_Codec(get_args(Codec)), default="x264", show_default=True, help="Encoder of films; those named nvenc are of an NVIDIA card."),
     click.option("--crf", type=click.FloatRange(0, 63), help="Quality of the encoder: lower is better and larger."),
-    click.option("--preset", help="Speed of the encoder, in its own words; x264 has one of ours too: quick, the default from 3 megapixels on."),
+    click.option("--preset", help="Speed of the encoder, in its own words; x264 has one of ours too: quick, the default of films enlarged to 3 megapixels and more."),
     click.option("--pix-fmt", help="Pixel format of films (default: the source's)."),
     click.option("--container", type=click.Choice(sorted(FILMS)), help="File format of films (default: the source's, or OUT's)."),
     click.option("--faststart", is_flag=True, help="Put the index of mp4 and mov first, for the web."),

@@ -115,7 +115,7 @@ def plan_encoding(
         width=width,
         height=height,
         rate=(rate.numerator, rate.denominator),
-        options=encoder_options(spec.codec, spec, pix_fmt, field_order, width * height),
+        options=encoder_options(spec.codec, spec, pix_fmt, field_order, width * height, picture.width * picture.height),
         colour=result_colour(picture.colour, look, height),
         field_order=field_order,
         sar=picture.sar,

@@ -325,13 +325,10 @@ def _scanned(
         )
     if not woven and spec.deinterlace != "bwdif":
         return msgspec.structs.replace(index, scanning=scanning, notes=tuple(notes))
-    encoding = msgspec.structs.replace(
-        index.encoding,
-        field_order=PROGRESSIVE,
-        options=encoder_options(
-            spec.codec, spec, index.encoding.pix_fmt, PROGRESSIVE, index.encoding.width * index.encoding.height
-        ),
-    )
+    encoding, before = index.encoding, index.width * index.height
+    pixels = encoding.width * encoding.height
+    options = encoder_options(spec.codec, spec, encoding.pix_fmt, PROGRESSIVE, pixels, before)
+    encoding = msgspec.structs.replace(encoding, field_order=PROGRESSIVE, options=options)
     return msgspec.structs.replace(index, scanning=scanning, deinterlace=True, encoding=encoding, notes=tuple(notes))
 
 

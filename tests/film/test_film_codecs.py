@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from contract.errors import Unsupported, UsageError
-from contract.job import Codec, Spec
+from contract.job import Codec, Item, Spec
 from media import x264
 from media.codecs import PROGRESSIVE, choose_pix_fmt, encoder_options, open_encoder
+from orchestrator.ingest.film import plan_film
 from testkit.materials.check import compare, film_of
 from testkit.materials.in_process import restore
 from testkit.materials.write import Film, write
@@ -106,14 +107,21 @@ def test_a_loss_of_depth_or_transparency_is_refused(codec: Codec, source: str) -
         choose_pix_fmt(codec, source, None)
 
 
-def test_large_frames_have_a_quick_preset_unless_one_is_asked_for() -> None:
-    """From three megapixels on x264 has `quick`; what the user asks for is kept, at any size, and other encoders' presets stay."""
+def test_large_frames_have_a_faster_preset_unless_one_is_asked_for() -> None:
+    """From three megapixels on x264 has `quick` for enlarged frames and `faster` for others, both with a short lookahead; what is asked for is kept whole."""
     large, small = 2560 * 1920, 1920 * 1080
 
-    def preset(preset: str | None, pixels: int) -> str:
-        return x264.preset_of(encoder_options("x264", Spec(model="identity", preset=preset), "yuv420p", pixels=pixels))
+    def options(preset: str | None, pixels: int, before: int = 0) -> dict[str, str]:
+        spec = Spec(model="identity", preset=preset)
+        return encoder_options("x264", spec, "yuv420p", pixels=pixels, before=before)
 
-    assert (preset(None, large), preset(None, small)) == ("quick", "medium")
+    def preset(preset: str | None, pixels: int, before: int = 0) -> str:
+        return x264.preset_of(options(preset, pixels, before))
+
+    assert (preset(None, large, large // 16), preset(None, large, large // 4)) == ("quick", "quick")
+    assert (preset(None, small, small // 16), preset(None, large, large // 3)) == ("medium", "faster")
+    assert options(None, large, large)["x264-params"] == "open-gop=0:rc-lookahead=10"
+    assert options("faster", large, large)["x264-params"] == "open-gop=0"
     for asked in x264.PRESETS:
         assert (preset(asked, large), preset(asked, small)) == (asked, asked)
     spec = Spec(model="identity", codec="x265")
@@ -171,3 +179,24 @@ def test_options_that_mean_nothing_are_refused() -> None:
         encoder_options("x264", Spec(model="identity", crf=52), "yuv420p")
     with pytest.raises(UsageError, match="cannot encode pixel format"):
         choose_pix_fmt("x264", "yuv420p", "yuv420p16le")
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "woven", "preset"),
+    [
+        ((640, 480), 4, False, "quick"),
+        ((640, 480), 4, True, "quick"),
+        ((2048, 1536), 1, False, "faster"),
+        ((320, 240), 4, False, "medium"),
+    ],
+)
+def test_a_planned_film_has_the_preset_of_its_enlargement(
+    size: tuple[int, int], scale: float, woven: bool, preset: str
+) -> None:
+    """The source's size decides, also where its frames are made whole first."""
+    spec = Spec(model="lanczos", scale=scale, deinterlace="bwdif" if woven else "auto")
+    data = write(Film("matroska", "ffv1", {"level": "3", "g": "1"}, frames=2, size=size))
+    item = Item(0, "video", "film.mkv", "out.mkv", "0" * 64, len(data))
+    index = plan_film(io.BytesIO(data), item, spec, 1)
+    assert index.deinterlace == woven
+    assert x264.preset_of(index.encoding.options) == preset

@@ -216,7 +216,8 @@ def test_a_film_planned_again_by_another_version_has_one_encoding(
     gone = keys.index(job, 0, index) if lost == "index" else keys.run(job, 0, before.chunks[1].input)
     cluster.storage.delete(gone)
     assert cluster.finish(job).state == "failed"
-    monkeypatch.setattr(x264, "usual_preset", lambda _: x264.QUICK)
+    monkeypatch.setattr(x264, "LARGE", 0)
+    monkeypatch.setattr(x264, "ENLARGED", 0)
     cluster.jobs.retry(job)
     manifest = cluster.finish(job)
     assert manifest.state == "done"
