@@ -45,7 +45,7 @@ class Encoder:
 
 
 ENCODERS: dict[Codec, Encoder] = {
-    "x264": Encoder("libx264", 18, "medium", x264.PRESETS, odd_sizes=False),
+    "x264": Encoder("libx264", 18, x264.USUAL, x264.PRESETS, odd_sizes=False),
     "x265": Encoder("libx265", 20, "medium", x264.SPEEDS, odd_sizes=False),
     "svtav1": Encoder("libsvtav1", 24, "8", tuple(str(n) for n in range(14)), odd_sizes=False, smallest=64),
     "vp9": Encoder("libvpx-vp9", 24, "4", tuple(str(n) for n in range(9)), odd_sizes=True),
@@ -209,7 +209,7 @@ def encoder_options(
     """Return FFmpeg options for the encoder; raise UsageError for a preset or crf that it does not know.
 
     Films that stay interlaced (`field_order` above PROGRESSIVE) are encoded as such where the encoder can. By the
-    size of a frame, its `pixels` and those that the source's had `before`, x264 has a preset where none is asked for.
+    size of a frame, its `pixels` and those that the source's had `before` (0: taken for enlarged), x264 has a preset where none is asked for.
     """
     options = _options(codec, spec, pix_fmt, pixels, before)
     if field_order > PROGRESSIVE and codec in ("x264", "prores"):

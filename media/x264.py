@@ -19,6 +19,8 @@ SPEEDS = (
 )  # fmt: skip
 """Presets of x264 itself, which x265 has too."""
 PRESETS = (*SPEEDS, QUICK)
+USUAL = "medium"
+"""The preset of frames that are not large, where none is asked for."""
 LARGE, ENLARGED = 3_000_000, 4
 """Pixels of a frame from which on it is large, and pixels that one of the source became for QUICK.
 
@@ -32,7 +34,7 @@ def options(crf: str, preset: str | None, pixels: int, before: int) -> dict[str,
     Captions are put into the joined film, from the source's packets.
     """
     large = preset is None and pixels >= LARGE
-    named = preset or ("medium" if not large else QUICK if pixels >= ENLARGED * before else "faster")
+    named = preset or (USUAL if not large else QUICK if pixels >= ENLARGED * before else "faster")
     own = f":{_QUICK}" if named == QUICK else f":{_LOOKAHEAD}" if large else ""
     return {
         "crf": crf,
